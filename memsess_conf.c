@@ -1,0 +1,655 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "memsess_conf.h"
+
+#include <arpa/inet.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "apr_lib.h"
+#include "apr_strings.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "memsess_change.h"
+#include "memsess_ring.h"
+
+extern module AP_MODULE_DECLARE_DATA memsess_module;
+APLOG_USE_MODULE(memsess);
+
+#define DEFAULT_PORT 11211
+#define NAME_MAX_LEN 128
+
+/* Where a directive puts its value. */
+typedef struct slot_t {
+    int in_server;
+    apr_size_t value, set;
+    apr_int64_t least, most;
+} slot_t;
+
+#define SRV_SLOT(type, field, value, args, name, setter, least, most, help)                        \
+    static const slot_t slot_##field = {1, offsetof(memsess_srv_conf_t, field),                    \
+                                        offsetof(memsess_srv_conf_t, field##_set), least, most};
+#define DIR_SLOT(type, field, value, args, name, setter, least, most, help)                        \
+    static const slot_t slot_##field = {0, offsetof(memsess_dir_conf_t, field),                    \
+                                        offsetof(memsess_dir_conf_t, field##_set), least, most};
+MEMSESS_SRV_SETTINGS(SRV_SLOT)
+MEMSESS_DIR_SETTINGS(DIR_SLOT)
+
+/* Time-outs are set in sections that inherit the other one, so they are compared at the end. */
+typedef struct timeouts_t {
+    server_rec *server;
+    void *dir_conf;
+    const ap_directive_t *directive;
+} timeouts_t;
+
+static apr_array_header_t *timeouts_seen;
+
+/* -- Structures ------------------------------------------------------------------------------- */
+
+#define DEFAULT(type, field, value, args, name, setter, least, most, help) conf->field = value;
+#define MERGE(type, field, value, args, name, setter, least, most, help)                           \
+    conf->field = add->field##_set ? add->field : base->field;                                     \
+    conf->field##_set = add->field##_set || base->field##_set;
+
+static apr_array_header_t *default_members(apr_pool_t *p)
+{
+    apr_array_header_t *members = apr_array_make(p, 1, sizeof(memsess_member_t));
+    memsess_member_t *member = apr_array_push(members);
+
+    memset(member, 0, sizeof(*member));
+    member->server.name = "127.0.0.1:11211";
+    member->server.host = "127.0.0.1";
+    member->server.port = DEFAULT_PORT;
+    member->weight = 1;
+    return members;
+}
+
+void *memsess_srv_conf_create(apr_pool_t *p, server_rec *s)
+{
+    memsess_srv_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
+
+    (void)s;
+    MEMSESS_SRV_SETTINGS(DEFAULT)
+    conf->members = default_members(p);
+    conf->conn_idle = apr_time_from_sec(60);
+    return conf;
+}
+
+void *memsess_srv_conf_merge(apr_pool_t *p, void *base_v, void *add_v)
+{
+    const memsess_srv_conf_t *base = base_v, *add = add_v;
+    memsess_srv_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
+
+    MEMSESS_SRV_SETTINGS(MERGE)
+    conf->conn_idle = add->max_conns_set ? add->conn_idle : base->conn_idle;
+    return conf;
+}
+
+void *memsess_dir_conf_create(apr_pool_t *p, char *dir)
+{
+    memsess_dir_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
+
+    (void)dir;
+    MEMSESS_DIR_SETTINGS(DEFAULT)
+    return conf;
+}
+
+void *memsess_dir_conf_merge(apr_pool_t *p, void *base_v, void *add_v)
+{
+    const memsess_dir_conf_t *base = base_v, *add = add_v;
+    memsess_dir_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
+
+    MEMSESS_DIR_SETTINGS(MERGE)
+    return conf;
+}
+
+memsess_srv_conf_t *memsess_srv_conf(server_rec *s)
+{
+    return ap_get_module_config(s->module_config, &memsess_module);
+}
+
+const memsess_dir_conf_t *memsess_dir_conf(const request_rec *r)
+{
+    return ap_get_module_config(r->per_dir_config, &memsess_module);
+}
+
+apr_interval_time_t memsess_conf_refresh(const memsess_dir_conf_t *conf)
+{
+    apr_interval_time_t refresh = conf->refresh;
+
+    if (!conf->refresh_set) {
+        refresh = conf->idle / 10 < apr_time_from_sec(60) ? conf->idle / 10
+                                                          : apr_time_from_sec(60);
+    }
+    return refresh < conf->idle / 2 ? refresh : conf->idle / 2;
+}
+
+/* -- Setters ---------------------------------------------------------------------------------- */
+
+/* The error that a directive answers: its name, the value, and what is wrong or to be done. */
+static const char *refuse(cmd_parms *cmd, const char *arg, const char *why)
+{
+    return apr_pstrcat(cmd->pool, cmd->cmd->name, " ", arg, ": ", why, NULL);
+}
+
+/* The place of the value, marked as set; was_set tells whether this section set it before. */
+static void *place(cmd_parms *cmd, void *dir_conf, int *was_set)
+{
+    const slot_t *slot = cmd->info;
+    char *conf = slot->in_server ? (char *)memsess_srv_conf(cmd->server) : dir_conf;
+    unsigned char *set = (unsigned char *)conf + slot->set;
+
+    if (was_set) {
+        *was_set = *set;
+    }
+    *set = 1;
+    return conf + slot->value;
+}
+
+/* One of some words, by its index; -1 for none of them. */
+static int word_index(const char *arg, const char *const words[], int n)
+{
+    int i;
+
+    for (i = 0; i < n; i++) {
+        if (!strcasecmp(arg, words[i])) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static const char *set_flag(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    static const char *const words[] = {"off", "on"};
+    int i = word_index(arg, words, 2);
+
+    if (i < 0) {
+        return refuse(cmd, arg, "must be On or Off");
+    }
+    *(int *)place(cmd, dir_conf, NULL) = i;
+    return NULL;
+}
+
+static const char *set_lock(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    static const char *const words[] = {"none", "commit"};
+    int i = word_index(arg, words, 2);
+
+    if (i < 0) {
+        return refuse(cmd, arg, "must be none or commit");
+    }
+    *(int *)place(cmd, dir_conf, NULL) = i;
+    return NULL;
+}
+
+static const char *set_on_error(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    static const char *const words[] = {"deny", "anonymous"};
+    int i = word_index(arg, words, 2);
+
+    if (i < 0) {
+        return refuse(cmd, arg, "must be deny or anonymous");
+    }
+    *(int *)place(cmd, dir_conf, NULL) = i;
+    return NULL;
+}
+
+static const char *parse_number(cmd_parms *cmd, const char *arg, apr_int64_t *n)
+{
+    const slot_t *slot = cmd->info;
+    char *end;
+
+    *n = apr_strtoi64(arg, &end, 10);
+    if (!apr_isdigit(*arg) || *end || *n < slot->least || *n > slot->most) {
+        return refuse(cmd, arg, apr_psprintf(cmd->pool, "must be a number from %" APR_INT64_T_FMT
+                                             " to %" APR_INT64_T_FMT, slot->least, slot->most));
+    }
+    return NULL;
+}
+
+static const char *set_number(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    apr_int64_t n;
+    const char *error = parse_number(cmd, arg, &n);
+
+    if (!error) {
+        *(apr_int64_t *)place(cmd, dir_conf, NULL) = n;
+    }
+    return error;
+}
+
+static const char *set_int(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    apr_int64_t n;
+    const char *error = parse_number(cmd, arg, &n);
+
+    if (!error) {
+        *(int *)place(cmd, dir_conf, NULL) = (int)n;
+    }
+    return error;
+}
+
+static const char *set_compress(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    if (!strcasecmp(arg, "off")) {
+        *(apr_int64_t *)place(cmd, dir_conf, NULL) = 0;
+        return NULL;
+    }
+    return set_number(cmd, dir_conf, arg) ? refuse(cmd, arg, "must be a number of bytes above 0, "
+                                                             "or Off")
+                                          : NULL;
+}
+
+/* httpd's parser of times takes any word that begins with a unit, so units are checked here. */
+static int parse_time(const char *arg, apr_interval_time_t *t)
+{
+    const char *unit = arg + strspn(arg, "0123456789");
+    static const char *const units[] = {"", "ms", "s", "min", "h"};
+
+    return unit != arg && word_index(unit, units, 5) >= 0
+           && ap_timeout_parameter_parse(arg, t, "s") == APR_SUCCESS;
+}
+
+static const char *set_time(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    const slot_t *slot = cmd->info;
+    apr_interval_time_t t;
+
+    if (!parse_time(arg, &t)) {
+        return refuse(cmd, arg, "must be a time: a number and ms, s, min or h");
+    }
+    if (t < slot->least || t > slot->most) {
+        return refuse(cmd, arg, apr_psprintf(cmd->pool, "must be from %" APR_INT64_T_FMT " ms to %"
+                                             APR_INT64_T_FMT " s", apr_time_as_msec(slot->least),
+                                             apr_time_sec(slot->most)));
+    }
+    *(apr_interval_time_t *)place(cmd, dir_conf, NULL) = t;
+    if (slot == &slot_idle || slot == &slot_absolute) {
+        timeouts_t *seen = apr_array_push(timeouts_seen);
+
+        seen->server = cmd->server;
+        seen->dir_conf = dir_conf;
+        seen->directive = cmd->directive;
+    }
+    return NULL;
+}
+
+static const char *set_expose(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    static const char *const words[] = {"none", "env", "headers"};
+    int i = word_index(arg, words, 3), was_set;
+    int *expose;
+
+    if (i < 0) {
+        return refuse(cmd, arg, "must be any of env and headers, or none");
+    }
+    expose = place(cmd, dir_conf, &was_set);
+    if (was_set && (i == 0 || *expose == 0)) {
+        return refuse(cmd, arg, "none does not go with other words");
+    }
+    *expose = (was_set ? *expose : 0) | i;
+    return NULL;
+}
+
+static const char *set_keys(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    apr_size_t len = strlen(arg);
+    apr_array_header_t **keys;
+    int was_set;
+
+    if (strcmp(arg, "*") != 0
+        && !memsess_attr_name_ok(arg, len && arg[len - 1] == '*' ? len - 1 : len)) {
+        return refuse(cmd, arg, "must be an attribute's name, 1 to 64 of [A-Za-z0-9_.-], with an "
+                                "optional * at its end");
+    }
+    keys = place(cmd, dir_conf, &was_set);
+    if (!was_set) {
+        *keys = apr_array_make(cmd->pool, 4, sizeof(const char *));
+    }
+    APR_ARRAY_PUSH(*keys, const char *) = arg;
+    return NULL;
+}
+
+static const char *set_namespace(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    const char *c;
+
+    for (c = arg; *c; c++) {
+        if (apr_iscntrl(*c)) {
+            break;
+        }
+    }
+    if (*c || strlen(arg) > NAME_MAX_LEN) {
+        return refuse(cmd, arg, "must be at most 128 characters, none of them a control character");
+    }
+    *(const char **)place(cmd, dir_conf, NULL) = arg;
+    return NULL;
+}
+
+static const char *set_cookie(cmd_parms *cmd, void *dir_conf, int argc, char *const argv[])
+{
+    memsess_cookie_t *cookie = apr_palloc(cmd->pool, sizeof(*cookie));
+    const char *error = memsess_cookie_parse(cookie, argc, argv, cmd->pool);
+
+    *(const memsess_cookie_t **)place(cmd, dir_conf, NULL) = cookie;
+    return error ? refuse(cmd, cmd->directive->args, error) : NULL;
+}
+
+static const char *set_connections(cmd_parms *cmd, void *dir_conf, const char *max,
+                                   const char *idle)
+{
+    memsess_srv_conf_t *conf = memsess_srv_conf(cmd->server);
+    const char *error = set_int(cmd, dir_conf, max);
+
+    conf->conn_idle = apr_time_from_sec(60);
+    if (!error && idle
+        && (strncasecmp(idle, "idle=", 5) || !parse_time(idle + 5, &conf->conn_idle)
+            || conf->conn_idle < MEMSESS_MS)) {
+        return refuse(cmd, idle, "must be idle= and a time: a number and ms, s, min or h");
+    }
+    return error;
+}
+
+static const char *read_secret_line(cmd_parms *cmd, const char *path, char *line, apr_size_t size)
+{
+    apr_finfo_t info;
+    apr_file_t *file;
+    apr_status_t rv = apr_file_open(&file, path, APR_READ, APR_OS_DEFAULT, cmd->temp_pool);
+
+    if (rv == APR_SUCCESS) {
+        rv = apr_file_info_get(&info, APR_FINFO_PROT, file);
+    }
+    if (rv == APR_SUCCESS && (info.protection & APR_FPROT_WREAD)) {
+        return "is readable by all: chmod o-r it";
+    }
+    if (rv == APR_SUCCESS) {
+        rv = apr_file_gets(line, (int)size, file);
+    }
+    if (rv != APR_SUCCESS) {
+        char text[120];
+
+        return apr_psprintf(cmd->pool, "cannot be read: %s",
+                            apr_strerror(rv, text, sizeof(text)));
+    }
+    return NULL;
+}
+
+static const char *set_auth(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    const char *path = ap_server_root_relative(cmd->temp_pool, arg);
+    const char *error;
+    char line[512], *colon;
+
+    if (!path) {
+        return refuse(cmd, arg, "is no path");
+    }
+    error = read_secret_line(cmd, path, line, sizeof(line));
+    if (error) {
+        return refuse(cmd, arg, error);
+    }
+    line[strcspn(line, "\r\n")] = '\0';
+    colon = strchr(line, ':');
+    if (!colon || colon == line || !colon[1] || strpbrk(line, " \t")) {
+        return refuse(cmd, arg, "must hold one line user:password, without spaces");
+    }
+    *colon = ' ';
+    *(const char **)place(cmd, dir_conf, NULL) = apr_pstrdup(cmd->pool, line);
+    return NULL;
+}
+
+/* -- MemSessServers --------------------------------------------------------------------------- */
+
+static const char *parse_option(memsess_member_t *member, const char *option, apr_pool_t *p)
+{
+    if (!strncasecmp(option, "weight=", 7)) {
+        char *end;
+        apr_int64_t weight = apr_strtoi64(option + 7, &end, 10);
+
+        if (!apr_isdigit(option[7]) || *end || weight < 1 || weight > MEMSESS_WEIGHT_MAX) {
+            return apr_psprintf(p, "weight= must be a number from 1 to %d", MEMSESS_WEIGHT_MAX);
+        }
+        member->weight = (unsigned)weight;
+        return NULL;
+    }
+    if (!strncasecmp(option, "name=", 5)) {
+        const char *c;
+
+        for (c = option + 5; apr_isalnum(*c) || (*c && strchr("._:/[]-", *c)); c++) {
+        }
+        if (*c || !option[5] || strlen(option + 5) > NAME_MAX_LEN) {
+            return "name= must be 1 to 128 of [A-Za-z0-9._:/[]-]";
+        }
+        member->server.name = option + 5;
+        return NULL;
+    }
+    return "what follows the address must be ?weight=N, ?name=NAME or both, joined by '&'";
+}
+
+static const char *parse_port(memsess_server_conf_t *server, const char *text)
+{
+    char *end;
+    apr_int64_t port = apr_strtoi64(text, &end, 10);
+
+    if (!apr_isdigit(*text) || *end || port < 1 || port > 65535) {
+        return "the port must be a number from 1 to 65535";
+    }
+    server->port = (apr_port_t)port;
+    return NULL;
+}
+
+static const char *parse_v6(memsess_server_conf_t *server, const char *address, apr_pool_t *p)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr v6;
+    const char *close = strchr(address, ']');
+
+    if (!close || inet_pton(AF_INET6, apr_pstrmemdup(p, address + 1,
+                                                     (apr_size_t)(close - address - 1)), &v6) != 1
+        || (close[1] && close[1] != ':')) {
+        return "must be an IPv6 address in brackets and an optional port: [::1]:11211";
+    }
+    server->host = apr_pstrdup(p, inet_ntop(AF_INET6, &v6, text, sizeof(text)));
+    return close[1] ? parse_port(server, close + 2) : NULL;
+}
+
+static const char *parse_host(memsess_server_conf_t *server, const char *address, apr_pool_t *p)
+{
+    const char *colon = strchr(address, ':');
+    char *host = apr_pstrmemdup(p, address, colon ? (apr_size_t)(colon - address)
+                                                  : strlen(address));
+    struct in_addr v4;
+    const char *c;
+
+    if (colon && strchr(colon + 1, ':')) {
+        return "an IPv6 address must stand in brackets: [::1]:11211";
+    }
+    for (c = host; apr_isalnum(*c) || (*c && strchr("._-", *c)); c++) {
+    }
+    if (*c || !*host || *host == '-' || *host == '.' || strlen(host) > 253 || strstr(host, "..")) {
+        return "must be a host name or an address, with an optional port: host:11211";
+    }
+    /* What is made of digits and dots alone is meant as an address. */
+    if (!host[strspn(host, "0123456789.")] && inet_pton(AF_INET, host, &v4) != 1) {
+        return "is no IPv4 address";
+    }
+    ap_str_tolower(host);
+    server->host = host;
+    return colon ? parse_port(server, colon + 1) : NULL;
+}
+
+static const char *parse_address(memsess_server_conf_t *server, const char *address,
+                                 apr_pool_t *p)
+{
+    if (!strncasecmp(address, "unix:", 5)) {
+        if (address[5] != '/' || strlen(address + 5) >= sizeof(((struct sockaddr_un *)0)->sun_path)
+            || !strcmp(address + 5, "/")) {
+            return "must be unix: and the absolute path of a socket, at most 107 characters";
+        }
+        server->path = address + 5;
+        server->name = apr_pstrcat(p, "unix:", server->path, NULL);
+        return NULL;
+    }
+    else {
+        const char *error;
+
+        server->port = DEFAULT_PORT;
+        error = *address == '[' ? parse_v6(server, address, p) : parse_host(server, address, p);
+        if (!error) {
+            server->name = apr_psprintf(p, strchr(server->host, ':') ? "[%s]:%d" : "%s:%d",
+                                        server->host, server->port);
+        }
+        return error;
+    }
+}
+
+static const char *parse_member(memsess_member_t *member, const char *arg, apr_pool_t *p)
+{
+    char *address = apr_pstrdup(p, arg);
+    char *options = strchr(address, '?');
+    const char *error;
+
+    memset(member, 0, sizeof(*member));
+    member->weight = 1;
+    if (options) {
+        *options++ = '\0';
+    }
+    error = parse_address(&member->server, address, p);
+    while (!error && options) {
+        char *next = strchr(options, '&');
+
+        if (next) {
+            *next++ = '\0';
+        }
+        error = parse_option(member, options, p);
+        options = next;
+    }
+    return error;
+}
+
+static int same_address(const memsess_server_conf_t *a, const memsess_server_conf_t *b)
+{
+    if (a->path || b->path) {
+        return a->path && b->path && !strcmp(a->path, b->path);
+    }
+    return a->port == b->port && !strcmp(a->host, b->host);
+}
+
+static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    memsess_member_t member;
+    const char *error = parse_member(&member, arg, cmd->pool);
+    apr_array_header_t **members;
+    int was_set, i;
+
+    if (error) {
+        return refuse(cmd, arg, error);
+    }
+    members = place(cmd, dir_conf, &was_set);
+    if (!was_set) {
+        *members = apr_array_make(cmd->pool, 4, sizeof(memsess_member_t));
+    }
+    for (i = 0; i < (*members)->nelts; i++) {
+        const memsess_member_t *other = &APR_ARRAY_IDX(*members, i, memsess_member_t);
+
+        if (!strcmp(other->server.name, member.server.name)
+            || same_address(&other->server, &member.server)) {
+            return refuse(cmd, arg, apr_psprintf(cmd->pool, "this server is named twice, as %s "
+                                                 "already: leave one out",
+                                                 other->server.name));
+        }
+    }
+    APR_ARRAY_PUSH(*members, memsess_member_t) = member;
+    return NULL;
+}
+
+/* -- The commands ----------------------------------------------------------------------------- */
+
+#define SRV_COMMAND(type, field, value, args, name, setter, least, most, help)                     \
+    AP_INIT_##args(name, setter, (void *)&slot_##field, RSRC_CONF, help),
+#define DIR_COMMAND(type, field, value, args, name, setter, least, most, help)                     \
+    AP_INIT_##args(name, setter, (void *)&slot_##field, RSRC_CONF | ACCESS_CONF, help),
+
+const command_rec memsess_commands[] = {
+    MEMSESS_SRV_SETTINGS(SRV_COMMAND)
+    MEMSESS_DIR_SETTINGS(DIR_COMMAND)
+    {NULL, {NULL}, NULL, 0, NO_ARGS, NULL}
+};
+
+/* -- The whole -------------------------------------------------------------------------------- */
+
+void memsess_conf_start(apr_pool_t *pconf)
+{
+    timeouts_seen = apr_array_make(pconf, 8, sizeof(timeouts_t));
+}
+
+static int copies_ok(server_rec *s)
+{
+    const memsess_srv_conf_t *conf = memsess_srv_conf(s);
+
+    if (!conf->copies_set || conf->copies <= conf->members->nelts) {
+        return 1;
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s,
+                 "MemSessRedundancy %d: the pool of %s has only %d server%s: name more in "
+                 "MemSessServers, or ask for fewer copies", conf->copies,
+                 s->is_virtual ? apr_psprintf(s->process->pool, "virtual host %s:%d (%s, line %u)",
+                                              s->server_hostname ? s->server_hostname : "?",
+                                              s->port, s->defn_name, s->defn_line_number)
+                               : "the server", conf->members->nelts,
+                 conf->members->nelts == 1 ? "" : "s");
+    return 0;
+}
+
+static int timeouts_ok(const timeouts_t *seen, apr_pool_t *ptemp)
+{
+    void *base = ap_get_module_config(seen->server->lookup_defaults, &memsess_module);
+    const memsess_dir_conf_t *conf = memsess_dir_conf_merge(ptemp, base, seen->dir_conf);
+
+    if (!conf->absolute || conf->idle <= conf->absolute) {
+        return 1;
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, seen->server,
+                 "%s %s (line %d of %s): the idle timeout, %" APR_INT64_T_FMT " s, is above the "
+                 "absolute one, %" APR_INT64_T_FMT " s: lower MemSessIdleTimeout or raise "
+                 "MemSessAbsoluteTimeout", seen->directive->directive, seen->directive->args,
+                 seen->directive->line_num, seen->directive->filename, apr_time_sec(conf->idle),
+                 apr_time_sec(conf->absolute));
+    return 0;
+}
+
+int memsess_conf_check(server_rec *main_server, apr_pool_t *ptemp)
+{
+    server_rec *s;
+    int i, ok = 1;
+
+    for (s = main_server; s; s = s->next) {
+        ok &= copies_ok(s);
+    }
+    for (i = 0; i < timeouts_seen->nelts; i++) {
+        ok &= timeouts_ok(&APR_ARRAY_IDX(timeouts_seen, i, timeouts_t), ptemp);
+    }
+    return ok;
+}
+
+void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_store_conf_t *store,
+                        apr_pool_t *p)
+{
+    apr_array_header_t *members = apr_array_copy(p, conf->members);
+    int i;
+
+    for (i = 0; i < members->nelts; i++) {
+        memsess_server_conf_t *server = &APR_ARRAY_IDX(members, i, memsess_member_t).server;
+
+        server->auth = conf->auth;
+        server->timeout = conf->timeout;
+        server->retry = conf->retry;
+        server->max_conns = conf->max_conns_set ? conf->max_conns : threads;
+        server->idle = conf->conn_idle;
+    }
+    store->members = members;
+    store->copies = (unsigned)(conf->copies < members->nelts ? conf->copies : members->nelts);
+    store->failover = conf->failover;
+    store->compress = (apr_size_t)conf->compress;
+}

@@ -1,0 +1,118 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file memsess_conf.h
+ * @brief The directives: one table of settings, from which structures, defaults, merging and
+ *        commands are made. Immutable once serving; never connects.
+ */
+#ifndef MEMSESS_CONF_H
+#define MEMSESS_CONF_H
+
+#include "httpd.h"
+#include "http_config.h"
+#include "memsess_cookie.h"
+#include "memsess_store.h"
+
+#define MEMSESS_EXPOSE_ENV 1
+#define MEMSESS_EXPOSE_HEADERS 2
+
+typedef enum { MEMSESS_LOCK_NONE, MEMSESS_LOCK_COMMIT } memsess_lock_t;
+typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
+
+#define MEMSESS_MS apr_time_from_msec(1)
+#define MEMSESS_TIME_MAX (apr_time_from_sec(3600) * 24 * 36500)
+
+/*
+ * S(type, field, default, arguments, directive, setter, least, most, help)
+ *
+ * Of one virtual host or the whole server:
+ */
+#define MEMSESS_SRV_SETTINGS(S)                                                                    \
+    S(const apr_array_header_t *, members, NULL, ITERATE, "MemSessServers", set_servers, 0, 0,     \
+      "host[:port], [v6][:port] or unix:/path, each with optional ?weight=N&name=NAME")            \
+    S(int, copies, 2, TAKE1, "MemSessRedundancy", set_int, 1, 16,                                  \
+      "copies of every session, each on another server")                                           \
+    S(int, failover, 1, TAKE1, "MemSessFailover", set_flag, 0, 1,                                  \
+      "On or Off: while a server is down the next in a session's own order stands in")             \
+    S(apr_interval_time_t, timeout, 250 * MEMSESS_MS, TAKE1, "MemSessTimeout", set_time,           \
+      MEMSESS_MS, apr_time_from_sec(3600), "the longest wait of one operation for one server")     \
+    S(apr_interval_time_t, retry, 2000 * MEMSESS_MS, TAKE1, "MemSessRetry", set_time,              \
+      10 * MEMSESS_MS, apr_time_from_sec(3600), "how soon a server that failed is tried again")    \
+    S(int, max_conns, 0, TAKE12, "MemSessConnections", set_connections, 1, 100000,                 \
+      "connections to each server from each child process, and idle=T to close unused ones")       \
+    S(const char *, auth, NULL, TAKE1, "MemSessServerAuth", set_auth, 0, 0,                        \
+      "file with user:password for memcached's text authentication")                               \
+    S(const char *, ns, "", TAKE1, "MemSessNamespace", set_namespace, 0, 0,                        \
+      "sessions of two namespaces never meet")                                                     \
+    S(apr_int64_t, compress, 2048, TAKE1, "MemSessCompress", set_compress, 1, 1000000000,          \
+      "records above this many bytes are compressed, or Off")
+
+/* And of any section of the server's configuration: */
+#define MEMSESS_DIR_SETTINGS(S)                                                                    \
+    S(int, enabled, 0, TAKE1, "MemSess", set_flag, 0, 1, "On or Off: requests here have a session")\
+    S(const memsess_cookie_t *, cookie, &memsess_cookie_default, TAKE_ARGV, "MemSessCookie",       \
+      set_cookie, 0, 0, "the cookie's name, then any of Path= Domain= SameSite= Secure= HttpOnly= "\
+      "Partitioned Max-Age=")                                                                      \
+    S(int, cookie_forward, 0, TAKE1, "MemSessCookieForward", set_flag, 0, 1,                       \
+      "On or Off: whether back ends and CGI see the session cookie")                               \
+    S(apr_interval_time_t, idle, apr_time_from_sec(30 * 60), TAKE1, "MemSessIdleTimeout",          \
+      set_time, apr_time_from_sec(1), MEMSESS_TIME_MAX, "a session unused for this long is over")  \
+    S(apr_interval_time_t, absolute, apr_time_from_sec(24 * 3600), TAKE1,                          \
+      "MemSessAbsoluteTimeout", set_time, 0, MEMSESS_TIME_MAX,                                     \
+      "a session this old is over; 0: never")                                                      \
+    S(apr_interval_time_t, refresh, 0, TAKE1, "MemSessRefresh", set_time, 0, MEMSESS_TIME_MAX,     \
+      "a session that is only read is re-dated in the store at most this often")                   \
+    S(int, expose, MEMSESS_EXPOSE_ENV, ITERATE, "MemSessExpose", set_expose, 0, 0,                 \
+      "any of env and headers, or none")                                                           \
+    S(const apr_array_header_t *, expose_keys, NULL, ITERATE, "MemSessExposeKeys", set_keys, 0, 0, \
+      "names of the attributes that are exposed, * at the end matches the rest")                   \
+    S(int, writeback, 0, TAKE1, "MemSessWriteback", set_flag, 0, 1,                                \
+      "On or Off: whether responses may change the session")                                       \
+    S(const apr_array_header_t *, writeback_keys, NULL, ITERATE, "MemSessWritebackKeys", set_keys, \
+      0, 0, "names of the attributes that responses may change")                                   \
+    S(int, lock, MEMSESS_LOCK_COMMIT, TAKE1, "MemSessLock", set_lock, 0, 0, "none or commit")      \
+    S(int, on_error, MEMSESS_DENY, TAKE1, "MemSessOnError", set_on_error, 0, 0,                    \
+      "deny or anonymous: what to do when the store cannot answer")                                \
+    S(apr_int64_t, max_size, 1000000, TAKE1, "MemSessMaxSize", set_number, 1, 1000000000,          \
+      "a session larger than this many bytes is refused")
+
+#define MEMSESS_FIELD(type, field, value, args, name, setter, least, most, help)                   \
+    type field;                                                                                    \
+    unsigned char field##_set;
+
+typedef struct memsess_srv_conf_t {
+    MEMSESS_SRV_SETTINGS(MEMSESS_FIELD)
+    apr_interval_time_t conn_idle; /**< the second word of MemSessConnections */
+    memsess_store_t *store;        /**< made in each child before it serves; NULL: it failed */
+} memsess_srv_conf_t;
+
+typedef struct memsess_dir_conf_t {
+    MEMSESS_DIR_SETTINGS(MEMSESS_FIELD)
+} memsess_dir_conf_t;
+
+#undef MEMSESS_FIELD
+
+extern const command_rec memsess_commands[];
+
+void *memsess_srv_conf_create(apr_pool_t *p, server_rec *s);
+void *memsess_srv_conf_merge(apr_pool_t *p, void *base, void *add);
+void *memsess_dir_conf_create(apr_pool_t *p, char *dir);
+void *memsess_dir_conf_merge(apr_pool_t *p, void *base, void *add);
+
+memsess_srv_conf_t *memsess_srv_conf(server_rec *s);
+const memsess_dir_conf_t *memsess_dir_conf(const request_rec *r);
+
+/** How old a session's date may get; never so old that it would end a session in use. */
+apr_interval_time_t memsess_conf_refresh(const memsess_dir_conf_t *conf);
+
+/** Forgets what an earlier reading of the configuration left. */
+void memsess_conf_start(apr_pool_t *pconf);
+
+/** What can only be told when all directives have been read; logs what is wrong. */
+int memsess_conf_check(server_rec *main_server, apr_pool_t *ptemp);
+
+/** What the store of this server needs, from a whole configuration. */
+void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_store_conf_t *store,
+                        apr_pool_t *p);
+
+#endif

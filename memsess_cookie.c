@@ -1,0 +1,300 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "memsess_cookie.h"
+
+#include <string.h>
+
+#include "apr_lib.h"
+#include "apr_strings.h"
+
+const memsess_cookie_t memsess_cookie_default = {
+    "memsess", "/", NULL, "Lax", MEMSESS_SECURE_AUTO, 1, 0, 0};
+
+/* One cookie of a Cookie header. */
+typedef struct piece_t {
+    const char *start; /* where the piece begins, spaces included */
+    const char *next;  /* behind its separator */
+    const char *value;
+    apr_size_t value_len;
+    int ours;
+} piece_t;
+
+/* Cookies are separated by ';'. A comma counts too, since that is how a server joins Cookie
+ * headers that came twice; no value of ours holds one. */
+static int next_piece(const char **at, const char *name, piece_t *piece)
+{
+    const char *end, *equals;
+    apr_size_t len;
+
+    piece->start = *at;
+    if (!**at) {
+        return 0;
+    }
+    end = *at + strcspn(*at, ";,");
+    piece->next = *at = *end ? end + 1 : end;
+
+    len = (apr_size_t)(end - piece->start);
+    equals = memchr(piece->start, '=', len);
+    piece->ours = 0;
+    if (equals) {
+        const char *first = piece->start, *last = equals;
+
+        while (first < last && apr_isspace(*first)) {
+            first++;
+        }
+        while (last > first && apr_isspace(last[-1])) {
+            last--;
+        }
+        piece->ours = (apr_size_t)(last - first) == strlen(name)
+                      && memcmp(first, name, strlen(name)) == 0;
+        piece->value = equals + 1;
+        while (piece->value < end && apr_isspace(*piece->value)) {
+            piece->value++;
+        }
+        while (end > piece->value && apr_isspace(end[-1])) {
+            end--;
+        }
+        piece->value_len = (apr_size_t)(end - piece->value);
+    }
+    return 1;
+}
+
+memsess_cookie_found_t memsess_cookie_find(const char *header, const char *name,
+                                           char id[MEMSESS_ID_LEN + 1])
+{
+    memsess_cookie_found_t found = MEMSESS_COOKIE_NONE;
+    piece_t piece;
+
+    while (header && next_piece(&header, name, &piece)) {
+        if (piece.ours && memsess_id_ok(piece.value, piece.value_len)) {
+            apr_cpystrn(id, piece.value, MEMSESS_ID_LEN + 1);
+            return MEMSESS_COOKIE_OK;
+        }
+        if (piece.ours) {
+            found = MEMSESS_COOKIE_INVALID;
+        }
+    }
+    return found;
+}
+
+const char *memsess_cookie_strip(const char *header, const char *name, apr_pool_t *p)
+{
+    const char *at = header;
+    char *kept, *to;
+    int found = 0;
+    piece_t piece;
+
+    if (!header || !strstr(header, name)) {
+        return header;
+    }
+    to = kept = apr_palloc(p, strlen(header) + 1);
+    while (next_piece(&at, name, &piece)) {
+        if (piece.ours) {
+            found = 1;
+        }
+        else {
+            memcpy(to, piece.start, (apr_size_t)(piece.next - piece.start));
+            to += piece.next - piece.start;
+        }
+    }
+    if (!found) {
+        return header;
+    }
+    /* What stood before or after ours must not leave a separator or a space at the ends. */
+    while (to > kept && (apr_isspace(to[-1]) || to[-1] == ';' || to[-1] == ',')) {
+        to--;
+    }
+    *to = '\0';
+    while (apr_isspace(*kept)) {
+        kept++;
+    }
+    return *kept ? kept : NULL;
+}
+
+const char *memsess_cookie_format(const memsess_cookie_t *cookie, const char *id, int https,
+                                  apr_pool_t *p)
+{
+    int secure = cookie->secure == MEMSESS_SECURE_ON
+                 || (cookie->secure == MEMSESS_SECURE_AUTO && https);
+    const char *age = "";
+
+    if (!id) {
+        age = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+    }
+    else if (cookie->max_age) {
+        age = apr_psprintf(p, "; Max-Age=%" APR_TIME_T_FMT, apr_time_sec(cookie->max_age));
+    }
+    return apr_pstrcat(p, cookie->name, "=", id ? id : "", "; Path=", cookie->path,
+                       cookie->domain ? "; Domain=" : "", cookie->domain ? cookie->domain : "",
+                       age, secure ? "; Secure" : "", cookie->http_only ? "; HttpOnly" : "",
+                       "; SameSite=", cookie->same_site,
+                       cookie->partitioned ? "; Partitioned" : "", NULL);
+}
+
+static int token_ok(const char *s)
+{
+    for (; *s; s++) {
+        if (!apr_isgraph(*s) || strchr("()<>@,;:\\\"/[]?={}", *s)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int attr_value_ok(const char *s, const char *extra)
+{
+    for (; *s; s++) {
+        if (!apr_isalnum(*s) && !strchr(extra, *s)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static const char *on_off(const char *word, const char *value, int *flag, apr_pool_t *p)
+{
+    if (strcasecmp(value, "on") && strcasecmp(value, "off")) {
+        return apr_psprintf(p, "%s must be on or off", word);
+    }
+    *flag = !strcasecmp(value, "on");
+    return NULL;
+}
+
+static const char *parse_secure(memsess_cookie_t *cookie, const char *word, const char *value,
+                                apr_pool_t *p)
+{
+    int on = 0;
+    const char *error;
+
+    if (!strcasecmp(value, "auto")) {
+        cookie->secure = MEMSESS_SECURE_AUTO;
+        return NULL;
+    }
+    error = on_off(word, value, &on, p);
+    cookie->secure = on ? MEMSESS_SECURE_ON : MEMSESS_SECURE_OFF;
+    return error ? apr_psprintf(p, "%s must be auto, on or off", word) : NULL;
+}
+
+static const char *parse_max_age(memsess_cookie_t *cookie, const char *word, const char *value,
+                                 apr_pool_t *p)
+{
+    char *end;
+    apr_int64_t seconds = apr_strtoi64(value, &end, 10);
+
+    if (!apr_isdigit(*value) || *end || seconds < 1 || seconds > APR_INT32_MAX) {
+        return apr_psprintf(p, "%s must be a number of seconds above 0", word);
+    }
+    cookie->max_age = apr_time_from_sec(seconds);
+    return NULL;
+}
+
+static const char *parse_same_site(memsess_cookie_t *cookie, const char *word, const char *value,
+                                   apr_pool_t *p)
+{
+    static const char *const known[] = {"Lax", "Strict", "None"};
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        if (!strcasecmp(value, known[i])) {
+            cookie->same_site = known[i];
+            return NULL;
+        }
+    }
+    return apr_psprintf(p, "%s must be SameSite=Lax, Strict or None", word);
+}
+
+static const char *parse_word(memsess_cookie_t *cookie, const char *word, apr_pool_t *p)
+{
+    const char *value = strchr(word, '=');
+    apr_size_t len = value ? (apr_size_t)(value++ - word) : strlen(word);
+
+#define IS(name) (len == sizeof(name) - 1 && !strncasecmp(word, name, len))
+    if (IS("Partitioned") && !value) {
+        cookie->partitioned = 1;
+    }
+    else if (IS("HttpOnly") && !value) {
+        cookie->http_only = 1;
+    }
+    else if (!value || !*value) {
+        return apr_psprintf(p, "%s is not one of Path= Domain= SameSite= Secure= HttpOnly= "
+                               "Partitioned Max-Age=, each with a value but Partitioned", word);
+    }
+    else if (IS("Path")) {
+        if (*value != '/' || strpbrk(value, ";,") || !attr_value_ok(value, "/._~!$&'()*+=:@%-")) {
+            return apr_psprintf(p, "%s must begin with a slash and hold no ';', space or control "
+                                   "character", word);
+        }
+        cookie->path = value;
+    }
+    else if (IS("Domain")) {
+        if (!attr_value_ok(value, ".-") || !strpbrk(value, "abcdefghijklmnopqrstuvwxyz"
+                                                          "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")) {
+            return apr_psprintf(p, "%s must be a domain name", word);
+        }
+        cookie->domain = value;
+    }
+    else if (IS("SameSite")) {
+        return parse_same_site(cookie, word, value, p);
+    }
+    else if (IS("Secure")) {
+        return parse_secure(cookie, word, value, p);
+    }
+    else if (IS("HttpOnly")) {
+        return on_off(word, value, &cookie->http_only, p);
+    }
+    else if (IS("Partitioned")) {
+        return on_off(word, value, &cookie->partitioned, p);
+    }
+    else if (IS("Max-Age")) {
+        return parse_max_age(cookie, word, value, p);
+    }
+    else {
+        return apr_psprintf(p, "%s is not one of Path= Domain= SameSite= Secure= HttpOnly= "
+                               "Partitioned Max-Age=", word);
+    }
+#undef IS
+    return NULL;
+}
+
+/* Browsers drop a cookie that breaks one of these, silently. */
+static const char *browsers_drop(const memsess_cookie_t *c, apr_pool_t *p)
+{
+    int secure = c->secure == MEMSESS_SECURE_ON;
+
+    if (!strncasecmp(c->name, "__Host-", 7)
+        && (!secure || strcmp(c->path, "/") != 0 || c->domain)) {
+        return apr_psprintf(p, "browsers drop %s unless it has Secure=on and Path=/ and no "
+                               "Domain=", c->name);
+    }
+    if (!strncasecmp(c->name, "__Secure-", 9) && !secure) {
+        return apr_psprintf(p, "browsers drop %s unless it has Secure=on", c->name);
+    }
+    if (!strcmp(c->same_site, "None") && !secure) {
+        return "browsers drop a cookie with SameSite=None unless it has Secure=on";
+    }
+    if (c->partitioned && !secure) {
+        return "browsers drop a cookie with Partitioned unless it has Secure=on";
+    }
+    return NULL;
+}
+
+const char *memsess_cookie_parse(memsess_cookie_t *cookie, int argc, char *const argv[],
+                                 apr_pool_t *p)
+{
+    int i;
+
+    *cookie = memsess_cookie_default;
+    if (argc < 1 || !*argv[0] || strlen(argv[0]) > 128 || !token_ok(argv[0])) {
+        return apr_psprintf(p, "the cookie's name '%s' must be 1 to 128 letters, digits and "
+                               "!#$%%&'*+-.^_`|~", argc < 1 ? "" : argv[0]);
+    }
+    cookie->name = argv[0];
+    for (i = 1; i < argc; i++) {
+        const char *error = parse_word(cookie, argv[i], p);
+
+        if (error) {
+            return error;
+        }
+    }
+    return browsers_drop(cookie, p);
+}

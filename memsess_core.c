@@ -1,0 +1,106 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "memsess_core.h"
+
+#include <openssl/evp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "apr_encode.h"
+#include "apr_general.h"
+#include "apr_lib.h"
+#include "apr_strings.h"
+
+void (*memsess_log_sink)(memsess_log_level_t, apr_status_t, const char *);
+
+void memsess_log(memsess_log_level_t level, apr_status_t rv, const char *fmt, ...)
+{
+    char message[512];
+    va_list args;
+
+    if (memsess_log_sink) {
+        va_start(args, fmt);
+        apr_vsnprintf(message, sizeof(message), fmt, args);
+        va_end(args);
+        memsess_log_sink(level, rv, message);
+    }
+}
+
+apr_status_t memsess_session_make(memsess_session_t **session, apr_time_t now, apr_pool_t *p)
+{
+    memsess_session_t *s = apr_pcalloc(p, sizeof(*s));
+    unsigned char random[MEMSESS_PUBLIC_ID_BYTES];
+    apr_status_t rv = apr_generate_random_bytes(random, sizeof(random));
+
+    if (rv == APR_SUCCESS) {
+        apr_encode_base64_binary(s->public_id, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
+        s->created = s->used = now;
+        s->attrs = apr_array_make(p, 8, sizeof(memsess_attr_t));
+        *session = s;
+    }
+    return rv;
+}
+
+const memsess_attr_t *memsess_session_find(const memsess_session_t *session, const char *name)
+{
+    const memsess_attr_t *attr = (const memsess_attr_t *)session->attrs->elts;
+    const memsess_attr_t *end = attr + session->attrs->nelts;
+
+    for (; attr < end; attr++) {
+        if (strcmp(attr->name, name) == 0) {
+            return attr;
+        }
+    }
+    return NULL;
+}
+
+int memsess_attr_name_ok(const char *name, apr_size_t len)
+{
+    apr_size_t i;
+
+    if (len < 1 || len > MEMSESS_ATTR_NAME_MAX) {
+        return 0;
+    }
+    for (i = 0; i < len; i++) {
+        if (!apr_isalnum(name[i]) && (!name[i] || !strchr("_.-", name[i]))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+apr_status_t memsess_id_make(char id[MEMSESS_ID_LEN + 1])
+{
+    unsigned char random[MEMSESS_ID_BYTES];
+    apr_status_t rv = apr_generate_random_bytes(random, sizeof(random));
+
+    if (rv == APR_SUCCESS) {
+        rv = apr_encode_base64_binary(id, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
+    }
+    return rv;
+}
+
+int memsess_id_ok(const char *id, apr_size_t len)
+{
+    apr_size_t i;
+
+    if (len != MEMSESS_ID_LEN) {
+        return 0;
+    }
+    for (i = 0; i < len; i++) {
+        if (!apr_isalnum(id[i]) && id[i] != '-' && id[i] != '_') {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id)
+{
+    char text[512];
+    /* A namespace holds no NUL, so the NUL after it keeps "a"+"bc" and "ab"+"c" apart. */
+    int len = apr_snprintf(text, sizeof(text), "memsess%c%s%c%s", 0, ns, 0, id);
+
+    return EVP_Digest(text, (size_t)len, key->digest, NULL, EVP_sha256(), NULL) ? APR_SUCCESS
+                                                                                 : APR_EGENERAL;
+}

@@ -1,0 +1,90 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file memsess_core.h
+ * @brief What a session, an id and a storage key are; and where messages go.
+ *
+ * Knows APR only, not httpd: the unit tests link what includes it without a server.
+ */
+#ifndef MEMSESS_CORE_H
+#define MEMSESS_CORE_H
+
+#include "apr_pools.h"
+#include "apr_tables.h"
+#include "apr_time.h"
+
+#define MEMSESS_VERSION "0.1.0"
+
+/** Bytes of randomness in a session id: 144 bits from the system's CSPRNG. */
+#define MEMSESS_ID_BYTES 18
+/** Characters of a session id: base64url without padding. */
+#define MEMSESS_ID_LEN 24
+
+/** Bytes of the public id, which says nothing of the session id. */
+#define MEMSESS_PUBLIC_ID_BYTES 12
+#define MEMSESS_PUBLIC_ID_LEN 16
+
+#define MEMSESS_ATTR_NAME_MAX 64
+
+/** Characters of the short hash that stands for a server in keys and records. */
+#define MEMSESS_TAG_LEN 8
+
+/** Where a session lies in the pool: a digest of namespace and id, never the id. */
+#define MEMSESS_KEY_BYTES 32
+typedef struct memsess_key_t {
+    unsigned char digest[MEMSESS_KEY_BYTES];
+} memsess_key_t;
+
+/** One attribute. */
+typedef struct memsess_attr_t {
+    const char *name;  /**< 1 to 64 of [A-Za-z0-9_.-] */
+    const char *value; /**< any bytes but NUL, NUL-terminated */
+    apr_size_t len;    /**< of value */
+} memsess_attr_t;
+
+/** The state of a session at one revision. */
+typedef struct memsess_session_t {
+    char public_id[MEMSESS_PUBLIC_ID_LEN + 1]; /**< stable over the session's life */
+    apr_uint64_t revision;                     /**< grows with every write; the highest wins */
+    apr_time_t created;                        /**< its birth */
+    apr_time_t used;                           /**< its last re-dating */
+    apr_interval_time_t idle;                  /**< the longest idle time-out it was used under */
+    int ended;                                 /**< a tombstone: logged out or renewed */
+    apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
+} memsess_session_t;
+
+/** A clean, empty session of revision 0, born at @a now. */
+apr_status_t memsess_session_make(memsess_session_t **session, apr_time_t now, apr_pool_t *p);
+
+/** The attribute of that name, or NULL. */
+const memsess_attr_t *memsess_session_find(const memsess_session_t *session, const char *name);
+
+/** Whether @a len bytes at @a name can name an attribute. */
+int memsess_attr_name_ok(const char *name, apr_size_t len);
+
+/** A fresh session id: MEMSESS_ID_LEN characters and a NUL. */
+apr_status_t memsess_id_make(char id[MEMSESS_ID_LEN + 1]);
+
+/** Whether @a len bytes at @a id have the form of a session id. */
+int memsess_id_ok(const char *id, apr_size_t len);
+
+/** The storage key of @a id in @a ns; two namespaces never share one. */
+apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id);
+
+/* Levels as syslog and httpd number them, so that no table is needed between them. */
+typedef enum {
+    MEMSESS_LOG_ERR = 3,
+    MEMSESS_LOG_WARNING = 4,
+    MEMSESS_LOG_NOTICE = 5,
+    MEMSESS_LOG_INFO = 6,
+    MEMSESS_LOG_DEBUG = 7
+} memsess_log_level_t;
+
+/** The server sets this once; unset, messages are dropped. Never given an id or a value. */
+extern void (*memsess_log_sink)(memsess_log_level_t level, apr_status_t rv, const char *message);
+
+/** Logs at most 512 bytes. @a rv is 0 where no error belongs to the message. */
+void memsess_log(memsess_log_level_t level, apr_status_t rv, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,356 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "memsess_expose.h"
+
+#include <string.h>
+
+#include "apr_escape.h"
+#include "apr_lib.h"
+#include "apr_strings.h"
+#include "http_core.h"
+#include "http_log.h"
+
+extern module AP_MODULE_DECLARE_DATA memsess_module;
+APLOG_USE_MODULE(memsess);
+
+#define PREFIX "memsess"
+#define PREFIX_LEN (sizeof(PREFIX) - 1)
+#define ENV_PREFIX "MEMSESS_"
+
+/* Linux takes no longer string into a program's environment. */
+#define ENV_STRING_MAX (128 * 1024 - 1)
+
+/* -- What clients send ------------------------------------------------------------------------ */
+
+int memsess_reserved_name(const char *name)
+{
+    return !strncasecmp(name, PREFIX, PREFIX_LEN) && name[PREFIX_LEN]
+           && !apr_isalnum(name[PREFIX_LEN]);
+}
+
+void memsess_drop_reserved(apr_table_t *headers, apr_pool_t *p)
+{
+    const apr_array_header_t *all = apr_table_elts(headers);
+    apr_array_header_t *names = NULL;
+    int i;
+
+    for (i = 0; i < all->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(all, i, apr_table_entry_t).key;
+
+        if (memsess_reserved_name(name)) {
+            names = names ? names : apr_array_make(p, 4, sizeof(const char *));
+            APR_ARRAY_PUSH(names, const char *) = name;
+        }
+    }
+    for (i = 0; names && i < names->nelts; i++) {
+        apr_table_unset(headers, APR_ARRAY_IDX(names, i, const char *));
+    }
+}
+
+/* The items of a comma-separated header that pass. */
+static const char *filter_list(const char *list, int (*drop)(const char *item), apr_pool_t *p)
+{
+    apr_array_header_t *kept = apr_array_make(p, 4, sizeof(const char *));
+    char *state, *item, *copy = apr_pstrdup(p, list);
+
+    for (item = apr_strtok(copy, ",", &state); item; item = apr_strtok(NULL, ",", &state)) {
+        while (apr_isspace(*item)) {
+            item++;
+        }
+        if (*item && !drop(item)) {
+            APR_ARRAY_PUSH(kept, const char *) = item;
+        }
+    }
+    return kept->nelts ? apr_array_pstrcat(p, kept, ',') : NULL;
+}
+
+static void set_or_unset(apr_table_t *headers, const char *name, const char *value)
+{
+    if (value) {
+        apr_table_setn(headers, name, value);
+    }
+    else {
+        apr_table_unset(headers, name);
+    }
+}
+
+void memsess_clean_request(request_rec *r)
+{
+    const char *connection = apr_table_get(r->headers_in, "Connection");
+
+    memsess_drop_reserved(r->headers_in, r->pool);
+    if (r->trailers_in) {
+        memsess_drop_reserved(r->trailers_in, r->pool);
+    }
+    /* A proxy removes what Connection names; ours are not the client's to remove. */
+    if (connection && ap_strcasestr(connection, PREFIX)) {
+        set_or_unset(r->headers_in, "Connection",
+                     filter_list(connection, memsess_reserved_name, r->pool));
+    }
+}
+
+/* -- The session's data ----------------------------------------------------------------------- */
+
+/* All exposed attributes in form encoding, in name order. */
+static const char *form_data(const memsess_session_t *session, const apr_array_header_t *keys,
+                             apr_pool_t *p)
+{
+    const memsess_attr_t *attr = (const memsess_attr_t *)session->attrs->elts;
+    const memsess_attr_t *end = attr + session->attrs->nelts;
+    apr_size_t size = 1, len;
+    char *data, *to;
+
+    for (; attr < end; attr++) {
+        size += strlen(attr->name) + 3 * attr->len + 2;
+    }
+    to = data = apr_palloc(p, size);
+    for (attr = (const memsess_attr_t *)session->attrs->elts; attr < end; attr++) {
+        if (!memsess_keys_match(keys, attr->name)) {
+            continue;
+        }
+        if (to > data) {
+            *to++ = '&';
+        }
+        len = strlen(attr->name);
+        memcpy(to, attr->name, len);
+        to += len;
+        *to++ = '=';
+        /* The length counts the NUL. Nothing to escape is told as "not found". */
+        if (apr_escape_urlencoded(to, attr->value, APR_ESCAPE_STRING, &len) == APR_SUCCESS) {
+            to += len - 1;
+        }
+        else {
+            memcpy(to, attr->value, attr->len);
+            to += attr->len;
+        }
+    }
+    *to = '\0';
+    return data;
+}
+
+static int has_control(const memsess_attr_t *attr)
+{
+    apr_size_t i;
+
+    for (i = 0; i < attr->len; i++) {
+        if (apr_iscntrl(attr->value[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void set_attr_variable(apr_table_t *env, const memsess_attr_t *attr, apr_pool_t *p)
+{
+    char *name = apr_pstrcat(p, ENV_PREFIX "ATTR_", attr->name, NULL);
+    char *c;
+
+    for (c = name; *c; c++) {
+        if (!apr_isalnum(*c)) {
+            *c = '_';
+        }
+    }
+    /* Of two names that become one, the first in name order has it. */
+    if (!apr_table_get(env, name)) {
+        apr_table_setn(env, name, attr->value);
+    }
+}
+
+static void drop_variables(request_rec *r)
+{
+    const apr_array_header_t *all = apr_table_elts(r->subprocess_env);
+    apr_array_header_t *names = apr_array_make(r->pool, 8, sizeof(const char *));
+    int i;
+
+    for (i = 0; i < all->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(all, i, apr_table_entry_t).key;
+
+        if (!strncmp(name, ENV_PREFIX, sizeof(ENV_PREFIX) - 1)) {
+            APR_ARRAY_PUSH(names, const char *) = name;
+        }
+    }
+    for (i = 0; i < names->nelts; i++) {
+        apr_table_unset(r->subprocess_env, APR_ARRAY_IDX(names, i, const char *));
+    }
+}
+
+static void set_variables(request_rec *r, const memsess_req_t *req, memsess_state_t state,
+                          const memsess_dir_conf_t *conf)
+{
+    apr_table_t *env = r->subprocess_env;
+    const memsess_attr_t *attr;
+    const char *data;
+    int i;
+
+    apr_table_setn(env, ENV_PREFIX "STATE", memsess_state_names[state]);
+    if (state != MEMSESS_STATE_ACTIVE) {
+        return;
+    }
+    data = form_data(req->session, conf->expose_keys, r->pool);
+    if (strlen(data) > ENV_STRING_MAX) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: the exposed session is larger "
+                      "than the environment of a CGI program can hold: narrow it with "
+                      "MemSessExposeKeys");
+    }
+    apr_table_setn(env, ENV_PREFIX "ID", req->session->public_id);
+    apr_table_setn(env, ENV_PREFIX "DATA", data);
+    attr = (const memsess_attr_t *)req->session->attrs->elts;
+    for (i = 0; i < req->session->attrs->nelts; i++, attr++) {
+        if (memsess_keys_match(conf->expose_keys, attr->name) && !has_control(attr)) {
+            set_attr_variable(env, attr, r->pool);
+        }
+    }
+}
+
+static int uses_sessions(const request_rec *r, const memsess_dir_conf_t *conf)
+{
+    return conf->enabled && r->proxyreq != PROXYREQ_PROXY;
+}
+
+int memsess_expose_env(request_rec *r, int final)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+    int exposes = uses_sessions(r, conf) ? conf->expose : 0;
+    memsess_own_t *own = memsess_own(r, exposes);
+    memsess_state_t state;
+    memsess_req_t *req;
+
+    if (!exposes) {
+        if (own && own->exposed) {
+            drop_variables(r);
+            own->exposed = NULL;
+        }
+        return OK;
+    }
+    req = memsess_req(r);
+    state = memsess_req_state(req, conf, own->top);
+    if (final) {
+        own->top->exposed = 1;
+        own->top->exposed_active |= state == MEMSESS_STATE_ACTIVE;
+    }
+    if (own->exposed && (!(exposes & MEMSESS_EXPOSE_ENV) || own->exposed_state != state
+                         || own->exposed->expose_keys != conf->expose_keys)) {
+        drop_variables(r);
+        own->exposed = NULL;
+    }
+    if ((exposes & MEMSESS_EXPOSE_ENV) && !own->exposed) {
+        set_variables(r, req, state, conf);
+        own->exposed = conf;
+        own->exposed_state = state;
+    }
+    /* Not again for the error document of that denial. */
+    if (final && state == MEMSESS_STATE_UNAVAILABLE && conf->on_error == MEMSESS_DENY
+        && !ap_is_HTTP_ERROR(r->status)) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: denied, since the store is "
+                      "unavailable (MemSessOnError deny)");
+        return memsess_req_deny(r);
+    }
+    return OK;
+}
+
+/* -- What handlers see ------------------------------------------------------------------------ */
+
+static void strip_cookies(request_rec *r, const memsess_top_t *top)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+    const memsess_req_t *req;
+
+    for (req = top->sessions; req; req = req->next) {
+        const char *before = apr_table_get(r->headers_in, "Cookie");
+
+        if (!(conf->enabled ? conf : req->conf)->cookie_forward) {
+            const char *after = memsess_cookie_strip(before, req->conf->cookie->name, r->pool);
+
+            if (after != before) {
+                set_or_unset(r->headers_in, "Cookie", after);
+            }
+        }
+    }
+}
+
+void memsess_expose_headers(request_rec *r)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+    int enabled = uses_sessions(r, conf);
+    memsess_own_t *own = memsess_own(r, enabled);
+    memsess_state_t state;
+    memsess_req_t *req;
+
+    if (!own) {
+        return;
+    }
+    if (own->top->headers_set) {
+        memsess_drop_reserved(r->headers_in, r->pool);
+    }
+    if (enabled) {
+        req = memsess_req(r);
+        if (conf->expose & MEMSESS_EXPOSE_HEADERS) {
+            state = memsess_req_state(req, conf, own->top);
+            own->top->headers_set = 1;
+            apr_table_setn(r->headers_in, "MemSess-State", memsess_state_names[state]);
+            if (state == MEMSESS_STATE_ACTIVE) {
+                apr_table_setn(r->headers_in, "MemSess-Id", req->session->public_id);
+                apr_table_setn(r->headers_in, "MemSess-Data",
+                               form_data(req->session, conf->expose_keys, r->pool));
+            }
+        }
+    }
+    strip_cookies(r, own->top);
+}
+
+/* -- Caches ----------------------------------------------------------------------------------- */
+
+static int for_shared_caches(const char *item)
+{
+    return !strcasecmp(item, "public") || !strncasecmp(item, "s-maxage", 8);
+}
+
+/* Cache-Control as a whole, wherever the handler put it. */
+static const char *take_cache_control(request_rec *r)
+{
+    apr_table_t *both = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
+
+    apr_table_compress(both, APR_OVERLAP_TABLES_MERGE);
+    apr_table_unset(r->headers_out, "Cache-Control");
+    apr_table_unset(r->err_headers_out, "Cache-Control");
+    return apr_table_get(both, "Cache-Control");
+}
+
+static void make_private(request_rec *r, const char *control)
+{
+    const char *kept = control ? filter_list(control, for_shared_caches, r->pool) : NULL;
+
+    if (kept && (ap_find_list_item(r->pool, kept, "private")
+                 || ap_find_list_item(r->pool, kept, "no-store"))) {
+        apr_table_setn(r->headers_out, "Cache-Control", kept);
+    }
+    else {
+        apr_table_setn(r->headers_out, "Cache-Control",
+                       kept ? apr_pstrcat(r->pool, kept, ", private", NULL) : "private");
+    }
+    /* For caches that know no private, and a mod_cache that is told to disregard it. */
+    r->no_cache = 1;
+    apr_table_unset(r->headers_out, "Expires");
+    apr_table_unset(r->err_headers_out, "Expires");
+}
+
+void memsess_mind_caches(request_rec *r, const memsess_top_t *top)
+{
+    if (top->exposed) {
+        const char *vary = apr_table_get(r->headers_out, "Vary");
+
+        if (!vary || (!ap_find_list_item(r->pool, vary, "cookie") && strcmp(vary, "*"))) {
+            apr_table_mergen(r->headers_out, "Vary", "Cookie");
+        }
+    }
+    if (top->cookie_set || top->exposed_active) {
+        const char *control = take_cache_control(r);
+
+        if (!top->cookie_set && control && ap_find_list_item(r->pool, control, "public")) {
+            apr_table_setn(r->headers_out, "Cache-Control", control);
+        }
+        else {
+            make_private(r, control);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file memsess_pool.h
+ * @brief Servers, connections, deadlines and health; the only user of apr_memcache.
+ *
+ * One pool per child process. No call waits for a server longer than that server's time-out for
+ * connecting plus once for the answer, and no lock is held while waiting. A server that failed is
+ * "down": calls to it fail at once, until the prober, one thread of the pool, has seen it answer.
+ */
+#ifndef MEMSESS_POOL_H
+#define MEMSESS_POOL_H
+
+#include "apr_errno.h"
+#include "apr_network_io.h"
+#include "apr_pools.h"
+#include "apr_time.h"
+
+/** How a server is reached. */
+typedef struct memsess_server_conf_t {
+    const char *name; /**< for logs */
+    const char *host; /**< host name or numeric address; NULL for a unix socket */
+    apr_port_t port;
+    const char *path; /**< of a unix socket, else NULL */
+    const char *auth; /**< "user password" for memcached -Y, or NULL */
+    apr_interval_time_t timeout;
+    apr_interval_time_t retry; /**< between two probes of a server that is down */
+    int max_conns;
+    apr_interval_time_t idle; /**< an idle connection is closed after this */
+} memsess_server_conf_t;
+
+typedef struct memsess_pool_t memsess_pool_t;
+typedef struct memsess_server_t memsess_server_t;
+
+/** What the calls below return beside APR_SUCCESS: */
+#define MEMSESS_ABSENT APR_NOTFOUND   /**< the server answered: there is no such key */
+#define MEMSESS_EXISTS APR_EEXIST     /**< the server answered: add found the key there */
+#define MEMSESS_REFUSED APR_EGENERAL  /**< the server answered: it cannot store that */
+#define MEMSESS_DOWN APR_ECONNREFUSED /**< known to be down; it was not asked */
+/* Anything else: the server could not be reached or did not answer properly in time. */
+
+/** An empty pool. To be called in the process that uses it: a fork does not take it along. */
+apr_status_t memsess_pool_create(memsess_pool_t **pool);
+
+/** Adds a server, before memsess_pool_start. Nothing is connected yet. */
+apr_status_t memsess_pool_add(memsess_server_t **server, memsess_pool_t *pool,
+                              const memsess_server_conf_t *conf);
+
+/** Starts the prober: only then is a server that failed ever tried again. */
+apr_status_t memsess_pool_start(memsess_pool_t *pool);
+
+/** Stops the prober, waits for it (a probe at most) and frees everything. */
+void memsess_pool_destroy(memsess_pool_t *pool);
+
+int memsess_server_is_down(memsess_server_t *server);
+const memsess_server_conf_t *memsess_server_conf(const memsess_server_t *server);
+
+/**
+ * Reads a key.
+ * @param data receives a NUL-terminated copy from @a p
+ * @return APR_SUCCESS, MEMSESS_ABSENT, or that the server could not answer
+ */
+apr_status_t memsess_server_get(memsess_server_t *server, const char *key, char **data,
+                                apr_size_t *len, apr_pool_t *p);
+
+/** One key of memsess_pool_mget: its server, and the answer. */
+typedef struct memsess_get_t {
+    memsess_server_t *server;
+    const char *key;
+    apr_status_t rv;
+    char *data;
+    apr_size_t len;
+} memsess_get_t;
+
+/** Reads several keys, each from another server, all in one round trip. */
+void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p);
+
+/** Stores a key for @a ttl seconds (over 30 days: see memcached's protocol.txt). */
+apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char *data,
+                                apr_size_t len, apr_uint32_t ttl);
+
+#endif

@@ -1,0 +1,238 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "memsess_record.h"
+
+#include <string.h>
+#include <zlib.h>
+
+#include "apr_encode.h"
+
+/*
+ * All numbers in network order.
+ *
+ *   0  "MSS" and the version        56  public id, 12 bytes
+ *   4  flags                        68  payload length before compression
+ *   5  number of placement tags     72  number of attributes
+ *   6  two zero bytes               76  CRC-32 of all other bytes
+ *   8  first half of the key        80  placement tags, 8 bytes each
+ *  24  revision                     ..  payload: per attribute the name's length (1 byte), name,
+ *  32  created, microseconds            NUL, the value's length (4 bytes), value, NUL
+ *  40  used, microseconds
+ *  48  idle, microseconds
+ *
+ * The NULs let names and values be used where they lie. The key's half makes an answer for
+ * another key visible, the CRC a damaged one.
+ */
+#define VERSION 1
+#define HEADER 80
+#define CRC_AT 76
+#define ATTR_OVERHEAD 7
+
+#define FLAG_ENDED 1
+#define FLAG_COMPRESSED 2
+
+/* Deflate cannot do better than this, so a length beyond it is a lie. */
+#define DEFLATE_RATIO_MAX 1040
+
+static void put32(unsigned char *at, apr_uint32_t n)
+{
+    at[0] = (unsigned char)(n >> 24);
+    at[1] = (unsigned char)(n >> 16);
+    at[2] = (unsigned char)(n >> 8);
+    at[3] = (unsigned char)n;
+}
+
+static apr_uint32_t get32(const unsigned char *at)
+{
+    return (apr_uint32_t)at[0] << 24 | (apr_uint32_t)at[1] << 16 | (apr_uint32_t)at[2] << 8 | at[3];
+}
+
+static void put64(unsigned char *at, apr_uint64_t n)
+{
+    put32(at, (apr_uint32_t)(n >> 32));
+    put32(at + 4, (apr_uint32_t)n);
+}
+
+static apr_uint64_t get64(const unsigned char *at)
+{
+    return (apr_uint64_t)get32(at) << 32 | get32(at + 4);
+}
+
+static apr_uint32_t record_crc(const unsigned char *record, apr_size_t len)
+{
+    uLong crc = crc32_z(0, record, CRC_AT);
+
+    return (apr_uint32_t)crc32_z(crc, record + CRC_AT + 4, len - CRC_AT - 4);
+}
+
+apr_size_t memsess_record_size(const memsess_session_t *session)
+{
+    const memsess_attr_t *attr = (const memsess_attr_t *)session->attrs->elts;
+    apr_size_t size = 0;
+    int i;
+
+    for (i = 0; i < session->attrs->nelts; i++) {
+        size += ATTR_OVERHEAD + strlen(attr[i].name) + attr[i].len;
+    }
+    return size;
+}
+
+static void put_payload(unsigned char *at, const memsess_session_t *session)
+{
+    const memsess_attr_t *attr = (const memsess_attr_t *)session->attrs->elts;
+    int i;
+
+    for (i = 0; i < session->attrs->nelts; i++, attr++) {
+        apr_size_t name_len = strlen(attr->name);
+
+        *at++ = (unsigned char)name_len;
+        memcpy(at, attr->name, name_len + 1);
+        at += name_len + 1;
+        put32(at, (apr_uint32_t)attr->len);
+        memcpy(at + 4, attr->value, attr->len);
+        at += 4 + attr->len;
+        *at++ = '\0';
+    }
+}
+
+apr_status_t memsess_record_encode(const memsess_session_t *session, const memsess_key_t *key,
+                                   const memsess_placement_t *placement, apr_size_t compress,
+                                   char **data, apr_size_t *len, apr_pool_t *p)
+{
+    apr_size_t size = memsess_record_size(session);
+    apr_size_t head = HEADER + MEMSESS_TAG_LEN * (apr_size_t)placement->n;
+    unsigned char *record = apr_palloc(p, head + size);
+    unsigned flags = session->ended ? FLAG_ENDED : 0;
+
+    if (size > APR_UINT32_MAX) {
+        return APR_ENOSPC;
+    }
+    put_payload(record + head, session);
+    *len = head + size;
+    if (compress && size > compress) {
+        uLongf packed_len = compressBound(size);
+        unsigned char *packed = apr_palloc(p, head + packed_len);
+
+        if (compress2(packed + head, &packed_len, record + head, size, Z_BEST_SPEED) == Z_OK
+            && packed_len < size) {
+            flags |= FLAG_COMPRESSED;
+            record = packed;
+            *len = head + packed_len;
+        }
+    }
+    memcpy(record, "MSS", 3);
+    record[3] = VERSION;
+    record[4] = (unsigned char)flags;
+    record[5] = (unsigned char)placement->n;
+    record[6] = record[7] = 0;
+    memcpy(record + 8, key->digest, 16);
+    put64(record + 24, session->revision);
+    put64(record + 32, (apr_uint64_t)session->created);
+    put64(record + 40, (apr_uint64_t)session->used);
+    put64(record + 48, (apr_uint64_t)session->idle);
+    apr_decode_base64_binary(record + 56, session->public_id, MEMSESS_PUBLIC_ID_LEN,
+                             APR_ENCODE_BASE64URL, NULL);
+    put32(record + 68, (apr_uint32_t)size);
+    put32(record + 72, (apr_uint32_t)session->attrs->nelts);
+    memcpy(record + HEADER, placement->tag, MEMSESS_TAG_LEN * (apr_size_t)placement->n);
+    put32(record + CRC_AT, record_crc(record, *len));
+    *data = (char *)record;
+    return APR_SUCCESS;
+}
+
+static int get_payload(const unsigned char *at, apr_size_t len, apr_uint32_t count,
+                       memsess_session_t *session, apr_pool_t *p)
+{
+    const unsigned char *end = at + len;
+    const char *previous = "";
+
+    if (count > len / ATTR_OVERHEAD) {
+        return 0;
+    }
+    session->attrs = apr_array_make(p, (int)count, sizeof(memsess_attr_t));
+    while (count--) {
+        memsess_attr_t *attr = apr_array_push(session->attrs);
+        apr_size_t name_len, left = (apr_size_t)(end - at);
+
+        if (left < ATTR_OVERHEAD || left - ATTR_OVERHEAD < (name_len = *at++)
+            || !memsess_attr_name_ok((const char *)at, name_len) || at[name_len] != '\0') {
+            return 0;
+        }
+        attr->name = (const char *)at;
+        at += name_len + 1;
+        attr->len = get32(at);
+        at += 4;
+        if ((apr_size_t)(end - at) <= attr->len || at[attr->len] != '\0'
+            || memchr(at, '\0', attr->len) || strcmp(previous, attr->name) >= 0) {
+            return 0;
+        }
+        attr->value = (const char *)at;
+        at += attr->len + 1;
+        previous = attr->name;
+    }
+    return at == end;
+}
+
+/* The payload as it was before compression, or NULL. */
+static const unsigned char *unpack(const unsigned char *packed, apr_size_t packed_len, uLongf size,
+                                   apr_pool_t *p)
+{
+    uLongf len = size;
+    unsigned char *payload;
+
+    if (size / DEFLATE_RATIO_MAX > packed_len) {
+        return NULL;
+    }
+    payload = apr_palloc(p, size + 1);
+    return uncompress(payload, &len, packed, packed_len) == Z_OK && len == size ? payload : NULL;
+}
+
+memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
+                                              const memsess_key_t *key,
+                                              memsess_session_t **session,
+                                              memsess_placement_t *placement, apr_pool_t *p)
+{
+    const unsigned char *record = (const unsigned char *)data;
+    const unsigned char *payload;
+    memsess_session_t *s;
+    apr_size_t head, size;
+
+    if (len < 4 || memcmp(record, "MSS", 3) != 0) {
+        return MEMSESS_RECORD_DAMAGED;
+    }
+    if (record[3] > VERSION) {
+        return MEMSESS_RECORD_NEWER;
+    }
+    if (record[3] != VERSION || len < HEADER || len < (head = HEADER + MEMSESS_TAG_LEN * (apr_size_t)record[5])
+        || record[5] > MEMSESS_COPIES_MAX || get32(record + CRC_AT) != record_crc(record, len)) {
+        return MEMSESS_RECORD_DAMAGED;
+    }
+    if (memcmp(record + 8, key->digest, 16) != 0) {
+        return MEMSESS_RECORD_FOREIGN;
+    }
+    payload = record + head;
+    size = get32(record + 68);
+    if (record[4] & FLAG_COMPRESSED) {
+        payload = unpack(payload, len - head, size, p);
+    }
+    else if (size != len - head) {
+        payload = NULL;
+    }
+    s = apr_pcalloc(p, sizeof(*s));
+    if (!payload || !get_payload(payload, size, get32(record + 72), s, p)) {
+        return MEMSESS_RECORD_DAMAGED;
+    }
+    s->ended = (record[4] & FLAG_ENDED) != 0;
+    s->revision = get64(record + 24);
+    s->created = (apr_time_t)get64(record + 32);
+    s->used = (apr_time_t)get64(record + 40);
+    s->idle = (apr_interval_time_t)get64(record + 48);
+    apr_encode_base64_binary(s->public_id, record + 56, MEMSESS_PUBLIC_ID_BYTES,
+                             APR_ENCODE_BASE64URL, NULL);
+    if (placement) {
+        placement->n = record[5];
+        memcpy(placement->tag, record + HEADER, MEMSESS_TAG_LEN * (apr_size_t)placement->n);
+    }
+    *session = s;
+    return MEMSESS_RECORD_OK;
+}

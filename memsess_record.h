@@ -1,0 +1,48 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file memsess_record.h
+ * @brief A session to bytes and back: versioned, length-checked, and told whose it is.
+ */
+#ifndef MEMSESS_RECORD_H
+#define MEMSESS_RECORD_H
+
+#include "memsess_core.h"
+
+/** The copies that one record may list: an upper bound for MemSessRedundancy. */
+#define MEMSESS_COPIES_MAX 16
+
+/** What a record says beside the session: the tags of the servers that were to get a copy. */
+typedef struct memsess_placement_t {
+    unsigned n;
+    char tag[MEMSESS_COPIES_MAX][MEMSESS_TAG_LEN];
+} memsess_placement_t;
+
+typedef enum {
+    MEMSESS_RECORD_OK,
+    MEMSESS_RECORD_DAMAGED, /**< truncated, altered, or no record at all */
+    MEMSESS_RECORD_FOREIGN, /**< intact, but of another session: a server answered for another key */
+    MEMSESS_RECORD_NEWER    /**< written by a later version of this module; to be left alone */
+} memsess_record_status_t;
+
+/**
+ * Encodes a session.
+ * @param compress payloads above this many bytes are compressed; 0: none
+ */
+apr_status_t memsess_record_encode(const memsess_session_t *session, const memsess_key_t *key,
+                                   const memsess_placement_t *placement, apr_size_t compress,
+                                   char **data, apr_size_t *len, apr_pool_t *p);
+
+/**
+ * Decodes a record; names and values point into @a data, which must live as long as @a session.
+ * @param placement may be NULL
+ */
+memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
+                                              const memsess_key_t *key,
+                                              memsess_session_t **session,
+                                              memsess_placement_t *placement, apr_pool_t *p);
+
+/** The bytes that a session's attributes take in a record: what MemSessMaxSize bounds. */
+apr_size_t memsess_record_size(const memsess_session_t *session);
+
+#endif

@@ -1,0 +1,81 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file memsess_req.h
+ * @brief The session of one client request: read lazily and once, committed once.
+ *
+ * Subrequests, internal redirects and error documents share it: everything hangs on the request
+ * that the client sent.
+ */
+#ifndef MEMSESS_REQ_H
+#define MEMSESS_REQ_H
+
+#include "httpd.h"
+#include "memsess_change.h"
+#include "memsess_conf.h"
+
+typedef enum {
+    MEMSESS_STATE_NONE,       /**< no cookie came */
+    MEMSESS_STATE_ACTIVE,
+    MEMSESS_STATE_UNKNOWN,    /**< certain: there is no such session */
+    MEMSESS_STATE_EXPIRED,
+    MEMSESS_STATE_INVALID,    /**< the cookie has not the form of ours */
+    MEMSESS_STATE_UNAVAILABLE /**< the store could not answer */
+} memsess_state_t;
+
+/** The names of the states, as users see them. */
+extern const char *const memsess_state_names[];
+
+/** One session of a client request. There is more than one only where sections name different
+ * cookies. */
+typedef struct memsess_req_t {
+    struct memsess_req_t *next;
+    const memsess_dir_conf_t *conf; /**< of the section that used it last */
+    memsess_cookie_found_t cookie;
+    char id[MEMSESS_ID_LEN + 1]; /**< for MEMSESS_COOKIE_OK */
+    memsess_key_t key;           /**< of id */
+    int was_read;
+    memsess_found_t found;       /**< once it was read */
+    memsess_session_t *session;  /**< for MEMSESS_FOUND */
+} memsess_req_t;
+
+/** All that one client request needs. */
+typedef struct memsess_top_t {
+    apr_pool_t *p;
+    server_rec *server;
+    memsess_req_t *sessions;
+    apr_array_header_t *asked; /**< write-back headers so far, see memsess_writeback.c */
+    int exposed;               /**< the answer depends on the cookie */
+    int exposed_active;        /**< somebody was shown an active session */
+    int headers_set;           /**< request headers of ours are in headers_in */
+    int responded;             /**< committed, or given up */
+    int cookie_set;            /**< the response sets or clears a cookie */
+} memsess_top_t;
+
+/** What is kept of each request, redirected or sub, in its request_config. */
+typedef struct memsess_own_t {
+    memsess_top_t *top;
+    const memsess_dir_conf_t *exposed; /**< the section whose variables it has */
+    memsess_state_t exposed_state;
+} memsess_own_t;
+
+/** This request's own part; @a make: make it where there is none. */
+memsess_own_t *memsess_own(request_rec *r, int make);
+
+/** The session that this request's section names; nothing is read yet. */
+memsess_req_t *memsess_req(request_rec *r);
+
+/** Reads it if need be, and judges it by the limits of @a conf. */
+memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *conf,
+                                  memsess_top_t *top);
+
+/**
+ * Carries the changes out, re-dates the session, sets or clears the cookie.
+ * @return OK, or the status that the response must become
+ */
+int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, request_rec *r);
+
+/** Says in the answer when to come again, and returns 503. */
+int memsess_req_deny(request_rec *r);
+
+#endif

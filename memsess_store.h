@@ -1,0 +1,67 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file memsess_store.h
+ * @brief The copies of a session's record: read, compare, repair, write, end.
+ */
+#ifndef MEMSESS_STORE_H
+#define MEMSESS_STORE_H
+
+#include "apr_hash.h"
+#include "memsess_core.h"
+#include "memsess_pool.h"
+
+/** How long a record is kept past its end, so that "expired" can be told from "unknown". */
+#define MEMSESS_GRACE apr_time_from_sec(120)
+
+typedef struct memsess_store_t memsess_store_t;
+
+/** One server of a store. */
+typedef struct memsess_member_t {
+    memsess_server_conf_t server;
+    unsigned weight;
+} memsess_member_t;
+
+typedef struct memsess_store_conf_t {
+    const apr_array_header_t *members; /**< of memsess_member_t, names all different */
+    unsigned copies;                   /**< of every session, each on another server */
+    int failover;                      /**< the next in a session's order stands in */
+    apr_size_t compress;               /**< records above this are compressed; 0: none */
+} memsess_store_conf_t;
+
+/**
+ * Makes a store over a pool.
+ * @param servers what the pool already has, by address: shared between stores
+ */
+apr_status_t memsess_store_create(memsess_store_t **store, const memsess_store_conf_t *conf,
+                                  memsess_pool_t *pool, apr_hash_t *servers, apr_pool_t *p);
+
+/** What a read can tell. */
+typedef enum {
+    MEMSESS_FOUND,
+    MEMSESS_MISSING,    /**< certain: every home of the key answered, and none has it */
+    MEMSESS_ENDED,      /**< certain: it was destroyed or renewed */
+    MEMSESS_UNAVAILABLE /**< a server that may have it did not answer */
+} memsess_found_t;
+
+/**
+ * Reads all copies in one round trip; the highest revision wins, and copies that are missing or
+ * older are repaired.
+ * @param session receives, for MEMSESS_FOUND, a session whose data lives in @a p
+ */
+memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *key,
+                                   memsess_session_t **session, apr_pool_t *p);
+
+/**
+ * Writes all copies, with the session's revision made one higher.
+ * @return APR_SUCCESS if at least one copy is stored; MEMSESS_REFUSED if servers answered but
+ *         none would have it; else why no server could be asked
+ */
+apr_status_t memsess_store_write(memsess_store_t *store, const memsess_key_t *key,
+                                 memsess_session_t *session, apr_pool_t *p);
+
+/** Ends a session for good: leaves a tombstone of a higher revision in its place. */
+apr_status_t memsess_store_end(memsess_store_t *store, const memsess_key_t *key,
+                               const memsess_session_t *session, apr_pool_t *p);
+
+#endif

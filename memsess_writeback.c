@@ -1,0 +1,190 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "memsess_writeback.h"
+
+#include <string.h>
+
+#include "apr_lib.h"
+#include "apr_strings.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_request.h"
+#include "memsess_expose.h"
+
+extern module AP_MODULE_DECLARE_DATA memsess_module;
+APLOG_USE_MODULE(memsess);
+
+/* The headers of the contract, in the order of their effect. */
+enum { ASK_DESTROY, ASK_UNSET, ASK_SET, ASK_INCR, ASK_RENEW, ASKS };
+
+static const char *const header_names[ASKS] = {"MemSess-Destroy", "MemSess-Unset", "MemSess-Set",
+                                               "MemSess-Incr", "MemSess-Renew"};
+
+/* A header that some response carried. */
+typedef struct ask_t {
+    int what;
+    const char *value;
+    request_rec *r;
+} ask_t;
+
+static int header_index(const char *name)
+{
+    int i;
+
+    for (i = 0; i < ASKS && strcasecmp(name, header_names[i]); i++) {
+    }
+    return i;
+}
+
+static int may_write(const request_rec *r)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+
+    return conf->enabled && conf->writeback && r->proxyreq != PROXYREQ_PROXY;
+}
+
+static void gather_one(request_rec *r, const apr_table_entry_t *header)
+{
+    memsess_top_t *top = memsess_own(r, 1)->top;
+    int what = header_index(header->key);
+    const char *why = NULL;
+
+    if (what == ASKS) {
+        why = "there is no such header";
+    }
+    else if (!may_write(r)) {
+        why = "MemSessWriteback is Off here";
+    }
+    else if (r->main) {
+        why = "a subrequest cannot change the session";
+    }
+    else if (top->responded) {
+        why = "the response has begun";
+    }
+    if (why) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: dropped the response header %s: "
+                      "%s", ap_escape_logitem(r->pool, header->key), why);
+        return;
+    }
+    if (!top->asked) {
+        top->asked = apr_array_make(top->p, 4, sizeof(ask_t));
+    }
+    APR_ARRAY_PUSH(top->asked, ask_t) =
+        (ask_t){what, apr_pstrdup(top->p, header->val ? header->val : ""), r};
+}
+
+static void gather_from(request_rec *r, apr_table_t *headers)
+{
+    const apr_array_header_t *all = apr_table_elts(headers);
+    int i, any = 0;
+
+    for (i = 0; i < all->nelts; i++) {
+        const apr_table_entry_t *header = &APR_ARRAY_IDX(all, i, apr_table_entry_t);
+
+        if (memsess_reserved_name(header->key)) {
+            gather_one(r, header);
+            any = 1;
+        }
+    }
+    if (any) {
+        memsess_drop_reserved(headers, r->pool);
+    }
+}
+
+void memsess_gather(request_rec *r)
+{
+    gather_from(r, r->headers_out);
+    gather_from(r, r->err_headers_out);
+}
+
+/* Whether every comma-separated piece is 1, and there is one. */
+static int is_one(const char *value, apr_pool_t *p)
+{
+    char *state, *item;
+    int any = 0;
+
+    for (item = apr_strtok(apr_pstrdup(p, value), ", \t", &state); item;
+         item = apr_strtok(NULL, ", \t", &state)) {
+        if (strcmp(item, "1")) {
+            return 0;
+        }
+        any = 1;
+    }
+    return any;
+}
+
+static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t *p)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(ask->r);
+    static const memsess_op_t ops[] = {[ASK_UNSET] = MEMSESS_UNSET, [ASK_SET] = MEMSESS_SET,
+                                       [ASK_INCR] = MEMSESS_INCR};
+    const char *refused = NULL, *error;
+
+    if (ask->what == ASK_DESTROY || ask->what == ASK_RENEW) {
+        *(ask->what == ASK_DESTROY ? &changes->destroy : &changes->renew) = 1;
+        return is_one(ask->value, p) ? NULL : "the value must be 1";
+    }
+    error = memsess_changes_parse(changes, ops[ask->what], ask->value, conf->writeback_keys,
+                                  &refused, p);
+    if (refused) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: the attribute %s is left "
+                      "alone, MemSessWritebackKeys does not allow it", header_names[ask->what],
+                      refused);
+    }
+    return error;
+}
+
+/* All that was asked for, in the order of its effect. */
+static int changes_of(request_rec *r, const apr_array_header_t *asked, memsess_changes_t *changes)
+{
+    int what, i;
+
+    memsess_changes_init(changes, r->pool);
+    for (what = 0; asked && what < ASKS; what++) {
+        for (i = 0; i < asked->nelts; i++) {
+            const ask_t *ask = &APR_ARRAY_IDX(asked, i, ask_t);
+            const char *error = ask->what == what ? obey(ask, changes, r->pool) : NULL;
+
+            if (error) {
+                ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ask->r, "MemSess: malformed response "
+                              "header %s, the session stays as it was: %s", header_names[what],
+                              error);
+                return HTTP_INTERNAL_SERVER_ERROR;
+            }
+        }
+    }
+    return OK;
+}
+
+static int commit_all(request_rec *r, memsess_top_t *top)
+{
+    memsess_changes_t changes;
+    memsess_req_t *target = NULL, *req;
+    int status = changes_of(r, top->asked, &changes);
+
+    if (status == OK && top->asked && top->asked->nelts) {
+        target = memsess_req(APR_ARRAY_IDX(top->asked, 0, ask_t).r);
+    }
+    for (req = top->sessions; req && status == OK; req = req->next) {
+        status = memsess_req_commit(req, req == target ? &changes : NULL, r);
+    }
+    return status;
+}
+
+int memsess_respond(request_rec *r)
+{
+    memsess_own_t *own;
+    int status;
+
+    memsess_gather(r);
+    own = memsess_own(r, 0);
+    if (!own || own->top->responded) {
+        return OK;
+    }
+    status = commit_all(r, own->top);
+    own->top->responded = 1;
+    if (status == OK) {
+        memsess_mind_caches(r, own->top);
+    }
+    return status;
+}

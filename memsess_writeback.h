@@ -1,0 +1,25 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file memsess_writeback.h
+ * @brief Response headers to changes: gathered wherever handlers left them, obeyed once, and
+ *        never sent.
+ */
+#ifndef MEMSESS_WRITEBACK_H
+#define MEMSESS_WRITEBACK_H
+
+#include "memsess_req.h"
+
+/**
+ * Takes all reserved headers out of this request's response, and keeps those that its section
+ * obeys. To be called whenever httpd is about to forget or to send them.
+ */
+void memsess_gather(request_rec *r);
+
+/**
+ * What has to happen before the first byte of the response: gathers, commits, tells caches.
+ * @return OK, or the status that the response must become
+ */
+int memsess_respond(request_rec *r);
+
+#endif

@@ -1,0 +1,224 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/* Hooks httpd, and nothing else. */
+
+#include "httpd.h"
+#include "ap_mpm.h"
+#include "http_config.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_main.h"
+#include "http_protocol.h"
+#include "http_request.h"
+#include "util_filter.h"
+
+#include "memsess_conf.h"
+#include "memsess_expose.h"
+#include "memsess_req.h"
+#include "memsess_writeback.h"
+
+extern module AP_MODULE_DECLARE_DATA memsess_module;
+APLOG_USE_MODULE(memsess);
+
+#define OUT_FILTER "MEMSESS_OUT"
+#define IN_FILTER "MEMSESS_IN"
+
+static ap_filter_rec_t *out_filter_handle, *in_filter_handle;
+
+/* -- Configuration and life -------------------------------------------------------------------- */
+
+static void log_sink(memsess_log_level_t level, apr_status_t rv, const char *message)
+{
+    ap_log_error(APLOG_MARK, (int)level, rv, ap_server_conf, "MemSess: %s", message);
+}
+
+static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void)plog;
+    (void)ptemp;
+    memsess_log_sink = log_sink;
+    memsess_conf_start(pconf);
+    return OK;
+}
+
+static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    (void)pconf;
+    (void)plog;
+    return memsess_conf_check(s, ptemp) ? OK : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static apr_status_t pool_cleanup(void *pool)
+{
+    memsess_pool_destroy(pool);
+    return APR_SUCCESS;
+}
+
+/* Each child has its own connections, since none survives a fork. */
+static void child_init(apr_pool_t *pchild, server_rec *main_server)
+{
+    apr_hash_t *servers = apr_hash_make(pchild);
+    memsess_pool_t *pool;
+    apr_status_t rv;
+    server_rec *s;
+    int threads = 1, is_threaded = 0;
+
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
+    rv = memsess_pool_create(&pool);
+    for (s = main_server; s && rv == APR_SUCCESS; s = s->next) {
+        memsess_srv_conf_t *conf = memsess_srv_conf(s);
+        memsess_store_conf_t store;
+
+        memsess_conf_store(conf, threads < 1 ? 1 : threads, &store, pchild);
+        rv = memsess_store_create(&conf->store, &store, pool, servers, pchild);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = memsess_pool_start(pool);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, main_server, "MemSess: this child process has no "
+                     "store: every session is unavailable");
+    }
+    /* A prefork child ends from within a signal handler, where waiting for a thread could last for
+     * ever; its process goes away together with the thread. */
+    else if (is_threaded != AP_MPMQ_NOT_SUPPORTED) {
+        apr_pool_cleanup_register(pchild, pool, pool_cleanup, apr_pool_cleanup_null);
+    }
+}
+
+/* -- Requests ---------------------------------------------------------------------------------- */
+
+/* Also run for an internal redirect, whose predecessor's headers would be forgotten now. */
+static int post_read_request(request_rec *r)
+{
+    memsess_clean_request(r);
+    if (r->prev) {
+        memsess_gather(r->prev);
+    }
+    return DECLINED;
+}
+
+/* Early, so that <If> and mod_rewrite in server context know the variables; from what Location
+ * sections say. */
+static int translate_name(request_rec *r)
+{
+    memsess_expose_env(r, 0);
+    return DECLINED;
+}
+
+static int post_perdir_config(request_rec *r)
+{
+    return memsess_expose_env(r, 1);
+}
+
+static int is_chunked(const request_rec *r)
+{
+    return apr_table_get(r->headers_in, "Transfer-Encoding")
+           || (r->proto_num >= HTTP_VERSION(2, 0) && !apr_table_get(r->headers_in,
+                                                                    "Content-Length"));
+}
+
+/* Behind mod_cache's own handler, which must look the request up as the client sent it. */
+static int before_handler(request_rec *r)
+{
+    memsess_expose_headers(r);
+    if (!r->main && is_chunked(r)) {
+        ap_add_input_filter_handle(in_filter_handle, NULL, r, r->connection);
+    }
+    return DECLINED;
+}
+
+/* Trailers come with the end of the body, and MergeTrailers makes headers of them. */
+static apr_status_t in_filter(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
+                              apr_read_type_e block, apr_off_t bytes)
+{
+    apr_status_t rv = ap_get_brigade(f->next, bb, mode, block, bytes);
+    request_rec *r = f->r;
+
+    if (rv == APR_SUCCESS && !APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb))) {
+        memsess_clean_request(r);
+        memsess_expose_headers(r);
+        ap_remove_input_filter(f);
+    }
+    return rv;
+}
+
+/* -- Responses --------------------------------------------------------------------------------- */
+
+/* The state of an output filter: its context points to one of these. */
+static const char committed[] = "committed", dead[] = "dead";
+
+static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    request_rec *r = f->r;
+    int status;
+
+    if (f->ctx == dead) {
+        apr_brigade_cleanup(bb);
+        return AP_FILTER_ERROR;
+    }
+    if (!f->ctx) {
+        f->ctx = (void *)committed;
+        status = memsess_respond(r);
+        if (status != OK) {
+            apr_brigade_cleanup(bb);
+            f->ctx = (void *)dead;
+            ap_die(status, r);
+            /* The handler does not know, and may pass more on: to nobody. */
+            ap_add_output_filter_handle(out_filter_handle, (void *)dead, r, r->connection);
+            return AP_FILTER_ERROR;
+        }
+    }
+    if (!APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb)) && r->trailers_out) {
+        memsess_drop_reserved(r->trailers_out, r->pool);
+    }
+    return ap_pass_brigade(f->next, bb);
+}
+
+static void insert_filter(request_rec *r)
+{
+    if (!r->main) {
+        ap_add_output_filter_handle(out_filter_handle, NULL, r, r->connection);
+    }
+}
+
+/* httpd forgets most headers when it makes an error of a response. */
+static void insert_error_filter(request_rec *r)
+{
+    memsess_gather(r);
+    insert_filter(r);
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    static const char *const after_cache[] = {"mod_cache.c", NULL};
+
+    (void)p;
+    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_read_request(post_read_request, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_translate_name(translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_post_perdir_config(post_perdir_config, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(before_handler, after_cache, NULL, APR_HOOK_REALLY_FIRST);
+    /* Last, so that mod_headers has had its say; before mod_cache stores anything. */
+    ap_hook_insert_filter(insert_filter, NULL, NULL, APR_HOOK_REALLY_LAST);
+    ap_hook_insert_error_filter(insert_error_filter, NULL, NULL, APR_HOOK_REALLY_LAST);
+    out_filter_handle = ap_register_output_filter(OUT_FILTER, out_filter, NULL,
+                                                  AP_FTYPE_CONTENT_SET);
+    in_filter_handle = ap_register_input_filter(IN_FILTER, in_filter, NULL, AP_FTYPE_CONTENT_SET);
+}
+
+module AP_MODULE_DECLARE_DATA memsess_module = {
+    STANDARD20_MODULE_STUFF,
+    memsess_dir_conf_create,
+    memsess_dir_conf_merge,
+    memsess_srv_conf_create,
+    memsess_srv_conf_merge,
+    memsess_commands,
+    register_hooks
+#if defined(AP_MODULE_FLAG_NONE)
+    , AP_MODULE_FLAG_NONE
+#endif
+};
