@@ -188,3 +188,21 @@ int memsess_respond(request_rec *r)
     }
     return status;
 }
+
+const char *memsess_clean_interim(const char *text, apr_pool_t *p)
+{
+    char *clean = apr_palloc(p, strlen(text) + 1), *to = clean;
+
+    while (*text) {
+        apr_size_t len = strcspn(text, "\n");
+
+        len += text[len] == '\n';
+        if (!memsess_reserved_name(text)) {
+            memcpy(to, text, len);
+            to += len;
+        }
+        text += len;
+    }
+    *to = '\0';
+    return clean;
+}

@@ -22,4 +22,7 @@ void memsess_gather(request_rec *r);
  */
 int memsess_respond(request_rec *r);
 
+/** The lines of an interim response but those with reserved names. */
+const char *memsess_clean_interim(const char *text, apr_pool_t *p);
+
 #endif

@@ -2,8 +2,11 @@
 
 /* Hooks httpd, and nothing else. */
 
+#include <string.h>
+
 #include "httpd.h"
 #include "ap_mpm.h"
+#include "apr_strings.h"
 #include "http_config.h"
 #include "http_core.h"
 #include "http_log.h"
@@ -22,8 +25,9 @@ APLOG_USE_MODULE(memsess);
 
 #define OUT_FILTER "MEMSESS_OUT"
 #define IN_FILTER "MEMSESS_IN"
+#define INTERIM_FILTER "MEMSESS_INTERIM"
 
-static ap_filter_rec_t *out_filter_handle, *in_filter_handle;
+static ap_filter_rec_t *out_filter_handle, *in_filter_handle, *interim_filter_handle;
 
 /* -- Configuration and life -------------------------------------------------------------------- */
 
@@ -119,12 +123,71 @@ static int is_chunked(const request_rec *r)
                                                                     "Content-Length"));
 }
 
+/* -- Interim responses --------------------------------------------------------------------------
+ *
+ * What a back end sends before its answer (103 Early Hints, say) goes to the connection past all
+ * filters of the request. So there is one on the connection, put there once.
+ */
+typedef struct interim_t {
+    request_rec *r; /* being proxied, and not yet answered; else NULL */
+    const char *held;
+} interim_t;
+
+static apr_status_t interim_over(void *interim)
+{
+    ((interim_t *)interim)->r = NULL;
+    return APR_SUCCESS;
+}
+
+static void watch_interim(request_rec *r)
+{
+    conn_rec *c = r->connection;
+    interim_t *interim = ap_get_module_config(c->conn_config, &memsess_module);
+
+    if (!interim) {
+        interim = apr_pcalloc(c->pool, sizeof(*interim));
+        ap_set_module_config(c->conn_config, &memsess_module, interim);
+        ap_add_output_filter_handle(interim_filter_handle, interim, NULL, c);
+    }
+    interim->r = r;
+    interim->held = "";
+    apr_pool_cleanup_register(r->pool, interim, interim_over, apr_pool_cleanup_null);
+}
+
+static apr_status_t interim_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    interim_t *interim = f->ctx;
+    const memsess_own_t *own = interim->r ? memsess_own(interim->r, 0) : NULL;
+    apr_size_t len;
+    char *text;
+
+    if (!interim->r || (own && own->top->responded)
+        || apr_brigade_pflatten(bb, &text, &len, interim->r->pool) != APR_SUCCESS || !len) {
+        return ap_pass_brigade(f->next, bb);
+    }
+    text = apr_pstrcat(interim->r->pool, interim->held, apr_pstrmemdup(interim->r->pool, text, len),
+                       NULL);
+    apr_brigade_cleanup(bb);
+    interim->held = text;
+    len = strlen(text);
+    if (len < 4 || strcmp(text + len - 4, CRLF CRLF)) {
+        return APR_SUCCESS; /* there is more to come */
+    }
+    interim->held = "";
+    apr_brigade_puts(bb, NULL, NULL, memsess_clean_interim(text, interim->r->pool));
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(f->c->bucket_alloc));
+    return ap_pass_brigade(f->next, bb);
+}
+
 /* Behind mod_cache's own handler, which must look the request up as the client sent it. */
 static int before_handler(request_rec *r)
 {
     memsess_expose_headers(r);
     if (!r->main && is_chunked(r)) {
         ap_add_input_filter_handle(in_filter_handle, NULL, r, r->connection);
+    }
+    if (!r->main && r->proxyreq == PROXYREQ_REVERSE) {
+        watch_interim(r);
     }
     return DECLINED;
 }
@@ -207,6 +270,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_insert_error_filter(insert_error_filter, NULL, NULL, APR_HOOK_REALLY_LAST);
     out_filter_handle = ap_register_output_filter(OUT_FILTER, out_filter, NULL,
                                                   AP_FTYPE_CONTENT_SET);
+    interim_filter_handle = ap_register_output_filter(INTERIM_FILTER, interim_filter, NULL,
+                                                      AP_FTYPE_CONNECTION);
     in_filter_handle = ap_register_input_filter(IN_FILTER, in_filter, NULL, AP_FTYPE_CONTENT_SET);
 }
 
