@@ -71,6 +71,8 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
     S(const apr_array_header_t *, writeback_keys, NULL, ITERATE, "MemSessWritebackKeys", set_keys, \
       0, 0, "names of the attributes that responses may change")                                   \
     S(int, lock, MEMSESS_LOCK_COMMIT, TAKE1, "MemSessLock", set_lock, 0, 0, "none or commit")      \
+    S(apr_interval_time_t, lock_wait, apr_time_from_sec(10), TAKE1, "MemSessLockWait", set_time,   \
+      0, apr_time_from_sec(3600), "the longest wait for others who change the session")            \
     S(int, on_error, MEMSESS_DENY, TAKE1, "MemSessOnError", set_on_error, 0, 0,                    \
       "deny or anonymous: what to do when the store cannot answer")                                \
     S(apr_int64_t, max_size, 1000000, TAKE1, "MemSessMaxSize", set_number, 1, 1000000000,          \

@@ -42,14 +42,25 @@ typedef struct memsess_attr_t {
     apr_size_t len;    /**< of value */
 } memsess_attr_t;
 
+/** The copies that one session may have: an upper bound for MemSessRedundancy. */
+#define MEMSESS_COPIES_MAX 16
+
+/** The servers that were to get a copy of a revision. */
+typedef struct memsess_placement_t {
+    unsigned n;
+    char tag[MEMSESS_COPIES_MAX][MEMSESS_TAG_LEN];
+} memsess_placement_t;
+
 /** The state of a session at one revision. */
 typedef struct memsess_session_t {
     char public_id[MEMSESS_PUBLIC_ID_LEN + 1]; /**< stable over the session's life */
     apr_uint64_t revision;                     /**< grows with every write; the highest wins */
     apr_time_t created;                        /**< its birth */
     apr_time_t used;                           /**< its last re-dating */
+    apr_time_t written;                        /**< when this revision was written */
     apr_interval_time_t idle;                  /**< the longest idle time-out it was used under */
     int ended;                                 /**< a tombstone: logged out or renewed */
+    memsess_placement_t placement;             /**< where this revision was written to */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
 } memsess_session_t;
 

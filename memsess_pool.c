@@ -29,6 +29,7 @@ struct memsess_server_t {
     apr_reslist_t *idle;         /* of conn_t, most of them connected */
     volatile apr_uint32_t down;
     volatile apr_uint32_t epoch; /* grows when connections made before are not to be trusted */
+    volatile apr_uint64_t back_at; /* when it was last seen to be back, or 0 */
     apr_time_t next_probe;       /* the prober's own */
 };
 
@@ -318,6 +319,7 @@ static void probe(memsess_server_t *server)
     if (conn_open(&c, server) == APR_SUCCESS
         && apr_memcache_version(c.ms, c.p, &version) == APR_SUCCESS) {
         apr_atomic_inc32(&server->epoch);
+        apr_atomic_set64(&server->back_at, (apr_uint64_t)apr_time_now());
         apr_atomic_set32(&server->down, 0);
         memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s is back", server->conf.name);
     }
@@ -447,6 +449,11 @@ int memsess_server_is_down(memsess_server_t *server)
     return apr_atomic_read32(&server->down) != 0;
 }
 
+apr_time_t memsess_server_back_at(memsess_server_t *server)
+{
+    return (apr_time_t)apr_atomic_read64(&server->back_at);
+}
+
 const memsess_server_conf_t *memsess_server_conf(const memsess_server_t *server)
 {
     return &server->conf;
@@ -571,6 +578,31 @@ apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char 
     set_args_t args = {key, data, len, ttl};
 
     return run(server, set_operation, &args);
+}
+
+static apr_status_t add_operation(conn_t *c, void *args)
+{
+    set_args_t *a = args;
+
+    return apr_memcache_add(c->mc, a->key, a->data, a->len, a->ttl, 0);
+}
+
+apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char *data,
+                                apr_size_t len, apr_uint32_t ttl)
+{
+    set_args_t args = {key, data, len, ttl};
+
+    return run(server, add_operation, &args);
+}
+
+static apr_status_t delete_operation(conn_t *c, void *args)
+{
+    return apr_memcache_delete(c->mc, args, 0);
+}
+
+apr_status_t memsess_server_delete(memsess_server_t *server, const char *key)
+{
+    return run(server, delete_operation, (void *)key);
 }
 
 /* -- Several keys at once --------------------------------------------------------------------- */

@@ -53,6 +53,10 @@ apr_status_t memsess_pool_start(memsess_pool_t *pool);
 void memsess_pool_destroy(memsess_pool_t *pool);
 
 int memsess_server_is_down(memsess_server_t *server);
+
+/** When it was last seen to be back after it was down; 0: it never was down. */
+apr_time_t memsess_server_back_at(memsess_server_t *server);
+
 const memsess_server_conf_t *memsess_server_conf(const memsess_server_t *server);
 
 /**
@@ -78,5 +82,15 @@ void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p);
 /** Stores a key for @a ttl seconds (over 30 days: see memcached's protocol.txt). */
 apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl);
+
+/**
+ * Stores a key unless it is there: MEMSESS_EXISTS. Where the connection broke in between, that may
+ * be our own.
+ */
+apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char *data,
+                                apr_size_t len, apr_uint32_t ttl);
+
+/** Removes a key; MEMSESS_ABSENT where there was none. */
+apr_status_t memsess_server_delete(memsess_server_t *server, const char *key);
 
 #endif

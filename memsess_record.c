@@ -10,22 +10,22 @@
 /*
  * All numbers in network order.
  *
- *   0  "MSS" and the version        56  public id, 12 bytes
- *   4  flags                        68  payload length before compression
- *   5  number of placement tags     72  number of attributes
- *   6  two zero bytes               76  CRC-32 of all other bytes
- *   8  first half of the key        80  placement tags, 8 bytes each
- *  24  revision                     ..  payload: per attribute the name's length (1 byte), name,
- *  32  created, microseconds            NUL, the value's length (4 bytes), value, NUL
- *  40  used, microseconds
+ *   0  "MSS" and the version        56  written, microseconds
+ *   4  flags                        64  public id, 12 bytes
+ *   5  number of placement tags     76  payload length before compression
+ *   6  two zero bytes               80  number of attributes
+ *   8  first half of the key        84  CRC-32 of all other bytes
+ *  24  revision                     88  placement tags, 8 bytes each
+ *  32  created, microseconds        ..  payload: per attribute the name's length (1 byte), name,
+ *  40  used, microseconds               NUL, the value's length (4 bytes), value, NUL
  *  48  idle, microseconds
  *
  * The NULs let names and values be used where they lie. The key's half makes an answer for
  * another key visible, the CRC a damaged one.
  */
 #define VERSION 1
-#define HEADER 80
-#define CRC_AT 76
+#define HEADER 88
+#define CRC_AT 84
 #define ATTR_OVERHEAD 7
 
 #define FLAG_ENDED 1
@@ -96,9 +96,10 @@ static void put_payload(unsigned char *at, const memsess_session_t *session)
 }
 
 apr_status_t memsess_record_encode(const memsess_session_t *session, const memsess_key_t *key,
-                                   const memsess_placement_t *placement, apr_size_t compress,
-                                   char **data, apr_size_t *len, apr_pool_t *p)
+                                   apr_size_t compress, char **data, apr_size_t *len,
+                                   apr_pool_t *p)
 {
+    const memsess_placement_t *placement = &session->placement;
     apr_size_t size = memsess_record_size(session);
     apr_size_t head = HEADER + MEMSESS_TAG_LEN * (apr_size_t)placement->n;
     unsigned char *record = apr_palloc(p, head + size);
@@ -130,10 +131,11 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     put64(record + 32, (apr_uint64_t)session->created);
     put64(record + 40, (apr_uint64_t)session->used);
     put64(record + 48, (apr_uint64_t)session->idle);
-    apr_decode_base64_binary(record + 56, session->public_id, MEMSESS_PUBLIC_ID_LEN,
+    put64(record + 56, (apr_uint64_t)session->written);
+    apr_decode_base64_binary(record + 64, session->public_id, MEMSESS_PUBLIC_ID_LEN,
                              APR_ENCODE_BASE64URL, NULL);
-    put32(record + 68, (apr_uint32_t)size);
-    put32(record + 72, (apr_uint32_t)session->attrs->nelts);
+    put32(record + 76, (apr_uint32_t)size);
+    put32(record + 80, (apr_uint32_t)session->attrs->nelts);
     memcpy(record + HEADER, placement->tag, MEMSESS_TAG_LEN * (apr_size_t)placement->n);
     put32(record + CRC_AT, record_crc(record, *len));
     *data = (char *)record;
@@ -189,8 +191,7 @@ static const unsigned char *unpack(const unsigned char *packed, apr_size_t packe
 
 memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
                                               const memsess_key_t *key,
-                                              memsess_session_t **session,
-                                              memsess_placement_t *placement, apr_pool_t *p)
+                                              memsess_session_t **session, apr_pool_t *p)
 {
     const unsigned char *record = (const unsigned char *)data;
     const unsigned char *payload;
@@ -211,7 +212,7 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
         return MEMSESS_RECORD_FOREIGN;
     }
     payload = record + head;
-    size = get32(record + 68);
+    size = get32(record + 76);
     if (record[4] & FLAG_COMPRESSED) {
         payload = unpack(payload, len - head, size, p);
     }
@@ -219,7 +220,7 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
         payload = NULL;
     }
     s = apr_pcalloc(p, sizeof(*s));
-    if (!payload || !get_payload(payload, size, get32(record + 72), s, p)) {
+    if (!payload || !get_payload(payload, size, get32(record + 80), s, p)) {
         return MEMSESS_RECORD_DAMAGED;
     }
     s->ended = (record[4] & FLAG_ENDED) != 0;
@@ -227,12 +228,11 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     s->created = (apr_time_t)get64(record + 32);
     s->used = (apr_time_t)get64(record + 40);
     s->idle = (apr_interval_time_t)get64(record + 48);
-    apr_encode_base64_binary(s->public_id, record + 56, MEMSESS_PUBLIC_ID_BYTES,
+    s->written = (apr_time_t)get64(record + 56);
+    apr_encode_base64_binary(s->public_id, record + 64, MEMSESS_PUBLIC_ID_BYTES,
                              APR_ENCODE_BASE64URL, NULL);
-    if (placement) {
-        placement->n = record[5];
-        memcpy(placement->tag, record + HEADER, MEMSESS_TAG_LEN * (apr_size_t)placement->n);
-    }
+    s->placement.n = record[5];
+    memcpy(s->placement.tag, record + HEADER, MEMSESS_TAG_LEN * (apr_size_t)s->placement.n);
     *session = s;
     return MEMSESS_RECORD_OK;
 }

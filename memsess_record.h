@@ -9,15 +9,6 @@
 
 #include "memsess_core.h"
 
-/** The copies that one record may list: an upper bound for MemSessRedundancy. */
-#define MEMSESS_COPIES_MAX 16
-
-/** What a record says beside the session: the tags of the servers that were to get a copy. */
-typedef struct memsess_placement_t {
-    unsigned n;
-    char tag[MEMSESS_COPIES_MAX][MEMSESS_TAG_LEN];
-} memsess_placement_t;
-
 typedef enum {
     MEMSESS_RECORD_OK,
     MEMSESS_RECORD_DAMAGED, /**< truncated, altered, or no record at all */
@@ -30,17 +21,14 @@ typedef enum {
  * @param compress payloads above this many bytes are compressed; 0: none
  */
 apr_status_t memsess_record_encode(const memsess_session_t *session, const memsess_key_t *key,
-                                   const memsess_placement_t *placement, apr_size_t compress,
-                                   char **data, apr_size_t *len, apr_pool_t *p);
+                                   apr_size_t compress, char **data, apr_size_t *len,
+                                   apr_pool_t *p);
 
-/**
- * Decodes a record; names and values point into @a data, which must live as long as @a session.
- * @param placement may be NULL
- */
+/** Decodes a record; names and values point into @a data, which must live as long as
+ * @a session. */
 memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
                                               const memsess_key_t *key,
-                                              memsess_session_t **session,
-                                              memsess_placement_t *placement, apr_pool_t *p);
+                                              memsess_session_t **session, apr_pool_t *p);
 
 /** The bytes that a session's attributes take in a record: what MemSessMaxSize bounds. */
 apr_size_t memsess_record_size(const memsess_session_t *session);

@@ -60,7 +60,8 @@ memsess_req_t *memsess_req(request_rec *r)
         top->sessions = req;
         req->cookie = memsess_cookie_find(apr_table_get(r->headers_in, "Cookie"), name, req->id);
     }
-    req->conf = conf;
+    /* A subrequest's merged section goes away with it. */
+    req->conf = r->main ? apr_pmemdup(top->p, conf, sizeof(*conf)) : conf;
     return req;
 }
 
@@ -71,6 +72,7 @@ static void read_once(memsess_req_t *req, memsess_top_t *top)
     const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
 
     req->was_read = 1;
+    req->read_at = apr_time_now();
     req->found = MEMSESS_UNAVAILABLE;
     if (conf->store && memsess_key_make(&req->key, conf->ns, req->id) == APR_SUCCESS) {
         req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
@@ -120,12 +122,14 @@ int memsess_req_deny(request_rec *r)
 typedef struct commit_t {
     memsess_req_t *req;
     const memsess_dir_conf_t *conf;
-    const memsess_changes_t *changes;
+    const memsess_changes_t *changes; /* NULL: re-date only */
     request_rec *r;
     memsess_top_t *top;
     memsess_store_t *store;
     const char *ns;
     apr_time_t now;
+    char id[MEMSESS_ID_LEN + 1]; /* a fresh one, where the session gets one */
+    const char *error;           /* why the changes cannot be made */
 } commit_t;
 
 static void send_cookie(commit_t *c, const char *id)
@@ -137,131 +141,174 @@ static void send_cookie(commit_t *c, const char *id)
     c->top->cookie_set = 1;
 }
 
-/* The store failed: the answer is 503, or goes on without the change. */
-static int store_failed(commit_t *c, apr_status_t rv, const char *what)
-{
-    if (rv == MEMSESS_REFUSED) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the servers refused to store the "
-                      "session (too large for them, or they are full): %s", what);
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, c->r, "MemSess: the store is unavailable: %s", what);
-    return c->conf->on_error == MEMSESS_DENY ? memsess_req_deny(c->r) : OK;
-}
-
-/* Marks the session as used now, and writes it. */
-static apr_status_t write_session(commit_t *c, const memsess_key_t *key,
-                                  memsess_session_t *session)
+static void mark_used(const commit_t *c, memsess_session_t *session)
 {
     session->used = c->now;
     if (session->idle < c->conf->idle) {
         session->idle = c->conf->idle;
     }
-    return memsess_store_write(c->store, key, session, c->r->pool);
 }
 
-/* Writes under the id that the client has. A cookie with an age of its own is renewed too. */
-static apr_status_t write_known(commit_t *c, memsess_session_t *session)
+/* The session as the changes make it of the old one, or NULL where there is to be none. */
+static memsess_session_t *build(commit_t *c, const memsess_session_t *old)
 {
-    apr_status_t rv = write_session(c, &c->req->key, session);
+    memsess_session_t *session = NULL, *fresh;
+    apr_size_t size;
 
-    if (rv == APR_SUCCESS && c->conf->cookie->max_age) {
-        send_cookie(c, c->req->id);
+    if (!old || c->changes->destroy) {
+        if (!memsess_changes_begin_session(c->changes)) {
+            return NULL;
+        }
+        if (memsess_session_make(&fresh, c->now, c->r->pool) != APR_SUCCESS) {
+            c->error = "no random numbers can be had for a new session";
+            return NULL;
+        }
+        old = fresh;
     }
-    return rv;
+    c->error = memsess_changes_apply(c->changes, old, &session, c->r->pool);
+    size = c->error ? 0 : memsess_record_size(session);
+    if (size > (apr_size_t)c->conf->max_size) {
+        c->error = apr_psprintf(c->r->pool, "the session would take %" APR_SIZE_T_FMT " bytes, "
+                                "MemSessMaxSize allows %" APR_INT64_T_FMT, size,
+                                c->conf->max_size);
+    }
+    return session;
 }
 
-/* Writes under a fresh id. */
-static apr_status_t write_fresh(commit_t *c, memsess_session_t *session,
-                                char id[MEMSESS_ID_LEN + 1])
+/* Writes a session under an id that nobody knows yet. */
+static apr_status_t write_fresh(commit_t *c, memsess_session_t *session)
 {
     memsess_key_t key;
     apr_status_t rv;
 
-    if ((rv = memsess_id_make(id)) == APR_SUCCESS
-        && (rv = memsess_key_make(&key, c->ns, id)) == APR_SUCCESS) {
-        rv = write_session(c, &key, session);
+    mark_used(c, session);
+    if ((rv = memsess_id_make(c->id)) == APR_SUCCESS
+        && (rv = memsess_key_make(&key, c->ns, c->id)) == APR_SUCCESS) {
+        rv = memsess_store_write(c->store, &key, session, c->r->pool);
     }
     return rv;
 }
 
-/* The session as it is to be, or NULL where there is to be none; an error changes nothing. */
-static const char *build(commit_t *c, const memsess_session_t *old, memsess_session_t **session)
+/* What the newest revision of the session becomes: the changed session, or a tombstone, with the
+ * changed session under a fresh id already written. */
+static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
+                                  memsess_session_t **next, apr_pool_t *p)
 {
-    memsess_session_t *base = NULL;
-    const char *error;
-    apr_size_t size;
+    commit_t *c = baton;
+    memsess_session_t *session;
+    apr_status_t rv = APR_SUCCESS;
 
-    *session = NULL;
-    if (old && !c->changes->destroy) {
-        base = (memsess_session_t *)old;
+    if (!c->changes) {
+        *next = apr_pmemdup(p, newest, sizeof(*newest));
+        mark_used(c, *next);
+        return APR_SUCCESS;
     }
-    else if (!memsess_changes_begin_session(c->changes)) {
-        return NULL;
+    session = build(c, newest);
+    if (c->error) {
+        return APR_EINVAL;
     }
-    else if (memsess_session_make(&base, c->now, c->r->pool) != APR_SUCCESS) {
-        return "no random numbers can be had for a new session";
+    if (!c->changes->destroy && !c->changes->renew) {
+        mark_used(c, session);
+        *next = session;
+        return APR_SUCCESS;
     }
-    error = memsess_changes_apply(c->changes, base, session, c->r->pool);
-    size = error ? 0 : memsess_record_size(*session);
-    if (size > (apr_size_t)c->conf->max_size) {
-        return apr_psprintf(c->r->pool, "the session would take %" APR_SIZE_T_FMT " bytes, "
-                            "MemSessMaxSize allows %" APR_INT64_T_FMT, size, c->conf->max_size);
+    if (session) {
+        rv = write_fresh(c, session);
     }
-    return error;
+    *next = memsess_tombstone(newest, p);
+    return rv;
+}
+
+static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
+{
+    memsess_session_t *next;
+    apr_status_t rv;
+
+    if (c->conf->lock != MEMSESS_LOCK_NONE) {
+        return memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
+                                    next_revision, c, c->r->pool);
+    }
+    rv = next_revision(c, c->req->session, &next, c->r->pool);
+    return rv == APR_SUCCESS ? memsess_store_write(c->store, &c->req->key, next, c->r->pool) : rv;
+}
+
+static apr_status_t begin_session(commit_t *c)
+{
+    memsess_session_t *session = build(c, NULL);
+
+    if (c->error) {
+        return APR_EINVAL;
+    }
+    return session ? write_fresh(c, session) : APR_SUCCESS;
+}
+
+/* The changes could not be made: the answer is an error, or goes on without them. */
+static int failed(const commit_t *c, apr_status_t rv)
+{
+    const char *why = "the store is unavailable";
+
+    if (c->error) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the response's changes are "
+                      "refused, the session stays as it was: %s", c->error);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (rv == MEMSESS_REFUSED) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: changes are lost: the servers "
+                      "refused to store the session, too large for them, or they are full");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (rv == MEMSESS_GONE) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: changes are dropped, since "
+                      "another request ended or renewed the session meanwhile");
+        return OK;
+    }
+    if (rv == MEMSESS_BUSY) {
+        why = "others changed the session for longer than MemSessLockWait";
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, c->r, "MemSess: changes are lost: %s", why);
+    return c->conf->on_error == MEMSESS_DENY ? memsess_req_deny(c->r) : OK;
 }
 
 static int carry_out(commit_t *c, memsess_state_t state)
 {
-    memsess_session_t *old = state == MEMSESS_STATE_ACTIVE ? c->req->session : NULL;
-    memsess_session_t *session;
-    const char *error = build(c, old, &session);
-    char id[MEMSESS_ID_LEN + 1];
-    apr_status_t rv = APR_SUCCESS;
-    int keeps_id = old && session && !c->changes->destroy && !c->changes->renew;
+    int had_session = state == MEMSESS_STATE_ACTIVE;
+    apr_status_t rv = had_session ? change_session(c, c->conf->lock_wait) : begin_session(c);
 
-    if (error) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the response's changes are "
-                      "refused, the session stays as it was: %s", error);
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    if (keeps_id) {
-        rv = write_known(c, session);
-        return rv == APR_SUCCESS ? OK : store_failed(c, rv, "changes are lost");
-    }
-    if (session) {
-        rv = write_fresh(c, session, id);
-        if (rv != APR_SUCCESS) {
-            return store_failed(c, rv, "a session could not be begun");
-        }
-    }
-    if (old) {
-        rv = memsess_store_end(c->store, &c->req->key, old, c->r->pool);
-        if (rv != APR_SUCCESS) {
-            return store_failed(c, rv, "a session could not be ended");
-        }
+    if (rv != APR_SUCCESS) {
+        return failed(c, rv);
     }
     /* Only now: whoever gets an error keeps the cookie that he had. */
-    if (session || c->req->cookie != MEMSESS_COOKIE_NONE) {
-        send_cookie(c, session ? id : NULL);
+    if (c->id[0]) {
+        send_cookie(c, c->id);
+    }
+    else if (had_session && !c->changes->destroy) {
+        if (c->conf->cookie->max_age) {
+            send_cookie(c, c->req->id);
+        }
+    }
+    else if (c->req->cookie != MEMSESS_COOKIE_NONE) {
+        send_cookie(c, NULL);
     }
     return OK;
 }
 
-/* A session that was only read is re-dated, now and then. */
+/* A session that was only read is re-dated now and then; whoever is writing it does that too. */
 static void redate(commit_t *c)
 {
-    memsess_session_t *session = c->req->session;
+    const memsess_session_t *session = c->req->session;
     apr_status_t rv;
 
     if (c->now - session->used < memsess_conf_refresh(c->conf)
         && session->idle >= c->conf->idle) {
         return;
     }
-    rv = write_known(c, session);
-    if (rv != APR_SUCCESS) {
+    rv = change_session(c, 0);
+    if (rv != APR_SUCCESS && rv != MEMSESS_BUSY && rv != MEMSESS_GONE) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, c->r, "MemSess: a session could not be "
                       "re-dated");
+    }
+    else if (rv != MEMSESS_GONE && c->conf->cookie->max_age) {
+        send_cookie(c, c->req->id);
     }
 }
 
@@ -269,19 +316,19 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
-    commit_t c = {req, req->conf, changes, r, top, srv->store, srv->ns, apr_time_now()};
-    int writes = changes && memsess_changes_any(changes);
+    commit_t c = {req, req->conf, NULL, r, top, srv->store, srv->ns, apr_time_now(), "", NULL};
     memsess_state_t state;
 
-    if (!writes && !req->was_read && req->cookie != MEMSESS_COOKIE_INVALID) {
+    if (changes && memsess_changes_any(changes)) {
+        c.changes = changes;
+    }
+    else if (!req->was_read && req->cookie != MEMSESS_COOKIE_INVALID) {
         return OK;
     }
     state = memsess_req_state(req, req->conf, top);
-    if (writes && (!srv->store || state == MEMSESS_STATE_UNAVAILABLE)) {
-        return store_failed(&c, MEMSESS_DOWN, "changes are lost");
-    }
-    if (writes) {
-        return carry_out(&c, state);
+    if (c.changes) {
+        return srv->store && state != MEMSESS_STATE_UNAVAILABLE ? carry_out(&c, state)
+                                                                : failed(&c, MEMSESS_DOWN);
     }
     switch (state) {
     case MEMSESS_STATE_ACTIVE:

@@ -35,6 +35,7 @@ typedef struct memsess_req_t {
     char id[MEMSESS_ID_LEN + 1]; /**< for MEMSESS_COOKIE_OK */
     memsess_key_t key;           /**< of id */
     int was_read;
+    apr_time_t read_at;
     memsess_found_t found;       /**< once it was read */
     memsess_session_t *session;  /**< for MEMSESS_FOUND */
 } memsess_req_t;
@@ -48,6 +49,7 @@ typedef struct memsess_top_t {
     int exposed;               /**< the answer depends on the cookie */
     int exposed_active;        /**< somebody was shown an active session */
     int headers_set;           /**< request headers of ours are in headers_in */
+    const char *cookie_sent;   /**< the Cookie header before ours was taken out, or NULL */
     int responded;             /**< committed, or given up */
     int cookie_set;            /**< the response sets or clears a cookie */
 } memsess_top_t;

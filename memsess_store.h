@@ -53,15 +53,39 @@ memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *
                                    memsess_session_t **session, apr_pool_t *p);
 
 /**
- * Writes all copies, with the session's revision made one higher.
+ * Writes all copies, with the session's revision made one higher, whoever else is writing: for a
+ * session that nobody knows yet, and for MemSessLock none.
  * @return APR_SUCCESS if at least one copy is stored; MEMSESS_REFUSED if servers answered but
  *         none would have it; else why no server could be asked
  */
 apr_status_t memsess_store_write(memsess_store_t *store, const memsess_key_t *key,
                                  memsess_session_t *session, apr_pool_t *p);
 
-/** Ends a session for good: leaves a tombstone of a higher revision in its place. */
-apr_status_t memsess_store_end(memsess_store_t *store, const memsess_key_t *key,
-                               const memsess_session_t *session, apr_pool_t *p);
+/**
+ * Makes the next revision of a session out of its newest one.
+ * @param next receives what is to be written, a tombstone for instance
+ * @return APR_SUCCESS, or anything else to leave the session as it is
+ */
+typedef apr_status_t memsess_next_t(void *baton, const memsess_session_t *newest,
+                                    memsess_session_t **next, apr_pool_t *p);
+
+/** What a commit can answer beside what memsess_store_write does: */
+#define MEMSESS_GONE APR_ENOENT /**< the session was ended by somebody else */
+#define MEMSESS_BUSY APR_EBUSY  /**< others were writing all the time */
+
+/**
+ * Writes the next revision of a session, so that no other commit is lost; see memsess_store.c for
+ * what that rests on.
+ * @param session as it was read; the newest there is will be given to @a make
+ * @param read_at when that was
+ * @param wait how long to wait for others; 0: give up where somebody else is writing
+ */
+apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *key,
+                                  const memsess_session_t *session, apr_time_t read_at,
+                                  apr_interval_time_t wait, memsess_next_t *make, void *baton,
+                                  apr_pool_t *p);
+
+/** What takes a session's place when it ends, so that no old copy can bring it back. */
+memsess_session_t *memsess_tombstone(const memsess_session_t *session, apr_pool_t *p);
 
 #endif
