@@ -78,7 +78,7 @@ static const char *decode(const char *s, apr_size_t len, apr_pool_t *p)
 
 static const char *parse_pair(memsess_changes_t *changes, memsess_op_t op, const char *pair,
                               apr_size_t len, const apr_array_header_t *keys,
-                              const char **refused, apr_pool_t *p)
+                              apr_array_header_t *refused, apr_pool_t *p)
 {
     const char *equals = op == MEMSESS_UNSET ? NULL : memchr(pair, '=', len);
     apr_size_t name_len = equals ? (apr_size_t)(equals - pair) : len;
@@ -105,7 +105,7 @@ static const char *parse_pair(memsess_changes_t *changes, memsess_op_t op, const
         return apr_psprintf(p, "the value for '%s' is no integer of 64 bits", change.name);
     }
     if (!memsess_keys_match(keys, change.name)) {
-        *refused = change.name;
+        APR_ARRAY_PUSH(refused, const char *) = change.name;
     }
     else {
         APR_ARRAY_PUSH(changes->list, memsess_change_t) = change;
@@ -114,7 +114,7 @@ static const char *parse_pair(memsess_changes_t *changes, memsess_op_t op, const
 }
 
 const char *memsess_changes_parse(memsess_changes_t *changes, memsess_op_t op, const char *header,
-                                  const apr_array_header_t *keys, const char **refused,
+                                  const apr_array_header_t *keys, apr_array_header_t *refused,
                                   apr_pool_t *p)
 {
     while (*header) {

@@ -39,11 +39,11 @@ int memsess_changes_begin_session(const memsess_changes_t *changes);
 /**
  * Appends what a write-back header says: form encoding, several joined by commas.
  * @param keys patterns of the names that may be changed, NULL: all
- * @param refused receives the last name that @a keys does not allow, else stays
+ * @param refused receives the names that @a keys does not allow (of const char *)
  * @return NULL, or what is malformed, for a log; the list is then not to be used
  */
 const char *memsess_changes_parse(memsess_changes_t *changes, memsess_op_t op, const char *header,
-                                  const apr_array_header_t *keys, const char **refused,
+                                  const apr_array_header_t *keys, apr_array_header_t *refused,
                                   apr_pool_t *p);
 
 /** Whether one of @a keys (names, a '*' at the end matches the rest) is @a name; NULL: yes. */

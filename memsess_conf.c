@@ -410,6 +410,9 @@ static const char *parse_option(memsess_member_t *member, const char *option, ap
         if (!apr_isdigit(option[7]) || *end || weight < 1 || weight > MEMSESS_WEIGHT_MAX) {
             return apr_psprintf(p, "weight= must be a number from 1 to %d", MEMSESS_WEIGHT_MAX);
         }
+        if (member->weight) {
+            return "weight= is given twice";
+        }
         member->weight = (unsigned)weight;
         return NULL;
     }
@@ -420,6 +423,9 @@ static const char *parse_option(memsess_member_t *member, const char *option, ap
         }
         if (*c || !option[5] || strlen(option + 5) > NAME_MAX_LEN) {
             return "name= must be 1 to 128 of [A-Za-z0-9._:/[]-]";
+        }
+        if (member->server.name) {
+            return "name= is given twice";
         }
         member->server.name = option + 5;
         return NULL;
@@ -488,20 +494,10 @@ static const char *parse_address(memsess_server_conf_t *server, const char *addr
             return "must be unix: and the absolute path of a socket, at most 107 characters";
         }
         server->path = address + 5;
-        server->name = apr_pstrcat(p, "unix:", server->path, NULL);
         return NULL;
     }
-    else {
-        const char *error;
-
-        server->port = DEFAULT_PORT;
-        error = *address == '[' ? parse_v6(server, address, p) : parse_host(server, address, p);
-        if (!error) {
-            server->name = apr_psprintf(p, strchr(server->host, ':') ? "[%s]:%d" : "%s:%d",
-                                        server->host, server->port);
-        }
-        return error;
-    }
+    server->port = DEFAULT_PORT;
+    return *address == '[' ? parse_v6(server, address, p) : parse_host(server, address, p);
 }
 
 static const char *parse_member(memsess_member_t *member, const char *arg, apr_pool_t *p)
@@ -511,7 +507,6 @@ static const char *parse_member(memsess_member_t *member, const char *arg, apr_p
     const char *error;
 
     memset(member, 0, sizeof(*member));
-    member->weight = 1;
     if (options) {
         *options++ = '\0';
     }
@@ -525,7 +520,20 @@ static const char *parse_member(memsess_member_t *member, const char *arg, apr_p
         error = parse_option(member, options, p);
         options = next;
     }
-    return error;
+    if (error) {
+        return error;
+    }
+    if (!member->weight) {
+        member->weight = 1;
+    }
+    if (!member->server.name) {
+        member->server.name = member->server.path
+                                  ? apr_pstrcat(p, "unix:", member->server.path, NULL)
+                                  : apr_psprintf(p, strchr(member->server.host, ':') ? "[%s]:%d"
+                                                                                     : "%s:%d",
+                                                 member->server.host, member->server.port);
+    }
+    return NULL;
 }
 
 static int same_address(const memsess_server_conf_t *a, const memsess_server_conf_t *b)

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "apr_escape.h"
 #include "apr_lib.h"
 #include "apr_strings.h"
 #include "http_core.h"
@@ -64,7 +63,7 @@ static const char *filter_list(const char *list, int (*drop)(const char *item), 
     return kept->nelts ? apr_array_pstrcat(p, kept, ',') : NULL;
 }
 
-static void set_or_unset(apr_table_t *headers, const char *name, const char *value)
+void memsess_set_or_unset(apr_table_t *headers, const char *name, const char *value)
 {
     if (value) {
         apr_table_setn(headers, name, value);
@@ -84,12 +83,24 @@ void memsess_clean_request(request_rec *r)
     }
     /* A proxy removes what Connection names; ours are not the client's to remove. */
     if (connection && ap_strcasestr(connection, PREFIX)) {
-        set_or_unset(r->headers_in, "Connection",
-                     filter_list(connection, memsess_reserved_name, r->pool));
+        memsess_set_or_unset(r->headers_in, "Connection",
+                             filter_list(connection, memsess_reserved_name, r->pool));
     }
 }
 
 /* -- The session's data ----------------------------------------------------------------------- */
+
+/* httpd writes %2c; most others, and RFC 3986, %2C. Returns the end. */
+static char *put_escaped(char *to, const char *value)
+{
+    for (ap_escape_urlencoded_buffer(to, value); *to; to++) {
+        if (*to == '%') {
+            to[1] = (char)apr_toupper(to[1]);
+            to[2] = (char)apr_toupper(to[2]);
+        }
+    }
+    return to;
+}
 
 /* All exposed attributes in form encoding, in name order. */
 static const char *form_data(const memsess_session_t *session, const apr_array_header_t *keys,
@@ -115,14 +126,7 @@ static const char *form_data(const memsess_session_t *session, const apr_array_h
         memcpy(to, attr->name, len);
         to += len;
         *to++ = '=';
-        /* The length counts the NUL. Nothing to escape is told as "not found". */
-        if (apr_escape_urlencoded(to, attr->value, APR_ESCAPE_STRING, &len) == APR_SUCCESS) {
-            to += len - 1;
-        }
-        else {
-            memcpy(to, attr->value, attr->len);
-            to += attr->len;
-        }
+        to = put_escaped(to, attr->value);
     }
     *to = '\0';
     return data;
@@ -250,7 +254,7 @@ int memsess_expose_env(request_rec *r, int final)
 
 /* -- What handlers see ------------------------------------------------------------------------ */
 
-static void strip_cookies(request_rec *r, const memsess_top_t *top)
+static void strip_cookies(request_rec *r, memsess_top_t *top)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
     const memsess_req_t *req;
@@ -262,7 +266,8 @@ static void strip_cookies(request_rec *r, const memsess_top_t *top)
             const char *after = memsess_cookie_strip(before, req->conf->cookie->name, r->pool);
 
             if (after != before) {
-                set_or_unset(r->headers_in, "Cookie", after);
+                top->cookie_sent = top->cookie_sent ? top->cookie_sent : before;
+                memsess_set_or_unset(r->headers_in, "Cookie", after);
             }
         }
     }

@@ -13,6 +13,9 @@
 /** Whether a header's name is in our reserved prefix, '-' or any other mark behind "MemSess". */
 int memsess_reserved_name(const char *name);
 
+/** Sets a header, or unsets it where @a value is NULL. */
+void memsess_set_or_unset(apr_table_t *headers, const char *name, const char *value);
+
 /** Removes all reserved names from a table. */
 void memsess_drop_reserved(apr_table_t *headers, apr_pool_t *p);
 

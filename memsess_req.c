@@ -60,7 +60,8 @@ memsess_req_t *memsess_req(request_rec *r)
         top->sessions = req;
         req->cookie = memsess_cookie_find(apr_table_get(r->headers_in, "Cookie"), name, req->id);
     }
-    req->conf = conf;
+    /* A subrequest's merged section goes away with it. */
+    req->conf = r->main ? apr_pmemdup(top->p, conf, sizeof(*conf)) : conf;
     return req;
 }
 

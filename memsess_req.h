@@ -48,6 +48,7 @@ typedef struct memsess_top_t {
     int exposed;               /**< the answer depends on the cookie */
     int exposed_active;        /**< somebody was shown an active session */
     int headers_set;           /**< request headers of ours are in headers_in */
+    const char *cookie_sent;   /**< the Cookie header before ours was taken out, or NULL */
     int responded;             /**< committed, or given up */
     int cookie_set;            /**< the response sets or clears a cookie */
 } memsess_top_t;

@@ -118,18 +118,20 @@ static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t
     const memsess_dir_conf_t *conf = memsess_dir_conf(ask->r);
     static const memsess_op_t ops[] = {[ASK_UNSET] = MEMSESS_UNSET, [ASK_SET] = MEMSESS_SET,
                                        [ASK_INCR] = MEMSESS_INCR};
-    const char *refused = NULL, *error;
+    apr_array_header_t *refused;
+    const char *error;
 
     if (ask->what == ASK_DESTROY || ask->what == ASK_RENEW) {
         *(ask->what == ASK_DESTROY ? &changes->destroy : &changes->renew) = 1;
         return is_one(ask->value, p) ? NULL : "the value must be 1";
     }
+    refused = apr_array_make(p, 1, sizeof(const char *));
     error = memsess_changes_parse(changes, ops[ask->what], ask->value, conf->writeback_keys,
-                                  &refused, p);
-    if (refused) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: the attribute %s is left "
-                      "alone, MemSessWritebackKeys does not allow it", header_names[ask->what],
-                      refused);
+                                  refused, p);
+    if (refused->nelts) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: left alone, since "
+                      "MemSessWritebackKeys does not allow it: %s", header_names[ask->what],
+                      apr_array_pstrcat(p, refused, ' '));
     }
     return error;
 }

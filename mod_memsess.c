@@ -212,16 +212,34 @@ static apr_status_t in_filter(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_m
 /* The state of an output filter: its context points to one of these. */
 static const char committed[] = "committed", dead[] = "dead";
 
+/* mod_cache stores what Vary needs of the request: it must be what it will look for, and that is
+ * the request as a client sends it. */
+static apr_status_t pass_with_cookie(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    const memsess_own_t *own = memsess_own(f->r, 0);
+    const char *sent = own ? own->top->cookie_sent : NULL;
+    const char *stripped = apr_table_get(f->r->headers_in, "Cookie");
+    apr_status_t rv;
+
+    if (!sent) {
+        return ap_pass_brigade(f->next, bb);
+    }
+    apr_table_setn(f->r->headers_in, "Cookie", sent);
+    rv = ap_pass_brigade(f->next, bb);
+    memsess_set_or_unset(f->r->headers_in, "Cookie", stripped);
+    return rv;
+}
+
 static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     request_rec *r = f->r;
-    int status;
+    int is_first = !f->ctx, status;
 
     if (f->ctx == dead) {
         apr_brigade_cleanup(bb);
         return AP_FILTER_ERROR;
     }
-    if (!f->ctx) {
+    if (is_first) {
         f->ctx = (void *)committed;
         status = memsess_respond(r);
         if (status != OK) {
@@ -236,7 +254,7 @@ static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     if (!APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb)) && r->trailers_out) {
         memsess_drop_reserved(r->trailers_out, r->pool);
     }
-    return ap_pass_brigade(f->next, bb);
+    return is_first ? pass_with_cookie(f, bb) : ap_pass_brigade(f->next, bb);
 }
 
 static void insert_filter(request_rec *r)
