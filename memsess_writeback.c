@@ -180,7 +180,7 @@ int memsess_respond(request_rec *r)
 
     memsess_gather(r);
     own = memsess_own(r, 0);
-    if (!own || own->top->responded) {
+    if (!own || r->main || own->top->responded) {
         return OK;
     }
     status = commit_all(r, own->top);

@@ -259,9 +259,7 @@ static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 
 static void insert_filter(request_rec *r)
 {
-    if (!r->main) {
-        ap_add_output_filter_handle(out_filter_handle, NULL, r, r->connection);
-    }
+    ap_add_output_filter_handle(out_filter_handle, NULL, r, r->connection);
 }
 
 /* httpd forgets most headers when it makes an error of a response. */
