@@ -95,12 +95,30 @@ int memsess_id_ok(const char *id, apr_size_t len)
     return 1;
 }
 
+/* Looked up once: by EVP_sha256() every digest would look it up again, under a lock. */
+static EVP_MD *sha256;
+
+void memsess_core_init(void)
+{
+    if (!sha256) {
+        sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    }
+}
+
 apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id)
 {
+    static const char label[] = "memsess";
     char text[512];
+    apr_size_t ns_len = strlen(ns), id_len = strlen(id);
     /* A namespace holds no NUL, so the NUL after it keeps "a"+"bc" and "ab"+"c" apart. */
-    int len = apr_snprintf(text, sizeof(text), "memsess%c%s%c%s", 0, ns, 0, id);
+    apr_size_t len = sizeof(label) + ns_len + 1 + id_len;
 
-    return EVP_Digest(text, (size_t)len, key->digest, NULL, EVP_sha256(), NULL) ? APR_SUCCESS
-                                                                                 : APR_EGENERAL;
+    if (len > sizeof(text)) {
+        return APR_EINVAL;
+    }
+    memcpy(text, label, sizeof(label));
+    memcpy(text + sizeof(label), ns, ns_len + 1);
+    memcpy(text + sizeof(label) + ns_len + 1, id, id_len);
+    return EVP_Digest(text, len, key->digest, NULL, sha256 ? sha256 : EVP_sha256(), NULL)
+               ? APR_SUCCESS : APR_EGENERAL;
 }

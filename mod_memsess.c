@@ -69,6 +69,7 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
 
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
+    memsess_core_init();
     rv = memsess_pool_create(&pool);
     for (s = main_server; s && rv == APR_SUCCESS; s = s->next) {
         memsess_srv_conf_t *conf = memsess_srv_conf(s);
