@@ -31,6 +31,8 @@ struct memsess_server_t {
     volatile apr_uint32_t epoch; /* grows when connections made before are not to be trusted */
     volatile apr_uint64_t back_at; /* when it was last seen to be back, or 0 */
     apr_time_t next_probe;       /* the prober's own */
+    apr_thread_mutex_t *watch;   /* guards connected */
+    struct conn_t *connected;    /* all that have a socket */
 };
 
 struct memsess_pool_t {
@@ -51,6 +53,9 @@ typedef struct conn_t {
     apr_memcache_t *mc;
     apr_memcache_server_t *ms;
     apr_uint32_t epoch;
+    int fd;                        /* of apr_memcache's socket */
+    volatile apr_uint64_t due;     /* when what it is used for has to be over; 0: it is idle */
+    struct conn_t *next, *previous; /* in connected */
 } conn_t;
 
 /* apr_memcache must not hash, choose or ping: there is one server, and its health is our affair. */
@@ -193,8 +198,74 @@ static int find_guest(const struct sockaddr_in *lobby, int guess)
     return -1;
 }
 
+/* -- Deadlines --------------------------------------------------------------------------------
+ *
+ * The kernel bounds each wait; a server that sends a byte now and then would still be waited for
+ * without end. So the prober shuts down what is in use for too long.
+ */
+
+static void wake_prober(memsess_pool_t *pool)
+{
+    apr_file_putc('!', pool->wake_out);
+}
+
+static void watch_begin(conn_t *c, memsess_server_t *server, int fd)
+{
+    int is_first;
+
+    apr_thread_mutex_lock(server->watch);
+    is_first = server->connected == NULL;
+    c->fd = fd;
+    c->previous = NULL;
+    c->next = server->connected;
+    if (c->next) {
+        c->next->previous = c;
+    }
+    server->connected = c;
+    apr_thread_mutex_unlock(server->watch);
+    if (is_first) {
+        wake_prober(server->pool);
+    }
+}
+
+static void watch_end(conn_t *c, memsess_server_t *server)
+{
+    apr_thread_mutex_lock(server->watch);
+    *(c->previous ? &c->previous->next : &server->connected) = c->next;
+    if (c->next) {
+        c->next->previous = c->previous;
+    }
+    c->fd = -1;
+    apr_thread_mutex_unlock(server->watch);
+}
+
+static void set_due(conn_t *c, const memsess_server_t *server)
+{
+    apr_atomic_set64(&c->due, (apr_uint64_t)(apr_time_now() + server->conf.timeout));
+}
+
+/* Whether anything is connected, and so has to be watched. */
+static int shut_overdue(memsess_server_t *server)
+{
+    conn_t *c;
+    int any;
+
+    apr_thread_mutex_lock(server->watch);
+    any = server->connected != NULL;
+    for (c = server->connected; c; c = c->next) {
+        apr_uint64_t due = apr_atomic_read64(&c->due);
+
+        if (due && due < (apr_uint64_t)apr_time_now()) {
+            shutdown(c->fd, SHUT_RDWR);
+        }
+    }
+    apr_thread_mutex_unlock(server->watch);
+    return any;
+}
+
 /* Has apr_memcache connect to the lobby, and puts the wire in that socket's place. */
-static apr_status_t exchange(conn_t *c, apr_socket_t *wire, const apr_sockaddr_t *lobby)
+static apr_status_t exchange(conn_t *c, memsess_server_t *server, apr_socket_t *wire,
+                             const apr_sockaddr_t *lobby)
 {
     apr_os_sock_t wire_fd;
     void *inner;
@@ -226,11 +297,15 @@ static apr_status_t exchange(conn_t *c, apr_socket_t *wire, const apr_sockaddr_t
         apr_reslist_invalidate(c->ms->conns, inner);
         return rv;
     }
+    watch_begin(c, server, fd);
     return apr_reslist_release(c->ms->conns, inner);
 }
 
-static void conn_close(conn_t *c)
+static void conn_close(conn_t *c, memsess_server_t *server)
 {
+    if (c->fd >= 0) {
+        watch_end(c, server);
+    }
     if (c->p) {
         apr_pool_destroy(c->p); /* apr_memcache's own clean-up says quit and closes */
     }
@@ -253,6 +328,7 @@ static apr_status_t conn_open(conn_t *c, memsess_server_t *server)
     apr_status_t rv;
 
     c->epoch = apr_atomic_read32(&server->epoch);
+    set_due(c, server);
     rv = apr_pool_create_unmanaged_ex(&c->p, NULL, NULL);
     if (rv != APR_SUCCESS) {
         c->p = NULL;
@@ -262,7 +338,7 @@ static apr_status_t conn_open(conn_t *c, memsess_server_t *server)
     if (rv == APR_SUCCESS) {
         rv = lobby_open(&lobby, &address, c->p);
         if (rv == APR_SUCCESS) {
-            rv = exchange(c, wire, address);
+            rv = exchange(c, server, wire, address);
             apr_socket_close(lobby);
         }
         apr_socket_close(wire);
@@ -271,35 +347,35 @@ static apr_status_t conn_open(conn_t *c, memsess_server_t *server)
         rv = authenticate(c, server->conf.auth);
     }
     if (rv != APR_SUCCESS) {
-        conn_close(c);
+        conn_close(c, server);
     }
+    set_due(c, server);
     return rv;
 }
 
 /* The list of idle connections makes them unconnected, since it does so under its lock. */
 static apr_status_t conn_make(void **resource, void *params, apr_pool_t *p)
 {
+    conn_t *c = calloc(1, sizeof(*c));
+
     (void)params;
     (void)p;
-    *resource = calloc(1, sizeof(conn_t));
-    return *resource ? APR_SUCCESS : APR_ENOMEM;
+    if (c) {
+        c->fd = -1;
+    }
+    *resource = c;
+    return c ? APR_SUCCESS : APR_ENOMEM;
 }
 
 static apr_status_t conn_free(void *resource, void *params, apr_pool_t *p)
 {
-    (void)params;
     (void)p;
-    conn_close(resource);
+    conn_close(resource, params);
     free(resource);
     return APR_SUCCESS;
 }
 
 /* -- Health ---------------------------------------------------------------------------------- */
-
-static void wake_prober(memsess_pool_t *pool)
-{
-    apr_file_putc('!', pool->wake_out);
-}
 
 static void server_failed(memsess_server_t *server, apr_status_t rv)
 {
@@ -313,7 +389,7 @@ static void server_failed(memsess_server_t *server, apr_status_t rv)
 
 static void probe(memsess_server_t *server)
 {
-    conn_t c = {NULL, NULL, NULL, 0};
+    conn_t c = {NULL, NULL, NULL, 0, -1, 0, NULL, NULL};
     char *version;
 
     if (conn_open(&c, server) == APR_SUCCESS
@@ -323,7 +399,7 @@ static void probe(memsess_server_t *server)
         apr_atomic_set32(&server->down, 0);
         memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s is back", server->conf.name);
     }
-    conn_close(&c);
+    conn_close(&c, server);
 }
 
 /* Probes what is due; returns how long there is nothing to do. */
@@ -336,6 +412,9 @@ static apr_interval_time_t probe_all(memsess_pool_t *pool)
         memsess_server_t *server = APR_ARRAY_IDX(pool->servers, i, memsess_server_t *);
         apr_time_t now = apr_time_now();
 
+        if (shut_overdue(server) && server->conf.timeout < rest) {
+            rest = server->conf.timeout;
+        }
         if (!apr_atomic_read32(&server->down)) {
             apr_reslist_maintain(server->idle);
             server->next_probe = 0;
@@ -417,8 +496,11 @@ apr_status_t memsess_pool_add(memsess_server_t **result, memsess_pool_t *pool,
     server->p = p;
     server->conf = *conf;
     server->pool = pool;
-    rv = apr_reslist_create(&server->idle, 0, 0, conf->max_conns, conf->idle, conn_make, conn_free,
-                            server, p);
+    rv = apr_thread_mutex_create(&server->watch, APR_THREAD_MUTEX_DEFAULT, p);
+    if (rv == APR_SUCCESS) {
+        rv = apr_reslist_create(&server->idle, 0, 0, conf->max_conns, conf->idle, conn_make,
+                                conn_free, server, p);
+    }
     if (rv == APR_SUCCESS) {
         /* Whoever finds all connections in use waits as long as for an answer. */
         apr_reslist_timeout_set(server->idle, conf->timeout);
@@ -481,21 +563,35 @@ static apr_status_t conn_take(conn_t **c, memsess_server_t *server)
     apr_status_t rv = apr_reslist_acquire(server->idle, &resource);
 
     *c = resource;
-    if (rv == APR_SUCCESS && (*c)->mc && (*c)->epoch != apr_atomic_read32(&server->epoch)) {
-        conn_close(*c);
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
+    if ((*c)->mc && (*c)->epoch != apr_atomic_read32(&server->epoch)) {
+        conn_close(*c, server);
+    }
+    set_due(*c, server);
     return rv;
 }
 
 static void conn_give(conn_t *c, memsess_server_t *server, apr_status_t rv)
 {
+    apr_atomic_set64(&c->due, 0);
     if (!in_step(rv)) {
-        conn_close(c);
+        conn_close(c, server);
     }
     apr_reslist_release(server->idle, c);
 }
 
 typedef apr_status_t operation_t(conn_t *c, void *args);
+
+/* What the operation returned; but where the prober ended it, that was a time-out. */
+static apr_status_t operate(conn_t *c, operation_t *operation, void *args)
+{
+    apr_status_t rv = operation(c, args);
+
+    return !in_step(rv) && apr_atomic_read64(&c->due) < (apr_uint64_t)apr_time_now() ? APR_TIMEUP
+                                                                                     : rv;
+}
 
 /*
  * Runs an operation on a connection. Where it fails on one that was used before, the server may
@@ -517,16 +613,16 @@ static apr_status_t run(memsess_server_t *server, operation_t *operation, void *
     }
     used = c->mc != NULL;
     if (used) {
-        rv = operation(c, args);
+        rv = operate(c, operation, args);
     }
     if (!used || (!in_step(rv) && !timed_out(rv))) {
         if (used) {
-            conn_close(c);
+            conn_close(c, server);
             apr_atomic_inc32(&server->epoch);
         }
         rv = conn_open(c, server);
         if (rv == APR_SUCCESS) {
-            rv = operation(c, args);
+            rv = operate(c, operation, args);
         }
     }
     if (!in_step(rv) && rv != MEMSESS_REFUSED) {
