@@ -62,6 +62,8 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
       "a session this old is over; 0: never")                                                      \
     S(apr_interval_time_t, refresh, 0, TAKE1, "MemSessRefresh", set_time, 0, MEMSESS_TIME_MAX,     \
       "a session that is only read is re-dated in the store at most this often")                   \
+    S(apr_interval_time_t, renew, 0, TAKE1, "MemSessRenew", set_time, 0, MEMSESS_TIME_MAX,         \
+      "the id changes this often; 0: never by itself")                                             \
     S(int, expose, MEMSESS_EXPOSE_ENV, ITERATE, "MemSessExpose", set_expose, 0, 0,                 \
       "any of env and headers, or none")                                                           \
     S(const apr_array_header_t *, expose_keys, NULL, ITERATE, "MemSessExposeKeys", set_keys, 0, 0, \

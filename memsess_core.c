@@ -34,7 +34,7 @@ apr_status_t memsess_session_make(memsess_session_t **session, apr_time_t now, a
 
     if (rv == APR_SUCCESS) {
         apr_encode_base64_binary(s->public_id, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
-        s->created = s->used = now;
+        s->created = s->used = s->renewed = now;
         s->attrs = apr_array_make(p, 8, sizeof(memsess_attr_t));
         *session = s;
     }

@@ -58,8 +58,11 @@ typedef struct memsess_session_t {
     apr_time_t created;                        /**< its birth */
     apr_time_t used;                           /**< its last re-dating */
     apr_time_t written;                        /**< when this revision was written */
+    apr_time_t renewed;                        /**< when it got the id that it has */
     apr_interval_time_t idle;                  /**< the longest idle time-out it was used under */
     int ended;                                 /**< a tombstone: logged out or renewed */
+    int moved;                                 /**< a tombstone that tells where it went */
+    memsess_key_t moved_to;                    /**< the key of its new id, for moved */
     memsess_placement_t placement;             /**< where this revision was written to */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
 } memsess_session_t;

@@ -11,25 +11,27 @@
  * All numbers in network order.
  *
  *   0  "MSS" and the version        56  written, microseconds
- *   4  flags                        64  public id, 12 bytes
- *   5  number of placement tags     76  payload length before compression
- *   6  two zero bytes               80  number of attributes
- *   8  first half of the key        84  CRC-32 of all other bytes
- *  24  revision                     88  placement tags, 8 bytes each
- *  32  created, microseconds        ..  payload: per attribute the name's length (1 byte), name,
- *  40  used, microseconds               NUL, the value's length (4 bytes), value, NUL
- *  48  idle, microseconds
+ *   4  flags                        64  renewed, microseconds
+ *   5  number of placement tags     72  public id, 12 bytes
+ *   6  two zero bytes               84  payload length before compression
+ *   8  first half of the key        88  number of attributes
+ *  24  revision                     92  CRC-32 of all other bytes
+ *  32  created, microseconds        96  placement tags, 8 bytes each
+ *  40  used, microseconds           ..  payload: per attribute the name's length (1 byte), name,
+ *  48  idle, microseconds               NUL, the value's length (4 bytes), value, NUL;
+ *                                       of what moved: the key that it moved to
  *
  * The NULs let names and values be used where they lie. The key's half makes an answer for
  * another key visible, the CRC a damaged one.
  */
 #define VERSION 1
-#define HEADER 88
-#define CRC_AT 84
+#define HEADER 96
+#define CRC_AT 92
 #define ATTR_OVERHEAD 7
 
 #define FLAG_ENDED 1
 #define FLAG_COMPRESSED 2
+#define FLAG_MOVED 4
 
 /* Deflate cannot do better than this, so a length beyond it is a lie. */
 #define DEFLATE_RATIO_MAX 1040
@@ -100,15 +102,20 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
                                    apr_pool_t *p)
 {
     const memsess_placement_t *placement = &session->placement;
-    apr_size_t size = memsess_record_size(session);
+    apr_size_t size = session->moved ? MEMSESS_KEY_BYTES : memsess_record_size(session);
     apr_size_t head = HEADER + MEMSESS_TAG_LEN * (apr_size_t)placement->n;
     unsigned char *record = apr_palloc(p, head + size);
-    unsigned flags = session->ended ? FLAG_ENDED : 0;
+    unsigned flags = (session->ended ? FLAG_ENDED : 0) | (session->moved ? FLAG_MOVED : 0);
 
     if (size > APR_UINT32_MAX) {
         return APR_ENOSPC;
     }
-    put_payload(record + head, session);
+    if (session->moved) {
+        memcpy(record + head, session->moved_to.digest, size);
+    }
+    else {
+        put_payload(record + head, session);
+    }
     *len = head + size;
     if (compress && size > compress) {
         uLongf packed_len = compressBound(size);
@@ -132,10 +139,11 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     put64(record + 40, (apr_uint64_t)session->used);
     put64(record + 48, (apr_uint64_t)session->idle);
     put64(record + 56, (apr_uint64_t)session->written);
-    apr_decode_base64_binary(record + 64, session->public_id, MEMSESS_PUBLIC_ID_LEN,
+    put64(record + 64, (apr_uint64_t)session->renewed);
+    apr_decode_base64_binary(record + 72, session->public_id, MEMSESS_PUBLIC_ID_LEN,
                              APR_ENCODE_BASE64URL, NULL);
-    put32(record + 76, (apr_uint32_t)size);
-    put32(record + 80, (apr_uint32_t)session->attrs->nelts);
+    put32(record + 84, (apr_uint32_t)size);
+    put32(record + 88, (apr_uint32_t)session->attrs->nelts);
     memcpy(record + HEADER, placement->tag, MEMSESS_TAG_LEN * (apr_size_t)placement->n);
     put32(record + CRC_AT, record_crc(record, *len));
     *data = (char *)record;
@@ -175,6 +183,17 @@ static int get_payload(const unsigned char *at, apr_size_t len, apr_uint32_t cou
     return at == end;
 }
 
+static int get_moved(const unsigned char *payload, apr_size_t size, memsess_session_t *session,
+                     apr_pool_t *p)
+{
+    if (size != MEMSESS_KEY_BYTES) {
+        return 0;
+    }
+    memcpy(session->moved_to.digest, payload, size);
+    session->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
+    return 1;
+}
+
 /* The payload as it was before compression, or NULL. */
 static const unsigned char *unpack(const unsigned char *packed, apr_size_t packed_len, uLongf size,
                                    apr_pool_t *p)
@@ -212,7 +231,7 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
         return MEMSESS_RECORD_FOREIGN;
     }
     payload = record + head;
-    size = get32(record + 76);
+    size = get32(record + 84);
     if (record[4] & FLAG_COMPRESSED) {
         payload = unpack(payload, len - head, size, p);
     }
@@ -220,7 +239,9 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
         payload = NULL;
     }
     s = apr_pcalloc(p, sizeof(*s));
-    if (!payload || !get_payload(payload, size, get32(record + 80), s, p)) {
+    s->moved = (record[4] & FLAG_MOVED) != 0;
+    if (!payload || !(s->moved ? get_moved(payload, size, s, p)
+                               : get_payload(payload, size, get32(record + 88), s, p))) {
         return MEMSESS_RECORD_DAMAGED;
     }
     s->ended = (record[4] & FLAG_ENDED) != 0;
@@ -229,7 +250,8 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     s->used = (apr_time_t)get64(record + 40);
     s->idle = (apr_interval_time_t)get64(record + 48);
     s->written = (apr_time_t)get64(record + 56);
-    apr_encode_base64_binary(s->public_id, record + 64, MEMSESS_PUBLIC_ID_BYTES,
+    s->renewed = (apr_time_t)get64(record + 64);
+    apr_encode_base64_binary(s->public_id, record + 72, MEMSESS_PUBLIC_ID_BYTES,
                              APR_ENCODE_BASE64URL, NULL);
     s->placement.n = record[5];
     memcpy(s->placement.tag, record + HEADER, MEMSESS_TAG_LEN * (apr_size_t)s->placement.n);

@@ -65,6 +65,9 @@ memsess_req_t *memsess_req(request_rec *r)
     return req;
 }
 
+/* How long requests that were sent with the id before still find the session (MemSessRenew). */
+#define OLD_ID_LIVES apr_time_from_sec(10)
+
 /* -- Reading ---------------------------------------------------------------------------------- */
 
 static void read_once(memsess_req_t *req, memsess_top_t *top)
@@ -74,8 +77,16 @@ static void read_once(memsess_req_t *req, memsess_top_t *top)
     req->was_read = 1;
     req->read_at = apr_time_now();
     req->found = MEMSESS_UNAVAILABLE;
-    if (conf->store && memsess_key_make(&req->key, conf->ns, req->id) == APR_SUCCESS) {
+    if (!conf->store || memsess_key_make(&req->key, conf->ns, req->id) != APR_SUCCESS) {
+        return;
+    }
+    req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
+    /* Renewed while this request was under way: it goes on with the session where that is now. */
+    if (req->found == MEMSESS_ENDED && req->session->moved
+        && req->read_at - req->session->written < OLD_ID_LIVES) {
+        req->key = req->session->moved_to;
         req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
+        req->id_is_old = 1;
     }
 }
 
@@ -129,6 +140,7 @@ typedef struct commit_t {
     const char *ns;
     apr_time_t now;
     char id[MEMSESS_ID_LEN + 1]; /* a fresh one, where the session gets one */
+    memsess_key_t key;           /* of that */
     const char *error;           /* why the changes cannot be made */
 } commit_t;
 
@@ -146,6 +158,18 @@ static void mark_used(const commit_t *c, memsess_session_t *session)
     session->used = c->now;
     if (session->idle < c->conf->idle) {
         session->idle = c->conf->idle;
+    }
+}
+
+/* After a write, since whoever gets an error keeps the cookie that he had: the new id, or the same
+ * once more where the cookie has an age of its own. */
+static void keep_cookie(commit_t *c)
+{
+    if (c->id[0]) {
+        send_cookie(c, c->id);
+    }
+    else if (c->conf->cookie->max_age && !c->req->id_is_old) {
+        send_cookie(c, c->req->id);
     }
 }
 
@@ -178,15 +202,22 @@ static memsess_session_t *build(commit_t *c, const memsess_session_t *old)
 /* Writes a session under an id that nobody knows yet. */
 static apr_status_t write_fresh(commit_t *c, memsess_session_t *session)
 {
-    memsess_key_t key;
     apr_status_t rv;
 
     mark_used(c, session);
+    session->renewed = c->now;
     if ((rv = memsess_id_make(c->id)) == APR_SUCCESS
-        && (rv = memsess_key_make(&key, c->ns, c->id)) == APR_SUCCESS) {
-        rv = memsess_store_write(c->store, &key, session, c->r->pool);
+        && (rv = memsess_key_make(&c->key, c->ns, c->id)) == APR_SUCCESS) {
+        rv = memsess_store_write(c->store, &c->key, session, c->r->pool);
     }
     return rv;
+}
+
+/* Whether MemSessRenew wants another id by now. Not twice: who came with the old one has no way to
+ * tell the client which one is newer. */
+static int renewal_due(const commit_t *c, const memsess_session_t *session)
+{
+    return c->conf->renew && !c->req->id_is_old && c->now - session->renewed >= c->conf->renew;
 }
 
 /* What the newest revision of the session becomes: the changed session, or a tombstone, with the
@@ -195,19 +226,17 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
                                   memsess_session_t **next, apr_pool_t *p)
 {
     commit_t *c = baton;
-    memsess_session_t *session;
+    int ends = c->changes && (c->changes->destroy || c->changes->renew);
+    int moves = !ends && renewal_due(c, newest);
+    memsess_session_t *session = c->changes ? build(c, newest)
+                                            : apr_pmemdup(p, newest, sizeof(*newest));
     apr_status_t rv = APR_SUCCESS;
 
-    if (!c->changes) {
-        *next = apr_pmemdup(p, newest, sizeof(*newest));
-        mark_used(c, *next);
-        return APR_SUCCESS;
-    }
-    session = build(c, newest);
+    c->id[0] = '\0';
     if (c->error) {
         return APR_EINVAL;
     }
-    if (!c->changes->destroy && !c->changes->renew) {
+    if (!ends && !moves) {
         mark_used(c, session);
         *next = session;
         return APR_SUCCESS;
@@ -215,7 +244,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     if (session) {
         rv = write_fresh(c, session);
     }
-    *next = memsess_tombstone(newest, p);
+    *next = memsess_tombstone(newest, moves ? &c->key : NULL, p);
     return rv;
 }
 
@@ -274,20 +303,21 @@ static int carry_out(commit_t *c, memsess_state_t state)
     int had_session = state == MEMSESS_STATE_ACTIVE;
     apr_status_t rv = had_session ? change_session(c, c->conf->lock_wait) : begin_session(c);
 
+    /* Renewed meanwhile: the changes are for the session, wherever it is. */
+    if (rv == MEMSESS_GONE) {
+        read_once(c->req, c->top);
+        if (c->req->found == MEMSESS_FOUND) {
+            rv = change_session(c, c->conf->lock_wait);
+        }
+    }
     if (rv != APR_SUCCESS) {
         return failed(c, rv);
     }
-    /* Only now: whoever gets an error keeps the cookie that he had. */
-    if (c->id[0]) {
-        send_cookie(c, c->id);
+    if (had_session && !c->changes->destroy) {
+        keep_cookie(c);
     }
-    else if (had_session && !c->changes->destroy) {
-        if (c->conf->cookie->max_age) {
-            send_cookie(c, c->req->id);
-        }
-    }
-    else if (c->req->cookie != MEMSESS_COOKIE_NONE) {
-        send_cookie(c, NULL);
+    else if (c->id[0] || c->req->cookie != MEMSESS_COOKIE_NONE) {
+        send_cookie(c, c->id[0] ? c->id : NULL);
     }
     return OK;
 }
@@ -299,16 +329,16 @@ static void redate(commit_t *c)
     apr_status_t rv;
 
     if (c->now - session->used < memsess_conf_refresh(c->conf)
-        && session->idle >= c->conf->idle) {
+        && session->idle >= c->conf->idle && !renewal_due(c, session)) {
         return;
     }
     rv = change_session(c, 0);
-    if (rv != APR_SUCCESS && rv != MEMSESS_BUSY && rv != MEMSESS_GONE) {
+    if (rv == APR_SUCCESS) {
+        keep_cookie(c);
+    }
+    else if (rv != MEMSESS_BUSY && rv != MEMSESS_GONE) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, c->r, "MemSess: a session could not be "
                       "re-dated");
-    }
-    else if (rv != MEMSESS_GONE && c->conf->cookie->max_age) {
-        send_cookie(c, c->req->id);
     }
 }
 
@@ -316,7 +346,8 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
-    commit_t c = {req, req->conf, NULL, r, top, srv->store, srv->ns, apr_time_now(), "", NULL};
+    commit_t c = {req, req->conf, NULL, r, top, srv->store, srv->ns, apr_time_now(), "", {{0}},
+                  NULL};
     memsess_state_t state;
 
     if (changes && memsess_changes_any(changes)) {

@@ -33,7 +33,8 @@ typedef struct memsess_req_t {
     const memsess_dir_conf_t *conf; /**< of the section that used it last */
     memsess_cookie_found_t cookie;
     char id[MEMSESS_ID_LEN + 1]; /**< for MEMSESS_COOKIE_OK */
-    memsess_key_t key;           /**< of id */
+    memsess_key_t key;           /**< where the session lies: of id, or of the one that it got */
+    int id_is_old;               /**< the session got another id by MemSessRenew */
     int was_read;
     apr_time_t read_at;
     memsess_found_t found;       /**< once it was read */

@@ -361,12 +361,17 @@ static void put_back(memsess_store_t *store, const memsess_key_t *key,
     write_before(store, key, again, 0, p);
 }
 
-memsess_session_t *memsess_tombstone(const memsess_session_t *session, apr_pool_t *p)
+memsess_session_t *memsess_tombstone(const memsess_session_t *session,
+                                     const memsess_key_t *moved_to, apr_pool_t *p)
 {
     memsess_session_t *tombstone = apr_pmemdup(p, session, sizeof(*session));
 
     tombstone->ended = 1;
     tombstone->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
+    if (moved_to) {
+        tombstone->moved = 1;
+        tombstone->moved_to = *moved_to;
+    }
     return tombstone;
 }
 

@@ -47,7 +47,8 @@ typedef enum {
 /**
  * Reads all copies in one round trip; the highest revision wins, and copies that are missing or
  * older are repaired.
- * @param session receives, for MEMSESS_FOUND, a session whose data lives in @a p
+ * @param session receives, for MEMSESS_FOUND and MEMSESS_ENDED, what was found; its data lives in
+ *        @a p
  */
 memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *key,
                                    memsess_session_t **session, apr_pool_t *p);
@@ -85,7 +86,12 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
                                   apr_interval_time_t wait, memsess_next_t *make, void *baton,
                                   apr_pool_t *p);
 
-/** What takes a session's place when it ends, so that no old copy can bring it back. */
-memsess_session_t *memsess_tombstone(const memsess_session_t *session, apr_pool_t *p);
+/**
+ * What takes a session's place when it ends, so that no old copy can bring it back.
+ * @param moved_to the key of the id that it goes on under, for those who still have the old one;
+ *        or NULL
+ */
+memsess_session_t *memsess_tombstone(const memsess_session_t *session,
+                                     const memsess_key_t *moved_to, apr_pool_t *p);
 
 #endif
