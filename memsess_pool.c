@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -21,11 +19,14 @@
 #include "apr_strings.h"
 #include "apr_thread_proc.h"
 #include "memsess_core.h"
+#include "memsess_resolve.h"
+#include "memsess_thread.h"
 
 struct memsess_server_t {
     apr_pool_t *p; /* its own, since idle allocates from it under its own lock */
     memsess_server_conf_t conf;
     memsess_pool_t *pool;
+    memsess_host_t *host;        /* NULL for a unix socket */
     apr_reslist_t *idle;         /* of conn_t, most of them connected */
     volatile apr_uint32_t down;
     volatile apr_uint32_t epoch; /* grows when connections made before are not to be trusted */
@@ -38,6 +39,7 @@ struct memsess_server_t {
 struct memsess_pool_t {
     apr_pool_t *p;
     apr_array_header_t *servers; /* of memsess_server_t * */
+    memsess_resolver_t *resolver;
     apr_thread_t *prober;
     apr_file_t *wake_in, *wake_out;
     volatile apr_uint32_t stopping;
@@ -119,9 +121,10 @@ static apr_status_t wire_connect_to(apr_socket_t **wire, apr_sockaddr_t *sa,
 }
 
 /* A socket to the server, connected within the time-out, whose waits are bounded. */
-static apr_status_t wire_connect(apr_socket_t **wire, const memsess_server_conf_t *conf,
+static apr_status_t wire_connect(apr_socket_t **wire, const memsess_server_t *server,
                                  apr_pool_t *p)
 {
+    const memsess_server_conf_t *conf = &server->conf;
     apr_sockaddr_t *sa;
     apr_os_sock_t fd;
     apr_status_t rv;
@@ -130,7 +133,7 @@ static apr_status_t wire_connect(apr_socket_t **wire, const memsess_server_conf_
         rv = apr_sockaddr_info_get(&sa, conf->path, APR_UNIX, 0, 0, p);
     }
     else {
-        rv = apr_sockaddr_info_get(&sa, conf->host, APR_UNSPEC, conf->port, 0, p);
+        rv = memsess_host_addresses(&sa, server->host, conf->port, conf->timeout, p);
     }
     if (rv != APR_SUCCESS) {
         return rv;
@@ -334,7 +337,7 @@ static apr_status_t conn_open(conn_t *c, memsess_server_t *server)
         c->p = NULL;
         return rv;
     }
-    rv = wire_connect(&wire, &server->conf, c->p);
+    rv = wire_connect(&wire, server, c->p);
     if (rv == APR_SUCCESS) {
         rv = lobby_open(&lobby, &address, c->p);
         if (rv == APR_SUCCESS) {
@@ -383,6 +386,9 @@ static void server_failed(memsess_server_t *server, apr_status_t rv)
     if (apr_atomic_cas32(&server->down, 1, 0) == 0) {
         memsess_log(MEMSESS_LOG_ERR, rv, "server %s is down; trying it again every %" APR_TIME_T_FMT
                     " ms", server->conf.name, apr_time_as_msec(server->conf.retry));
+        if (server->host) {
+            memsess_host_again(server->host);
+        }
         wake_prober(server->pool);
     }
 }
@@ -398,6 +404,9 @@ static void probe(memsess_server_t *server)
         apr_atomic_set64(&server->back_at, (apr_uint64_t)apr_time_now());
         apr_atomic_set32(&server->down, 0);
         memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s is back", server->conf.name);
+    }
+    else if (server->host) {
+        memsess_host_again(server->host);
     }
     conn_close(&c, server);
 }
@@ -446,19 +455,6 @@ static void *APR_THREAD_FUNC prober_main(apr_thread_t *thread, void *data)
     return NULL;
 }
 
-/* The thread must take no signal: httpd's handlers would end the child from within it. */
-apr_status_t memsess_pool_start(memsess_pool_t *pool)
-{
-    sigset_t all, before;
-    apr_status_t rv;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rv = apr_thread_create(&pool->prober, NULL, prober_main, pool, pool->p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rv;
-}
-
 /* -- Life ------------------------------------------------------------------------------------ */
 
 apr_status_t memsess_pool_create(memsess_pool_t **result)
@@ -473,8 +469,9 @@ apr_status_t memsess_pool_create(memsess_pool_t **result)
     pool = apr_pcalloc(p, sizeof(*pool));
     pool->p = p;
     pool->servers = apr_array_make(p, 8, sizeof(memsess_server_t *));
-    rv = apr_file_pipe_create_ex(&pool->wake_in, &pool->wake_out, APR_FULL_NONBLOCK, p);
-    if (rv == APR_SUCCESS) {
+    if ((rv = memsess_resolver_create(&pool->resolver)) == APR_SUCCESS
+        && (rv = apr_file_pipe_create_ex(&pool->wake_in, &pool->wake_out, APR_FULL_NONBLOCK, p))
+               == APR_SUCCESS) {
         apr_file_inherit_unset(pool->wake_in);
         apr_file_inherit_unset(pool->wake_out);
         *result = pool;
@@ -497,6 +494,9 @@ apr_status_t memsess_pool_add(memsess_server_t **result, memsess_pool_t *pool,
     server->conf = *conf;
     server->pool = pool;
     rv = apr_thread_mutex_create(&server->watch, APR_THREAD_MUTEX_DEFAULT, p);
+    if (rv == APR_SUCCESS && conf->host) {
+        rv = memsess_resolver_add(&server->host, pool->resolver, conf->host);
+    }
     if (rv == APR_SUCCESS) {
         rv = apr_reslist_create(&server->idle, 0, 0, conf->max_conns, conf->idle, conn_make,
                                 conn_free, server, p);
@@ -508,6 +508,14 @@ apr_status_t memsess_pool_add(memsess_server_t **result, memsess_pool_t *pool,
         *result = server;
     }
     return rv;
+}
+
+apr_status_t memsess_pool_start(memsess_pool_t *pool)
+{
+    apr_status_t rv = memsess_resolver_start(pool->resolver);
+
+    return rv == APR_SUCCESS
+               ? memsess_thread_create(&pool->prober, prober_main, pool, pool->p) : rv;
 }
 
 void memsess_pool_destroy(memsess_pool_t *pool)
@@ -523,6 +531,7 @@ void memsess_pool_destroy(memsess_pool_t *pool)
     for (i = 0; i < pool->servers->nelts; i++) {
         apr_pool_destroy(APR_ARRAY_IDX(pool->servers, i, memsess_server_t *)->p);
     }
+    memsess_resolver_destroy(pool->resolver);
     apr_pool_destroy(pool->p);
 }
 

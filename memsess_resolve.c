@@ -1,0 +1,202 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "memsess_resolve.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "apr_strings.h"
+#include "apr_tables.h"
+#include "apr_thread_cond.h"
+#include "apr_thread_proc.h"
+#include "memsess_thread.h"
+
+#define ADDRESSES_MAX 8
+#define AGAIN apr_time_from_sec(60)
+
+struct memsess_host_t {
+    memsess_resolver_t *resolver;
+    const char *name;
+    int is_numeric;
+    int is_due;
+    apr_status_t rv; /* of the last look-up; APR_INCOMPLETE: there was none yet */
+    unsigned n;
+    char address[ADDRESSES_MAX][INET6_ADDRSTRLEN];
+};
+
+struct memsess_resolver_t {
+    apr_pool_t *p;
+    apr_array_header_t *hosts; /* of memsess_host_t * */
+    apr_thread_t *thread;
+    apr_thread_mutex_t *lock;  /* guards what follows, and all hosts */
+    apr_thread_cond_t *asked, *answered;
+    int stopping, looking_up;
+};
+
+apr_status_t memsess_resolver_create(memsess_resolver_t **result)
+{
+    memsess_resolver_t *resolver;
+    apr_pool_t *p;
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    resolver = apr_pcalloc(p, sizeof(*resolver));
+    resolver->p = p;
+    resolver->hosts = apr_array_make(p, 4, sizeof(memsess_host_t *));
+    if ((rv = apr_thread_mutex_create(&resolver->lock, APR_THREAD_MUTEX_DEFAULT, p)) == APR_SUCCESS
+        && (rv = apr_thread_cond_create(&resolver->asked, p)) == APR_SUCCESS) {
+        rv = apr_thread_cond_create(&resolver->answered, p);
+    }
+    *result = resolver;
+    return rv;
+}
+
+apr_status_t memsess_resolver_add(memsess_host_t **result, memsess_resolver_t *resolver,
+                                  const char *name)
+{
+    memsess_host_t *host = apr_pcalloc(resolver->p, sizeof(*host));
+    unsigned char binary[sizeof(struct in6_addr)];
+
+    host->resolver = resolver;
+    host->name = apr_pstrdup(resolver->p, name);
+    if (inet_pton(AF_INET, name, binary) == 1 || inet_pton(AF_INET6, name, binary) == 1) {
+        host->is_numeric = 1;
+        host->n = 1;
+        apr_cpystrn(host->address[0], name, sizeof(host->address[0]));
+    }
+    else {
+        host->is_due = 1;
+        host->rv = APR_INCOMPLETE;
+        APR_ARRAY_PUSH(resolver->hosts, memsess_host_t *) = host;
+    }
+    *result = host;
+    return APR_SUCCESS;
+}
+
+/* Looks one name up; under the lock, which is not held meanwhile. */
+static void look_up(memsess_resolver_t *resolver, memsess_host_t *host)
+{
+    char found[ADDRESSES_MAX][INET6_ADDRSTRLEN];
+    apr_sockaddr_t *sa = NULL;
+    unsigned n = 0;
+    apr_status_t rv;
+    apr_pool_t *p;
+
+    host->is_due = 0;
+    resolver->looking_up = 1;
+    apr_thread_mutex_unlock(resolver->lock);
+    rv = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+    if (rv == APR_SUCCESS) {
+        rv = apr_sockaddr_info_get(&sa, host->name, APR_UNSPEC, 0, 0, p);
+        for (; rv == APR_SUCCESS && sa && n < ADDRESSES_MAX; sa = sa->next) {
+            n += apr_sockaddr_ip_getbuf(found[n], sizeof(found[n]), sa) == APR_SUCCESS;
+        }
+        apr_pool_destroy(p);
+    }
+    apr_thread_mutex_lock(resolver->lock);
+    resolver->looking_up = 0;
+    host->rv = rv;
+    if (n) { /* addresses that were good are better than none */
+        memcpy(host->address, found, sizeof(found));
+        host->n = n;
+    }
+    apr_thread_cond_broadcast(resolver->answered);
+}
+
+static void *APR_THREAD_FUNC resolver_main(apr_thread_t *thread, void *data)
+{
+    memsess_resolver_t *resolver = data;
+    int i, was_asked;
+
+    (void)thread;
+    apr_thread_mutex_lock(resolver->lock);
+    while (!resolver->stopping) {
+        for (i = 0; i < resolver->hosts->nelts && !resolver->stopping; i++) {
+            memsess_host_t *host = APR_ARRAY_IDX(resolver->hosts, i, memsess_host_t *);
+
+            if (host->is_due) {
+                look_up(resolver, host);
+            }
+        }
+        if (resolver->stopping) {
+            break;
+        }
+        was_asked = apr_thread_cond_timedwait(resolver->asked, resolver->lock, AGAIN)
+                    == APR_SUCCESS;
+        for (i = 0; !was_asked && i < resolver->hosts->nelts; i++) {
+            APR_ARRAY_IDX(resolver->hosts, i, memsess_host_t *)->is_due = 1;
+        }
+    }
+    apr_thread_mutex_unlock(resolver->lock);
+    return NULL;
+}
+
+apr_status_t memsess_resolver_start(memsess_resolver_t *resolver)
+{
+    return resolver->hosts->nelts
+               ? memsess_thread_create(&resolver->thread, resolver_main, resolver, resolver->p)
+               : APR_SUCCESS;
+}
+
+void memsess_resolver_destroy(memsess_resolver_t *resolver)
+{
+    apr_status_t rv;
+    int is_free;
+
+    apr_thread_mutex_lock(resolver->lock);
+    resolver->stopping = 1;
+    is_free = !resolver->looking_up;
+    apr_thread_cond_signal(resolver->asked);
+    apr_thread_mutex_unlock(resolver->lock);
+    /* Nothing ends a look-up; the process will. */
+    if (is_free) {
+        if (resolver->thread) {
+            apr_thread_join(&rv, resolver->thread);
+        }
+        apr_pool_destroy(resolver->p);
+    }
+}
+
+apr_status_t memsess_host_addresses(apr_sockaddr_t **addresses, memsess_host_t *host,
+                                    apr_port_t port, apr_interval_time_t wait, apr_pool_t *p)
+{
+    memsess_resolver_t *resolver = host->resolver;
+    char known[ADDRESSES_MAX][INET6_ADDRSTRLEN];
+    apr_time_t end = host->is_numeric ? 0 : apr_time_now() + wait;
+    apr_status_t rv = APR_SUCCESS;
+    unsigned n, i;
+
+    apr_thread_mutex_lock(resolver->lock);
+    while (host->rv == APR_INCOMPLETE && rv == APR_SUCCESS) {
+        apr_interval_time_t left = end - apr_time_now();
+
+        rv = left > 0 ? apr_thread_cond_timedwait(resolver->answered, resolver->lock, left)
+                      : APR_TIMEUP;
+    }
+    n = host->n;
+    memcpy(known, host->address, sizeof(known));
+    rv = host->rv == APR_INCOMPLETE ? APR_TIMEUP : host->rv;
+    apr_thread_mutex_unlock(resolver->lock);
+
+    *addresses = NULL;
+    for (i = 0; i < n; i++) {
+        rv = apr_sockaddr_info_get(addresses, known[i], APR_UNSPEC, port, 0, p);
+        if (rv != APR_SUCCESS) {
+            break;
+        }
+        addresses = &(*addresses)->next;
+    }
+    return rv;
+}
+
+void memsess_host_again(memsess_host_t *host)
+{
+    if (!host->is_numeric) {
+        apr_thread_mutex_lock(host->resolver->lock);
+        host->is_due = 1;
+        apr_thread_cond_signal(host->resolver->asked);
+        apr_thread_mutex_unlock(host->resolver->lock);
+    }
+}
