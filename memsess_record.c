@@ -5,6 +5,9 @@
 #include <string.h>
 #include <zlib.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "apr_encode.h"
 
 /*
@@ -15,18 +18,18 @@
  *   5  number of placement tags     72  public id, 12 bytes
  *   6  two zero bytes               84  payload length before compression
  *   8  first half of the key        88  number of attributes
- *  24  revision                     92  CRC-32 of all other bytes
+ *  24  revision                     92  XXH3 of all other bytes, 32 bits
  *  32  created, microseconds        96  placement tags, 8 bytes each
  *  40  used, microseconds           ..  payload: per attribute the name's length (1 byte), name,
  *  48  idle, microseconds               NUL, the value's length (4 bytes), value, NUL;
  *                                       of what moved: the key that it moved to
  *
  * The NULs let names and values be used where they lie. The key's half makes an answer for
- * another key visible, the CRC a damaged one.
+ * another key visible, the hash a damaged one.
  */
 #define VERSION 1
 #define HEADER 96
-#define CRC_AT 92
+#define HASH_AT 92
 #define ATTR_OVERHEAD 7
 
 #define FLAG_ENDED 1
@@ -60,11 +63,10 @@ static apr_uint64_t get64(const unsigned char *at)
     return (apr_uint64_t)get32(at) << 32 | get32(at + 4);
 }
 
-static apr_uint32_t record_crc(const unsigned char *record, apr_size_t len)
+static apr_uint32_t record_hash(const unsigned char *record, apr_size_t len)
 {
-    uLong crc = crc32_z(0, record, CRC_AT);
-
-    return (apr_uint32_t)crc32_z(crc, record + CRC_AT + 4, len - CRC_AT - 4);
+    return (apr_uint32_t)(XXH3_64bits(record, HASH_AT)
+                          ^ XXH3_64bits(record + HASH_AT + 4, len - HASH_AT - 4));
 }
 
 apr_size_t memsess_record_size(const memsess_session_t *session)
@@ -145,7 +147,7 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     put32(record + 84, (apr_uint32_t)size);
     put32(record + 88, (apr_uint32_t)session->attrs->nelts);
     memcpy(record + HEADER, placement->tag, MEMSESS_TAG_LEN * (apr_size_t)placement->n);
-    put32(record + CRC_AT, record_crc(record, *len));
+    put32(record + HASH_AT, record_hash(record, *len));
     *data = (char *)record;
     return APR_SUCCESS;
 }
@@ -224,7 +226,7 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
         return MEMSESS_RECORD_NEWER;
     }
     if (record[3] != VERSION || len < HEADER || len < (head = HEADER + MEMSESS_TAG_LEN * (apr_size_t)record[5])
-        || record[5] > MEMSESS_COPIES_MAX || get32(record + CRC_AT) != record_crc(record, len)) {
+        || record[5] > MEMSESS_COPIES_MAX || get32(record + HASH_AT) != record_hash(record, len)) {
         return MEMSESS_RECORD_DAMAGED;
     }
     if (memcmp(record + 8, key->digest, 16) != 0) {
