@@ -1,0 +1,327 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "memsess_conn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "apr_atomic.h"
+#include "apr_network_io.h"
+#include "apr_portable.h"
+#include "apr_strings.h"
+
+/* apr_memcache must not hash, choose or ping: there is one server, and its health is our affair. */
+static apr_uint32_t no_hash(void *baton, const char *data, const apr_size_t len)
+{
+    (void)baton;
+    (void)data;
+    (void)len;
+    return 0;
+}
+
+static apr_memcache_server_t *only_server(void *baton, apr_memcache_t *mc, const apr_uint32_t hash)
+{
+    (void)baton;
+    (void)hash;
+    return mc->live_servers[0];
+}
+
+/* -- Connecting -------------------------------------------------------------------------------
+ *
+ * apr_memcache connects by itself, to IPv4 addresses and unix sockets only, waits a fixed second
+ * for that, and then for ever for answers. So its socket is exchanged: we connect a socket of our
+ * own, of any family, within the time-out, and bound its waits in the kernel; apr_memcache is let
+ * connect to a "lobby", a listening socket of this process that nobody else knows, which takes no
+ * time; and dup3() puts our socket in the place of the one that apr_memcache made. The lobby's
+ * address, used once, tells without doubt which descriptor that is.
+ */
+
+static apr_status_t bound_waits(int fd, apr_interval_time_t timeout)
+{
+    struct timeval tv;
+
+    tv.tv_sec = (time_t)apr_time_sec(timeout);
+    tv.tv_usec = (suseconds_t)apr_time_usec(timeout);
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv))
+        || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv))) {
+        return apr_get_netos_error();
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t wire_connect_to(apr_socket_t **wire, apr_sockaddr_t *sa,
+                                    const memsess_server_conf_t *conf, apr_pool_t *p)
+{
+    apr_status_t rv = apr_socket_create(wire, sa->family, SOCK_STREAM, 0, p);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = apr_socket_timeout_set(*wire, conf->timeout)) != APR_SUCCESS
+        || (rv = apr_socket_connect(*wire, sa)) != APR_SUCCESS
+        || (rv = apr_socket_timeout_set(*wire, -1)) != APR_SUCCESS) {
+        apr_socket_close(*wire);
+        return rv;
+    }
+    if (!conf->path) {
+        apr_socket_opt_set(*wire, APR_TCP_NODELAY, 1);
+        apr_socket_opt_set(*wire, APR_SO_KEEPALIVE, 1);
+    }
+    return APR_SUCCESS;
+}
+
+/* A socket to the server, connected within the time-out, whose waits are bounded. */
+static apr_status_t wire_connect(apr_socket_t **wire, const memsess_link_t *link,
+                                 apr_pool_t *p)
+{
+    const memsess_server_conf_t *conf = link->conf;
+    apr_sockaddr_t *sa;
+    apr_os_sock_t fd;
+    apr_status_t rv;
+
+    if (conf->path) {
+        rv = apr_sockaddr_info_get(&sa, conf->path, APR_UNIX, 0, 0, p);
+    }
+    else {
+        rv = memsess_host_addresses(&sa, link->host, conf->port, conf->timeout, p);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    for (; sa; sa = sa->next) {
+        rv = wire_connect_to(wire, sa, conf, p);
+        if (rv == APR_SUCCESS) {
+            apr_os_sock_get(&fd, *wire);
+            return bound_waits(fd, conf->timeout);
+        }
+        if (APR_STATUS_IS_TIMEUP(rv)) {
+            break; /* one time-out a call, however many addresses a name has */
+        }
+    }
+    return rv;
+}
+
+static apr_status_t lobby_open(apr_socket_t **lobby, apr_sockaddr_t **address, apr_pool_t *p)
+{
+    apr_status_t rv;
+
+    if ((rv = apr_sockaddr_info_get(address, "127.0.0.1", APR_INET, 0, 0, p)) != APR_SUCCESS
+        || (rv = apr_socket_create(lobby, APR_INET, SOCK_STREAM, 0, p)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = apr_socket_bind(*lobby, *address)) != APR_SUCCESS
+        || (rv = apr_socket_listen(*lobby, 8)) != APR_SUCCESS
+        || (rv = apr_socket_addr_get(address, APR_LOCAL, *lobby)) != APR_SUCCESS) {
+        apr_socket_close(*lobby);
+    }
+    return rv;
+}
+
+static int is_guest(int fd, const struct sockaddr_in *lobby)
+{
+    struct sockaddr_in peer;
+    socklen_t len = sizeof(peer);
+
+    return getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.sin_family == AF_INET
+           && peer.sin_port == lobby->sin_port
+           && peer.sin_addr.s_addr == lobby->sin_addr.s_addr;
+}
+
+/* The descriptor that is connected to the lobby, or -1. New descriptors are the lowest free ones,
+ * so the first guess is right but for races. */
+static int find_guest(const struct sockaddr_in *lobby, int guess)
+{
+    struct rlimit limit;
+    int fd, end = 65536;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY
+        && limit.rlim_cur < (1 << 20)) {
+        end = (int)limit.rlim_cur;
+    }
+    for (fd = guess; fd < end; fd++) {
+        if (is_guest(fd, lobby)) {
+            return fd;
+        }
+    }
+    for (fd = 0; fd < guess; fd++) {
+        if (is_guest(fd, lobby)) {
+            return fd;
+        }
+    }
+    return -1;
+}
+
+/* -- Deadlines --------------------------------------------------------------------------------
+ *
+ * The kernel bounds each wait; a server that sends a byte now and then would still be waited for
+ * without end. So the prober shuts down what is in use for too long.
+ */
+
+static void watch_begin(memsess_conn_t *c, memsess_link_t *link, int fd)
+{
+    int is_first;
+
+    apr_thread_mutex_lock(link->watch);
+    is_first = link->connected == NULL;
+    c->fd = fd;
+    c->previous = NULL;
+    c->next = link->connected;
+    if (c->next) {
+        c->next->previous = c;
+    }
+    link->connected = c;
+    apr_thread_mutex_unlock(link->watch);
+    if (is_first) {
+        apr_file_putc('!', link->wake);
+    }
+}
+
+static void watch_end(memsess_conn_t *c, memsess_link_t *link)
+{
+    apr_thread_mutex_lock(link->watch);
+    *(c->previous ? &c->previous->next : &link->connected) = c->next;
+    if (c->next) {
+        c->next->previous = c->previous;
+    }
+    c->fd = -1;
+    apr_thread_mutex_unlock(link->watch);
+}
+
+void memsess_conn_use(memsess_conn_t *c, const memsess_link_t *link)
+{
+    apr_atomic_set64(&c->due, (apr_uint64_t)(apr_time_now() + link->conf->timeout));
+}
+
+/* Whether anything is connected, and so has to be watched. */
+int memsess_link_shut_overdue(memsess_link_t *link)
+{
+    memsess_conn_t *c;
+    int any;
+
+    apr_thread_mutex_lock(link->watch);
+    any = link->connected != NULL;
+    for (c = link->connected; c; c = c->next) {
+        apr_uint64_t due = apr_atomic_read64(&c->due);
+
+        if (due && due < (apr_uint64_t)apr_time_now()) {
+            shutdown(c->fd, SHUT_RDWR);
+        }
+    }
+    apr_thread_mutex_unlock(link->watch);
+    return any;
+}
+
+/* Has apr_memcache connect to the lobby, and puts the wire in that socket's place. */
+static apr_status_t exchange(memsess_conn_t *c, memsess_link_t *link, apr_socket_t *wire,
+                             const apr_sockaddr_t *lobby)
+{
+    apr_os_sock_t wire_fd;
+    void *inner;
+    apr_status_t rv;
+    int guess, fd;
+
+    if ((rv = apr_memcache_server_create(c->p, "127.0.0.1", lobby->port, 0, 1, 1, 0, &c->ms))
+            != APR_SUCCESS
+        || (rv = apr_memcache_create(c->p, 1, 0, &c->mc)) != APR_SUCCESS) {
+        return rv;
+    }
+    c->mc->hash_func = no_hash;
+    c->mc->server_func = only_server;
+    apr_memcache_add_server(c->mc, c->ms);
+
+    apr_os_sock_get(&wire_fd, wire);
+    guess = fcntl(wire_fd, F_DUPFD_CLOEXEC, 0);
+    if (guess < 0) {
+        return errno;
+    }
+    close(guess);
+    rv = apr_reslist_acquire(c->ms->conns, &inner);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    fd = find_guest(&lobby->sa.sin, guess);
+    rv = fd < 0 ? APR_ENOSOCKET : dup3(wire_fd, fd, O_CLOEXEC) < 0 ? errno : APR_SUCCESS;
+    if (rv != APR_SUCCESS) {
+        apr_reslist_invalidate(c->ms->conns, inner);
+        return rv;
+    }
+    watch_begin(c, link, fd);
+    return apr_reslist_release(c->ms->conns, inner);
+}
+
+void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link)
+{
+    if (c->fd >= 0) {
+        watch_end(c, link);
+    }
+    if (c->p) {
+        apr_pool_destroy(c->p); /* apr_memcache's own clean-up says quit and closes */
+    }
+    c->p = NULL;
+    c->mc = NULL;
+}
+
+/* memcached's text-protocol authentication is a first set on the connection. */
+static apr_status_t authenticate(memsess_conn_t *c, const char *auth)
+{
+    char *secret = apr_pstrdup(c->p, auth);
+
+    return apr_memcache_set(c->mc, "auth", secret, strlen(secret), 0, 0);
+}
+
+apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
+{
+    apr_socket_t *wire = NULL, *lobby;
+    apr_sockaddr_t *address;
+    apr_status_t rv;
+
+    memsess_conn_use(c, link);
+    rv = apr_pool_create_unmanaged_ex(&c->p, NULL, NULL);
+    if (rv != APR_SUCCESS) {
+        c->p = NULL;
+        return rv;
+    }
+    rv = wire_connect(&wire, link, c->p);
+    if (rv == APR_SUCCESS) {
+        rv = lobby_open(&lobby, &address, c->p);
+        if (rv == APR_SUCCESS) {
+            rv = exchange(c, link, wire, address);
+            apr_socket_close(lobby);
+        }
+        apr_socket_close(wire);
+    }
+    if (rv == APR_SUCCESS && link->conf->auth) {
+        rv = authenticate(c, link->conf->auth);
+    }
+    if (rv != APR_SUCCESS) {
+        memsess_conn_close(c, link);
+    }
+    memsess_conn_use(c, link);
+    return rv;
+}
+
+apr_status_t memsess_link_init(memsess_link_t *link, const memsess_server_conf_t *conf,
+                               memsess_resolver_t *resolver, apr_file_t *wake, apr_pool_t *p)
+{
+    apr_status_t rv = apr_thread_mutex_create(&link->watch, APR_THREAD_MUTEX_DEFAULT, p);
+
+    link->conf = conf;
+    link->wake = wake;
+    return rv == APR_SUCCESS && conf->host ? memsess_resolver_add(&link->host, resolver, conf->host)
+                                           : rv;
+}
+
+void memsess_conn_rest(memsess_conn_t *c)
+{
+    apr_atomic_set64(&c->due, 0);
+}
+
+int memsess_conn_is_overdue(memsess_conn_t *c)
+{
+    return apr_atomic_read64(&c->due) < (apr_uint64_t)apr_time_now();
+}

@@ -1,0 +1,61 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file memsess_conn.h
+ * @brief One connection to a memcached: made, bounded and ended. For memsess_pool.c alone.
+ */
+#ifndef MEMSESS_CONN_H
+#define MEMSESS_CONN_H
+
+#include "apr_file_io.h"
+#include "apr_memcache.h"
+#include "apr_thread_mutex.h"
+#include "memsess_pool.h"
+#include "memsess_resolve.h"
+
+/**
+ * An apr_memcache client of its own with one server and one socket, so that connecting and waiting
+ * happen under no lock that another thread needs. Its memory is its own too. Without a client (mc
+ * is NULL) it is not connected; to begin with, all is 0 but fd, -1.
+ */
+typedef struct memsess_conn_t {
+    apr_pool_t *p;
+    apr_memcache_t *mc;
+    apr_memcache_server_t *ms;
+    apr_uint32_t epoch;        /**< for the pool */
+    int fd;                    /**< of apr_memcache's socket */
+    volatile apr_uint64_t due; /**< when its use has to be over; 0: it is idle */
+    struct memsess_conn_t *next, *previous;
+} memsess_conn_t;
+
+/** What the connections to one server share. */
+typedef struct memsess_link_t {
+    const memsess_server_conf_t *conf;
+    memsess_host_t *host;      /**< NULL for a unix socket */
+    apr_file_t *wake;          /**< gets a byte when the first connection is made */
+    apr_thread_mutex_t *watch; /**< guards connected */
+    memsess_conn_t *connected; /**< all that have a socket */
+} memsess_link_t;
+
+apr_status_t memsess_link_init(memsess_link_t *link, const memsess_server_conf_t *conf,
+                               memsess_resolver_t *resolver, apr_file_t *wake, apr_pool_t *p);
+
+/** Connects within the time-out, and begins a use. */
+apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link);
+
+/** Disconnects, if it is connected. */
+void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link);
+
+/** Begins a use, which has to be over when the time-out is. */
+void memsess_conn_use(memsess_conn_t *c, const memsess_link_t *link);
+
+/** Ends it. */
+void memsess_conn_rest(memsess_conn_t *c);
+
+/** Whether its use took too long. */
+int memsess_conn_is_overdue(memsess_conn_t *c);
+
+/** Shuts down what is in use for too long; returns whether anything is connected at all. */
+int memsess_link_shut_overdue(memsess_link_t *link);
+
+#endif
