@@ -1,0 +1,225 @@
+/*
+ * The handlers that bench/run compares. All of them send the same short
+ * answer, so that what differs is the store and nothing else:
+ *
+ *   bare-none     no store at all
+ *   bare-get      one apr_memcache_getp of a fixed key
+ *   bare-getset   the same, and one apr_memcache_set of what was read
+ *   memsess-read  looks at the session that mod_memsess exposes
+ *   memsess-write the same, and changes one attribute
+ *   memsess-show  the session's state and data as text, for checks
+ *   bench-mark    nothing; a place for a profiler to begin at
+ *
+ * The first three are the yardstick: a plain, sound use of apr_memcache that
+ * does no more than it must. A handler that did not get what it came for
+ * answers 500, so that a run which measures failures cannot pass unnoticed.
+ */
+#include "httpd.h"
+#include "http_config.h"
+#include "http_log.h"
+#include "http_protocol.h"
+#include "ap_mpm.h"
+#include "apr_atomic.h"
+#include "apr_memcache.h"
+#include "apr_strings.h"
+
+#define KEY "bench"
+#define LIFETIME 3600
+#define IDLE_TTL (60 * APR_USEC_PER_SEC)
+
+module AP_MODULE_DECLARE_DATA bare_module;
+
+typedef struct {
+    const char *name;
+    int (*answer)(request_rec *r);
+} bare_handler_t;
+
+static const char *server_host;
+static apr_port_t server_port;
+static apr_memcache_t *store;
+static volatile apr_uint32_t writes;
+
+static int say(request_rec *r, const char *text)
+{
+    ap_set_content_type(r, "text/plain");
+    ap_rputs(text, r);
+    return OK;
+}
+
+static int answer_none(request_rec *r)
+{
+    return say(r, "Hello, world.\n");
+}
+
+static apr_status_t fetch(request_rec *r, char **value, apr_size_t *length)
+{
+    apr_status_t rv = APR_EINIT;
+
+    if (store) {
+        rv = apr_memcache_getp(store, r->pool, KEY, value, length, NULL);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "cannot get " KEY);
+    }
+    return rv;
+}
+
+static int answer_get(request_rec *r)
+{
+    char *value;
+    apr_size_t length;
+
+    if (fetch(r, &value, &length) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return answer_none(r);
+}
+
+static int answer_getset(request_rec *r)
+{
+    char *value;
+    apr_size_t length;
+    apr_status_t rv;
+
+    if (fetch(r, &value, &length) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    rv = apr_memcache_set(store, KEY, value, length, LIFETIME, 0);
+    if (rv != APR_SUCCESS) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "cannot set " KEY);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return answer_none(r);
+}
+
+static int has_session(request_rec *r)
+{
+    const char *data = apr_table_get(r->subprocess_env, "MEMSESS_DATA");
+
+    return data && *data;
+}
+
+static int answer_read(request_rec *r)
+{
+    return has_session(r) ? answer_none(r) : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* With a query string: sets what it says, which is how a session is made. */
+static int answer_write(request_rec *r)
+{
+    const char *changes = r->args;
+
+    if (!changes) {
+        if (!has_session(r)) {
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+        changes = apr_psprintf(r->pool, "n=%u", apr_atomic_inc32(&writes) + 1);
+    }
+    apr_table_setn(r->headers_out, "MemSess-Set", changes);
+    return answer_none(r);
+}
+
+static int answer_show(request_rec *r)
+{
+    const char *state = apr_table_get(r->subprocess_env, "MEMSESS_STATE");
+    const char *data = apr_table_get(r->subprocess_env, "MEMSESS_DATA");
+
+    return say(r, apr_pstrcat(r->pool, state ? state : "absent", "\n",
+                              data ? data : "", "\n", NULL));
+}
+
+/* Never inlined: callgrind is told to begin here, by this name. */
+static __attribute__((noinline)) int bench_mark(request_rec *r)
+{
+    return answer_none(r);
+}
+
+static const bare_handler_t handlers[] = {
+    {"bare-none", answer_none},      {"bare-get", answer_get},
+    {"bare-getset", answer_getset},  {"memsess-read", answer_read},
+    {"memsess-write", answer_write}, {"memsess-show", answer_show},
+    {"bench-mark", bench_mark},
+};
+
+static int bare_answer(request_rec *r)
+{
+    size_t i;
+
+    for (i = 0; r->handler && i < sizeof(handlers) / sizeof(*handlers); i++) {
+        if (strcmp(r->handler, handlers[i].name) == 0) {
+            return handlers[i].answer(r);
+        }
+    }
+    return DECLINED;
+}
+
+/* As mod_socache_memcache does it, with a connection for every thread, so
+ * that no request ever waits for one and none is closed under load. */
+static void bare_child_init(apr_pool_t *p, server_rec *s)
+{
+    apr_memcache_server_t *server;
+    apr_status_t rv;
+    int threads = 1;
+
+    if (!server_host) {
+        return;
+    }
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    if (threads < 1) {
+        threads = 1;
+    }
+    rv = apr_memcache_create(p, 1, 0, &store);
+    if (rv == APR_SUCCESS) {
+        rv = apr_memcache_server_create(p, server_host, server_port, 0,
+                                        (apr_uint32_t)threads,
+                                        (apr_uint32_t)threads, IDLE_TTL,
+                                        &server);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = apr_memcache_add_server(store, server);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "cannot use memcached %s:%d",
+                     server_host, server_port);
+        store = NULL;
+    }
+}
+
+static const char *set_server(cmd_parms *cmd, void *unused, const char *arg)
+{
+    char *host, *scope;
+    apr_status_t rv;
+
+    (void)unused;
+    rv = apr_parse_addr_port(&host, &scope, &server_port, arg, cmd->pool);
+    if (rv != APR_SUCCESS || !host || !server_port) {
+        return apr_pstrcat(cmd->pool, "BareServer: HOST:PORT is needed, not ",
+                           arg, NULL);
+    }
+    server_host = host;
+    return NULL;
+}
+
+static const command_rec bare_commands[] = {
+    AP_INIT_TAKE1("BareServer", set_server, NULL, RSRC_CONF,
+                  "HOST:PORT of the memcached of bare-get and bare-getset"),
+    {0},
+};
+
+static void bare_hooks(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_child_init(bare_child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(bare_answer, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+module AP_MODULE_DECLARE_DATA bare_module = {
+    STANDARD20_MODULE_STUFF,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    bare_commands,
+    bare_hooks,
+    AP_MODULE_FLAG_NONE,
+};

@@ -1,0 +1,189 @@
+package Storm;
+# Starts members, memcacheds and workers, makes the faults, and gives the verdict. Between two
+# faults every server is up for a while, and every session is read once: then each has all its
+# copies again, which is what the promise stands on.
+use strict;
+use warnings;
+use lib 't/lib', 'soak';
+
+use Cwd qw(getcwd);
+use IO::Select;
+use IO::Socket::UNIX;
+use MemSess::Member;
+use MemSess::Memcached;
+use MemSess::Process qw(free_port);
+use MemSess::Site;
+use Socket;
+use Time::HiRes qw(sleep time);
+use Worker;
+
+my $SECONDS = $ENV{SOAK_SECONDS} || 600;
+my $SEED    = $ENV{SOAK_SEED} // int rand 1e9;
+my $WORKERS = 4;
+my $SHARED  = 4;
+
+# Seconds. A reading waits for servers alone, a change for other writers too; a second more is
+# granted to a busy machine.
+my ($TIMEOUT, $RETRY, $LOCK_WAIT) = (0.5, 0.5, 5);
+my %BOUND = (read => 4 * $TIMEOUT + 1, change => $LOCK_WAIT + 4 * $TIMEOUT + 1);
+
+my ($begun, @servers, @members, @workers, %told, $fault, $faults);
+
+exit main() unless caller;
+
+sub main {
+    $| = 1;
+    srand $SEED;
+    print "seed $SEED, $SECONDS s, bound: ", join(', ', map { sprintf '%s %d ms', $_, 1000 * $BOUND{$_} } sort keys %BOUND), "\n";
+    start();
+    $begun = time;
+    while (time - $begun < $SECONDS) {
+        make_fault();
+        everything_touched();
+        attend(rand 1);
+    }
+    return verdict(finish());
+}
+
+sub start {
+    MemSess::Site::prepare(backend => free_port(), memcached => '');
+    @servers = map { MemSess::Memcached->start } 1 .. 4;
+    @members = map {
+        MemSess::Member->start(servers => \@servers, config => config())
+    } 1 .. 2;
+    my @ports  = map { $_->port } @members;
+    my @shared = map { Worker::shared_session($ports[$_ % 2]) } 1 .. $SHARED;
+    for my $id (1 .. $WORKERS) {
+        my ($here, $there) = IO::Socket::UNIX->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC);
+        defined(my $pid = fork) or die "fork: $!";
+        if (!$pid) {
+            close $_ for $here, map { $_->{line} } @workers;
+            $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
+            Worker->new(id => $id, seed => $SEED + $id, ports => \@ports, shared => \@shared, parent => $there)->work;
+            POSIX::_exit(0);
+        }
+        push @workers, { id => $id, pid => $pid, line => $here };
+    }
+}
+
+sub config {
+    my ($timeout, $retry) = map { 1000 * $_ } $TIMEOUT, $RETRY;
+    return qq(
+    LogLevel warn memsess:info
+    MaxKeepAliveRequests 0
+    LuaMapHandler ^/step "@{[ getcwd() ]}/soak/step.lua"
+    ScriptAlias /slow "@{[ getcwd() ]}/soak/slow"
+    <Directory "@{[ getcwd() ]}/soak">
+        Require all granted
+    </Directory>
+    MemSessRedundancy 2
+    MemSessTimeout ${timeout}ms
+    MemSessRetry ${retry}ms
+    MemSessLockWait ${LOCK_WAIT}s
+    MemSessRefresh 1s
+);
+}
+
+# ---- faults ----
+
+# How long something lasts: often short, sometimes long.
+sub span { my ($most) = @_; return $most * rand() ** 2 }
+
+sub make_fault {
+    my $n      = int rand @servers;
+    my $server = $servers[$n];
+    my $what   = (qw(kill kill bounce stop stop stop blink))[rand 7];
+    $fault = sprintf '%.1f s: %s memcached %d', time - $begun, $what, $n;
+    $faults++;
+    tell_all("fault $fault");
+    if ($what eq 'kill' or $what eq 'bounce') {
+        $server->kill9;
+        attend($what eq 'kill' ? 0.1 + span(5) : 0);
+        $server->restart;
+    }
+    else {
+        $server->pause;
+        attend($what eq 'stop' ? 0.1 + span(6) : rand(1.5 * $TIMEOUT));
+        $server->resume;
+    }
+    # Until every child process knows.
+    attend($RETRY + $TIMEOUT + 1);
+}
+
+# ---- talking to the workers, a line each way ----
+
+sub tell_all { my ($line) = @_; $_->{line}->syswrite("$line\n") for @workers }
+
+# Hears the workers for so long, or until the condition is true.
+sub attend {
+    my ($seconds, $condition) = @_;
+    my $end    = time + $seconds;
+    my $select = IO::Select->new(map { $_->{line} } @workers);
+    while (!$condition || !$condition->()) {
+        my $left = $end - time;
+        return if $left <= 0;
+        for my $line ($select->can_read($left)) {
+            my ($worker) = grep { $_->{line} == $line } @workers;
+            hear($worker);
+        }
+    }
+    return 1;
+}
+
+sub hear {
+    my ($worker) = @_;
+    $worker->{line}->sysread($worker->{heard}, 65536, length($worker->{heard} // ''))
+        or die "worker $worker->{id} is gone\n";
+    while ($worker->{heard} =~ s/^(.*)\n//) {
+        my ($what, $rest) = split / /, $1, 2;
+        if ($what eq 'done') { $worker->{done} = $rest }
+        elsif ($what eq 'count') { my ($name, $n) = split / /, $rest; $told{$name} += $n }
+        elsif ($what eq 'most') { my ($name, $n) = split / /, $rest; $told{$name} = $n if $n > ($told{$name} // 0) }
+        else { printf "%.1f s: %s %s\n", time - $begun, $what, $rest }
+    }
+}
+
+my $asked = 0;
+
+sub ask_all {
+    my ($what, $seconds) = @_;
+    $asked++;
+    tell_all("$what $asked");
+    attend($seconds, sub { !grep { ($_->{done} // 0) != $asked } @workers })
+        or die "the workers do not answer within $seconds s\n";
+}
+
+sub everything_touched { ask_all('touch', 300) }
+
+# ---- the end ----
+
+sub finish {
+    ask_all('pause', 300);
+    ask_all('report', 60);
+    $_->{line}->close, waitpid $_->{pid}, 0 for @workers;
+    return;
+}
+
+sub verdict {
+    my %n = map { $_ => $told{$_} // 0 } qw(sessions operations refused lost stale revived other calm
+                                            longest-read longest-change increments unsure);
+    for my $k (1 .. $SHARED) {
+        my ($total, $sure, $unsure) = map { $told{"$_-$k"} // 0 } qw(total sure unsure);
+        printf "shared session %d: %d increments, %d acknowledged, %d of unknown outcome\n", $k, $total, $sure, $unsure;
+        $n{lost}  += $sure - $total if $total < $sure;
+        $n{other} += $total - $sure - $unsure if $total > $sure + $unsure;
+    }
+    my @crashes = grep { /exit signal|AddressSanitizer|runtime error:/ } map { split /\n/, $_->log->text } @members;
+    print "$_\n" for @crashes;
+    $n{other} += @crashes;
+    my ($longest) = sort { $b <=> $a } @n{qw(longest-read longest-change)};
+    printf "%d faults; refused while all servers were up %d; longest reading %d ms, longest change %d ms; other violations %d\n",
+        $faults, @n{qw(calm longest-read longest-change other)};
+    my @late = grep { $n{"longest-$_"} > 1000 * $BOUND{$_} } sort keys %BOUND;
+    print "beyond the bound: ", join(', ', @late), "\n" if @late;
+    printf "sessions %d, operations %d, refused %d (503), lost %d, stale %d, revived %d, longest request %d ms\n",
+        @n{qw(sessions operations refused lost stale revived)}, $longest;
+    return $n{lost} + $n{stale} + $n{revived} + $n{other} + @late ? 1 : 0;
+}
+
+1;

@@ -1,0 +1,321 @@
+package Worker;
+# One client with many sessions. Of each it keeps all that it may be: one state, and after a
+# refused change (whose outcome nobody knows) two. Every answer tells what the session was when
+# the request came, and must be one of these.
+#
+# Some sessions are shared by all workers: there each increments a counter of all and one of its
+# own in the same response, so the first is the sum of the others at any time.
+use strict;
+use warnings;
+
+use IO::Select;
+use IO::Socket::INET;
+use Time::HiRes qw(sleep time);
+
+my $OWN      = 20;     # sessions at a time
+my $GRAVES   = 30;     # dead ids that are still tried
+my $PAUSE    = 0.016;  # seconds between two requests, at most
+my $PATIENCE = 60;     # seconds for an answer, after which there is none
+
+my $GONE = '-';        # the state of a session that is no more; else its data, as it is exposed
+
+sub new {
+    my ($class, %args) = @_;
+    my @shared = map { { cookie => $_, mine => { 0 => 1 }, seen => 0, sure => 0, unsure => 0 } } @{ $args{shared} };
+    return bless { %args, own => [], graves => [], shared => \@shared, count => {}, most => {}, fault => 'none yet',
+                   connection => {}, heard => '', serial => 0, target => '/step' }, $class;
+}
+
+sub work {
+    my ($self) = @_;
+    srand $self->{seed};
+    while (1) {
+        $self->obey(rand $PAUSE) or return;
+        $self->{paused} ? $self->obey(1) : $self->act;
+    }
+}
+
+# ---- the parent ----
+
+# Hears the parent for so long; false when it is gone.
+sub obey {
+    my ($self, $seconds) = @_;
+    return 1 unless IO::Select->new($self->{parent})->can_read($seconds);
+    $self->{parent}->sysread($self->{heard}, 4096, length $self->{heard}) or return 0;
+    while ($self->{heard} =~ s/^(.*)\n//) {
+        my ($what, $rest) = split / /, $1, 2;
+        if ($what eq 'fault') {
+            ($self->{fault}, $self->{calm}) = ($rest, 0);
+            next;
+        }
+        elsif ($what eq 'touch') { $self->touch }
+        elsif ($what eq 'pause') { $self->{paused} = 1; $self->touch }
+        elsif ($what eq 'report') { $self->report }
+        $self->{parent}->syswrite("done $rest\n");
+    }
+    return 1;
+}
+
+sub count { my ($self, $what, $n) = @_; $self->{count}{$what} += $n // 1 }
+
+sub violation {
+    my ($self, $kind, $text) = @_;
+    $self->count($kind);
+    $self->{parent}->syswrite("$kind (worker $self->{id}; last fault: $self->{fault}) $text\n");
+}
+
+# Reads every session once, dead ones too, when all servers are up: whatever lacks a copy gets it.
+# A revision is not repaired while it is so young that it may be on its way.
+sub touch {
+    my ($self) = @_;
+    $self->{calm} = 1;
+    sleep 0.3;
+    $self->patiently(sub { $self->on_own($_[0], 'read') }, $_) for @{ $self->{own} };
+    $self->patiently(sub { $self->on_grave($_[0]) }, $_) for @{ $self->{graves} };
+    $self->patiently(sub { $self->on_shared($_[0], 'read') }, $_) for @{ $self->{shared} };
+    $self->{own} = [grep { !$_->{over} } @{ $self->{own} }];
+}
+
+sub patiently {
+    my ($self, $code, $session) = @_;
+    for (1 .. 20) {
+        return if $session->{over} || $code->($session);
+        sleep 0.25;
+    }
+}
+
+sub report {
+    my ($self) = @_;
+    for my $k (1 .. @{ $self->{shared} }) {
+        my $s = $self->{shared}[$k - 1];
+        $self->count("$_-$k", $s->{$_}) for qw(sure unsure);
+        $self->{most}{"total-$k"} = $s->{seen};
+    }
+    $self->{parent}->syswrite("count $_ $self->{count}{$_}\n") for sort keys %{ $self->{count} };
+    $self->{parent}->syswrite(sprintf "most %s %d\n", $_, $self->{most}{$_}) for sort keys %{ $self->{most} };
+}
+
+# ---- what a client does ----
+
+sub act {
+    my ($self) = @_;
+    return $self->begin if @{ $self->{own} } < $OWN;
+    my $dice = rand 100;
+    return $self->on_shared(pick($self->{shared}), rand() < 0.7 ? 'incr' : 'read') if $dice < 25;
+    return $self->on_grave(pick($self->{graves})) if $dice < 32 and @{ $self->{graves} };
+    my $what = $dice < 60 ? 'read' : $dice < 75 ? 'set' : $dice < 80 ? 'unset' : $dice < 90 ? 'incr'
+             : $dice < 94 ? 'renew' : $dice < 97 ? 'mix' : 'destroy';
+    $self->on_own(pick($self->{own}), $what);
+    $self->{own} = [grep { !$_->{over} } @{ $self->{own} }];
+}
+
+sub pick { my ($list) = @_; return $list->[rand @$list] }
+
+# The header lines of a change, and what it makes of a state.
+sub change {
+    my ($self, $what) = @_;
+    my $v    = ++$self->{serial};
+    my $name = 'k' . int rand 4;
+    my $size = rand() < 0.1 ? 3000 : 10;
+    my $text = join '', map { chr(97 + rand 26) } 1 .. rand $size;
+    my %change = (
+        set     => [["MemSess-Set: $name=$text&v=$v"], sub { $_[0]{$name} = $text; $_[0]{v} = $v }],
+        unset   => [["MemSess-Unset: $name", "MemSess-Set: v=$v"], sub { delete $_[0]{$name}; $_[0]{v} = $v }],
+        incr    => [['MemSess-Incr: c=3'], sub { $_[0]{c} += 3 }],
+        mix     => [["MemSess-Set: v=$v", 'MemSess-Incr: c=1', 'MemSess-Renew: 1'], sub { $_[0]{v} = $v; $_[0]{c}++ }],
+        renew   => [['MemSess-Renew: 1'], sub { }],
+        destroy => [['MemSess-Destroy: 1'], undef],
+    );
+    return @{ $change{$what} };
+}
+
+# A state after a change; states are as MEMSESS_DATA is.
+sub changed {
+    my ($state, $code) = @_;
+    return $GONE if $state eq $GONE or !$code;
+    my %data = map { split /=/, $_, 2 } split /&/, $state;
+    $code->(\%data);
+    return join '&', map { "$_=$data{$_}" } sort keys %data;
+}
+
+sub begin {
+    my ($self) = @_;
+    my $v = ++$self->{serial};
+    my $state = "c=0&own=$self->{id}.$v&v=$v";
+    my $r = $self->ask('change', undef, "MemSess-Set: $state");
+    return if $r->{refused};
+    return $self->violation('other', "a new session: $r->{text}") if $r->{state} ne 'none' or !$r->{cookie};
+    push @{ $self->{own} }, { cookie => $r->{cookie}, may_be => { $state => 1 }, name => "$self->{id}.$v" };
+    $self->count('sessions');
+}
+
+# True if there was an answer.
+sub on_own {
+    my ($self, $s, $what) = @_;
+    my ($lines, $code) = $what eq 'read' ? ([]) : $self->change($what);
+    my $r = $self->ask($what eq 'read' ? 'read' : 'change', $s->{cookie}, @$lines);
+    if ($r->{refused}) {
+        return 0 if $what eq 'read';
+        $s->{may_be}{$_} = 1 for map { changed($_, $code) } keys %{ $s->{may_be} };
+        $s->{may_be}{$GONE} = 1 if $what =~ /^(?:renew|mix|destroy)$/;
+        return 0;
+    }
+    my $state = $self->judge($s, $r, $what) // do { $s->{over} = 1; return 1 };
+    $state = changed($state, $code) if $what ne 'read';
+    $s->{may_be} = { $state => 1 };
+    if ($what =~ /^(?:renew|mix|destroy)$/) {
+        my $ended = $what eq 'destroy';
+        $self->bury($s->{cookie}, "$what of $s->{name}");
+        $self->violation('other', "$what: cookie wrong: $r->{text}")
+            if $ended ? defined $r->{cookie} : !$r->{cookie} || $r->{cookie} eq $s->{cookie};
+        $s->{over} = $ended || !$r->{cookie};
+        $s->{cookie} = $r->{cookie};
+    }
+    return 1;
+}
+
+# What the session was, if that is one of the things it may have been.
+sub judge {
+    my ($self, $s, $r, $what) = @_;
+    my @may_be = sort keys %{ $s->{may_be} };
+    my $told = "$what of $s->{name} by $r->{where}: '$r->{text}' instead of " . join ' or ', map { "'$_'" } @may_be;
+    my $state = $r->{state} eq 'active' ? $r->{data} : $r->{state} eq 'unknown' ? $GONE : undef;
+    if (!defined $state) {
+        $self->violation('other', $told);
+    }
+    elsif (!$s->{may_be}{$state}) {
+        $self->violation($state eq $GONE ? 'lost' : "@may_be" eq $GONE ? 'revived' : 'stale', $told);
+    }
+    elsif ($state ne $GONE) {
+        $s->{public} //= $r->{public};
+        return $state if $s->{public} eq $r->{public};
+        $self->violation('other', "another public id: $told");
+    }
+    return undef;
+}
+
+sub bury {
+    my ($self, $cookie, $how) = @_;
+    push @{ $self->{graves} }, { cookie => $cookie, how => $how };
+    shift @{ $self->{graves} } if @{ $self->{graves} } > $GRAVES;
+}
+
+# A dead id stays dead, for who reads and for who writes (he gets a session of another id).
+sub on_grave {
+    my ($self, $grave) = @_;
+    my $late = !$self->{calm} && rand() < 0.3;
+    my $r = $self->ask($late ? 'change' : 'read', $grave->{cookie}, $late ? 'MemSess-Set: late=1' : ());
+    return 0 if $r->{refused};
+    if ($r->{state} ne 'unknown') {
+        $self->violation('revived', "after $grave->{how} by $r->{where}: $r->{text}");
+        @{ $self->{graves} } = grep { $_ != $grave } @{ $self->{graves} };
+    }
+    elsif ($late && ($r->{cookie} // $grave->{cookie}) eq $grave->{cookie}) {
+        $self->violation('other', "a dead id is used again after $grave->{how}: $r->{text}");
+    }
+    return 1;
+}
+
+sub shared_session {
+    my ($port) = @_;
+    my $self = Worker->new(id => 0, ports => [$port], shared => []);
+    my $r = $self->ask('change', undef, 'MemSess-Incr: n=0');
+    return $r->{cookie} // die "no shared session: $r->{text}\n";
+}
+
+sub on_shared {
+    my ($self, $s, $what) = @_;
+    my @lines = $what eq 'read' ? () : ("MemSess-Incr: n=1&w$self->{id}=1");
+    local $self->{target} = @lines && rand() < 0.2 ? '/slow' : '/step';
+    my $r = $self->ask(@lines ? 'change' : 'read', $s->{cookie}, @lines);
+    if ($r->{refused}) {
+        return 0 if !@lines;
+        $s->{unsure}++;
+        $s->{mine}{ $_ + 1 } = 1 for keys %{ $s->{mine} };
+        return 0;
+    }
+    my $state = "shared session by $r->{where}: '$r->{text}'";
+    return $self->violation('lost', $state) if $r->{state} eq 'unknown';
+    return $self->violation('other', $state) if $r->{state} ne 'active';
+    my %data = map { split /=/, $_, 2 } split /&/, $r->{data};
+    my $n    = delete $data{n};
+    my $mine = $data{"w$self->{id}"} // 0;
+    my $sum  = 0;
+    $sum += $_ for values %data;
+    $self->violation('stale', "$state: was $s->{seen} before") if $n < $s->{seen};
+    $self->violation('stale', "$state: mine is @{[ sort keys %{ $s->{mine} } ]}") if !$s->{mine}{$mine};
+    $self->violation('other', "$state: the sum is $sum") if $n != $sum;
+    $s->{seen}   = $n;
+    $s->{mine}   = { $mine + (@lines ? 1 : 0) => 1 };
+    $s->{sure} += @lines ? 1 : 0;
+    return 1;
+}
+
+# ---- the wire ----
+
+# What a member answered: refused, or state, public, data, cookie (undef: none or cleared), where,
+# text (for messages). No answer, or one that is neither 200 nor 503, is a violation.
+sub ask {
+    my ($self, $kind, $cookie, @lines) = @_;
+    my $port  = pick($self->{ports});
+    my $query = join "\n", @lines;
+    $query =~ s/([^A-Za-z0-9])/sprintf '%%%02X', ord $1/ge;
+    my $begun = time;
+    my ($status, $headers, $body) = $self->exchange($port, join "\r\n",
+        "GET $self->{target}?$query HTTP/1.1", 'Host: localhost', defined $cookie ? "Cookie: memsess=$cookie" : (), '', '');
+    my $took = 1000 * (time - $begun);
+    my $most = \$self->{most}{"longest-$kind"};
+    $$most = $took if $took > ($$most // 0);
+    $self->violation('slow', sprintf '%d ms for: %s', $took, join ' | ', @lines) if $took > 2500;
+    $self->count('operations');
+    if ($status != 200) {
+        $self->count('refused') if $status == 503;
+        $self->count('calm') if $status == 503 && $self->{calm};
+        $self->violation('other', "status $status by $port: @lines: " . ($body =~ s/\s+/ /gr)) if $status != 503;
+        return { refused => 1, text => $status };
+    }
+    my ($state, $public, $data) = split /\n/, $body;
+    my ($new) = $headers =~ /^Set-Cookie: memsess=([^;\r]+)/mi;
+    return { state => $state, public => $public, data => $data // '', cookie => $new, where => $port,
+             text => $state eq 'active' ? $data : $state };
+}
+
+# Connections are kept for some requests, and then made anew, so that every child gets its share.
+sub exchange {
+    my ($self, $port, $bytes) = @_;
+    my $c = delete $self->{connection}{$port};
+    $c = undef if $c && (--$c->{left} < 0 || IO::Select->new($c->{socket})->can_read(0));
+    $c //= { socket => IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $port, Timeout => 10)
+                 || return (0, '', "cannot connect: $@"), left => 20 + int rand 60 };
+    $c->{socket}->syswrite($bytes);
+    my $answer = '';
+    my $end    = time + $PATIENCE;
+    while (1) {
+        my ($head, $body) = whole($answer);
+        if (defined $body) {
+            $self->{connection}{$port} = $c unless $head =~ /^Connection:\s*close/mi;
+            my ($status) = $head =~ m{^HTTP/1\.1 (\d+)};
+            return ($status // 0, $head, $body);
+        }
+        my $left = $end - time;
+        $left > 0 && IO::Select->new($c->{socket})->can_read($left)
+            && $c->{socket}->sysread($answer, 65536, length $answer)
+            or return (0, '', "no answer: '$answer'");
+    }
+}
+
+# Head and body of an answer, if that is all of it.
+sub whole {
+    my ($head, $body) = split /\r\n\r\n/, $_[0], 2;
+    return if !defined $body;
+    if ($head =~ /^Transfer-Encoding:\s*chunked/mi) {
+        return if $body !~ s/(?:^|\r\n)0\r\n\r\n\z//;
+        my $plain = '';
+        $plain .= substr $body, 0, 2 + hex $1, '' while $body =~ s/^([0-9a-f]+)\r\n//i;
+        return ($head, $plain);
+    }
+    return if $head =~ /^Content-Length:\s*(\d+)/mi && length $body < $1;
+    return ($head, $body);
+}
+
+1;

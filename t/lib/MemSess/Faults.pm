@@ -1,0 +1,170 @@
+package MemSess::Faults;
+# What the fault suite (t/1*.t) says in one word.
+use strict;
+use warnings;
+
+use Exporter 'import';
+use IO::Select;
+use IO::Socket::INET;
+use MemSess::HTTP;
+use MemSess::Memcached;
+use MemSess::Process qw(wait_for);
+use MemSess::Test;
+use POSIX ();
+use Test::More import => [qw(is is_deeply ok diag cmp_ok)];
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(pool seconds together background at_once mark holders homes marked repaired settle
+                 black_hole public child_of timing);
+
+# For all members here: what fails is found soon, and tried again soon.
+sub timing { "MemSessTimeout 250ms\nMemSessRetry 300ms\n" }
+
+sub pool { my ($n, %args) = @_; return map { MemSess::Memcached->start(%args) } 1 .. $n }
+
+sub seconds { my ($code) = @_; my $start = time; $code->(); return time - $start }
+
+# Long enough for every child process of a member to have seen that a server is back, and for
+# every record to be old enough to be repaired.
+sub settle { sleep 1.2 }
+
+# ---- several requests at the same time ----
+
+# A request that is under way: [client, target, headers]. What it answers is wait()ed for.
+sub background {
+    my ($client, $target, @headers) = @_;
+    my $s = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $client->{server}->port) or die $@;
+    push @headers, 'Cookie: memsess=' . $client->cookie if defined $client->cookie;
+    $s->syswrite(join "\r\n", "GET $target HTTP/1.1", 'Host: localhost', 'Connection: close', @headers, '', '');
+    return bless { socket => $s, client => $client, begun => time, answer => '' }, 'MemSess::Faults::Request';
+}
+
+# Their responses, each with its {seconds}.
+sub together {
+    my @all = map { background(@$_) } @_;
+    my %of  = map { $_->{socket} => $_ } @all;
+    my $select = IO::Select->new(map { $_->{socket} } @all);
+    my $end    = time + 60;
+    while ($select->count and time < $end) {
+        for my $s ($select->can_read(1)) {
+            my $one = $of{$s};
+            next if $s->sysread($one->{answer}, 65536, length $one->{answer});
+            $one->{seconds} = time - $one->{begun};
+            $select->remove($s);
+        }
+    }
+    return map { $_->wait } @all;
+}
+
+sub MemSess::Faults::Request::wait {
+    my ($self) = @_;
+    local $SIG{ALRM} = sub { die "no answer within 60 s\n" };
+    alarm 60;
+    while (!defined $self->{seconds} and $self->{socket}->sysread($self->{answer}, 65536, length $self->{answer})) { }
+    alarm 0;
+    $self->{seconds} //= time - $self->{begun};
+    my $r = MemSess::HTTP::Response->parse($self->{answer});
+    $r->{seconds} = $self->{seconds};
+    $self->{client}->keep($_) for $r->header('Set-Cookie');
+    return $r;
+}
+
+# Runs the code in so many processes at once, code(0), code(1), ...; what they return, as text.
+sub at_once {
+    my ($n, $code, $meanwhile) = @_;
+    my @all = map {
+        my $k = $_;
+        pipe my $in, my $out or die $!;
+        defined(my $pid = fork) or die $!;
+        if (!$pid) {
+            srand $k;
+            my $text = eval { $code->($k) } // "died: $@";
+            syswrite $out, $text;
+            POSIX::_exit(0);
+        }
+        { pid => $pid, in => $in };
+    } 0 .. $n - 1;
+    $meanwhile->() if $meanwhile;
+    return map {
+        my $text = do { local $/; readline $_->{in} };
+        waitpid $_->{pid}, 0;
+        $text;
+    } @all;
+}
+
+# ---- where copies are ----
+
+my $marks = 0;
+
+# A word that is in one session alone.
+sub mark { return sprintf 'Mark%dx%dMark', $$, ++$marks }
+
+# How many items of each server hold the word.
+sub holders {
+    my ($mark, @servers) = @_;
+    return map {
+        my $server = $_;
+        scalar grep { index($server->get($_) // '', $mark) >= 0 } $server->keys;
+    } @servers;
+}
+
+# The servers that hold it, and the key there: [server, key].
+sub homes {
+    my ($mark, @servers) = @_;
+    return map {
+        my $server = $_;
+        map { [$server, $_] } grep { index($server->get($_) // '', $mark) >= 0 } $server->keys;
+    } @servers;
+}
+
+# A session that says so, and its homes: client, mark, [server, key]...
+sub marked {
+    my ($member, @servers) = @_;
+    my $mark = mark();
+    my $c = started($member, "m=$mark&n=1");
+    return ($c, $mark, homes($mark, @servers));
+}
+
+# Reads until so many copies hold the word.
+sub repaired {
+    my ($c, $mark, $n, @servers) = @_;
+    return wait_for(10, sub {
+        sleep 0.1;
+        $c->copy->get('/lua/env');
+        return $n == sum(holders($mark, @servers));
+    });
+}
+
+sub public { my ($c) = @_; return $c->copy->get('/lua/env')->env('MEMSESS_ID') }
+
+# ---- other ----
+
+# A port that takes no connection and refuses none: the queue of its listener is full. Returns
+# the sockets that make it so; it is over when they are gone.
+sub black_hole {
+    my ($port) = @_;
+    my $listener = IO::Socket::INET->new(LocalHost => '127.0.0.1', LocalPort => $port, Listen => 0, ReuseAddr => 1)
+        or die "port $port: $@";
+    listen $listener, 0 or die $!;
+    my @queue;
+    for (1 .. 10) {
+        my $s = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $port, Timeout => 0.5);
+        return ($listener, @queue) unless $s;
+        push @queue, $s;
+    }
+    die "the queue of port $port is never full\n";
+}
+
+# The child process that serves a request: of those there are, the one.
+sub child_of {
+    my ($member) = @_;
+    my @children;
+    for my $stat (glob '/proc/[0-9]*/stat') {
+        open my $in, '<', $stat or next;
+        my ($pid, $command, $parent) = (<$in> // '') =~ /^(\d+) \((.*)\) \S+ (\d+) /s or next;
+        push @children, $pid if $parent == $member->pid;
+    }
+    return @children;
+}
+
+1;

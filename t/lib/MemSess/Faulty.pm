@@ -1,0 +1,95 @@
+package MemSess::Faulty;
+# Stands before a real memcached and spoils its answers, as told by mode():
+#   pass     nothing is spoilt
+#   garbage  something else is answered
+#   error    SERVER_ERROR is answered
+#   cut      half of the answer, then the connection is closed
+#   hang     half of the answer, then nothing more
+#   late     the whole answer, after a second and a half
+#   closed   connections are closed as soon as they come
+use strict;
+use warnings;
+use parent 'MemSess::Process';
+
+use IO::Select;
+use IO::Socket::INET;
+use Time::HiRes qw(time);
+
+my $count = 0;
+
+sub start {
+    my ($class, $memcached) = @_;
+    my $base = sprintf 't/logs/faulty-%d-%d', $$, ++$count;
+    my $self = bless { log => "$base.log", mode_file => "$base.mode" }, $class;
+    $self->mode('pass');
+    return $self->launch_perl(__FILE__, $memcached->port, $self->{mode_file});
+}
+
+sub address { "127.0.0.1:$_[0]{port}" }
+
+sub mode {
+    my ($self, $mode) = @_;
+    open my $out, '>', "$self->{mode_file}.new" or die $!;
+    print $out $mode;
+    close $out;
+    rename "$self->{mode_file}.new", $self->{mode_file} or die $!;
+}
+
+# ---- what runs in the process of its own ----
+
+sub serve {
+    my ($port, $behind, $mode_file) = @_;
+    my $listener = IO::Socket::INET->new(LocalHost => '127.0.0.1', LocalPort => $port,
+                                         Listen => 64, ReuseAddr => 1) or die "port $port: $@";
+    MemSess::Process::say_listening($port);
+    my $all = IO::Select->new($listener);
+    my (%peer, %is_client, @late);
+    my $drop = sub {
+        my ($s) = @_;
+        my $other = delete $peer{$s};
+        delete $peer{$other} if $other;
+        for my $gone (grep { defined } $s, $other) { $all->remove($gone); close $gone }
+    };
+    while (1) {
+        for my $ready ($all->can_read(0.05)) {
+            my $mode = do { open my $in, '<', $mode_file or die $!; scalar <$in> };
+            if ($ready == $listener) {
+                my $client = $listener->accept or next;
+                my $server = $mode eq 'closed' ? undef
+                    : IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $behind) or next;
+                @peer{$client, $server} = ($server, $client);
+                $is_client{$client} = 1;
+                delete $is_client{$server};
+                $all->add($client, $server);
+                next;
+            }
+            my $other = $peer{$ready} or next;
+            if (!sysread $ready, my $data, 1 << 20) {
+                $drop->($ready);
+            }
+            elsif ($is_client{$ready} or $mode eq 'pass') {
+                syswrite $other, $data;
+            }
+            elsif ($mode eq 'late') {
+                push @late, [time + 1.5, $other, $data];
+            }
+            else {
+                syswrite $other, $mode eq 'garbage' ? "\0\xffVALUE nothing 0 x\r\n\r\nEND"
+                               : $mode eq 'error'   ? "SERVER_ERROR out of memory storing object\r\n"
+                               :                      substr $data, 0, length($data) / 2;
+                $drop->($ready) if $mode eq 'cut' or $mode eq 'closed';
+            }
+        }
+        while (@late and $late[0][0] < time) {
+            my (undef, $to, $data) = @{ shift @late };
+            syswrite $to, $data if $peer{$to};
+        }
+    }
+}
+
+if (!caller) {
+    $SIG{PIPE} = 'IGNORE';
+    serve(@ARGV);
+}
+
+1;

@@ -1,0 +1,162 @@
+package MemSess::Memcached;
+# A real memcached, and what a test wants to know of it or do to it.
+use strict;
+use warnings;
+use parent 'MemSess::Process';
+
+use IO::Socket::IP;
+use IO::Socket::UNIX;
+use MemSess::Process qw(wait_for free_port);
+
+my $count = 0;
+
+# host: 127.0.0.1 (default), ::1 or the path of a unix socket; args: further arguments.
+# restart() brings it back empty at the same address.
+sub start {
+    my ($class, %args) = @_;
+    my $self = bless {
+        host => $args{host} // '127.0.0.1',
+        args => $args{args} // [],
+        auth => $args{auth},
+        log  => sprintf('t/logs/memcached-%d-%d.log', $$, ++$count),
+        stop_signal => 'KILL',
+    }, $class;
+    mkdir 't/logs';
+    for (1 .. 5) {
+        $self->{port} = free_port($self->{host}) unless $self->is_unix;
+        return $self if eval { $self->restart };
+    }
+    die "memcached does not start: $@";
+}
+
+sub is_unix { $_[0]{host} =~ m{^/} }
+
+sub restart {
+    my ($self) = @_;
+    $self->stop;
+    unlink $self->{host} if $self->is_unix;
+    $self->{command} = ['memcached', '-U', '0', '-t', '2', $self->listening, @{ $self->{args} }];
+    $self->launch;
+    wait_for(15, sub { !$self->alive or $self->answers }) && $self->alive
+        or die "memcached does not answer, see $self->{log}\n";
+    return $self;
+}
+
+sub listening {
+    my ($self) = @_;
+    return ('-s', $self->{host}) if $self->is_unix;
+    return ('-l', $self->{host} =~ /:/ ? "[$self->{host}]" : $self->{host}, '-p', $self->{port});
+}
+
+# As MemSessServers spells it.
+sub address {
+    my ($self) = @_;
+    return "unix:$self->{host}" if $self->is_unix;
+    return ($self->{host} =~ /:/ ? "[$self->{host}]" : $self->{host}) . ":$self->{port}";
+}
+
+sub port { $_[0]{port} }
+
+# That it is ours that answers, not another's at the same port.
+sub answers {
+    my ($self) = @_;
+    my $stats = eval { $self->stats };
+    return $stats && $stats->{pid} == $self->pid;
+}
+
+sub kill9  { $_[0]->stop('KILL') }
+sub pause  { my ($self) = @_; $self->signal('STOP'); $self->wait_state('T') }
+sub resume { my ($self) = @_; $self->signal('CONT'); $self->wait_state('[^T]') }
+
+sub wait_state {
+    my ($self, $state) = @_;
+    wait_for(10, sub {
+        open my $in, '<', '/proc/' . $self->pid . '/stat' or return;
+        return <$in> =~ /\) $state /;
+    }) or die "memcached does not stop or go on\n";
+}
+
+sub connection {
+    my ($self) = @_;
+    my $s = $self->is_unix
+        ? IO::Socket::UNIX->new(Peer => $self->{host})
+        : IO::Socket::IP->new(PeerHost => $self->{host}, PeerPort => $self->{port}, Timeout => 5);
+    $s or die "cannot connect to memcached $self->{host}: $@\n";
+    $s->print("set auth 0 0 " . length($self->{auth}) . "\r\n$self->{auth}\r\n"), scalar <$s>
+        if $self->{auth};
+    return $s;
+}
+
+# One command; the lines of the answer up to the one that ends it.
+sub command {
+    my ($self, $command, $last) = @_;
+    my $s = $self->connection;
+    $s->print("$command\r\n");
+    my @lines;
+    while (defined(my $line = <$s>)) {
+        $line =~ s/\r?\n\z//;
+        return @lines if $line =~ /^(?:END|RESET)$/;
+        push @lines, $line;
+        return @lines if $line =~ /^(?:STORED|NOT_STORED|DELETED|NOT_FOUND|OK|BUSY|.*ERROR)/;
+    }
+    die "memcached closed the connection\n";
+}
+
+sub stats {
+    my ($self) = @_;
+    return { map { /^STAT (\S+) (.*)/ } $self->command('stats') };
+}
+
+# How far the figures named went up while the code ran.
+sub during {
+    my ($self, $code, @names) = @_;
+    my $before = $self->stats;
+    $code->();
+    my $after = $self->stats;
+    my @grown = map { $after->{$_} - $before->{$_} } @names;
+    return wantarray ? @grown : $grown[0];
+}
+
+# The number of commands about items, whatever they did.
+sub traffic {
+    my ($self, $code) = @_;
+    my $sum = 0;
+    $sum += $_ for $self->during($code, qw(cmd_get cmd_set cmd_touch delete_hits delete_misses
+                                           incr_hits incr_misses decr_hits decr_misses));
+    return $sum;
+}
+
+sub keys {
+    my ($self) = @_;
+    my @lines;
+    wait_for(10, sub {
+        @lines = $self->command('lru_crawler metadump all');
+        return !grep { /^BUSY|ERROR/ } @lines;
+    }) or die "memcached lists no keys: @lines\n";
+    my @keys = map { /^key=(\S+)/ } @lines;
+    s/%([0-9a-fA-F]{2})/chr hex $1/ge for @keys;
+    return sort @keys;
+}
+
+sub get { (shift->item(@_))[0] }
+
+# value, flags
+sub item {
+    my ($self, $key) = @_;
+    my $s = $self->connection;
+    $s->print("get $key\r\n");
+    my ($flags, $length) = (scalar <$s> // '') =~ /^VALUE \S+ (\d+) (\d+)/ or return;
+    read($s, my $value, $length) == $length or die "memcached cut a value short\n";
+    return ($value, $flags);
+}
+
+sub set {
+    my ($self, $key, $value, $flags) = @_;
+    my ($answer) = $self->command(
+        sprintf("set %s %d 0 %d\r\n%s", $key, $flags // 0, length $value, $value));
+    $answer eq 'STORED' or die "memcached stores nothing: $answer\n";
+}
+
+sub delete { my ($self, $key) = @_; $self->command("delete $key") }
+
+1;

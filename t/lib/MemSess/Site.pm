@@ -1,0 +1,45 @@
+package MemSess::Site;
+# What all servers of the tests have in common: where things are, which modules are
+# loaded, and the variables that t/conf/site.conf stands on.
+use strict;
+use warnings;
+
+use Cwd qw(getcwd);
+
+my @modules = qw(
+    authz_core authz_host dir mime env setenvif headers rewrite alias actions include
+    proxy proxy_http lua ssl socache_shmcb cache cache_socache cache_disk
+    auth_basic authn_core authn_file authz_user deflate expires
+);
+
+sub apxs { $ENV{APXS} || 'apxs' }
+
+sub query {
+    my ($name) = @_;
+    chomp(my $answer = `@{[ apxs() ]} -q $name`);
+    $? == 0 && $answer or die "apxs -q $name fails: is apache2-dev there?\n";
+    return $answer;
+}
+
+sub httpd { $ENV{MEMSESS_T_HTTPD} }
+
+sub modules_file { "$ENV{MEMSESS_T_ROOT}/conf/modules.conf" }
+
+# The environment is how t/TEST tells the test files.
+sub prepare {
+    my (%shared) = @_;
+    my $mpm = $ENV{MPM} || 'event';
+    $ENV{MEMSESS_T_ROOT}      = getcwd() . '/t';
+    $ENV{MEMSESS_T_HTTPD}     = join '/', query('SBINDIR'), query('TARGET');
+    $ENV{MEMSESS_T_BACKEND}   = $shared{backend};
+    $ENV{MEMSESS_T_MEMCACHED} = $shared{memcached};
+    my $dir = query('LIBEXECDIR');
+    open my $out, '>', modules_file() or die modules_file() . ": $!";
+    print $out qq(LoadModule $_->[0]_module "$_->[1]"\n)
+        for ["mpm_$mpm", "$dir/mod_mpm_$mpm.so"],
+            (map { [$_, "$dir/mod_$_.so"] } @modules, $mpm eq 'prefork' ? 'cgi' : 'cgid'),
+            ['memsess', getcwd() . '/.libs/mod_memsess.so'];
+    close $out or die $!;
+}
+
+1;

@@ -1,0 +1,130 @@
+package MemSess::Test;
+# What the test files say in one word.
+use strict;
+use warnings;
+
+use Apache::Test ();
+use Exporter 'import';
+use MemSess::Client;
+use MemSess::HTTP qw(raw);
+use MemSess::Log;
+use MemSess::Member;
+use MemSess::Memcached;
+use MemSess::Process qw(wait_for);
+use Test::More import => [qw(is ok diag)];
+use Time::HiRes qw(sleep);
+
+our @EXPORT = qw(client server shared_memcached say_via escape set_via state data started
+                 clears_cookie back_again in_use raw wait_for sum);
+
+# Apache::Test has failures told on STDOUT, where prove hides them.
+{
+    package Apache::Test;
+    no warnings 'redefine';
+    my $refresh = \&test_pm_refresh;
+    *test_pm_refresh = sub {
+        $refresh->();
+        Test::Builder->new->failure_output(\*STDERR);
+    };
+}
+
+# Apache::Test's own server, in the shape of a member.
+sub server {
+    my $vars = Apache::Test::vars();
+    return bless {
+        port      => $vars->{port},
+        error_log => MemSess::Log->new("$vars->{t_logs}/error_log"),
+        dir       => $vars->{t_logs},
+    }, 'MemSess::Member';
+}
+
+# Its memcached, which t/TEST runs.
+sub shared_memcached {
+    my ($host, $port) = $ENV{MEMSESS_T_MEMCACHED} =~ /^(.*):(\d+)$/;
+    return bless { host => $host, port => $port }, 'MemSess::Memcached';
+}
+
+sub client { MemSess::Client->new(@_) }
+
+# Everything but letters and digits, so that no layer sees anything in it.
+sub escape {
+    my ($text) = @_;
+    $text =~ s/([^A-Za-z0-9])/sprintf '%%%02X', ord $1/ge;
+    return $text;
+}
+
+# The target that makes a handler answer with these header lines, the first of which may
+# be "Status: N"; a body follows "\n". The handler is cgi, proxy or lua, and may be followed
+# by a path (cgi/here), which a <LocationMatch> of the test knows.
+sub say_via {
+    my ($handler, @lines) = @_;
+    my ($kind, $path) = $handler =~ m{^(\w+)(.*)};
+    my $body = @lines && $lines[-1] =~ /^\n/ ? substr(pop @lines, 1) : "said\n";
+    push @lines, 'Content-Type: text/plain' unless grep { /^Content-Type:|^Status: (?:204|304)/i } @lines;
+    return "/$kind/say$path?" . escape(join("\n", @lines) . "\n\n$body");
+}
+
+# Has the session changed: set_via($client, 'a=1&b=2')
+sub set_via {
+    my ($client, $form, $handler) = @_;
+    my $r = $client->get(say_via($handler // 'cgi', "MemSess-Set: $form"));
+    is($r->status, 200, "set $form") or diag($r->{raw});
+    return $r;
+}
+
+# What the session is to the next request (of a script that starts no process). Of the
+# ways to write the same form one is picked, so that it can be compared.
+sub state { $_[0]->get('/lua/env')->env('MEMSESS_STATE') }
+sub data {
+    my $data = $_[0]->get('/lua/env')->env('MEMSESS_DATA') // return;
+    return $data =~ s/\+/%20/gr =~ s/(%..)/\U$1/gr;
+}
+
+# A client with a session that says form, which is not the matter of the test.
+sub started {
+    my ($server, $form, @how) = @_;
+    my $client = client($server, @how);
+    my $r = $client->get(say_via('cgi', 'MemSess-Set: ' . ($form // 'a=1')));
+    defined $client->cookie or die "no session starts:\n$r->{raw}";
+    return $client;
+}
+
+sub clears_cookie {
+    my ($r) = @_;
+    return scalar grep { /^memsess=;|^memsess="";/ && /Max-Age=0|Expires=[^;]*1970/i } $r->header('Set-Cookie');
+}
+
+# Waits until the member uses a server that was away: until the condition is true, and
+# then for as long as its other child processes may take, each of which finds out for
+# itself, by MemSessRetry (300ms in all tests that have servers come back).
+sub back_again {
+    my ($condition) = @_;
+    my $back = wait_for(20, $condition);
+    sleep 1.2;
+    return $back;
+}
+
+# Waits until the member writes to every one of these servers (again).
+sub in_use {
+    my ($member, @servers) = @_;
+    for my $server (@servers) {
+        ok(wait_for(20, sub {
+            $server->during(sub { client($member)->get(say_via('cgi', 'MemSess-Set: a=1')) }, 'cmd_set')
+        }), 'in use: ' . $server->address);
+    }
+    back_again(sub { 1 });
+}
+
+# What no test ever wants: a crash, or a cookie in a log.
+END {
+    MemSess::Process::stop_all();
+    if (MemSess::Process::is_owner()) {
+        my @faults = map { $_->faults(keys %MemSess::Client::secrets) } @MemSess::Log::logs;
+        diag("in the error logs:"), diag($_) for @faults[0 .. ($#faults > 9 ? 9 : $#faults)];
+        $? ||= 1 if @faults;
+    }
+}
+
+sub sum { my $sum = 0; $sum += $_ for @_; return $sum }
+
+1;

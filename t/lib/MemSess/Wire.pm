@@ -1,0 +1,182 @@
+package MemSess::Wire;
+# Stands before a real memcached and understands what goes by, so that single answers can be
+# spoilt, as told by mode(). A mode may end in /get (readings alone) or /set (set and add alone);
+# else everything is spoilt, the prober's question too:
+#   pass       nothing is spoilt
+#   mute       no answer, ever
+#   drip       the answer, one byte a second
+#   cut        the first half of the answer, then the connection is closed
+#   shut       no answer, the connection is closed
+#   garbage    something else is answered
+#   key        a value comes under the name of another key
+#   other      a value comes that belongs to another key: the one that was set before
+#   behind     each answer comes one question late; the first is made up
+#   refuse     SERVER_ERROR
+#   slow=SECS  the answer, late: nothing is wrong with it
+# Each connection has a process of its own, and all keep one journal.
+use strict;
+use warnings;
+use parent 'MemSess::Process';
+
+use IO::Select;
+use IO::Socket::INET;
+use MemSess::Process qw(wait_for free_port);
+use Time::HiRes qw(sleep);
+
+my $count = 0;
+
+sub start {
+    my ($class, $memcached) = @_;
+    my $base = sprintf 't/logs/wire-%d-%d', $$, ++$count;
+    my $self = bless { log => "$base.log", base => $base }, $class;
+    $self->mode('pass');
+    for (1 .. 5) {
+        $self->{port}    = free_port();
+        $self->{command} = [$^X, '-It/lib', __FILE__, $self->{port}, $memcached->port, $base];
+        $self->launch;
+        wait_for(15, sub {
+            !$self->alive or IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $self->{port})
+        });
+        return $self if $self->alive;
+    }
+    die "the wire does not start, see $self->{log}\n";
+}
+
+sub port    { $_[0]{port} }
+sub address { "127.0.0.1:$_[0]{port}" }
+
+sub mode {
+    my ($self, $mode) = @_;
+    open my $out, '>', "$self->{base}.new" or die $!;
+    print $out $mode;
+    close $out;
+    rename "$self->{base}.new", "$self->{base}.mode" or die $!;
+}
+
+# What went by, a line each: connection and command, or connection and SPOILT.
+sub journal {
+    my ($self) = @_;
+    open my $in, '<', "$self->{base}.journal" or return;
+    chomp(my @lines = <$in>);
+    return @lines;
+}
+
+# Commands on connections that had carried a spoilt answer.
+sub reused {
+    my ($self) = @_;
+    my (%spoilt, @reused);
+    for ($self->journal) {
+        my ($connection, $what) = split / /, $_, 2;
+        if ($what eq 'SPOILT') { $spoilt{$connection} = 1 }
+        elsif ($spoilt{$connection} and $what !~ /^quit/) { push @reused, $_ }
+    }
+    return @reused;
+}
+
+# ---- what runs in the process of its own ----
+
+my ($client, $server, $base, $made_up, $previous);
+
+sub serve {
+    (my ($port, $behind), $base) = @_;
+    my $listener = IO::Socket::INET->new(LocalHost => '127.0.0.1', LocalPort => $port,
+                                         Listen => 64, ReuseAddr => 1) or die "port $port: $@";
+    $SIG{CHLD} = 'IGNORE';
+    while (1) {
+        $client = $listener->accept or next;
+        next if fork;
+        close $listener;
+        $server = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $behind) or exit 0;
+        converse();
+        exit 0;
+    }
+}
+
+sub note {
+    open my $out, '>>', "$base.journal" or die $!;
+    syswrite $out, "$$ $_[0]\n";
+}
+
+sub converse {
+    while (defined(my $line = <$client>)) {
+        my ($verb, $rest) = $line =~ /^(\w+) ?(.*?)\r?\n/;
+        note("$verb " . ($rest // ''));
+        exit 0 if $verb eq 'quit';
+        my $data = '';
+        if ($verb =~ /^(?:set|add)$/) {
+            my ($length) = $rest =~ /(\d+)$/;
+            read $client, $data, $length + 2;
+            remember($data) if $verb eq 'set';
+        }
+        my ($mode, $which) = split m{/}, do { open my $in, '<', "$base.mode" or die $!; scalar <$in> };
+        $mode = 'pass' if $which and $which eq 'get' ? $verb ne 'get' : $verb !~ /^(?:set|add)$/;
+        if ($mode =~ /^slow=(.*)/) { sleep $1; $mode = 'pass' }
+        if ($mode eq 'refuse') {
+            print $client "SERVER_ERROR out of memory storing object\r\n";
+            $client->flush;
+            next;
+        }
+        print $server $line, $data;
+        spoil($mode, answer($verb));
+    }
+}
+
+# For "other": the last two values that were set, by whomever.
+sub remember {
+    my ($data) = @_;
+    rename "$base.last", "$base.other";
+    open my $out, '>', "$base.last" or die $!;
+    print $out $data;
+}
+
+sub answer {
+    my ($verb) = @_;
+    my $answer = '';
+    while (defined(my $line = <$server>)) {
+        $answer .= $line;
+        last if $verb ne 'get' or $line !~ /^VALUE .* (\d+)\r\n/;
+        read $server, $answer, $1 + 2, length $answer;
+    }
+    return $answer;
+}
+
+sub spoil {
+    my ($mode, $answer) = @_;
+    my $spoilt = $mode eq 'pass' ? $answer
+               : $mode eq 'mute' || $mode eq 'shut' ? ''
+               : $mode eq 'drip' ? $answer
+               : $mode eq 'cut' ? substr $answer, 0, length($answer) / 2
+               : $mode eq 'garbage' ? "\0\xffVALUE nothing 0 x\r\n\r\nEND"
+               : $mode eq 'key' ? $answer =~ s/^(VALUE )(\S)/$1 . ($2 eq 'A' ? 'B' : 'A')/er
+               : $mode eq 'other' ? another($answer)
+               : $mode eq 'behind' ? $previous // "END\r\n"
+               : die "no such mode: $mode\n";
+    $previous = $answer if $mode eq 'behind';
+    # Noted before it leaves: whoever has read it may ask again at once.
+    note('SPOILT') if $spoilt ne $answer or $mode eq 'drip';
+    if ($mode eq 'drip') {
+        my $select = IO::Select->new($client);
+        for my $byte (split //, $answer) {
+            $client->syswrite($byte) or exit 0;
+            exit 0 if $select->can_read(1);
+        }
+        return;
+    }
+    print $client $spoilt;
+    $client->flush;
+    exit 0 if $mode eq 'cut' or $mode eq 'shut';
+}
+
+sub another {
+    my ($answer) = @_;
+    open my $in, '<', "$base.other" or return $answer;
+    my $data = do { local $/; <$in> };
+    return $answer =~ s/^(VALUE \S+ \d+) \d+\r\n.*\z/"$1 " . (length($data) - 2) . "\r\n${data}END\r\n"/ser;
+}
+
+if (!caller) {
+    $SIG{PIPE} = 'IGNORE';
+    serve(@ARGV);
+}
+
+1;

@@ -1,0 +1,689 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The commit protocol of memsess_store.c, for spin: one session, N copies of it on NS servers in
+ * the session's own order 0, 1, 2; writers that increment once, one that ends the session, readers
+ * that repair. t/model/run says which configurations are searched, all of them exhaustively.
+ *
+ * What is abstract
+ *  - A value is a set: who has incremented, and ENDED. An increment made twice is found when it is
+ *    made upon a value that has it already.
+ *  - An operation on a server is one atomic step. On a server that is away it fails; it may have
+ *    been kept there, and is then carried out when the server comes back with its memory.
+ *  - Time is what its rules allow: a claim goes by itself only when nobody works under it, and not
+ *    while somebody claims the same revision upon a reading that is young (this is CLAIM_TTL being
+ *    long enough); all readings at hand are then too old to be believed (this is CLAIM_SAFE).
+ *  - A server goes away or loses its memory only while another that can be reached holds all that
+ *    was acknowledged or shown. That is the condition of the guarantee.
+ *
+ * Switches beginning with NO_ take one mechanism out.
+ */
+
+#ifndef NS
+#define NS 3 /* servers */
+#endif
+#define N 2 /* copies */
+#define REVS 8
+#ifndef FAULTS
+#define FAULTS 0 /* how often servers go away or lose their memory */
+#endif
+#ifndef BLIPS
+#define BLIPS 0 /* how often an operation times out on a server that is well */
+#endif
+#ifndef DEATHS
+#define DEATHS 0 /* how many writers die at work */
+#endif
+#ifndef LATES
+#define LATES 0 /* how often CLAIM_SAFE is over before the last copy is sent */
+#endif
+#ifndef EXPIRIES
+#define EXPIRIES 2 /* how often claims go by themselves */
+#endif
+#ifndef INCS
+#define INCS 2
+#endif
+#ifndef DESTROYS
+#define DESTROYS 0
+#endif
+#ifndef READERS
+#define READERS 0
+#endif
+#ifndef READS
+#define READS 2 /* of each reader */
+#endif
+#define NP (INCS + DESTROYS + READERS)
+
+#define B(i) (1 << (i))
+#define ALL (B(NS) - 1)
+#define HOMES (B(N) - 1)
+#define ENDED 128
+#define ORPHAN 15 /* a claim nobody works under any more */
+
+#define INC 0
+#define END 1
+#define READ 2
+
+#define START 0
+#define AGAIN 1
+#define CHECK 2
+
+typedef Rec {
+    byte rev; /* 0: none */
+    byte at;  /* when it was written, among those of the same revision */
+    byte val;
+    byte pl; /* placement */
+};
+
+/* The servers. */
+Rec rec[NS];
+byte claim[NS * REVS];
+byte up = ALL;
+Rec kept[NS];       /* a set that a server that is away will carry out */
+byte keptdel;       /* servers that will carry out a delete of the record */
+byte writes[REVS];
+
+/* What a process thinks of the servers, its health table. */
+byte down[NP];
+byte back[NP];      /* came back, in its eyes, after what they hold was written */
+Rec base[NP];       /* what it builds upon */
+byte claiming;      /* processes between the begin of their claim and the end of their writing */
+byte old;           /* processes whose reading is above CLAIM_SAFE */
+
+/* What has been promised. */
+byte acked;
+byte shown;         /* the highest revision acknowledged or shown */
+byte done;
+
+byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, expiries = EXPIRIES;
+
+#define CL(s, r) claim[(s) * REVS + (r)]
+#define COPY(to, from) to.rev = from.rev; to.at = from.at; to.val = from.val; to.pl = from.pl
+#define FORGET(r) r.rev = 0; r.at = 0; r.val = 0; r.pl = 0
+
+#ifdef NO_TIE
+#define NEWER(a, b) (a.rev > b.rev)
+#else
+#define NEWER(a, b) (a.rev > b.rev || (a.rev == b.rev && a.at > b.at))
+#endif
+#define SAME(a, b) (!NEWER(a, b) && !NEWER(b, a))
+
+#define HOLDS(s) ((up & B(s)) && rec[s].rev >= shown && (rec[s].val & acked) == acked)
+#if NS == 3
+#define OTHER_HOLDS(s) ((s != 0 && HOLDS(0)) || (s != 1 && HOLDS(1)) || (s != 2 && HOLDS(2)))
+#define ANY_NEWER(b) (NEWER(rec[0], b) || NEWER(rec[1], b) || NEWER(rec[2], b))
+#define CLAIMED(s, r) ((up & B(s)) && CL(s, r))
+#define ANY_CLAIM(r) (CLAIMED(0, r) || CLAIMED(1, r) || CLAIMED(2, r))
+#else
+#define OTHER_HOLDS(s) ((s != 0 && HOLDS(0)) || (s != 1 && HOLDS(1)))
+#define ANY_NEWER(b) (NEWER(rec[0], b) || NEWER(rec[1], b))
+#define CLAIMED(s, r) ((up & B(s)) && CL(s, r))
+#define ANY_CLAIM(r) (CLAIMED(0, r) || CLAIMED(1, r))
+#endif
+
+#define COUNT(m) (((m) & 1) + (((m) >> 1) & 1) + (((m) >> 2) & 1))
+
+/* Down in anybody's eyes. */
+byte dm, di;
+#define SOMEONES_DOWN \
+    dm = 0; di = 0; \
+    do \
+    :: di < NP -> dm = dm | down[di]; di++ \
+    :: else -> di = 0; break \
+    od
+
+inline stored(srv, what)
+{
+    COPY(rec[srv], what);
+    di = 0;
+    do
+    :: di < NP -> back[di] = back[di] & ~B(srv); di++
+    :: else -> di = 0; break
+    od
+}
+
+/* Claims of one revision that are this process's: given back, or left to go by themselves. */
+inline let_go(rv, left)
+{
+    di = 0;
+    do
+    :: di < NS ->
+        if
+        :: CL(di, rv) == me + 1 -> CL(di, rv) = ((up & B(di)) -> left : ORPHAN)
+        :: else
+        fi;
+        di++
+    :: else -> di = 0; break
+    od
+}
+
+/* The next servers in order, as many as there are copies, that are not known to be down. */
+inline choose_next()
+{
+    wanted = 0; s = 0;
+    do
+    :: s < NS && COUNT(wanted) < most ->
+        if
+        :: asked & B(s)
+        :: !(asked & B(s)) && (down[me] & B(s)) -> asked = asked | B(s); silent = silent | B(s)
+        :: else -> wanted = wanted | B(s); asked = asked | B(s)
+        fi;
+        s++
+    :: else -> s = 0; break
+    od
+}
+
+proctype P(byte me; byte kind)
+{
+    byte s, wanted, most, asked, silent, none, hold, top, stale;
+    byte must, mustrev, reads, why, held, got, tries;
+    bit failed, late, sent, more;
+    Rec nw, nx;
+
+begin:
+    why = START;
+
+/* -- find ----------------------------------------------------------------------------------- */
+read:
+    atomic {
+        must = acked; mustrev = shown;
+        asked = 0; silent = 0; none = 0; hold = 0; top = 0;
+        FORGET(nw);
+        if
+        :: why != CHECK -> old = old & ~B(me)
+        :: else
+        fi;
+        most = N;
+        choose_next()
+    }
+ask:
+    do
+    :: atomic {
+        wanted ->
+        if
+        :: wanted & 1 -> s = 0
+        :: wanted & 2 -> s = 1
+        :: wanted & 4 -> s = 2
+        fi;
+        wanted = wanted & ~B(s);
+        if
+        :: up & B(s) ->
+            if
+            :: rec[s].rev == 0 -> none = none | B(s)
+            :: else ->
+                hold = hold | B(s);
+                if
+                :: NEWER(rec[s], nw) || (SAME(rec[s], nw) && !(top & (B(s) - 1))) ->
+                    if
+                    :: NEWER(rec[s], nw) -> top = 0
+                    :: else
+                    fi;
+                    COPY(nw, rec[s])
+                :: else
+                fi;
+                if
+                :: rec[s].rev == nw.rev && rec[s].at == nw.at -> top = top | B(s)
+                :: else
+                fi
+            fi
+        :: !(up & B(s)) -> silent = silent | B(s); down[me] = down[me] | B(s)
+        :: (up & B(s)) && blips && up == ALL ->
+            SOMEONES_DOWN;
+            if
+            :: (dm & ~B(s)) == 0 -> blips--; silent = silent | B(s); down[me] = down[me] | B(s)
+            :: else -> silent = silent | B(s)
+            fi;
+            dm = 0
+        fi;
+        s = 0
+       }
+    :: atomic {
+        wanted == 0 ->
+        if
+        :: nw.rev && (nw.pl & ~asked) -> wanted = nw.pl & ~asked; asked = asked | wanted
+        :: nw.rev == 0 && asked != ALL -> most = N; choose_next()
+#ifndef NO_HELD
+        /* Who was away or lost its memory may be what is missing: go on until N copies are seen. */
+        :: nw.rev && !(nw.pl & ~asked) && COUNT(hold) < N && asked != ALL ->
+            most = N - COUNT(hold); choose_next()
+#endif
+        :: else -> break
+        fi
+       }
+    od;
+    atomic {
+        /* Which homes lack what the newest copy says. */
+        stale = 0; s = 0;
+        do
+        :: s < N ->
+            if
+            :: (none & B(s)) || ((hold & B(s)) && !(top & B(s))) -> stale = stale | B(s)
+            :: else
+            fi;
+            s++
+        :: else -> s = 0; break
+        od;
+        more = 1; /* is it believed? */
+        if
+        :: nw.rev == 0 -> more = 0; assert((none & HOMES) != HOMES) /* never "no such session" */
+        :: else ->
+            if
+            :: (top & ~back[me]) == 0 && (silent & nw.pl) -> more = 0
+            :: else
+            fi
+        fi;
+        asked = 0; silent = 0; none = 0; hold = 0; top = 0; most = 0;
+        if
+        :: more ->
+            assert((nw.val & must) == must); /* nothing acknowledged is missing */
+            assert(nw.rev >= mustrev)        /* and nothing goes back */
+        :: else
+        fi;
+        must = 0; mustrev = 0;
+        if
+        :: !more -> goto leave
+        :: else
+        fi;
+        if
+        :: why == START || NEWER(nw, base[me]) ->
+            if
+            :: why == CHECK -> more = 0
+            :: else
+            fi;
+            COPY(base[me], nw)
+        :: else
+        fi;
+        if
+        :: why == START && kind != READ && nw.rev > shown -> shown = nw.rev
+        :: else
+        fi;
+        FORGET(nw);
+        if
+        :: kind == READ && (stale == 0) -> goto seen
+        :: kind == READ && stale -> stale = 0; goto commit
+        :: kind == READ && stale -> stale = 0; goto seen /* it may be under way */
+        :: kind != READ && (base[me].val & ENDED) -> stale = 0; goto leave
+        :: kind != READ && !(base[me].val & ENDED) && why != CHECK -> stale = 0; goto commit
+        :: kind != READ && !(base[me].val & ENDED) && why == CHECK && more -> stale = 0; goto write
+        :: kind != READ && !(base[me].val & ENDED) && why == CHECK && !more ->
+            stale = 0; goto busy
+        fi
+    }
+
+/* -- claim_take ------------------------------------------------------------------------------- */
+commit:
+    atomic {
+        more = 0; held = 0; s = 0; got = 0;
+        claiming = claiming | B(me);
+        assert(base[me].rev + 1 < REVS)
+    }
+#if defined(PLAIN_REPAIR)
+    if
+    :: kind == READ -> goto write
+    :: else
+    fi;
+#endif
+#ifdef NO_CLAIMS
+    goto write;
+#endif
+    do
+    :: atomic {
+        s < NS ->
+        if
+        :: (down[me] & B(s)) || (COUNT(held) >= N && !(base[me].pl & B(s)))
+#ifdef ONE_CLAIM
+           || held
+#endif
+            -> skip
+        :: else ->
+            if
+            :: (up & B(s)) && CL(s, base[me].rev + 1) == 0 ->
+                CL(s, base[me].rev + 1) = me + 1; held = held | B(s)
+            :: (up & B(s)) && CL(s, base[me].rev + 1) -> goto busy
+            :: !(up & B(s)) -> down[me] = down[me] | B(s)
+            fi
+        fi;
+        s++
+       }
+    :: atomic { s == NS -> s = 0; break }
+    od;
+    atomic {
+        if
+        :: held == 0 -> goto leave
+#ifndef NO_PLACED
+        /* Somebody who sees none of the session's servers could meet nobody there. */
+        :: held && !(held & base[me].pl) -> let_go(base[me].rev + 1, 0); goto leave
+        :: held && (held & base[me].pl)
+#else
+        :: else
+#endif
+        fi;
+        if
+#ifndef NO_REREAD
+        :: old & B(me) -> why = CHECK; goto read
+#endif
+        :: else
+        fi
+    }
+
+/* -- write_claimed ---------------------------------------------------------------------------- */
+write:
+    atomic {
+        more = 0; tries = 0; late = 0; sent = 0; why = AGAIN;
+        nx.rev = base[me].rev + 1;
+        writes[nx.rev]++; nx.at = writes[nx.rev];
+        if
+        :: kind == INC -> assert(!(base[me].val & B(me))); nx.val = base[me].val | B(me)
+        :: kind == END -> nx.val = base[me].val | ENDED
+        :: kind == READ -> nx.val = base[me].val
+        fi
+    }
+attempt:
+    atomic {
+        failed = 0; got = 0; wanted = 0; s = 0;
+        do
+        :: s < NS && COUNT(wanted) < N ->
+            if
+            :: !(down[me] & B(s)) -> wanted = wanted | B(s)
+            :: else
+            fi;
+            s++
+        :: else -> s = 0; break
+        od;
+        nx.pl = wanted
+    }
+    do
+    :: atomic {
+        wanted && !late ->
+        if
+        :: wanted & 1 -> s = 0
+        :: !(wanted & 1) && (wanted & 2) -> s = 1
+        :: !(wanted & 3) && (wanted & 4) -> s = 2
+        fi;
+        if
+        :: up & B(s) -> sent = 1; stored(s, nx); got = got | B(s)
+        :: !(up & B(s)) ->
+            sent = 1; failed = 1; down[me] = down[me] | B(s);
+            if
+            :: kept[s].rev == 0 -> COPY(kept[s], nx)
+            :: true
+            fi
+        :: (up & B(s)) && blips && up == ALL ->
+            SOMEONES_DOWN;
+            if
+            :: (dm & ~B(s)) == 0 ->
+                blips--; sent = 1; failed = 1; down[me] = down[me] | B(s);
+                if
+                :: stored(s, nx)
+                :: true
+                fi
+            :: else -> sent = 1; stored(s, nx); got = got | B(s)
+            fi;
+            dm = 0
+        :: lates && kind != READ -> lates--; late = 1
+        :: deaths -> deaths--; goto leave
+        fi;
+        wanted = wanted & ~B(s); s = 0
+       }
+    :: atomic {
+        wanted == 0 || late ->
+        wanted = 0;
+        if
+        :: failed && tries + 1 < NS && !late -> tries++; goto attempt
+        :: else -> break
+        fi
+       }
+    od;
+    atomic {
+        tries = 0; failed = 0; stale = nx.pl; 
+        if
+#ifdef NO_WHOLE
+        :: got -> skip
+        :: !got && late -> goto unwritten
+#else
+        :: got && !late -> skip
+        :: late && !sent -> goto unwritten
+        :: late && sent -> goto leave /* nobody can tell: an error, never once more */
+#endif
+        :: !got && !late -> goto leave
+        fi;
+        got = 0; sent = 0
+    }
+
+/* -- drop_strays ------------------------------------------------------------------------------ */
+#ifdef STRAYS_DELETED
+    do
+    :: atomic {
+        held & base[me].pl & ~nx.pl ->
+        if
+        :: held & base[me].pl & ~nx.pl & 1 -> s = 0
+        :: held & base[me].pl & ~nx.pl & 2 -> s = 1
+        :: held & base[me].pl & ~nx.pl & 4 -> s = 2
+        fi;
+        if
+        :: up & B(s) -> FORGET(rec[s])
+        :: !(up & B(s)) -> down[me] = down[me] | B(s); keptdel = keptdel | B(s)
+        :: !(up & B(s)) -> down[me] = down[me] | B(s)
+        fi;
+        held = held & ~B(s); s = 0
+       }
+    :: atomic { !(held & base[me].pl & ~nx.pl) -> break }
+    od;
+#endif
+    atomic {
+        acked = acked | (nx.val & (kind == INC -> B(me) : (kind == END -> ENDED : 0)));
+        if
+        :: nx.rev > shown -> shown = nx.rev
+        :: else
+        fi;
+        let_go(nx.rev, ORPHAN);
+        claiming = claiming & ~B(me);
+        held = 0; stale = 0; late = 0;
+        if
+        :: kind == READ && reads + 1 < READS -> reads++; FORGET(nx); FORGET(base[me]); goto begin
+        :: else -> goto leave
+        fi
+    }
+
+/* Time was over before anything was sent: the claim stays until it goes by itself. */
+unwritten:
+    atomic {
+        let_go(nx.rev, ORPHAN);
+        FORGET(nx); late = 0; sent = 0; stale = 0; held = 0; goto wait
+    }
+busy:
+    atomic {
+        let_go(base[me].rev + 1, 0);
+        held = 0; s = 0; more = 0
+    }
+wait:
+    atomic {
+        claiming = claiming & ~B(me);
+        if
+        :: kind == READ -> goto seen
+        :: else
+        fi;
+        why = AGAIN
+    }
+    /* It tries now and then; nothing changes before one of these. */
+    (ANY_NEWER(base[me]) || !ANY_CLAIM(base[me].rev + 1)) -> goto read;
+
+seen:
+    atomic {
+        if
+        :: base[me].rev > shown -> shown = base[me].rev
+        :: else
+        fi;
+        if
+        :: reads + 1 < READS -> reads++; FORGET(base[me]); goto begin
+        :: else
+        fi
+    }
+leave:
+    atomic {
+        let_go(base[me].rev + 1, ORPHAN);
+        claiming = claiming & ~B(me); old = old & ~B(me);
+        down[me] = 0; back[me] = 0;
+        done++
+    }
+}
+
+/* Whether somebody claims this revision upon a reading that he still believes. */
+inline is_claimed_for(rv)
+{
+    di = 0; dm = 0;
+    do
+    :: di < NP ->
+        if
+        :: (claiming & B(di)) && !(old & B(di)) && base[di].rev + 1 == rv -> dm = 1
+        :: else
+        fi;
+        di++
+    :: else -> di = 0; break
+    od
+}
+
+active proctype World()
+{
+    byte s, r, p;
+
+endworld:
+    do
+    /* A server goes away, or loses its memory in a restart. */
+    :: atomic {
+        faults && up == ALL && done < NP ->
+        select(s : 0 .. NS - 1);
+        SOMEONES_DOWN;
+#ifdef LAGGING
+        dm = 0;
+#endif
+        if
+        :: OTHER_HOLDS(s) && (dm & ~B(s)) == 0 ->
+            if
+            :: up = up & ~B(s)
+            :: FORGET(rec[s]);
+                r = 0;
+                do
+                :: r < REVS -> CL(s, r) = 0; r++
+                :: else -> r = 0; break
+                od
+            fi;
+            faults--
+        :: else
+        fi;
+        dm = 0; s = 0
+       }
+    /* It comes back, with what it has kept or without anything. */
+    :: atomic {
+        up != ALL ->
+        if
+        :: !(up & 1) -> s = 0
+        :: !(up & 2) -> s = 1
+        :: NS == 3 && !(up & 4) -> s = 2
+        fi;
+        if
+        :: if
+           :: kept[s].rev -> COPY(rec[s], kept[s])
+           :: else
+           fi;
+           if
+           :: keptdel & B(s) -> FORGET(rec[s])
+           :: else
+           fi
+        :: FORGET(rec[s]);
+           r = 0;
+           do
+           :: r < REVS -> CL(s, r) = 0; r++
+           :: else -> r = 0; break
+           od
+        fi;
+        FORGET(kept[s]); keptdel = keptdel & ~B(s);
+        up = ALL; s = 0
+       }
+    /* Somebody's prober finds it. */
+    :: atomic {
+        done < NP ->
+        select(p : 0 .. NP - 1);
+        if
+        :: down[p] & up ->
+            back[p] = back[p] | (down[p] & up);
+            down[p] = down[p] & ~up
+        :: else
+        fi;
+        p = 0
+       }
+    /* Claims of a revision go by themselves. */
+    :: atomic {
+        expiries ->
+        select(r : 2 .. REVS - 1);
+        is_claimed_for(r);
+#ifdef STALLS
+        dm = 0;
+#endif
+        if
+        :: dm == 0 && (0
+#if NS == 3
+            || CL(2, r)
+#endif
+            || CL(0, r) || CL(1, r)) ->
+            s = 0; p = 0;
+            do
+            :: s < NS ->
+                if
+                :: CL(s, r) == ORPHAN -> CL(s, r) = 0; p = 1
+#ifdef STALLS
+                :: CL(s, r) && CL(s, r) != ORPHAN -> CL(s, r) = 0; p = 1
+                :: CL(s, r) == 0
+#else
+                :: else
+#endif
+                fi;
+                s++
+            :: else -> s = 0; break
+            od;
+            if
+            :: p -> expiries--; old = old | (((B(NP) - 1) & ~claiming))
+            :: else
+            fi;
+            p = 0
+        :: else
+        fi;
+        dm = 0; r = 0
+       }
+    od
+}
+
+init {
+    atomic {
+#ifdef RETURNED
+        /* Server 1 was away for a while, and is back with its old memory. */
+        rec[0].rev = 2; rec[0].at = 1; rec[0].pl = 5;
+        rec[1].rev = 1; rec[1].at = 1; rec[1].pl = 3;
+        rec[2].rev = 2; rec[2].at = 1; rec[2].pl = 5;
+        writes[2] = 1; shown = 2;
+#else
+        rec[0].rev = 1; rec[0].at = 1; rec[0].pl = 3;
+        rec[1].rev = 1; rec[1].at = 1; rec[1].pl = 3;
+        shown = 1;
+#endif
+        writes[1] = 1;
+        di = 0;
+        do
+        :: di < INCS -> run P(di, INC); di++
+        :: di >= INCS && di < INCS + DESTROYS -> run P(di, END); di++
+        :: di >= INCS + DESTROYS && di < NP -> run P(di, READ); di++
+        :: di == NP -> di = 0; break
+        od
+    }
+    /* When all is over: what was acknowledged is there. */
+    atomic {
+        done == NP && up == ALL ->
+        assert(HOLDS(0) || HOLDS(1)
+#if NS == 3
+               || HOLDS(2)
+#endif
+               );
+#if FAULTS == 0 && BLIPS == 0 && DEATHS == 0 && LATES == 0 && DESTROYS == 0
+        assert(acked == B(INCS) - 1) /* and everybody got through */
+#endif
+    }
+}

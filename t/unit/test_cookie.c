@@ -1,0 +1,806 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/* The cookie: found, taken out, set, cleared and configured; ids and storage keys. */
+
+#include "unit.h"
+
+#include <ctype.h>
+
+#include "memsess_cookie.h"
+
+#define ID "AAAAAAAAAAAAAAAAAAAAAAAA"
+#define ID2 "bbbbbbbbbbbb-bbbbbbbbbb_"
+
+static unit_guard_t guard;
+
+static int setup(void **state)
+{
+    unit_guard_open(&guard, 1 << 17);
+    return unit_setup(state);
+}
+
+static int teardown(void **state)
+{
+    unit_guard_close(&guard);
+    return unit_teardown(state);
+}
+
+#define COOKIE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+/* -- Finding ----------------------------------------------------------------------------------- */
+
+static void assert_found(const char *header, const char *name, const char *expected)
+{
+    char id[MEMSESS_ID_LEN + 1];
+    memsess_cookie_found_t found;
+
+    memset(id, 'x', sizeof(id));
+    found = memsess_cookie_find(unit_guard_string(&guard, header), name, id);
+    if (found != MEMSESS_COOKIE_OK) {
+        print_error("header: %s\n", header);
+    }
+    assert_int_equal(found, MEMSESS_COOKIE_OK);
+    assert_string_equal(id, expected);
+}
+
+static void assert_not_found(const char *header, const char *name,
+                             memsess_cookie_found_t expected)
+{
+    char id[MEMSESS_ID_LEN + 1], untouched[MEMSESS_ID_LEN + 1];
+    memsess_cookie_found_t found;
+
+    memset(id, 'x', sizeof(id));
+    memset(untouched, 'x', sizeof(untouched));
+    found = memsess_cookie_find(header ? unit_guard_string(&guard, header) : NULL, name, id);
+    if (found != expected) {
+        print_error("header: %s\n", header);
+    }
+    assert_int_equal(found, expected);
+    assert_memory_equal(id, untouched, sizeof(id));
+}
+
+static void test_find_one(void **state)
+{
+    static const char *const headers[] = {
+        "memsess=" ID,
+        "memsess=" ID ";",
+        ";memsess=" ID,
+        "  memsess=" ID "  ",
+        "\tmemsess\t=\t" ID "\t",
+        "memsess = " ID " ; a=b",
+        "a=b; memsess=" ID,
+        "a=b;memsess=" ID ";c=d",
+        "a=b, memsess=" ID ", c=d",
+        "a=b; memsess=" ID "; memsess=" ID2,
+        "a; b; memsess=" ID,
+        "=; =x; memsess=" ID,
+        ";;;,,, ; memsess=" ID,
+        "a=\"b\"; memsess=" ID,
+        "$Version=1; memsess=" ID "; $Path=/",
+    };
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(headers); i++) {
+        assert_found(headers[i], "memsess", ID);
+    }
+    assert_found("memsess=" ID2, "memsess", ID2);
+    assert_found("__Host-s=" ID, "__Host-s", ID);
+}
+
+static void test_find_none(void **state)
+{
+    static const char *const headers[] = {
+        "", " ", ";", ",", "=", ";;;", "a", "a=b", "a=b; c=d", "memsess", "memsess;",
+        "memsess; =" ID, "a=memsess", "a=b memsess=" ID, "=memsess=" ID, "\"memsess\"=" ID,
+    };
+    unsigned i;
+
+    (void)state;
+    assert_not_found(NULL, "memsess", MEMSESS_COOKIE_NONE);
+    for (i = 0; i < COUNT(headers); i++) {
+        assert_not_found(headers[i], "memsess", MEMSESS_COOKIE_NONE);
+    }
+}
+
+static void test_find_names_that_are_like_ours(void **state)
+{
+    static const char *const names[] = {
+        "xmemsess", "memsessx", "memses", "emsess", "m", "Memsess", "MEMSESS", "memsesS",
+        "mem sess", "memsess.", "-memsess", "memsess[]", "memsess%20", "mem%73ess", "m%65msess",
+    };
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(names); i++) {
+        const char *other = apr_pstrcat(unit_pool, names[i], "=" ID2, NULL);
+
+        assert_not_found(other, "memsess", MEMSESS_COOKIE_NONE);
+        assert_found(apr_pstrcat(unit_pool, other, "; memsess=" ID, NULL), "memsess", ID);
+        assert_found(apr_pstrcat(unit_pool, "memsess=" ID "; ", other, NULL), "memsess", ID);
+    }
+}
+
+static void test_find_malformed(void **state)
+{
+    static const char *const headers[] = {
+        "memsess=",
+        "memsess= ",
+        "memsess==",
+        "memsess=;",
+        "memsess=x",
+        "memsess==" ID,
+        "memsess=" ID "A",
+        "memsess=A" ID,
+        "memsess=AAAAAAAAAAAAAAAAAAAAAAA",
+        "memsess=AAAAAAAAAAAAAAAAAAAAAAA=",
+        "memsess=AAAAAAAAAAAAAAAAAAAAAAA+",
+        "memsess=AAAAAAAAAAAAAAAAAAAAAAA/",
+        "memsess=AAAAAAAAAAAA AAAAAAAAAAA",
+        "memsess=AAAAAAAAAAAA\xc3\xa4" "AAAAAAAAAA",
+        "memsess=AAAAAAAAAAAA\x01" "AAAAAAAAAAA",
+        "memsess=AAAAAAAAAAAA\x7f" "AAAAAAAAAAA",
+        "memsess=AAAAAAAAAAAA%41AAAAAAAAA",
+        "memsess=\"" ID "\"",
+        "memsess='" ID "'",
+        "memsess=" ID "\x0b" "A",
+        "memsess=" ID " A",
+        "memsess=a; memsess=b; memsess=c",
+        "a=b; memsess=; c=d",
+    };
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(headers); i++) {
+        assert_not_found(headers[i], "memsess", MEMSESS_COOKIE_INVALID);
+    }
+}
+
+static void test_find_takes_the_first_well_formed(void **state)
+{
+    (void)state;
+    assert_found("memsess=" ID "; memsess=" ID2, "memsess", ID);
+    assert_found("memsess=" ID2 "; memsess=" ID, "memsess", ID2);
+    assert_found("memsess=bad; memsess=" ID2 "; memsess=" ID, "memsess", ID2);
+    assert_found("memsess=; memsess=\"" ID "\"; memsess=" ID2, "memsess", ID2);
+    assert_found("memsess=" ID ", memsess=" ID2, "memsess", ID);
+}
+
+static void test_find_every_byte_in_an_id(void **state)
+{
+    int c;
+
+    (void)state;
+    for (c = 1; c < 256; c++) {
+        char header[] = "memsess=AAAAAAAAAAAAxAAAAAAAAAAA";
+
+        header[20] = (char)c;
+        if (isalnum(c) || c == '-' || c == '_') {
+            assert_found(header, "memsess", header + 8);
+        }
+        else {
+            assert_not_found(header, "memsess", MEMSESS_COOKIE_INVALID);
+        }
+    }
+}
+
+static void test_find_in_64_kilobytes(void **state)
+{
+    enum { LARGE = 65536 };
+    static const char *const fill[] = {"a", ";", ",", "=", " ", "a=b; ", "memsess=;", "\"",
+                                       "memsess=" ID "A; ", "\xff", "\x01\t=;,"};
+    char *header = apr_palloc(unit_pool, LARGE + 100);
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(fill); i++) {
+        size_t len = strlen(fill[i]), at;
+        char id[MEMSESS_ID_LEN + 1];
+
+        for (at = 0; at + len <= LARGE; at += len) {
+            memcpy(header + at, fill[i], len);
+        }
+        header[at] = '\0';
+        assert_int_not_equal(memsess_cookie_find(unit_guard_string(&guard, header), "memsess", id),
+                             MEMSESS_COOKIE_OK);
+        strcpy(header + at, ";memsess=" ID);
+        assert_found(header, "memsess", ID);
+    }
+}
+
+static void test_find_in_random_bytes(void **state)
+{
+    static const char alphabet[] = "memsess=;, \t\"AAAA\x80\xff\r\n\\$%";
+    char header[400], id[MEMSESS_ID_LEN + 1];
+    unsigned i, j;
+
+    (void)state;
+    for (i = 0; i < 50000; i++) {
+        unsigned len = unit_below(sizeof(header) - 1);
+        const char *stripped;
+
+        for (j = 0; j < len; j++) {
+            header[j] = i % 2 ? alphabet[unit_below(sizeof(alphabet) - 1)]
+                              : (char)(1 + unit_below(255));
+        }
+        if (len > 20 && i % 3) {
+            memcpy(header + unit_below(len - 8), "memsess=", 8);
+        }
+        header[len] = '\0';
+        if (memsess_cookie_find(unit_guard_string(&guard, header), "memsess", id)
+            == MEMSESS_COOKIE_OK) {
+            assert_true(memsess_id_ok(id, strlen(id)));
+        }
+        if (i % 1000 == 0) {
+            apr_pool_clear(unit_pool);
+        }
+        stripped = memsess_cookie_strip(unit_guard_string(&guard, header), "memsess", unit_pool);
+        assert_int_equal(memsess_cookie_find(stripped, "memsess", id), MEMSESS_COOKIE_NONE);
+    }
+}
+
+/* -- Taking out -------------------------------------------------------------------------------- */
+
+static void assert_stripped(const char *header, const char *expected)
+{
+    const char *left = memsess_cookie_strip(unit_guard_string(&guard, header), "memsess",
+                                            unit_pool);
+
+    if (!expected) {
+        assert_null(left);
+    }
+    else {
+        assert_non_null(left);
+        assert_string_equal(left, expected);
+    }
+}
+
+static void test_strip_leaves_the_others(void **state)
+{
+    static const struct {
+        const char *header, *expected;
+    } cases[] = {
+        {"memsess=" ID "; a=b", "a=b"},
+        {"a=b; memsess=" ID, "a=b"},
+        {"a=b; memsess=" ID "; c=d", "a=b; c=d"},
+        {"a=b;memsess=" ID ";c=d", "a=b;c=d"},
+        {"a=b;  memsess=" ID " ;  c=d", "a=b;  c=d"},
+        {"a=b; memsess=bad; c=d; memsess=" ID "; e=f", "a=b; c=d; e=f"},
+        {"a=\"x y\"; memsess=" ID "; c={\"k\":1}", "a=\"x y\"; c={\"k\":1}"},
+        {"a=b, memsess=" ID, "a=b"},
+        {"memsess=" ID ", a=b", "a=b"},
+        {"a=b, memsess=" ID ", c=d", "a=b, c=d"},
+        {"a=b=c==; memsess=" ID, "a=b=c=="},
+        {"memsess; memsess=" ID, "memsess"},
+        {"a=\xff\x80\x01; memsess=" ID "; b=%41+", "a=\xff\x80\x01; b=%41+"},
+        {"xmemsess=1; memsess=" ID "; memsessx=2; Memsess=3", "xmemsess=1; memsessx=2; Memsess=3"},
+        {"memsess = x; a=b", "a=b"},
+        {"a=b; memsess=", "a=b"},
+        {"$Version=1; memsess=" ID, "$Version=1"},
+    };
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(cases); i++) {
+        assert_stripped(cases[i].header, cases[i].expected);
+    }
+}
+
+static void test_strip_everything(void **state)
+{
+    (void)state;
+    assert_stripped("memsess=" ID, NULL);
+    assert_stripped("memsess=", NULL);
+    assert_stripped(" memsess=" ID " ", NULL);
+    assert_stripped("memsess=" ID ";", NULL);
+    assert_stripped("memsess=" ID "; memsess=" ID2, NULL);
+    assert_stripped("memsess=" ID ", memsess=" ID2 " ; ", NULL);
+}
+
+/* Where there is nothing of ours, not a byte is touched, and the header itself comes back. */
+static void test_strip_nothing(void **state)
+{
+    static const char *const headers[] = {
+        "", " ", "a=b", "a=b;", " a=b ; ; ,", "memsess", "xmemsess=1; ", "a=memsess ;",
+        "memsessx=" ID ",", "MEMSESS=" ID,
+    };
+    unsigned i;
+
+    (void)state;
+    assert_null(memsess_cookie_strip(NULL, "memsess", unit_pool));
+    for (i = 0; i < COUNT(headers); i++) {
+        const char *header = unit_guard_string(&guard, headers[i]);
+
+        assert_ptr_equal(memsess_cookie_strip(header, "memsess", unit_pool), header);
+        assert_string_equal(header, headers[i]);
+    }
+}
+
+static void test_strip_does_not_change_its_input(void **state)
+{
+    static const char text[] = "a=b; memsess=" ID "; c=d";
+    const char *header = unit_guard_string(&guard, text);
+
+    (void)state;
+    assert_ptr_not_equal(memsess_cookie_strip(header, "memsess", unit_pool), header);
+    assert_string_equal(header, text);
+}
+
+static void test_strip_64_kilobytes(void **state)
+{
+    apr_array_header_t *pieces = apr_array_make(unit_pool, 8192, sizeof(char *));
+    apr_array_header_t *left = apr_array_make(unit_pool, 8192, sizeof(char *));
+    const char *header, *expected;
+    int i;
+
+    (void)state;
+    for (i = 0; i < 3000; i++) {
+        const char *piece = apr_psprintf(unit_pool, i % 3 ? "c%d=%d" : "memsess=%d%d", i, i * 7);
+
+        APR_ARRAY_PUSH(pieces, const char *) = piece;
+        if (i % 3) {
+            APR_ARRAY_PUSH(left, const char *) = piece;
+        }
+    }
+    header = apr_array_pstrcat(unit_pool, pieces, ';');
+    expected = apr_array_pstrcat(unit_pool, left, ';');
+    assert_stripped(header, expected);
+}
+
+/* -- Setting ----------------------------------------------------------------------------------- */
+
+static void test_format_default(void **state)
+{
+    (void)state;
+    assert_string_equal(memsess_cookie_format(&memsess_cookie_default, ID, 0, unit_pool),
+                        "memsess=" ID "; Path=/; HttpOnly; SameSite=Lax");
+    assert_string_equal(memsess_cookie_format(&memsess_cookie_default, ID, 1, unit_pool),
+                        "memsess=" ID "; Path=/; Secure; HttpOnly; SameSite=Lax");
+}
+
+static void test_format_clear(void **state)
+{
+    memsess_cookie_t cookie = memsess_cookie_default;
+
+    (void)state;
+    assert_string_equal(memsess_cookie_format(&cookie, NULL, 0, unit_pool),
+                        "memsess=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; "
+                        "HttpOnly; SameSite=Lax");
+    /* A browser drops only the cookie of the same name, path, domain and partition. */
+    cookie.name = "__Secure-s";
+    cookie.path = "/shop";
+    cookie.domain = "example.com";
+    cookie.secure = MEMSESS_SECURE_ON;
+    cookie.partitioned = 1;
+    cookie.max_age = apr_time_from_sec(5);
+    assert_string_equal(memsess_cookie_format(&cookie, NULL, 0, unit_pool),
+                        "__Secure-s=; Path=/shop; Domain=example.com; Max-Age=0; "
+                        "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; HttpOnly; SameSite=Lax; "
+                        "Partitioned");
+}
+
+static void test_format_all_attributes(void **state)
+{
+    memsess_cookie_t cookie = {"s", "/a", "x.example", "None", MEMSESS_SECURE_ON, 1, 1,
+                               apr_time_from_sec(86400)};
+
+    (void)state;
+    assert_string_equal(memsess_cookie_format(&cookie, ID2, 0, unit_pool),
+                        "s=" ID2 "; Path=/a; Domain=x.example; Max-Age=86400; Secure; HttpOnly; "
+                        "SameSite=None; Partitioned");
+    cookie.http_only = 0;
+    cookie.partitioned = 0;
+    cookie.max_age = 0;
+    cookie.domain = NULL;
+    cookie.same_site = "Strict";
+    assert_string_equal(memsess_cookie_format(&cookie, ID2, 0, unit_pool),
+                        "s=" ID2 "; Path=/a; Secure; SameSite=Strict");
+}
+
+static void test_format_secure(void **state)
+{
+    memsess_cookie_t cookie = memsess_cookie_default;
+    int https;
+
+    (void)state;
+    for (https = 0; https < 2; https++) {
+        cookie.secure = MEMSESS_SECURE_AUTO;
+        assert_int_equal(strstr(memsess_cookie_format(&cookie, ID, https, unit_pool), "; Secure")
+                         != NULL, https);
+        assert_int_equal(strstr(memsess_cookie_format(&cookie, NULL, https, unit_pool),
+                                "; Secure") != NULL, https);
+        cookie.secure = MEMSESS_SECURE_ON;
+        assert_non_null(strstr(memsess_cookie_format(&cookie, ID, https, unit_pool), "; Secure"));
+        cookie.secure = MEMSESS_SECURE_OFF;
+        assert_null(strstr(memsess_cookie_format(&cookie, ID, https, unit_pool), "Secure"));
+    }
+}
+
+/* -- Configuring ------------------------------------------------------------------------------- */
+
+/* Parses words that stand apart by one space. */
+static const char *parse(memsess_cookie_t *cookie, const char *line)
+{
+    char *argv[8], *rest = apr_pstrdup(unit_pool, line), *last;
+    int argc = 0;
+
+    while ((argv[argc] = apr_strtok(rest, " ", &last)) != NULL) {
+        rest = NULL;
+        argc++;
+    }
+    return memsess_cookie_parse(cookie, argc, argv, unit_pool);
+}
+
+static void test_parse_defaults(void **state)
+{
+    memsess_cookie_t cookie;
+
+    (void)state;
+    memset(&cookie, 0xff, sizeof(cookie));
+    assert_null(parse(&cookie, "sid"));
+    assert_string_equal(cookie.name, "sid");
+    assert_string_equal(cookie.path, "/");
+    assert_null(cookie.domain);
+    assert_string_equal(cookie.same_site, "Lax");
+    assert_int_equal(cookie.secure, MEMSESS_SECURE_AUTO);
+    assert_int_equal(cookie.http_only, 1);
+    assert_int_equal(cookie.partitioned, 0);
+    assert_true(cookie.max_age == 0);
+
+    assert_string_equal(memsess_cookie_default.name, "memsess");
+    assert_string_equal(memsess_cookie_format(&cookie, ID, 0, unit_pool),
+                        "sid=" ID "; Path=/; HttpOnly; SameSite=Lax");
+}
+
+/* The configuration, and the Set-Cookie header that comes of it for http. */
+static void test_parse_accepts(void **state)
+{
+    static const struct {
+        const char *line, *header;
+    } cases[] = {
+        {"s Path=/shop", "s=x; Path=/shop; HttpOnly; SameSite=Lax"},
+        {"s path=/a/b.c~d-e_f%20g:h@i", "s=x; Path=/a/b.c~d-e_f%20g:h@i; HttpOnly; SameSite=Lax"},
+        {"s Domain=example.com", "s=x; Path=/; Domain=example.com; HttpOnly; SameSite=Lax"},
+        {"s DOMAIN=.Example.com", "s=x; Path=/; Domain=.Example.com; HttpOnly; SameSite=Lax"},
+        {"s SameSite=strict", "s=x; Path=/; HttpOnly; SameSite=Strict"},
+        {"s SameSite=LAX", "s=x; Path=/; HttpOnly; SameSite=Lax"},
+        {"s samesite=none secure=on", "s=x; Path=/; Secure; HttpOnly; SameSite=None"},
+        {"s Secure=on", "s=x; Path=/; Secure; HttpOnly; SameSite=Lax"},
+        {"s Secure=OFF", "s=x; Path=/; HttpOnly; SameSite=Lax"},
+        {"s Secure=auto", "s=x; Path=/; HttpOnly; SameSite=Lax"},
+        {"s HttpOnly=off", "s=x; Path=/; SameSite=Lax"},
+        {"s HttpOnly=On", "s=x; Path=/; HttpOnly; SameSite=Lax"},
+        {"s HttpOnly", "s=x; Path=/; HttpOnly; SameSite=Lax"},
+        {"s HttpOnly=off HttpOnly", "s=x; Path=/; HttpOnly; SameSite=Lax"},
+        {"s Partitioned Secure=on", "s=x; Path=/; Secure; HttpOnly; SameSite=Lax; Partitioned"},
+        {"s Partitioned=on Secure=on", "s=x; Path=/; Secure; HttpOnly; SameSite=Lax; Partitioned"},
+        {"s Partitioned=off", "s=x; Path=/; HttpOnly; SameSite=Lax"},
+        {"s Max-Age=3600", "s=x; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax"},
+        {"s max-age=2147483647", "s=x; Path=/; Max-Age=2147483647; HttpOnly; SameSite=Lax"},
+        {"__Host-s Secure=on", "__Host-s=x; Path=/; Secure; HttpOnly; SameSite=Lax"},
+        {"__Host-s Path=/ Secure=on", "__Host-s=x; Path=/; Secure; HttpOnly; SameSite=Lax"},
+        {"__Secure-s Path=/a Domain=a.example Secure=on",
+         "__Secure-s=x; Path=/a; Domain=a.example; Secure; HttpOnly; SameSite=Lax"},
+        {"!#$%&*+-.^_`|~09azAZ", "!#$%&*+-.^_`|~09azAZ=x; Path=/; HttpOnly; SameSite=Lax"},
+    };
+    memsess_cookie_t cookie;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(cases); i++) {
+        const char *error = parse(&cookie, cases[i].line);
+
+        if (error) {
+            print_error("%s: %s\n", cases[i].line, error);
+        }
+        assert_null(error);
+        assert_string_equal(memsess_cookie_format(&cookie, "x", 0, unit_pool), cases[i].header);
+    }
+}
+
+/* Everything that is refused, and a word of the message that tells why. */
+static void test_parse_refuses(void **state)
+{
+    static const struct {
+        const char *line, *message;
+    } cases[] = {
+        {"a=b", "a=b"},
+        {"a;b", "a;b"},
+        {"a,b", "a,b"},
+        {"a/b", "a/b"},
+        {"a:b", "a:b"},
+        {"a@b", "a@b"},
+        {"a(b", "a(b"},
+        {"a[b]", "a[b]"},
+        {"a{b}", "a{b}"},
+        {"a?b", "a?b"},
+        {"a<b", "a<b"},
+        {"a>b", "a>b"},
+        {"caf\xc3\xa9", "name"},
+        {"s Path=shop", "Path=shop"},
+        {"s Path=", "Path="},
+        {"s Path", "Path"},
+        {"s Path=/a;b", "Path=/a;b"},
+        {"s Path=/a,b", "Path=/a,b"},
+        {"s Path=/caf\xc3\xa9", "Path=/caf"},
+        {"s Path=/a<b>", "Path=/a<b>"},
+        {"s Domain=", "Domain="},
+        {"s Domain=a_b.example", "Domain=a_b.example"},
+        {"s Domain=a;b", "Domain=a;b"},
+        {"s Domain=http://example.com", "Domain=http://example.com"},
+        {"s Domain=example.com:80", "Domain=example.com:80"},
+        {"s Domain=.", "Domain=."},
+        {"s SameSite=", "SameSite="},
+        {"s SameSite", "SameSite"},
+        {"s SameSite=Loose", "Lax, Strict or None"},
+        {"s SameSite=Lax;", "SameSite=Lax;"},
+        {"s Secure=", "Secure="},
+        {"s Secure=yes", "auto, on or off"},
+        {"s Secure=1", "Secure=1"},
+        {"s HttpOnly=", "HttpOnly="},
+        {"s HttpOnly=yes", "on or off"},
+        {"s Partitioned=yes Secure=on", "on or off"},
+        {"s Partitioned= Secure=on", "Partitioned="},
+        {"s Max-Age=", "Max-Age="},
+        {"s Max-Age=0", "Max-Age=0"},
+        {"s Max-Age=-1", "Max-Age=-1"},
+        {"s Max-Age=+1", "Max-Age=+1"},
+        {"s Max-Age=1h", "Max-Age=1h"},
+        {"s Max-Age=1.5", "Max-Age=1.5"},
+        {"s Max-Age=2147483648", "Max-Age=2147483648"},
+        {"s Max-Age=99999999999999999999", "Max-Age=99999999999999999999"},
+        {"s Expires=0", "Expires=0"},
+        {"s Priority=High", "Priority=High"},
+        {"s Pat=/", "Pat=/"},
+        {"s Pathx=/", "Pathx=/"},
+        {"s =/", "=/"},
+        {"s =", "="},
+        {"s /", "/"},
+        {"s Path=/ nonsense", "nonsense"},
+        {"__Host-s", "Secure=on"},
+        {"__Host-s Secure=auto", "Secure=on"},
+        {"__Host-s Secure=off", "Secure=on"},
+        {"__Host-s Secure=on Path=/a", "Path=/"},
+        {"__Host-s Secure=on Domain=example.com", "Domain="},
+        {"__HOST-s Secure=on Path=/a", "__HOST-s"},
+        {"__Secure-s", "Secure=on"},
+        {"__Secure-s Secure=auto", "Secure=on"},
+        {"__secure-s Secure=off", "__secure-s"},
+        {"s SameSite=None", "Secure=on"},
+        {"s SameSite=None Secure=auto", "Secure=on"},
+        {"s SameSite=none Secure=off", "Secure=on"},
+        {"s Partitioned", "Secure=on"},
+        {"s Partitioned Secure=auto", "Secure=on"},
+        {"s Partitioned=on Secure=off", "Secure=on"},
+    };
+    memsess_cookie_t cookie;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(cases); i++) {
+        const char *error = parse(&cookie, cases[i].line);
+
+        if (!error || !strstr(error, cases[i].message)) {
+            print_error("%s: %s\n", cases[i].line, error ? error : "not refused");
+        }
+        assert_non_null(error);
+        assert_non_null(strstr(error, cases[i].message));
+    }
+}
+
+static void test_parse_refuses_odd_names(void **state)
+{
+    char name[130], *argv[1] = {name};
+    memsess_cookie_t cookie;
+    int c;
+
+    (void)state;
+    assert_non_null(memsess_cookie_parse(&cookie, 0, argv, unit_pool));
+    name[0] = '\0';
+    assert_non_null(memsess_cookie_parse(&cookie, 1, argv, unit_pool));
+    memset(name, 'n', sizeof(name));
+    name[128] = '\0';
+    assert_null(memsess_cookie_parse(&cookie, 1, argv, unit_pool));
+    name[128] = 'n';
+    name[129] = '\0';
+    assert_non_null(memsess_cookie_parse(&cookie, 1, argv, unit_pool));
+    for (c = 1; c < 256; c++) {
+        name[0] = (char)c;
+        name[1] = '\0';
+        /* A token as HTTP has it. */
+        assert_int_equal(memsess_cookie_parse(&cookie, 1, argv, unit_pool) == NULL,
+                         c < 128 && (isalnum(c) || strchr("!#$%&'*+-.^_`|~", c)));
+    }
+}
+
+/* No value may bring a further attribute or header into the response. */
+static void test_parse_refuses_control_characters(void **state)
+{
+    static const char *const words[] = {"Path=/x", "Domain=x", "SameSite=Lax", "Secure=on",
+                                        "Max-Age=1", "HttpOnly=on", "Partitioned=off"};
+    memsess_cookie_t cookie;
+    unsigned i;
+    int c;
+
+    (void)state;
+    for (i = 0; i < COUNT(words); i++) {
+        for (c = 1; c < 256; c++) {
+            char *argv[2] = {apr_pstrdup(unit_pool, "s"),
+                             apr_psprintf(unit_pool, "%s%c%s", words[i], c, "y")};
+
+            if (c <= ' ' || c == ';' || c == ',' || c >= 127) {
+                assert_non_null(memsess_cookie_parse(&cookie, 2, argv, unit_pool));
+            }
+        }
+    }
+}
+
+/* -- Ids and keys ------------------------------------------------------------------------------ */
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void test_ids_are_well_formed_and_unique(void **state)
+{
+    enum { IDS = 20000 };
+    char (*ids)[MEMSESS_ID_LEN + 1] = malloc(IDS * sizeof(*ids));
+    unsigned seen[256] = {0}, i, j, letters = 0;
+
+    (void)state;
+    assert_non_null(ids);
+    for (i = 0; i < IDS; i++) {
+        memset(ids[i], '!', sizeof(ids[i]));
+        assert_int_equal(memsess_id_make(ids[i]), APR_SUCCESS);
+        assert_int_equal(ids[i][MEMSESS_ID_LEN], '\0');
+        assert_true(memsess_id_ok(ids[i], strlen(ids[i])));
+        for (j = 0; j < MEMSESS_ID_LEN; j++) {
+            seen[(unsigned char)ids[i][j]]++;
+        }
+    }
+    qsort(ids, IDS, sizeof(*ids), by_text);
+    for (i = 1; i < IDS; i++) {
+        assert_string_not_equal(ids[i - 1], ids[i]);
+    }
+    /* Each of 64 letters is expected 7500 times; this is 11 standard deviations. */
+    for (i = 0; i < 256; i++) {
+        if (seen[i]) {
+            letters++;
+            assert_in_range(seen[i], 6550, 8450);
+        }
+    }
+    assert_int_equal(letters, 64);
+    free(ids);
+}
+
+static void test_id_ok(void **state)
+{
+    (void)state;
+    assert_true(memsess_id_ok(ID, 24));
+    assert_true(memsess_id_ok("abcXYZ0189-_abcXYZ0189-_", 24));
+    assert_false(memsess_id_ok(ID, 23));
+    assert_false(memsess_id_ok(ID "A", 25));
+    assert_false(memsess_id_ok("", 0));
+    assert_false(memsess_id_ok("AAAAAAAAAAAAAAAAAAAAAAA\0", 24));
+    assert_false(memsess_id_ok("AAAAAAAAAAAAAAAAAAAAAAA+", 24));
+    assert_false(memsess_id_ok("AAAAAAAAAAAAAAAAAAAAAAA=", 24));
+    /* Length counts, not what follows. */
+    assert_true(memsess_id_ok(unit_guard_copy(&guard, ID, 24), 24));
+}
+
+static void test_keys_of_namespaces_never_meet(void **state)
+{
+    static const struct {
+        const char *ns, *id;
+    } pairs[] = {
+        {"", "abc"}, {"a", "bc"}, {"ab", "c"}, {"abc", ""}, {"", ID}, {"a", ID}, {"A", ID},
+        {"a ", ID}, {" a", ID}, {"memsess", ID}, {"b", ID}, {"b", ID2}, {"", ID2},
+        {"a", "a" ID}, {"aa", ID},
+    };
+    memsess_key_t keys[COUNT(pairs)], again;
+    unsigned i, j;
+
+    (void)state;
+    for (i = 0; i < COUNT(pairs); i++) {
+        assert_int_equal(memsess_key_make(&keys[i], pairs[i].ns, pairs[i].id), APR_SUCCESS);
+        assert_int_equal(memsess_key_make(&again, apr_pstrdup(unit_pool, pairs[i].ns),
+                                          apr_pstrdup(unit_pool, pairs[i].id)), APR_SUCCESS);
+        assert_memory_equal(&keys[i], &again, sizeof(again));
+        for (j = 0; j < i; j++) {
+            assert_memory_not_equal(&keys[i], &keys[j], sizeof(keys[i]));
+        }
+    }
+}
+
+/* The whole namespace and the whole id count, also where the namespace is as long as it may be. */
+static void test_keys_of_long_namespaces_differ(void **state)
+{
+    char ns[129], id[] = ID;
+    memsess_key_t key, other;
+    unsigned i;
+
+    (void)state;
+    memset(ns, 'n', 128);
+    ns[128] = '\0';
+    assert_int_equal(memsess_key_make(&key, ns, id), APR_SUCCESS);
+    for (i = 0; i < MEMSESS_ID_LEN; i++) {
+        id[i] = 'B';
+        assert_int_equal(memsess_key_make(&other, ns, id), APR_SUCCESS);
+        assert_memory_not_equal(&key, &other, sizeof(key));
+        id[i] = 'A';
+    }
+    ns[127] = 'm';
+    assert_int_equal(memsess_key_make(&other, ns, id), APR_SUCCESS);
+    assert_memory_not_equal(&key, &other, sizeof(key));
+}
+
+static void test_sessions_are_born_clean(void **state)
+{
+    memsess_session_t *a, *b;
+
+    (void)state;
+    assert_int_equal(memsess_session_make(&a, 4711, unit_pool), APR_SUCCESS);
+    assert_int_equal(memsess_session_make(&b, 4711, unit_pool), APR_SUCCESS);
+    assert_int_equal(strlen(a->public_id), MEMSESS_PUBLIC_ID_LEN);
+    assert_string_not_equal(a->public_id, b->public_id);
+    assert_true(a->created == 4711 && a->used == 4711);
+    assert_true(a->revision == 0 && !a->ended && a->idle == 0);
+    assert_int_equal(a->attrs->nelts, 0);
+    assert_null(memsess_session_find(a, "user"));
+}
+
+static void test_attribute_names(void **state)
+{
+    char name[MEMSESS_ATTR_NAME_MAX + 2];
+    int c;
+
+    (void)state;
+    for (c = 0; c < 256; c++) {
+        name[0] = (char)c;
+        assert_int_equal(memsess_attr_name_ok(name, 1),
+                         c < 128 && (isalnum(c) || (c && strchr("_.-", c))));
+    }
+    memset(name, 'n', sizeof(name));
+    assert_false(memsess_attr_name_ok(name, 0));
+    assert_true(memsess_attr_name_ok(name, MEMSESS_ATTR_NAME_MAX));
+    assert_false(memsess_attr_name_ok(name, MEMSESS_ATTR_NAME_MAX + 1));
+    assert_false(memsess_attr_name_ok("a\0b", 3));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        COOKIE_TEST(test_find_one),
+        COOKIE_TEST(test_find_none),
+        COOKIE_TEST(test_find_names_that_are_like_ours),
+        COOKIE_TEST(test_find_malformed),
+        COOKIE_TEST(test_find_takes_the_first_well_formed),
+        COOKIE_TEST(test_find_every_byte_in_an_id),
+        COOKIE_TEST(test_find_in_64_kilobytes),
+        COOKIE_TEST(test_find_in_random_bytes),
+        COOKIE_TEST(test_strip_leaves_the_others),
+        COOKIE_TEST(test_strip_everything),
+        COOKIE_TEST(test_strip_nothing),
+        COOKIE_TEST(test_strip_does_not_change_its_input),
+        COOKIE_TEST(test_strip_64_kilobytes),
+        COOKIE_TEST(test_format_default),
+        COOKIE_TEST(test_format_clear),
+        COOKIE_TEST(test_format_all_attributes),
+        COOKIE_TEST(test_format_secure),
+        COOKIE_TEST(test_parse_defaults),
+        COOKIE_TEST(test_parse_accepts),
+        COOKIE_TEST(test_parse_refuses),
+        COOKIE_TEST(test_parse_refuses_odd_names),
+        COOKIE_TEST(test_parse_refuses_control_characters),
+        COOKIE_TEST(test_ids_are_well_formed_and_unique),
+        COOKIE_TEST(test_id_ok),
+        COOKIE_TEST(test_keys_of_namespaces_never_meet),
+        COOKIE_TEST(test_keys_of_long_namespaces_differ),
+        COOKIE_TEST(test_sessions_are_born_clean),
+        COOKIE_TEST(test_attribute_names),
+    };
+
+    unit_begin();
+    return cmocka_run_group_tests_name("cookie", tests, NULL, NULL);
+}

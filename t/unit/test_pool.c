@@ -1,0 +1,1339 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/* Servers and connections, against real memcacheds and against one with faults. */
+
+#include "unit_servers.h"
+
+#include "memsess_pool.h"
+
+#define TIMEOUT apr_time_from_msec(300)
+#define RETRY apr_time_from_msec(100)
+
+/* A call that waits for a server must take about TIMEOUT; for connecting and answering, twice
+ * that. The rest is room for a busy machine. */
+#define AT_LEAST (TIMEOUT * 8 / 10)
+#define AT_MOST (2 * TIMEOUT + apr_time_from_sec(3))
+
+static memsess_pool_t *the_pool;
+
+static int setup(void **state)
+{
+    the_pool = NULL;
+    return unit_setup(state);
+}
+
+static int teardown(void **state)
+{
+    if (the_pool) {
+        memsess_pool_destroy(the_pool);
+    }
+    unit_servers_stop();
+    return unit_teardown(state);
+}
+
+#define POOL_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+static void open_pool(void)
+{
+    assert_int_equal(memsess_pool_create(&the_pool), APR_SUCCESS);
+}
+
+static void start_pool(void)
+{
+    assert_int_equal(memsess_pool_start(the_pool), APR_SUCCESS);
+}
+
+static void close_pool(void)
+{
+    memsess_pool_destroy(the_pool);
+    the_pool = NULL;
+}
+
+static memsess_server_conf_t server_conf(const char *host, int port)
+{
+    memsess_server_conf_t conf;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.name = apr_psprintf(unit_pool, "%s:%d", host, port);
+    conf.host = host;
+    conf.port = (apr_port_t)port;
+    conf.timeout = TIMEOUT;
+    conf.retry = RETRY;
+    conf.max_conns = 4;
+    conf.idle = apr_time_from_sec(60);
+    return conf;
+}
+
+static memsess_server_t *add_conf(const memsess_server_conf_t *conf)
+{
+    memsess_server_t *server;
+
+    assert_int_equal(memsess_pool_add(&server, the_pool, conf), APR_SUCCESS);
+    return server;
+}
+
+static memsess_server_t *add_port(int port)
+{
+    memsess_server_conf_t conf = server_conf("127.0.0.1", port);
+
+    return add_conf(&conf);
+}
+
+/* A pool of one memcached, with its prober. */
+static memsess_server_t *one_server(unit_memcached_t **m)
+{
+    memsess_server_t *server;
+
+    *m = unit_memcached();
+    open_pool();
+    server = add_port((*m)->port);
+    start_pool();
+    return server;
+}
+
+static apr_status_t get(memsess_server_t *server, const char *key, char **data, apr_size_t *len)
+{
+    *data = NULL;
+    *len = 0;
+    return memsess_server_get(server, key, data, len, unit_pool);
+}
+
+static apr_status_t get_rv(memsess_server_t *server, const char *key)
+{
+    apr_size_t len;
+    char *data;
+
+    return get(server, key, &data, &len);
+}
+
+static apr_status_t set(memsess_server_t *server, const char *key, const char *value)
+{
+    return memsess_server_set(server, key, apr_pstrdup(unit_pool, value), strlen(value), 0);
+}
+
+static void assert_holds(memsess_server_t *server, const char *key, const char *value)
+{
+    apr_size_t len;
+    char *data;
+
+    assert_int_equal(get(server, key, &data, &len), APR_SUCCESS);
+    assert_int_equal(len, strlen(value));
+    assert_string_equal(data, value);
+}
+
+/* An answer that is neither a value nor a certain absence. */
+static int is_error(apr_status_t rv)
+{
+    return rv != APR_SUCCESS && rv != MEMSESS_ABSENT && rv != MEMSESS_EXISTS;
+}
+
+/* -- Reading and writing ----------------------------------------------------------------------- */
+
+static void test_get_and_set(void **state)
+{
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+
+    (void)state;
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+    assert_holds(server, "key", "value");
+    assert_int_equal(set(server, "key", "another value"), APR_SUCCESS);
+    assert_holds(server, "key", "another value");
+    assert_int_equal(get_rv(server, "other"), MEMSESS_ABSENT);
+    assert_false(memsess_server_is_down(server));
+    assert_int_equal(memsess_server_conf(server)->port, m->port);
+    assert_int_equal(unit_logged("\n"), 0);
+    /* All on one connection. Those of the test itself are two. */
+    assert_in_range(unit_memcached_stat(m, "total_connections"), 1, 5);
+}
+
+static apr_status_t add(memsess_server_t *server, const char *name, const char *value)
+{
+    return memsess_server_add(server, name, apr_pstrdup(unit_pool, value), strlen(value), 100);
+}
+
+static void test_add_and_delete(void **state)
+{
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+
+    (void)state;
+    assert_int_equal(memsess_server_delete(server, "key"), MEMSESS_ABSENT);
+    assert_int_equal(add(server, "key", "one"), APR_SUCCESS);
+    assert_int_equal(add(server, "key", "two"), MEMSESS_EXISTS);
+    assert_holds(server, "key", "one");
+    assert_int_equal(memsess_server_delete(server, "key"), APR_SUCCESS);
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    assert_int_equal(memsess_server_delete(server, "key"), MEMSESS_ABSENT);
+    assert_int_equal(add(server, "key", "three"), APR_SUCCESS);
+    assert_holds(server, "key", "three");
+
+    /* After a restart, too. */
+    unit_memcached_kill(m);
+    unit_memcached_start(m);
+    assert_int_equal(add(server, "key", "four"), APR_SUCCESS);
+    unit_memcached_kill(m);
+    unit_memcached_start(m);
+    assert_int_equal(memsess_server_delete(server, "key"), MEMSESS_ABSENT);
+    assert_int_equal(unit_logged("\n"), 0);
+
+    unit_memcached_kill(m);
+    assert_true(is_error(add(server, "key", "five")));
+    assert_int_equal(memsess_server_delete(server, "key"), MEMSESS_DOWN);
+    assert_int_equal(add(server, "key", "six"), MEMSESS_DOWN);
+}
+
+static void test_values_that_look_like_the_protocol(void **state)
+{
+    static const struct {
+        const char *data;
+        apr_size_t len;
+    } values[] = {
+        {"", 0}, {"\r\n", 2}, {"END\r\n", 5}, {"\r\nEND\r\n", 7}, {"a\r\nEND\r\nb", 9},
+        {"VALUE key 0 3\r\nabc\r\nEND\r\n", 25}, {"\0", 1}, {"a\0b\0", 4}, {"\xff\xfe\x80", 3},
+        {"quit\r\n", 6}, {"\n\n\n", 3}, {" ", 1},
+    };
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    unsigned i, j;
+
+    (void)state;
+    for (i = 0; i < COUNT(values); i++) {
+        char *copy = apr_pmemdup(unit_pool, values[i].data, values[i].len + 1);
+
+        assert_int_equal(memsess_server_set(server, apr_psprintf(unit_pool, "key%u", i), copy,
+                                            values[i].len, 0), APR_SUCCESS);
+    }
+    for (j = 0; j < 2; j++) {
+        for (i = 0; i < COUNT(values); i++) {
+            apr_size_t len;
+            char *data;
+
+            assert_int_equal(get(server, apr_psprintf(unit_pool, "key%u", i), &data, &len),
+                             APR_SUCCESS);
+            assert_int_equal(len, values[i].len);
+            assert_memory_equal(data, values[i].data, len);
+            assert_int_equal(data[len], '\0');
+            assert_int_equal(get_rv(server, "none"), MEMSESS_ABSENT);
+        }
+    }
+}
+
+static void test_values_of_many_sizes(void **state)
+{
+    enum { LARGE = 1000000 };
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    char *value = apr_palloc(unit_pool, LARGE);
+    apr_size_t size;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < LARGE; i++) {
+        value[i] = (char)unit_below(256);
+    }
+    for (size = 1; size <= LARGE; size = size < LARGE && size * 3 > LARGE ? LARGE : size * 3) {
+        apr_size_t len;
+        char *data;
+
+        assert_int_equal(memsess_server_set(server, "key", value, size, 0), APR_SUCCESS);
+        assert_int_equal(get(server, "key", &data, &len), APR_SUCCESS);
+        assert_int_equal(len, size);
+        assert_memory_equal(data, value, size);
+    }
+}
+
+static void test_expiry_is_passed_on(void **state)
+{
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    char value[] = "value";
+    const char *answer;
+    int left;
+
+    (void)state;
+    assert_int_equal(memsess_server_set(server, "key", value, 5, 1000), APR_SUCCESS);
+    answer = unit_ask(m, "mg key t\r\nmn\r\n", 14, "MN", NULL);
+    assert_non_null(answer);
+    assert_memory_equal(answer, "HD t", 4);
+    left = atoi(answer + 4);
+    assert_in_range(left, 950, 1000);
+    assert_int_equal(memsess_server_set(server, "key", value, 5, 0), APR_SUCCESS);
+    answer = unit_ask(m, "mg key t\r\nmn\r\n", 14, "MN", NULL);
+    assert_non_null(answer);
+    assert_memory_equal(answer, "HD t-1\r\n", 8);
+}
+
+/* The server is well; it is the value that it will not have. */
+static void test_a_value_that_is_too_large_is_refused(void **state)
+{
+    enum { LARGE = 3000000 };
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    char *value = apr_palloc(unit_pool, LARGE);
+    int i;
+
+    (void)state;
+    memset(value, 'x', LARGE);
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(memsess_server_set(server, "large", value, LARGE, 0), MEMSESS_REFUSED);
+        assert_false(memsess_server_is_down(server));
+        assert_int_equal(get_rv(server, "large"), MEMSESS_ABSENT);
+        assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+        assert_holds(server, "key", "value");
+    }
+    assert_int_equal(unit_logged("is down"), 0);
+}
+
+/* -- Addresses --------------------------------------------------------------------------------- */
+
+static void test_ipv6(void **state)
+{
+    unit_memcached_t *m = unit_memcached_new(AF_INET6, NULL, NULL);
+    memsess_server_conf_t conf = server_conf("::1", m->port);
+    memsess_server_t *server;
+
+    (void)state;
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+    assert_holds(server, "key", "value");
+    unit_memcached_kill(m);
+    unit_memcached_start(m);
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+}
+
+static void test_unix_socket(void **state)
+{
+    const char *path = apr_pstrcat(unit_pool, unit_dir_open(), "/socket", NULL);
+    unit_memcached_t *m = unit_memcached_new(AF_UNIX, path, NULL);
+    memsess_server_conf_t conf = server_conf("", 0);
+    memsess_server_t *server;
+
+    (void)state;
+    conf.host = NULL;
+    conf.path = path;
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+    assert_holds(server, "key", "value");
+
+    unit_memcached_kill(m);
+    unit_memcached_start(m);
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+
+    unit_memcached_kill(m);
+    unlink(path);
+    assert_true(is_error(get_rv(server, "key")));
+    assert_true(memsess_server_is_down(server));
+    unit_memcached_start(m);
+    unit_await(!memsess_server_is_down(server));
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+}
+
+static void test_host_name(void **state)
+{
+    unit_memcached_t *m = unit_memcached();
+    memsess_server_conf_t conf = server_conf("localhost", m->port);
+    memsess_server_t *server;
+
+    (void)state;
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    /* The name may have an IPv6 address too, where nobody listens. */
+    assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+    assert_holds(server, "key", "value");
+    unit_memcached_kill(m);
+    assert_true(is_error(get_rv(server, "key")));
+    assert_true(memsess_server_is_down(server));
+    unit_memcached_start(m);
+    unit_await(!memsess_server_is_down(server));
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+}
+
+/* However long the look-up takes, nobody waits for it beyond the time-out. */
+static void test_host_name_that_does_not_exist(void **state)
+{
+    memsess_server_conf_t conf = server_conf("no-such-host.invalid", 11211);
+    memsess_server_t *server;
+    apr_time_t start = apr_time_now();
+
+    (void)state;
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    assert_true(is_error(get_rv(server, "key")));
+    assert_true(memsess_server_is_down(server));
+    assert_int_equal(get_rv(server, "key"), MEMSESS_DOWN);
+    close_pool();
+    assert_true(apr_time_now() - start < AT_MOST);
+}
+
+/* -- Health ------------------------------------------------------------------------------------ */
+
+/* A restart costs no operation: connections that it closed are replaced, not believed. */
+static void test_restart_costs_no_operation(void **state)
+{
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    int i;
+
+    (void)state;
+    for (i = 0; i < 4; i++) {
+        assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+        unit_memcached_kill(m);
+        unit_memcached_start(m);
+        if (i % 2) {
+            assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+        }
+        assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+        assert_holds(server, "key", "value");
+        assert_false(memsess_server_is_down(server));
+    }
+    assert_int_equal(unit_logged("is down"), 0);
+}
+
+static void test_restart_costs_no_mget(void **state)
+{
+    unit_memcached_t *a = unit_memcached(), *b = unit_memcached();
+    memsess_get_t gets[2];
+    int i;
+
+    (void)state;
+    memset(gets, 0, sizeof(gets));
+    open_pool();
+    gets[0].server = add_port(a->port);
+    gets[0].key = "key-a";
+    gets[1].server = add_port(b->port);
+    gets[1].key = "key-b";
+    start_pool();
+    for (i = 0; i < 4; i++) {
+        assert_int_equal(set(gets[0].server, "key-a", "a"), APR_SUCCESS);
+        assert_int_equal(set(gets[1].server, "key-b", "b"), APR_SUCCESS);
+        unit_memcached_kill(a);
+        unit_memcached_start(a);
+        memsess_pool_mget(gets, 2, unit_pool);
+        assert_int_equal(gets[0].rv, MEMSESS_ABSENT);
+        assert_int_equal(gets[1].rv, APR_SUCCESS);
+        assert_string_equal(gets[1].data, "b");
+    }
+    assert_int_equal(unit_logged("is down"), 0);
+}
+
+static void assert_immediately_down(memsess_server_t *server)
+{
+    apr_time_t start = apr_time_now();
+    int i;
+
+    for (i = 0; i < 100; i++) {
+        assert_int_equal(get_rv(server, "key"), MEMSESS_DOWN);
+        assert_int_equal(set(server, "key", "lost"), MEMSESS_DOWN);
+    }
+    assert_true(apr_time_now() - start < TIMEOUT);
+}
+
+static void frozen_server(int used_before)
+{
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    apr_time_t start, took;
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        if (used_before || i) {
+            assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+        }
+        else {
+            unit_memcached_set(m, "key", "value", 5);
+        }
+        unit_memcached_freeze(m);
+        start = apr_time_now();
+        assert_true(is_error(i ? set(server, "key", "other") : get_rv(server, "key")));
+        took = apr_time_now() - start;
+        assert_in_range(took, AT_LEAST, AT_MOST);
+        assert_true(memsess_server_is_down(server));
+        assert_immediately_down(server);
+        assert_int_equal(unit_logged("is down"), i + 1);
+        assert_true(memsess_server_is_down(server));
+
+        unit_memcached_thaw(m);
+        unit_await(!memsess_server_is_down(server));
+        assert_int_equal(unit_logged("is back"), i + 1);
+        /* Answers to what was asked in vain belong to nobody now. */
+        assert_int_equal(get_rv(server, "none"), MEMSESS_ABSENT);
+        if (i == 0) {
+            assert_holds(server, "key", "value");
+        }
+    }
+}
+
+static void test_frozen_server_with_a_connection(void **state)
+{
+    (void)state;
+    frozen_server(1);
+}
+
+static void test_frozen_server_without_a_connection(void **state)
+{
+    (void)state;
+    frozen_server(0);
+}
+
+static void test_killed_server(void **state)
+{
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    int i;
+
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        apr_time_t start;
+
+        assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+        unit_memcached_kill(m);
+        start = apr_time_now();
+        assert_true(is_error(get_rv(server, "key")));
+        assert_true(apr_time_now() - start < AT_MOST);
+        assert_true(memsess_server_is_down(server));
+        assert_immediately_down(server);
+        assert_int_equal(unit_logged("is down"), i + 1);
+        unit_memcached_start(m);
+        start = apr_time_now();
+        unit_await(!memsess_server_is_down(server));
+        assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+        assert_true(memsess_server_back_at(server) <= apr_time_now());
+        assert_true(memsess_server_back_at(server) > start - apr_time_from_sec(5));
+    }
+}
+
+static void test_when_a_server_was_back(void **state)
+{
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    apr_time_t away, back;
+
+    (void)state;
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    assert_true(memsess_server_back_at(server) == 0);
+    unit_memcached_kill(m);
+    unit_memcached_start(m);
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    /* That nobody noticed. */
+    assert_true(memsess_server_back_at(server) == 0);
+    unit_memcached_freeze(m);
+    assert_true(is_error(get_rv(server, "key")));
+    away = apr_time_now();
+    unit_memcached_thaw(m);
+    unit_await(!memsess_server_is_down(server));
+    back = memsess_server_back_at(server);
+    assert_true(back >= away && back <= apr_time_now());
+}
+
+/* Requests do not try a server that is down, and the prober does so once in a while. */
+static void test_one_prober(void **state)
+{
+    unit_answers_t mute = {NULL, NULL, NULL, 0, 0, 0}, well = {"END\r\n", NULL, "VERSION 1\r\n",
+                                                              0, 0, 0};
+    int port = unit_faulty_start(&mute), first, tried;
+    memsess_server_conf_t conf = server_conf("127.0.0.1", port);
+    memsess_server_t *server;
+    apr_time_t start;
+
+    (void)state;
+    conf.timeout = apr_time_from_msec(50);
+    conf.retry = apr_time_from_msec(200);
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    assert_true(is_error(get_rv(server, "key")));
+    first = unit_faulty_accepted();
+    start = apr_time_now();
+    while (apr_time_now() - start < apr_time_from_sec(1)) {
+        assert_int_equal(get_rv(server, "key"), MEMSESS_DOWN);
+        apr_pool_clear(unit_pool);
+        apr_sleep(500);
+    }
+    tried = unit_faulty_accepted() - first;
+    /* One in 200 ms and what it waits itself: 4 or 5. */
+    assert_in_range(tried, 1, 6);
+    assert_int_equal(unit_logged("is down"), 1);
+    unit_faulty_answers(&well);
+    unit_await(!memsess_server_is_down(server));
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+}
+
+/* A server that takes connections and answers probes, but nothing else, is found out each time. */
+static void test_a_server_that_only_answers_probes(void **state)
+{
+    unit_answers_t mute = {NULL, NULL, "VERSION 1\r\n", 0, 0, 0};
+    memsess_server_t *server;
+    int i;
+
+    (void)state;
+    open_pool();
+    server = add_port(unit_faulty_start(&mute));
+    start_pool();
+    for (i = 0; i < 2; i++) {
+        apr_time_t start = apr_time_now();
+
+        assert_true(is_error(get_rv(server, "key")));
+        assert_in_range(apr_time_now() - start, AT_LEAST, AT_MOST);
+        unit_await(!memsess_server_is_down(server));
+    }
+}
+
+static void test_closing_a_pool_does_not_wait(void **state)
+{
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    apr_time_t start;
+
+    (void)state;
+    unit_memcached_freeze(m);
+    assert_true(is_error(get_rv(server, "key")));
+    start = apr_time_now();
+    close_pool();
+    assert_true(apr_time_now() - start < AT_MOST);
+}
+
+static void test_a_pool_that_was_never_started_or_used(void **state)
+{
+    (void)state;
+    open_pool();
+    close_pool();
+    open_pool();
+    add_port(unit_free_port(AF_INET));
+    close_pool();
+    open_pool();
+    start_pool();
+    close_pool();
+}
+
+/* -- Several keys ------------------------------------------------------------------------------ */
+
+static void test_mget(void **state)
+{
+    enum { N = 6 };
+    unit_memcached_t *m[N];
+    memsess_get_t gets[N];
+    memsess_server_conf_t conf;
+    apr_time_t start;
+    int i, round;
+
+    (void)state;
+    memset(gets, 0, sizeof(gets));
+    open_pool();
+    unit_dir_open();
+    for (i = 0; i < N; i++) {
+        const char *path = i == 5 ? apr_pstrcat(unit_pool, unit_dir, "/socket", NULL) : NULL;
+
+        m[i] = unit_memcached_new(i == 4 ? AF_INET6 : path ? AF_UNIX : AF_INET, path, NULL);
+        conf = server_conf(i == 4 ? "::1" : "127.0.0.1", m[i]->port);
+        conf.host = path ? NULL : conf.host;
+        conf.path = path;
+        gets[i].server = add_conf(&conf);
+        gets[i].key = apr_psprintf(unit_pool, "key%d", i);
+        unit_memcached_set(m[i], gets[i].key, apr_psprintf(unit_pool, "value%d", i), 6);
+    }
+    start_pool();
+    for (round = 0; round < 3; round++) {
+        memsess_pool_mget(gets, N, unit_pool);
+        for (i = 0; i < N; i++) {
+            assert_int_equal(gets[i].rv, APR_SUCCESS);
+            assert_int_equal(gets[i].len, 6);
+            assert_string_equal(gets[i].data, apr_psprintf(unit_pool, "value%d", i));
+        }
+    }
+
+    /* One without the key, one that is frozen and one that is gone. */
+    unit_memcached_delete(m[1], "key1");
+    unit_memcached_freeze(m[2]);
+    unit_memcached_kill(m[3]);
+    for (round = 0; round < 2; round++) {
+        start = apr_time_now();
+        memsess_pool_mget(gets, N, unit_pool);
+        if (round == 0) {
+            assert_in_range(apr_time_now() - start, AT_LEAST, AT_MOST);
+            assert_true(is_error(gets[2].rv) && is_error(gets[3].rv));
+        }
+        else {
+            assert_true(apr_time_now() - start < TIMEOUT);
+            assert_int_equal(gets[2].rv, MEMSESS_DOWN);
+            assert_int_equal(gets[3].rv, MEMSESS_DOWN);
+        }
+        assert_true(memsess_server_is_down(gets[2].server));
+        assert_true(memsess_server_is_down(gets[3].server));
+        assert_int_equal(gets[1].rv, MEMSESS_ABSENT);
+        for (i = 0; i < N; i += i == 0 ? 4 : 1) {
+            assert_int_equal(gets[i].rv, APR_SUCCESS);
+            assert_string_equal(gets[i].data, apr_psprintf(unit_pool, "value%d", i));
+            assert_false(memsess_server_is_down(gets[i].server));
+        }
+    }
+
+    unit_memcached_thaw(m[2]);
+    unit_memcached_start(m[3]);
+    unit_await(!memsess_server_is_down(gets[2].server)
+               && !memsess_server_is_down(gets[3].server));
+    memsess_pool_mget(gets, N, unit_pool);
+    assert_int_equal(gets[1].rv, MEMSESS_ABSENT);
+    assert_int_equal(gets[2].rv, APR_SUCCESS);
+    assert_string_equal(gets[2].data, "value2");
+    assert_int_equal(gets[3].rv, MEMSESS_ABSENT);
+}
+
+static void test_mget_of_one_and_of_none(void **state)
+{
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    memsess_get_t get_one = {server, "key", APR_EGENERAL, NULL, 0};
+
+    (void)state;
+    memsess_pool_mget(&get_one, 0, unit_pool);
+    memsess_pool_mget(&get_one, 1, unit_pool);
+    assert_int_equal(get_one.rv, MEMSESS_ABSENT);
+    unit_memcached_set(m, "key", "value", 5);
+    memsess_pool_mget(&get_one, 1, unit_pool);
+    assert_int_equal(get_one.rv, APR_SUCCESS);
+    assert_string_equal(get_one.data, "value");
+}
+
+static void test_mget_of_large_and_odd_values(void **state)
+{
+    enum { LARGE = 900000 };
+    unit_memcached_t *a = unit_memcached(), *b = unit_memcached();
+    char *value = apr_palloc(unit_pool, LARGE);
+    memsess_get_t gets[2];
+    unsigned i;
+
+    (void)state;
+    memset(gets, 0, sizeof(gets));
+    open_pool();
+    gets[0].server = add_port(a->port);
+    gets[0].key = "key-a";
+    gets[1].server = add_port(b->port);
+    gets[1].key = "key-b";
+    start_pool();
+    for (i = 0; i < LARGE; i++) {
+        value[i] = "\r\nEND VALUE\0"[unit_below(12)];
+    }
+    unit_memcached_set(a, "key-a", value, LARGE);
+    unit_memcached_set(b, "key-b", "\r\nEND\r\n", 7);
+    for (i = 0; i < 3; i++) {
+        memsess_pool_mget(gets, 2, unit_pool);
+        assert_int_equal(gets[0].rv, APR_SUCCESS);
+        assert_int_equal(gets[0].len, LARGE);
+        assert_memory_equal(gets[0].data, value, LARGE);
+        assert_int_equal(gets[1].rv, APR_SUCCESS);
+        assert_int_equal(gets[1].len, 7);
+        assert_memory_equal(gets[1].data, "\r\nEND\r\n", 8);
+        assert_int_equal(get_rv(gets[0].server, "none"), MEMSESS_ABSENT);
+        assert_int_equal(get_rv(gets[1].server, "none"), MEMSESS_ABSENT);
+    }
+}
+
+/* -- A server with faults ---------------------------------------------------------------------- */
+
+static const char *const broken_answers[] = {
+    "", "\r\n", "\n", "ERROR\r\n", "SERVER_ERROR out of memory\r\n", "CLIENT_ERROR no\r\n",
+    "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "STORED\r\n", "EN", "END", "END\n",
+    "VALUE", "VALUE\r\n", "VALUE %k\r\n", "VALUE %k 0\r\n", "VALUE %k 0 \r\n", "VALUE %k 0 x\r\n",
+    "VALUE %k 0 -1\r\n", "VALUE %k 0 -1\r\n\r\nEND\r\n", "VALUE %k 0 5\r\n", "VALUE %k 0 5\r\nhel",
+    "VALUE %k 0 5\r\nhello", "VALUE %k 0 5\r\nhello\r\n", "VALUE %k 0 5\r\nhello\r\nEN",
+    "VALUE %k 0 5\r\nhello\r\nVALUE", "VALUE %k 0 3\r\nhello\r\nEND\r\n",
+    "VALUE %k 0 4294967295\r\nhello\r\nEND\r\n", "VALUE %k 0 4294967296\r\nhello\r\nEND\r\n",
+    "VALUE %k 0 99999999999999999999\r\nhello\r\nEND\r\n",
+    "VALUE %k 0 18446744073709551615\r\nhello\r\nEND\r\n",
+    "VALUE %k 0 18446744073709551614\r\nhello\r\nEND\r\n", "VALUE %k 0 5\nhello\r\nEND\r\n",
+    " VALUE %k 0 5\r\nhello\r\nEND\r\n", "\xff\xfe\x80\x01\r\n", "value %k 0 5\r\nhello\r\nEND\r\n",
+};
+
+/* None of these is an answer, and an error is never taken for a miss. */
+static void broken_answers_to_get(int closing)
+{
+    unit_answers_t well = {"VALUE %k 0 2\r\nok\r\nEND\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
+    int port = unit_faulty_start(&well);
+    memsess_server_conf_t conf = server_conf("127.0.0.1", port);
+    memsess_server_t *server;
+    unsigned i;
+
+    conf.timeout = apr_time_from_msec(closing ? 2000 : 40);
+    conf.retry = apr_time_from_msec(10);
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    for (i = 0; i < COUNT(broken_answers); i++) {
+        unit_answers_t broken = well;
+        apr_time_t start;
+        apr_status_t rv;
+
+        assert_holds(server, "key", "ok"); /* so that there is a connection */
+        broken.get = broken_answers[i];
+        broken.close = closing;
+        unit_faulty_answers(&broken);
+        start = apr_time_now();
+        rv = get_rv(server, "key");
+        if (!is_error(rv)) {
+            print_error("answer %u is taken for one: %s\n", i, broken.get);
+        }
+        assert_true(is_error(rv));
+        assert_true(apr_time_now() - start < AT_MOST);
+        unit_faulty_answers(&well);
+        unit_await(!memsess_server_is_down(server));
+        assert_holds(server, "key", "ok");
+    }
+}
+
+static void test_broken_answers_then_silence(void **state)
+{
+    (void)state;
+    broken_answers_to_get(0);
+}
+
+static void test_broken_answers_then_the_end(void **state)
+{
+    (void)state;
+    broken_answers_to_get(1);
+}
+
+static void test_broken_answers_to_set(void **state)
+{
+    static const char *const answers[] = {
+        "", "\r\n", "ERROR\r\n", "SERVER_ERROR out of memory storing object\r\n",
+        "CLIENT_ERROR bad data chunk\r\n", "STORE", "STORED", "STORED\n", "END\r\n", "\xff\r\n",
+        "HTTP/1.1 400 Bad Request\r\n",
+    };
+    unit_answers_t well = {"END\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
+    int port = unit_faulty_start(&well), closing;
+    memsess_server_conf_t conf = server_conf("127.0.0.1", port);
+    memsess_server_t *server;
+    unsigned i;
+
+    (void)state;
+    conf.timeout = apr_time_from_msec(40);
+    conf.retry = apr_time_from_msec(10);
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    for (i = 0; i < COUNT(answers); i++) {
+        for (closing = 0; closing < 2; closing++) {
+            unit_answers_t broken = well;
+
+            assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+            broken.set = answers[i];
+            broken.close = closing;
+            unit_faulty_answers(&broken);
+            if (!is_error(set(server, "key", "value"))) {
+                print_error("answer %u is taken for one: %s\n", i, answers[i]);
+                fail();
+            }
+            unit_faulty_answers(&well);
+            unit_await(!memsess_server_is_down(server));
+        }
+    }
+}
+
+/* A server that is broken does not take the answer of another one with it. */
+static void test_broken_answers_to_mget(void **state)
+{
+    unit_answers_t well = {"VALUE %k 0 2\r\nok\r\nEND\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
+    int port = unit_faulty_start(&well);
+    memsess_server_conf_t conf = server_conf("127.0.0.1", port);
+    unit_memcached_t *m = unit_memcached();
+    memsess_get_t gets[2];
+    unsigned i;
+
+    (void)state;
+    memset(gets, 0, sizeof(gets));
+    conf.timeout = apr_time_from_msec(40);
+    conf.retry = apr_time_from_msec(10);
+    open_pool();
+    gets[0].server = add_conf(&conf);
+    gets[0].key = "key-faulty";
+    gets[1].server = add_port(m->port);
+    gets[1].key = "key-well";
+    start_pool();
+    unit_memcached_set(m, "key-well", "well", 4);
+    for (i = 0; i < 2 * COUNT(broken_answers); i++) {
+        unit_answers_t broken = well;
+
+        memsess_pool_mget(gets, 2, unit_pool);
+        assert_int_equal(gets[0].rv, APR_SUCCESS);
+        assert_string_equal(gets[0].data, "ok");
+        broken.get = broken_answers[i / 2];
+        broken.close = i % 2;
+        unit_faulty_answers(&broken);
+        memsess_pool_mget(gets, 2, unit_pool);
+        assert_int_equal(gets[1].rv, APR_SUCCESS);
+        assert_string_equal(gets[1].data, "well");
+        if (gets[0].rv == APR_SUCCESS) {
+            /* A value is used where only what follows it is broken: a record tells for itself
+             * whether it is whole. */
+            assert_non_null(strstr(broken.get, "\r\nhello\r\n"));
+            assert_memory_equal(gets[0].data, "hello", gets[0].len);
+            assert_in_range(gets[0].len, 3, 5);
+        }
+        else if (!is_error(gets[0].rv)) {
+            print_error("answer %u is taken for one: %s\n", i / 2, broken.get);
+            fail();
+        }
+        unit_faulty_answers(&well);
+        unit_await(!memsess_server_is_down(gets[0].server));
+        assert_holds(gets[0].server, "key-faulty", "ok");
+    }
+}
+
+static void test_server_that_closes_at_once(void **state)
+{
+    unit_answers_t closes = {NULL, NULL, NULL, 0, 0, 1};
+    memsess_server_t *server;
+    apr_time_t start = apr_time_now();
+
+    (void)state;
+    open_pool();
+    server = add_port(unit_faulty_start(&closes));
+    start_pool();
+    assert_true(is_error(get_rv(server, "key")));
+    assert_true(is_error(set(server, "key", "value")));
+    assert_true(apr_time_now() - start < AT_MOST);
+}
+
+/* The kernel's time-outs are for each wait; that of an answer as a whole holds all the same. */
+static void test_server_that_drips(void **state)
+{
+    unit_answers_t drips = {"VALUE %k 0 5\r\nhello\r\nEND\r\n", "STORED\r\n", "VERSION 1\r\n",
+                            0, 150, 0};
+    unit_memcached_t *m = unit_memcached();
+    memsess_get_t gets[2];
+    apr_time_t start;
+    int i;
+
+    (void)state;
+    memset(gets, 0, sizeof(gets));
+    open_pool();
+    gets[0].server = add_port(unit_faulty_start(&drips));
+    gets[0].key = "key-drips";
+    gets[1].server = add_port(m->port);
+    gets[1].key = "key-well";
+    start_pool();
+    unit_memcached_set(m, "key-well", "well", 4);
+    for (i = 0; i < 2; i++) {
+        start = apr_time_now();
+        if (i == 0) {
+            assert_true(is_error(get_rv(gets[0].server, "key-drips")));
+        }
+        else {
+            memsess_pool_mget(gets, 2, unit_pool);
+            assert_int_equal(gets[1].rv, APR_SUCCESS);
+            assert_string_equal(gets[1].data, "well");
+            assert_true(is_error(gets[0].rv));
+        }
+        assert_in_range(apr_time_now() - start, AT_LEAST, AT_MOST);
+        assert_true(memsess_server_is_down(gets[0].server));
+        drips.trickle = 0;
+        unit_faulty_answers(&drips);
+        unit_await(!memsess_server_is_down(gets[0].server));
+        assert_holds(gets[0].server, "key-drips", "hello");
+        drips.trickle = 150;
+        unit_faulty_answers(&drips);
+    }
+}
+
+/* -- Connections ------------------------------------------------------------------------------- */
+
+typedef struct worker_t {
+    pthread_t thread;
+    memsess_server_t *servers[2];
+    int number, rounds;
+    volatile int *unsteady;               /* the first server may fail now */
+    int done, errors, wrong;              /* wrong: somebody else's data, or a loss */
+} worker_t;
+
+/* Keeps writing and reading its own keys. No cmocka here: it belongs to the main thread. */
+static void *worker_main(void *data)
+{
+    worker_t *w = data;
+    apr_pool_t *p;
+    int i, s;
+
+    apr_pool_create(&p, NULL);
+    for (i = 0; i < w->rounds; i++) {
+        memsess_get_t gets[2];
+        char *value;
+
+        apr_pool_clear(p);
+        memset(gets, 0, sizeof(gets));
+        value = apr_psprintf(p, "value of %d in round %d %0*d", w->number, i, i % 500, 0);
+        for (s = 0; s < 2; s++) {
+            apr_status_t rv;
+
+            gets[s].server = w->servers[s];
+            gets[s].key = apr_psprintf(p, "key-%d-%03d-%d", w->number, i % 100, s);
+            rv = memsess_server_set(gets[s].server, gets[s].key, value, strlen(value), 0);
+            if (rv != APR_SUCCESS) {
+                w->errors++;
+                w->wrong += s == 1 || !*w->unsteady;
+            }
+            else {
+                rv = memsess_server_get(gets[s].server, gets[s].key, &gets[s].data, &gets[s].len,
+                                        p);
+                if (rv == APR_SUCCESS) {
+                    w->wrong += gets[s].len != strlen(value) || strcmp(gets[s].data, value);
+                }
+                else {
+                    w->errors++;
+                    w->wrong += s == 1 || !*w->unsteady;
+                }
+            }
+        }
+        memsess_pool_mget(gets, 2, p);
+        for (s = 0; s < 2; s++) {
+            if (gets[s].rv == APR_SUCCESS) {
+                const char *mine = apr_psprintf(p, "value of %d in round ", w->number);
+
+                w->wrong += strncmp(gets[s].data, mine, strlen(mine)) != 0;
+                w->wrong += s == 1 && strcmp(gets[s].data, value) != 0;
+            }
+            else {
+                w->errors++;
+                w->wrong += s == 1 || !*w->unsteady;
+            }
+        }
+    }
+    apr_pool_destroy(p);
+    return NULL;
+}
+
+static void start_workers(worker_t *workers, int n, memsess_server_t *a, memsess_server_t *b,
+                          int rounds, volatile int *unsteady)
+{
+    int i;
+
+    for (i = 0; i < n; i++) {
+        memset(&workers[i], 0, sizeof(workers[i]));
+        workers[i].servers[0] = a;
+        workers[i].servers[1] = b;
+        workers[i].number = i;
+        workers[i].rounds = rounds;
+        workers[i].unsteady = unsteady;
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]), 0);
+    }
+}
+
+/* Waits for all of them before it judges any. */
+static int join_workers(worker_t *workers, int n)
+{
+    int i, wrong = 0, errors = 0;
+
+    for (i = 0; i < n; i++) {
+        pthread_join(workers[i].thread, NULL);
+        wrong += workers[i].wrong;
+        errors += workers[i].errors;
+    }
+    assert_int_equal(wrong, 0);
+    return errors;
+}
+
+static void test_threads(void **state)
+{
+    enum { THREADS = 4 };
+    unit_memcached_t *a = unit_memcached(), *b = unit_memcached();
+    memsess_server_conf_t conf;
+    memsess_server_t *servers[2];
+    worker_t workers[THREADS];
+    volatile int unsteady = 0;
+
+    (void)state;
+    open_pool();
+    conf = server_conf("127.0.0.1", a->port);
+    conf.timeout = apr_time_from_sec(10);
+    conf.max_conns = 2;
+    servers[0] = add_conf(&conf);
+    conf.port = (apr_port_t)b->port;
+    servers[1] = add_conf(&conf);
+    start_pool();
+    start_workers(workers, THREADS, servers[0], servers[1], 400, &unsteady);
+    assert_int_equal(join_workers(workers, THREADS), 0);
+    /* Four threads shared two connections; a few are those of the test itself. */
+    assert_true(unit_memcached_stat(a, "total_connections") < 2 + 6);
+    assert_int_equal(unit_logged("is down"), 0);
+}
+
+static void test_threads_while_a_server_restarts(void **state)
+{
+    enum { THREADS = 3 };
+    unit_memcached_t *a = unit_memcached(), *b = unit_memcached();
+    memsess_server_conf_t conf;
+    memsess_server_t *servers[2];
+    worker_t workers[THREADS];
+    volatile int unsteady = 1;
+    int i;
+
+    (void)state;
+    open_pool();
+    conf = server_conf("127.0.0.1", a->port);
+    conf.timeout = apr_time_from_sec(10);
+    conf.retry = apr_time_from_msec(10);
+    servers[0] = add_conf(&conf);
+    conf.port = (apr_port_t)b->port;
+    servers[1] = add_conf(&conf);
+    start_pool();
+    start_workers(workers, THREADS, servers[0], servers[1], 800, &unsteady);
+    for (i = 0; i < 4; i++) {
+        apr_sleep(20000);
+        unit_memcached_kill(a);
+        apr_sleep(10000);
+        unit_memcached_start(a);
+    }
+    join_workers(workers, THREADS);
+    unit_await(!memsess_server_is_down(servers[0]));
+    assert_int_equal(set(servers[0], "key", "value"), APR_SUCCESS);
+    assert_holds(servers[0], "key", "value");
+}
+
+typedef struct waiter_t {
+    pthread_t thread;
+    memsess_server_t *server;
+    apr_status_t rv;
+    apr_interval_time_t took;
+} waiter_t;
+
+static void *waiter_main(void *data)
+{
+    waiter_t *w = data;
+    apr_time_t start = apr_time_now();
+    apr_pool_t *p;
+    apr_size_t len;
+    char *value;
+
+    apr_pool_create(&p, NULL);
+    w->rv = memsess_server_get(w->server, "key", &value, &len, p);
+    w->took = apr_time_now() - start;
+    apr_pool_destroy(p);
+    return NULL;
+}
+
+/* Whoever finds all connections in use waits no longer than for an answer. */
+static void test_waiting_for_a_connection_is_bounded(void **state)
+{
+    enum { THREADS = 5 };
+    unit_memcached_t *m = unit_memcached();
+    memsess_server_conf_t conf = server_conf("127.0.0.1", m->port);
+    memsess_server_t *server;
+    waiter_t waiters[THREADS];
+    int i;
+
+    (void)state;
+    conf.max_conns = 1;
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    unit_memcached_freeze(m);
+    for (i = 0; i < THREADS; i++) {
+        waiters[i].server = server;
+        assert_int_equal(pthread_create(&waiters[i].thread, NULL, waiter_main, &waiters[i]), 0);
+    }
+    for (i = 0; i < THREADS; i++) {
+        pthread_join(waiters[i].thread, NULL);
+    }
+    for (i = 0; i < THREADS; i++) {
+        assert_true(is_error(waiters[i].rv));
+        assert_true(waiters[i].took < AT_MOST);
+    }
+    unit_memcached_thaw(m);
+    unit_await(!memsess_server_is_down(server));
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+}
+
+static void test_unused_connections_are_not_used_again(void **state)
+{
+    unit_memcached_t *m = unit_memcached();
+    memsess_server_conf_t conf = server_conf("127.0.0.1", m->port);
+    memsess_server_t *server;
+    long before;
+    int i;
+
+    (void)state;
+    conf.idle = apr_time_from_msec(20);
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    before = unit_memcached_stat(m, "total_connections");
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+        apr_sleep(60000);
+    }
+    assert_true(unit_memcached_stat(m, "total_connections") >= before + 3 + 1);
+    assert_int_equal(unit_logged("is down"), 0);
+}
+
+static void test_no_descriptor_leaks(void **state)
+{
+    unit_answers_t broken = {"ERROR\r\n", "ERROR\r\n", "VERSION 1\r\n", 0, 0, 0};
+    int before = unit_descriptors(), during, i;
+    unit_memcached_t *m = unit_memcached();
+    memsess_server_t *server, *faulty, *nobody;
+    memsess_get_t gets[3];
+    memsess_server_conf_t conf;
+
+    (void)state;
+    memset(gets, 0, sizeof(gets));
+    open_pool();
+    server = add_port(m->port);
+    conf = server_conf("127.0.0.1", unit_faulty_start(&broken));
+    faulty = add_conf(&conf);
+    conf = server_conf("127.0.0.1", unit_free_port(AF_INET));
+    conf.retry = apr_time_from_msec(10);
+    nobody = add_conf(&conf);
+    start_pool();
+    gets[0].server = server;
+    gets[1].server = faulty;
+    gets[2].server = nobody;
+    gets[0].key = "key-0";
+    gets[1].key = "key-1";
+    gets[2].key = "key-2";
+
+    assert_int_equal(set(server, "key-0", "value"), APR_SUCCESS);
+    during = unit_descriptors();
+    for (i = 0; i < 1000; i++) {
+        apr_pool_t *p;
+
+        apr_pool_create(&p, unit_pool);
+        assert_holds(server, "key-0", "value");
+        if (i % 10 == 0) {
+            assert_true(is_error(get_rv(faulty, "key")));
+            assert_true(is_error(set(faulty, "key", "value")));
+            assert_true(is_error(get_rv(nobody, "key")));
+            memsess_pool_mget(gets, 3, p);
+            assert_int_equal(gets[0].rv, APR_SUCCESS);
+            assert_true(is_error(gets[1].rv));
+            assert_true(is_error(gets[2].rv));
+        }
+        if (i % 250 == 0) {
+            unit_memcached_freeze(m);
+            assert_true(is_error(get_rv(server, "key-0")));
+            unit_memcached_thaw(m);
+            unit_await(!memsess_server_is_down(server));
+        }
+        apr_pool_destroy(p);
+    }
+    unit_faulty_stop();
+    /* A connection or two more or less, the prober's own at work among them; not hundreds. */
+    assert_true(unit_descriptors() <= during + 4);
+    close_pool();
+    unit_servers_stop();
+    assert_int_equal(unit_descriptors(), before);
+}
+
+/* -- Authentication ---------------------------------------------------------------------------- */
+
+static void test_authentication(void **state)
+{
+    const char *file;
+    unit_memcached_t *m;
+    memsess_server_conf_t conf;
+    memsess_server_t *right;
+    int i;
+
+    (void)state;
+    unit_dir_open();
+    file = unit_dir_write("auth", "web:sesame\n");
+    m = unit_memcached_new(AF_INET, NULL, file);
+    conf = server_conf("127.0.0.1", m->port);
+    conf.auth = "web sesame";
+    open_pool();
+    right = add_conf(&conf);
+    start_pool();
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(get_rv(right, "key"), MEMSESS_ABSENT);
+        assert_int_equal(set(right, "key", "value"), APR_SUCCESS);
+        assert_holds(right, "key", "value");
+        assert_int_equal(get_rv(right, "auth"), MEMSESS_ABSENT);
+        unit_memcached_kill(m);
+        if (i == 1) {
+            assert_true(is_error(get_rv(right, "key")));
+            assert_true(memsess_server_is_down(right));
+        }
+        unit_memcached_start(m);
+        unit_await(!memsess_server_is_down(right));
+    }
+}
+
+/* Who does not know the password reads and writes nothing, and is told so, not "absent". */
+static void test_authentication_that_fails(void **state)
+{
+    static const char *const secrets[] = {NULL, "web wrong", "wrong sesame", "web", "x y"};
+    const char *file;
+    unit_memcached_t *m;
+    unsigned i;
+
+    (void)state;
+    unit_dir_open();
+    file = unit_dir_write("auth", "web:sesame\n");
+    m = unit_memcached_new(AF_INET, NULL, file);
+    for (i = 0; i < COUNT(secrets); i++) {
+        memsess_server_conf_t conf = server_conf("127.0.0.1", m->port);
+        memsess_server_t *server;
+
+        conf.auth = secrets[i];
+        open_pool();
+        server = add_conf(&conf);
+        start_pool();
+        assert_true(is_error(get_rv(server, "key")));
+        assert_true(is_error(set(server, "key", "value")));
+        assert_true(is_error(get_rv(server, "key")));
+        close_pool();
+        assert_int_equal(unit_logged("wrong"), 0);
+        assert_int_equal(unit_logged("sesame"), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        POOL_TEST(test_get_and_set),
+        POOL_TEST(test_add_and_delete),
+        POOL_TEST(test_values_that_look_like_the_protocol),
+        POOL_TEST(test_values_of_many_sizes),
+        POOL_TEST(test_expiry_is_passed_on),
+        POOL_TEST(test_a_value_that_is_too_large_is_refused),
+        POOL_TEST(test_ipv6),
+        POOL_TEST(test_unix_socket),
+        POOL_TEST(test_host_name),
+        POOL_TEST(test_host_name_that_does_not_exist),
+        POOL_TEST(test_restart_costs_no_operation),
+        POOL_TEST(test_restart_costs_no_mget),
+        POOL_TEST(test_frozen_server_with_a_connection),
+        POOL_TEST(test_frozen_server_without_a_connection),
+        POOL_TEST(test_killed_server),
+        POOL_TEST(test_when_a_server_was_back),
+        POOL_TEST(test_one_prober),
+        POOL_TEST(test_a_server_that_only_answers_probes),
+        POOL_TEST(test_closing_a_pool_does_not_wait),
+        POOL_TEST(test_a_pool_that_was_never_started_or_used),
+        POOL_TEST(test_mget),
+        POOL_TEST(test_mget_of_one_and_of_none),
+        POOL_TEST(test_mget_of_large_and_odd_values),
+        POOL_TEST(test_broken_answers_then_silence),
+        POOL_TEST(test_broken_answers_then_the_end),
+        POOL_TEST(test_broken_answers_to_set),
+        POOL_TEST(test_broken_answers_to_mget),
+        POOL_TEST(test_server_that_closes_at_once),
+        POOL_TEST(test_server_that_drips),
+        POOL_TEST(test_threads),
+        POOL_TEST(test_threads_while_a_server_restarts),
+        POOL_TEST(test_waiting_for_a_connection_is_bounded),
+        POOL_TEST(test_unused_connections_are_not_used_again),
+        POOL_TEST(test_no_descriptor_leaks),
+        POOL_TEST(test_authentication),
+        POOL_TEST(test_authentication_that_fails),
+    };
+
+    unit_begin();
+    return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+}

@@ -1,0 +1,1547 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Copies of sessions on real memcacheds: how many there are, which one wins, and what happens
+ * while servers are away and when they return, with their old memory or with none.
+ *
+ * A server is spoken of by its place in the order of the key under test: with two copies, those
+ * at 0 and 1 are its homes, those from 2 on stand in.
+ */
+
+#include "unit_servers.h"
+
+#include "apr_encode.h"
+#include "memsess_record.h"
+#include "memsess_ring.h"
+#include "memsess_store.h"
+
+#define TIMEOUT apr_time_from_msec(400)
+
+static unit_memcached_t *servers[UNIT_MEMCACHEDS];
+static memsess_node_t nodes[UNIT_MEMCACHEDS];
+static unsigned servers_n;
+static memsess_pool_t *the_pool;
+static apr_hash_t *handles;
+static memsess_store_t *store;
+static memsess_store_conf_t store_conf;
+static memsess_key_t key;
+static unsigned order[UNIT_MEMCACHEDS];
+
+static int setup(void **state)
+{
+    the_pool = NULL;
+    return unit_setup(state);
+}
+
+static int teardown(void **state)
+{
+    if (the_pool) {
+        memsess_pool_destroy(the_pool);
+    }
+    unit_servers_stop();
+    return unit_teardown(state);
+}
+
+#define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+static memsess_member_t make_member(unsigned i)
+{
+    memsess_member_t member;
+
+    memset(&member, 0, sizeof(member));
+    member.server.name = nodes[i].name;
+    member.server.host = "127.0.0.1";
+    member.server.port = (apr_port_t)servers[i]->port;
+    member.server.timeout = TIMEOUT;
+    member.server.retry = apr_time_from_msec(30);
+    member.server.max_conns = 4;
+    member.server.idle = apr_time_from_sec(60);
+    member.weight = 1;
+    return member;
+}
+
+static void order_key(void)
+{
+    assert_int_equal(memsess_ring_order(nodes, servers_n, &key, order, servers_n), servers_n);
+}
+
+static void next_key(void)
+{
+    unit_random_key(&key);
+    order_key();
+}
+
+/* Starts memcacheds and a store over them. */
+static void open_store(unsigned n, unsigned copies, int failover)
+{
+    apr_array_header_t *members = apr_array_make(unit_pool, (int)n, sizeof(memsess_member_t));
+    unsigned i;
+
+    servers_n = n;
+    for (i = 0; i < n; i++) {
+        servers[i] = unit_memcached();
+        assert_int_equal(memsess_node_init(&nodes[i], apr_psprintf(unit_pool, "cache%u", i), 1),
+                         APR_SUCCESS);
+        APR_ARRAY_PUSH(members, memsess_member_t) = make_member(i);
+    }
+    store_conf.members = members;
+    store_conf.copies = copies;
+    store_conf.failover = failover;
+    store_conf.compress = 2048;
+    handles = apr_hash_make(unit_pool);
+    assert_int_equal(memsess_pool_create(&the_pool), APR_SUCCESS);
+    assert_int_equal(memsess_store_create(&store, &store_conf, the_pool, handles, unit_pool),
+                     APR_SUCCESS);
+    assert_int_equal(memsess_pool_start(the_pool), APR_SUCCESS);
+    next_key();
+}
+
+/* -- Servers by their place -------------------------------------------------------------------- */
+
+static unit_memcached_t *at(unsigned place)
+{
+    assert_true(place < servers_n);
+    return servers[order[place]];
+}
+
+static memsess_server_t *handle(unsigned place)
+{
+    apr_hash_index_t *i;
+
+    for (i = apr_hash_first(unit_pool, handles); i; i = apr_hash_next(i)) {
+        memsess_server_t *server = apr_hash_this_val(i);
+
+        if (memsess_server_conf(server)->port == at(place)->port) {
+            return server;
+        }
+    }
+    fail();
+    return NULL;
+}
+
+/* Has the pool see that a server is away, or that it is back. */
+static void know_down(unsigned place)
+{
+    apr_size_t len;
+    char *data;
+
+    while (!memsess_server_is_down(handle(place))) {
+        memsess_server_get(handle(place), "key", &data, &len, unit_pool);
+    }
+}
+
+static void know_up(unsigned place)
+{
+    unit_await(!memsess_server_is_down(handle(place)));
+}
+
+/* Away with its memory, as behind a broken network; and back with it. */
+static void freeze(unsigned place)
+{
+    unit_memcached_freeze(at(place));
+    know_down(place);
+}
+
+static void thaw(unsigned place)
+{
+    unit_memcached_thaw(at(place));
+    know_up(place);
+}
+
+/* Away for good; and back with nothing. */
+static void crash(unsigned place)
+{
+    unit_memcached_kill(at(place));
+    know_down(place);
+}
+
+static void restart(unsigned place)
+{
+    unit_memcached_start(at(place));
+    know_up(place);
+}
+
+/* -- What lies where --------------------------------------------------------------------------- */
+
+/* The key of the copy for a place; 43 characters of digest and the server's tag. */
+static const char *copy_key(unsigned place)
+{
+    char text[100];
+
+    apr_encode_base64_binary(text, key.digest, sizeof(key.digest), APR_ENCODE_BASE64URL, NULL);
+    assert_int_equal(strlen(text), 43);
+    return apr_pstrcat(unit_pool, text, nodes[order[place]].tag, NULL);
+}
+
+static char *copy_raw(unsigned place, apr_size_t *len)
+{
+    return unit_memcached_get(at(place), copy_key(place), len);
+}
+
+static void put_raw(unsigned place, const char *data, apr_size_t len)
+{
+    unit_memcached_set(at(place), copy_key(place), data, len);
+}
+
+/* The revision of the copy at a place; 0: none, or damaged. */
+static apr_uint64_t revision_at(unsigned place)
+{
+    memsess_session_t *session;
+    apr_size_t len;
+    char *data = copy_raw(place, &len);
+
+    return data && memsess_record_decode(data, len, &key, &session, unit_pool)
+                       == MEMSESS_RECORD_OK ? session->revision : 0;
+}
+
+/* The revisions at all places as text, "-" for none: "3 3 - -". Servers that are away are "x". */
+static const char *revisions(void)
+{
+    const char *text = "";
+    unsigned place;
+
+    for (place = 0; place < servers_n; place++) {
+        apr_uint64_t revision = 0;
+        int away = !at(place)->pid || memsess_server_is_down(handle(place));
+
+        if (!away) {
+            revision = revision_at(place);
+        }
+        text = apr_pstrcat(unit_pool, text, place ? " " : "",
+                           away ? "x" : revision ? apr_psprintf(unit_pool, "%d", (int)revision)
+                                                 : "-", NULL);
+    }
+    return text;
+}
+
+#define assert_revisions(expected) assert_string_equal(revisions(), expected)
+
+/* -- Sessions ---------------------------------------------------------------------------------- */
+
+static memsess_session_t *new_session(void)
+{
+    memsess_session_t *session;
+
+    assert_int_equal(memsess_session_make(&session, apr_time_now(), unit_pool), APR_SUCCESS);
+    session->idle = apr_time_from_sec(1800);
+    return session;
+}
+
+/* With one attribute, "value". */
+static void set_value(memsess_session_t *session, const char *value)
+{
+    memsess_attr_t *attr;
+
+    session->attrs = apr_array_make(unit_pool, 1, sizeof(memsess_attr_t));
+    attr = apr_array_push(session->attrs);
+    attr->name = "value";
+    attr->value = apr_pstrdup(unit_pool, value);
+    attr->len = strlen(value);
+}
+
+static void write_value(memsess_session_t *session, const char *value)
+{
+    apr_uint64_t before = session->revision;
+
+    set_value(session, value);
+    assert_int_equal(memsess_store_write(store, &key, session, unit_pool), APR_SUCCESS);
+    assert_true(session->revision == before + 1);
+}
+
+static void assert_finds(const char *value)
+{
+    memsess_session_t *session = NULL;
+
+    assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
+    assert_int_equal(session->attrs->nelts, 1);
+    assert_string_equal(APR_ARRAY_IDX(session->attrs, 0, memsess_attr_t).value, value);
+}
+
+static void assert_finds_not(memsess_found_t expected)
+{
+    memsess_session_t *session = NULL;
+
+    assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), expected);
+}
+
+/* Reads until copies are repaired: those of a revision that is just being written are left alone
+ * for a moment. */
+static int repaired(const char *expected)
+{
+    memsess_session_t *session;
+
+    memsess_store_read(store, &key, &session, unit_pool);
+    return strcmp(revisions(), expected) == 0;
+}
+
+#define await_repaired(expected) unit_await(repaired(expected))
+
+/* Reads until there are that many copies, all alike, on the homes and nowhere else. */
+static int settled(unsigned copies)
+{
+    memsess_session_t *session;
+    apr_uint64_t revision;
+    unsigned place;
+
+    memsess_store_read(store, &key, &session, unit_pool);
+    revision = revision_at(0);
+    for (place = 1; revision && place < servers_n; place++) {
+        if (revision_at(place) != (place < copies ? revision : 0)) {
+            return 0;
+        }
+    }
+    return revision != 0;
+}
+
+#define await_settled(copies) unit_await(settled(copies))
+
+/* -- Commits ----------------------------------------------------------------------------------- */
+
+/* What a commit is to do, and what it was given. */
+typedef struct edit_t {
+    const char *append; /* to the value; NULL: a tombstone */
+    apr_status_t rv;    /* what to answer instead */
+    int calls;
+    apr_uint64_t given; /* the revision */
+    const memsess_key_t *moved_to; /* what the tombstone says, or NULL */
+} edit_t;
+
+static apr_status_t make_next(void *baton, const memsess_session_t *newest,
+                              memsess_session_t **next, apr_pool_t *p)
+{
+    edit_t *edit = baton;
+    memsess_session_t *session = apr_pmemdup(p, newest, sizeof(*newest));
+
+    edit->calls++;
+    edit->given = newest->revision;
+    if (edit->append) {
+        memsess_attr_t *attr;
+
+        session->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
+        attr = apr_array_push(session->attrs);
+        attr->name = "value";
+        attr->value = apr_pstrcat(p, APR_ARRAY_IDX(newest->attrs, 0, memsess_attr_t).value,
+                                  edit->append, NULL);
+        attr->len = strlen(attr->value);
+    }
+    else {
+        session = memsess_tombstone(newest, edit->moved_to, p);
+    }
+    *next = session;
+    return edit->rv;
+}
+
+static apr_status_t commit_at(const memsess_session_t *session, apr_time_t read_at,
+                              apr_interval_time_t wait, edit_t *edit)
+{
+    return memsess_store_commit(store, &key, session, read_at, wait, make_next, edit, unit_pool);
+}
+
+static apr_status_t commit(const memsess_session_t *session, const char *append)
+{
+    edit_t edit = {append, APR_SUCCESS, 0, 0, NULL};
+
+    return commit_at(session, apr_time_now(), 0, &edit);
+}
+
+static apr_status_t end(const memsess_session_t *session)
+{
+    return commit(session, NULL);
+}
+
+static memsess_session_t *read_session(void)
+{
+    memsess_session_t *session = NULL;
+
+    assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
+    return session;
+}
+
+/* -- All is well ------------------------------------------------------------------------------- */
+
+static void test_round_trip(void **state)
+{
+    memsess_session_t *session, *back;
+
+    (void)state;
+    open_store(3, 2, 1);
+    assert_finds_not(MEMSESS_MISSING);
+    session = new_session();
+    write_value(session, "one");
+    assert_int_equal(memsess_store_read(store, &key, &back, unit_pool), MEMSESS_FOUND);
+    assert_string_equal(back->public_id, session->public_id);
+    assert_true(back->revision == 1 && back->created == session->created);
+    assert_true(back->used == session->used && back->idle == session->idle && !back->ended);
+    assert_string_equal(memsess_session_find(back, "value")->value, "one");
+    write_value(back, "two");
+    assert_true(back->revision == 2);
+    assert_finds("two");
+    assert_revisions("2 2 -");
+}
+
+/* A redundancy of N keeps N copies, each on another server, no more and no less. */
+static void exactly(unsigned n, unsigned copies)
+{
+    enum { SESSIONS = 40 };
+    long items = 0;
+    unsigned i, place;
+
+    open_store(n, copies, 1);
+    for (i = 0; i < SESSIONS; i++) {
+        memsess_session_t *session = new_session();
+
+        next_key();
+        write_value(session, "one");
+        write_value(session, "two");
+        for (place = 0; place < n; place++) {
+            assert_int_equal(revision_at(place), place < copies ? 2 : 0);
+        }
+        assert_finds("two");
+    }
+    for (i = 0; i < n; i++) {
+        long here = unit_memcached_stat(servers[i], "curr_items");
+
+        assert_true(here > 0);
+        items += here;
+    }
+    assert_int_equal(items, SESSIONS * copies);
+}
+
+static void test_exactly_1_copy(void **state)
+{
+    (void)state;
+    exactly(3, 1);
+}
+
+static void test_exactly_2_copies(void **state)
+{
+    (void)state;
+    exactly(4, 2);
+}
+
+static void test_exactly_3_copies(void **state)
+{
+    (void)state;
+    exactly(3, 3);
+}
+
+static void test_reading_writes_nothing(void **state)
+{
+    long before = 0, after = 0;
+    unsigned i;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "value");
+    for (i = 0; i < servers_n; i++) {
+        before += unit_memcached_stat(servers[i], "cmd_set");
+    }
+    for (i = 0; i < 20; i++) {
+        assert_finds("value");
+    }
+    for (i = 0; i < servers_n; i++) {
+        after += unit_memcached_stat(servers[i], "cmd_set");
+    }
+    assert_int_equal(before, 2);
+    assert_int_equal(after, 2);
+}
+
+/* A member that lists the same servers in another order finds the same sessions. */
+static void test_another_member(void **state)
+{
+    apr_array_header_t *members = apr_array_make(unit_pool, 4, sizeof(memsess_member_t));
+    memsess_store_conf_t conf;
+    memsess_store_t *other;
+    memsess_session_t *session;
+    unsigned i;
+
+    (void)state;
+    open_store(4, 2, 1);
+    for (i = 4; i > 0; i--) {
+        APR_ARRAY_PUSH(members, memsess_member_t) = make_member(i - 1);
+    }
+    conf = store_conf;
+    conf.members = members;
+    assert_int_equal(memsess_store_create(&other, &conf, the_pool, handles, unit_pool),
+                     APR_SUCCESS);
+    /* It is the same servers, so the connections are shared. */
+    assert_int_equal(apr_hash_count(handles), 4);
+    for (i = 0; i < 20; i++) {
+        next_key();
+        write_value(new_session(), "mine");
+        assert_int_equal(memsess_store_read(other, &key, &session, unit_pool), MEMSESS_FOUND);
+        set_value(session, "yours");
+        assert_int_equal(memsess_store_write(other, &key, session, unit_pool), APR_SUCCESS);
+        assert_finds("yours");
+        assert_revisions("2 2 - -");
+    }
+}
+
+static int seconds_left(unsigned place)
+{
+    const char *command = apr_pstrcat(unit_pool, "mg ", copy_key(place), " t\r\nmn\r\n", NULL);
+    const char *answer = unit_ask(at(place), command, strlen(command), "MN", NULL);
+
+    assert_non_null(answer);
+    assert_memory_equal(answer, "HD t", 4);
+    return atoi(answer + 4);
+}
+
+/* Kept a while longer than the idle time-out; that of over 30 days is no date in 1970. */
+static void test_expiry_in_memcached(void **state)
+{
+    static const int idle[] = {1, 1800, 86400, 29 * 86400, 30 * 86400 - 121, 30 * 86400 - 120,
+                               30 * 86400, 31 * 86400, 400 * 86400};
+    int grace = (int)apr_time_sec(MEMSESS_GRACE);
+    unsigned i;
+
+    (void)state;
+    open_store(2, 2, 1);
+    for (i = 0; i < COUNT(idle); i++) {
+        memsess_session_t *session = new_session();
+
+        next_key();
+        session->idle = apr_time_from_sec(idle[i]);
+        write_value(session, "value");
+        assert_in_range(seconds_left(0), idle[i] + grace - 60, idle[i] + grace + 2);
+        assert_in_range(seconds_left(1), idle[i] + grace - 60, idle[i] + grace + 2);
+        assert_finds("value");
+    }
+    /* Beyond what memcached can count: for ever, the record knows its end. */
+    next_key();
+    write_value(new_session(), "value");
+    {
+        memsess_session_t *session = new_session();
+
+        session->idle = apr_time_from_sec(3600) * 24 * 36500;
+        write_value(session, "value");
+        assert_int_equal(seconds_left(0), -1);
+        assert_finds("value");
+    }
+}
+
+/* -- Copies that differ ------------------------------------------------------------------------ */
+
+static void test_highest_revision_wins(void **state)
+{
+    memsess_session_t *session;
+    char *old[2];
+    apr_size_t len[2];
+    unsigned place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    session = new_session();
+    write_value(session, "old");
+    for (place = 0; place < 2; place++) {
+        old[place] = copy_raw(place, &len[place]);
+    }
+    write_value(session, "middle");
+    write_value(session, "new");
+    for (place = 0; place < 2; place++) {
+        put_raw(place, old[place], len[place]);
+        assert_finds("new");
+        await_repaired(place ? "5 5 -" : "4 4 -");
+        assert_finds("new");
+    }
+}
+
+static void test_missing_copies_are_repaired(void **state)
+{
+    static const char *const expected[2][3] = {{"2 2 - -", "3 3 - -"},
+                                               {"2 2 2 -", "3 3 3 -", "4 4 4 -"}};
+    unsigned copies, place;
+
+    (void)state;
+    for (copies = 2; copies <= 3; copies++) {
+        open_store(4, copies, 1);
+        write_value(new_session(), "value");
+        for (place = 0; place < copies; place++) {
+            unit_memcached_delete(at(place), copy_key(place));
+            assert_finds("value");
+            await_repaired(expected[copies - 2][place]);
+            assert_finds("value");
+        }
+        assert_in_range(seconds_left(0), 1800, 1800 + 122);
+        memsess_pool_destroy(the_pool);
+        the_pool = NULL;
+        unit_servers_stop();
+    }
+}
+
+static void test_damaged_copies_are_repaired(void **state)
+{
+    static const char *const garbage[] = {"", "MSS", "MSS\1", "garbage", "a:1:{s:1:\"b\";i:1;}"};
+    char *good, *bad;
+    apr_size_t len;
+    unsigned place, i;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "value");
+    for (place = 0; place < 2; place++) {
+        good = copy_raw(place, &len);
+        for (i = 0; i < COUNT(garbage); i++) {
+            put_raw(place, garbage[i], strlen(garbage[i]));
+            assert_finds("value");
+        }
+        put_raw(place, good, len - 1);
+        assert_finds("value");
+        bad = apr_pmemdup(unit_pool, good, len);
+        bad[len - 3] ^= 1;
+        put_raw(place, bad, len);
+        assert_finds("value");
+        await_settled(2);
+    }
+    assert_true(unit_logged("damaged") >= 2 * ((int)COUNT(garbage) + 2));
+
+    /* Where all are damaged there is no session, and that is certain. */
+    put_raw(0, "garbage", 7);
+    put_raw(1, "garbage", 7);
+    assert_finds_not(MEMSESS_MISSING);
+    write_value(new_session(), "anew");
+    assert_finds("anew");
+}
+
+/* What a later version wrote is neither used nor overwritten, nor is it a miss. */
+static void test_records_of_a_later_version(void **state)
+{
+    static const char newer[] = "MSS\2 who knows what";
+    apr_size_t len;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "value");
+    put_raw(0, newer, sizeof(newer) - 1);
+    assert_finds("value");
+    assert_memory_equal(copy_raw(0, &len), newer, sizeof(newer) - 1);
+    put_raw(1, newer, sizeof(newer) - 1);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_memory_equal(copy_raw(1, &len), newer, sizeof(newer) - 1);
+    assert_true(unit_logged("later version") >= 2);
+}
+
+/* A server that answers with another session's record must not hand that session out. */
+static void test_records_of_another_session(void **state)
+{
+    memsess_key_t mine, other;
+    char *data;
+    apr_size_t len;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "other");
+    data = copy_raw(0, &len);
+    other = key;
+    next_key();
+    mine = key;
+    write_value(new_session(), "mine");
+    put_raw(0, data, len);
+    assert_finds("mine");
+    put_raw(1, data, len);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_true(unit_logged("another session") >= 2);
+    key = other;
+    order_key();
+    assert_finds("other");
+    key = mine;
+}
+
+/* -- Ending ------------------------------------------------------------------------------------ */
+
+static void test_end(void **state)
+{
+    edit_t edit = {"more", APR_SUCCESS, 0, 0, NULL};
+    memsess_session_t *session;
+    char *old;
+    apr_size_t len;
+
+    (void)state;
+    open_store(3, 2, 1);
+    session = new_session();
+    write_value(session, "value");
+    old = copy_raw(0, &len);
+    assert_int_equal(end(session), APR_SUCCESS);
+    assert_int_equal(session->revision, 1);
+    assert_int_equal(session->ended, 0);
+    assert_finds_not(MEMSESS_ENDED);
+    assert_revisions("2 2 -");
+    assert_in_range(seconds_left(0), 1800, 1800 + 122);
+    /* It holds nothing of what the session held. */
+    assert_null(memmem(copy_raw(0, &len), len, "value", 5));
+
+    /* A copy from before does not bring it back, nor does a lost tombstone. */
+    put_raw(0, old, len);
+    assert_finds_not(MEMSESS_ENDED);
+    await_settled(2);
+    put_raw(1, old, len);
+    assert_finds_not(MEMSESS_ENDED);
+    unit_memcached_delete(at(1), copy_key(1));
+    assert_finds_not(MEMSESS_ENDED);
+    await_settled(2);
+    assert_finds_not(MEMSESS_ENDED);
+
+    /* Nor does a request that has seen it alive. */
+    assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit),
+                     MEMSESS_GONE);
+    assert_int_equal(edit.calls, 0);
+    assert_finds_not(MEMSESS_ENDED);
+}
+
+/* Under another id now: those who have the old one are told where. */
+static void test_end_that_says_where_it_went(void **state)
+{
+    edit_t edit = {NULL, APR_SUCCESS, 0, 0, NULL};
+    memsess_key_t moved_to;
+    memsess_session_t *found = NULL;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "value");
+    unit_random_key(&moved_to);
+    edit.moved_to = &moved_to;
+    assert_int_equal(commit_at(read_session(), apr_time_now(), 0, &edit), APR_SUCCESS);
+    assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
+    assert_true(found->moved);
+    assert_memory_equal(&found->moved_to, &moved_to, sizeof(moved_to));
+    assert_int_equal(found->attrs->nelts, 0);
+    unit_memcached_delete(at(0), copy_key(0));
+    await_settled(2);
+    assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
+    assert_memory_equal(&found->moved_to, &moved_to, sizeof(moved_to));
+}
+
+/* Logged out while one home is away: its return brings nothing back. */
+static void test_end_while_a_home_is_away(void **state)
+{
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    open_store(4, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        session = new_session();
+        write_value(session, "value");
+        freeze(place);
+        assert_int_equal(end(session), APR_SUCCESS);
+        assert_finds_not(MEMSESS_ENDED);
+        thaw(place);
+        assert_finds_not(MEMSESS_ENDED);
+        await_repaired("3 3 - -");
+        assert_finds_not(MEMSESS_ENDED);
+    }
+}
+
+/* -- Servers that are away --------------------------------------------------------------------- */
+
+static void test_a_home_crashes(void **state)
+{
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    open_store(4, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        session = new_session();
+        write_value(session, "one");
+        unit_memcached_kill(at(place)); /* which the pool does not know yet */
+        assert_finds("one");
+        write_value(session, "two");
+        assert_finds("two");
+        /* There are two copies again. */
+        assert_revisions(place ? "2 x 2 -" : "x 2 2 -");
+        write_value(session, "three");
+        assert_revisions(place ? "3 x 3 -" : "x 3 3 -");
+
+        restart(place);
+        assert_finds("three");
+        /* Exactly two: what stood in goes. */
+        await_repaired("4 4 - -");
+        write_value(read_session(), "four");
+        assert_revisions("5 5 - -");
+        assert_finds("four");
+    }
+}
+
+/* The write itself finds out, and there are N copies after it. */
+static void test_a_home_crashes_before_a_write(void **state)
+{
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    open_store(4, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        session = new_session();
+        write_value(session, "one");
+        unit_memcached_kill(at(place));
+        write_value(session, "two");
+        assert_revisions(place ? "2 x 2 -" : "x 2 2 -");
+        assert_finds("two");
+        restart(place);
+        assert_finds("two");
+    }
+}
+
+static void test_a_home_freezes_before_a_write(void **state)
+{
+    memsess_session_t *session;
+    apr_time_t start;
+
+    (void)state;
+    open_store(4, 2, 1);
+    session = new_session();
+    write_value(session, "one");
+    unit_memcached_freeze(at(0));
+    start = apr_time_now();
+    write_value(session, "two");
+    assert_true(apr_time_now() - start < 2 * TIMEOUT + apr_time_from_sec(3));
+    assert_revisions("x 2 2 -");
+    assert_finds("two");
+    /* What it was sent in vain it reads now, so that its copy may be the newest one or not. */
+    thaw(0);
+    assert_finds("two");
+    unit_await(repaired("2 2 2 -") || settled(2));
+    assert_finds("two");
+}
+
+static void test_old_memory_never_wins(void **state)
+{
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    open_store(4, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        session = new_session();
+        write_value(session, "old");
+        freeze(place);
+        write_value(session, "new");
+        thaw(place);
+        assert_finds("new");
+        await_repaired("3 3 - -");
+        assert_finds("new");
+    }
+}
+
+/* Whoever may know better is away: then old memory is no answer. */
+static void test_old_memory_is_not_trusted(void **state)
+{
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(4, 2, 1);
+    session = new_session();
+    write_value(session, "old");
+    freeze(0);
+    write_value(session, "new");
+    freeze(1);
+    freeze(2);
+    thaw(0);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    thaw(1);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    thaw(2);
+    assert_finds("new");
+    await_repaired("3 3 - -");
+}
+
+/* Every write is on a server that its predecessor names, so the newest is found by the names. */
+static void test_chain_of_placements(void **state)
+{
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(6, 2, 1);
+    session = new_session();
+    write_value(session, "one");
+    freeze(0);
+    write_value(session, "two");
+    freeze(1);
+    write_value(session, "three");
+    freeze(2);
+    write_value(session, "four");
+    assert_revisions("x x x 4 4 -");
+    assert_finds("four");
+    thaw(0);
+    thaw(1);
+    thaw(2);
+    assert_revisions("1 2 3 4 4 -");
+    assert_finds("four");
+    await_repaired("5 5 3 - - -");
+    write_value(read_session(), "five");
+    assert_finds("five");
+    assert_revisions("6 6 3 - - -");
+}
+
+static void test_chain_of_placements_to_a_tombstone(void **state)
+{
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(5, 2, 1);
+    session = new_session();
+    write_value(session, "one");
+    freeze(0);
+    write_value(session, "two");
+    freeze(1);
+    assert_int_equal(end(read_session()), APR_SUCCESS);
+    thaw(0);
+    thaw(1);
+    assert_revisions("1 2 3 3 -");
+    assert_finds_not(MEMSESS_ENDED);
+    await_repaired("4 4 - - -");
+    assert_finds_not(MEMSESS_ENDED);
+}
+
+static void test_born_while_a_home_is_away(void **state)
+{
+    unsigned copies;
+
+    (void)state;
+    for (copies = 1; copies <= 2; copies++) {
+        open_store(4, copies, 1);
+        crash(0);
+        write_value(new_session(), "value");
+        assert_revisions(copies == 1 ? "x 1 - -" : "x 1 1 -");
+        assert_finds("value");
+        restart(0);
+        assert_finds("value");
+        await_repaired(copies == 1 ? "2 - - -" : "2 2 - -");
+        assert_finds("value");
+        memsess_pool_destroy(the_pool);
+        the_pool = NULL;
+        unit_servers_stop();
+    }
+}
+
+static void test_born_while_all_homes_are_away(void **state)
+{
+    (void)state;
+    open_store(4, 2, 1);
+    crash(0);
+    crash(1);
+    write_value(new_session(), "one");
+    assert_revisions("x x 1 1");
+    assert_finds("one");
+    restart(0);
+    assert_finds("one");
+    await_repaired("2 x 2 -");
+    restart(1);
+    assert_finds("one");
+    await_repaired("3 3 - -");
+    assert_finds("one");
+}
+
+/* -- An error is never taken for a miss -------------------------------------------------------- */
+
+static void test_missing_or_unavailable(void **state)
+{
+    unsigned place;
+
+    (void)state;
+    open_store(4, 2, 1);
+    assert_finds_not(MEMSESS_MISSING);
+    for (place = 0; place < 4; place++) {
+        unit_memcached_kill(at(place)); /* which the pool does not know yet */
+        assert_finds_not(place < 2 ? MEMSESS_UNAVAILABLE : MEMSESS_MISSING);
+        assert_finds_not(place < 2 ? MEMSESS_UNAVAILABLE : MEMSESS_MISSING);
+        unit_memcached_start(at(place));
+        know_up(place);
+        assert_finds_not(MEMSESS_MISSING);
+    }
+    crash(0);
+    crash(1);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    restart(0);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    restart(1);
+    assert_finds_not(MEMSESS_MISSING);
+}
+
+static void test_frozen_home_is_unavailable(void **state)
+{
+    apr_time_t start;
+
+    (void)state;
+    open_store(3, 2, 1);
+    assert_finds_not(MEMSESS_MISSING);
+    unit_memcached_freeze(at(1));
+    start = apr_time_now();
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_true(apr_time_now() - start < 2 * TIMEOUT + apr_time_from_sec(3));
+    start = apr_time_now();
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_true(apr_time_now() - start < TIMEOUT);
+    thaw(1);
+    assert_finds_not(MEMSESS_MISSING);
+}
+
+static void test_all_servers_away(void **state)
+{
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    session = new_session();
+    write_value(session, "one");
+    for (place = 0; place < 3; place++) {
+        unit_memcached_kill(at(place));
+    }
+    set_value(session, "two");
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_int_not_equal(memsess_store_write(store, &key, session, unit_pool), APR_SUCCESS);
+    assert_int_not_equal(commit(session, "two"), APR_SUCCESS);
+    assert_int_not_equal(end(session), APR_SUCCESS);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    for (place = 0; place < 3; place++) {
+        restart(place);
+    }
+    assert_finds_not(MEMSESS_MISSING);
+    write_value(session, "three");
+    assert_finds("three");
+}
+
+static void test_all_servers_restarted(void **state)
+{
+    unsigned place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "value");
+    for (place = 0; place < 3; place++) {
+        unit_memcached_kill(at(place));
+        unit_memcached_start(at(place));
+    }
+    /* Nobody knew of it, nobody loses an operation by it, and the loss is certain. */
+    assert_finds_not(MEMSESS_MISSING);
+    write_value(new_session(), "anew");
+    assert_finds("anew");
+    assert_revisions("1 1 -");
+    assert_int_equal(unit_logged("is down"), 0);
+}
+
+/* -- Failover off ------------------------------------------------------------------------------ */
+
+static void test_without_failover(void **state)
+{
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(4, 2, 0);
+    session = new_session();
+    write_value(session, "one");
+    unit_memcached_kill(at(0));
+    assert_finds("one");
+    write_value(session, "two");
+    assert_revisions("x 2 - -");
+    assert_finds("two");
+    crash(1);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_int_not_equal(memsess_store_write(store, &key, session, unit_pool), APR_SUCCESS);
+    assert_revisions("x x - -");
+    restart(0);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    restart(1);
+    assert_finds_not(MEMSESS_MISSING);
+}
+
+static void test_without_failover_old_memory_never_wins(void **state)
+{
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(3, 2, 0);
+    session = new_session();
+    write_value(session, "old");
+    freeze(0);
+    write_value(session, "new");
+    freeze(1);
+    thaw(0);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    thaw(1);
+    assert_finds("new");
+    await_repaired("3 3 -");
+}
+
+static void test_a_pool_of_one(void **state)
+{
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(1, 1, 1);
+    session = new_session();
+    write_value(session, "value");
+    assert_finds("value");
+    freeze(0);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    thaw(0);
+    assert_finds("value");
+    unit_memcached_kill(at(0));
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_int_not_equal(memsess_store_write(store, &key, session, unit_pool), APR_SUCCESS);
+    restart(0);
+    assert_finds_not(MEMSESS_MISSING);
+    write_value(session, "value");
+    assert_finds("value");
+}
+
+/* -- Size -------------------------------------------------------------------------------------- */
+
+/* MemSessMaxSize's default must fit memcached's, incompressible too. */
+static void test_the_largest_session(void **state)
+{
+    enum { LARGE = 1000000 };
+    memsess_session_t *session;
+    char *value = apr_palloc(unit_pool, LARGE);
+    apr_size_t len, i;
+
+    (void)state;
+    open_store(2, 2, 1);
+    for (i = 0; i < LARGE; i++) {
+        value[i] = (char)(1 + unit_below(255));
+    }
+    value[LARGE - 12] = '\0'; /* what is left is the name and 7 bytes */
+    session = new_session();
+    write_value(session, value);
+    assert_int_equal(memsess_record_size(session), LARGE);
+    assert_finds(value);
+    assert_revisions("1 1");
+
+    /* Compressed, it is small in memcached. */
+    memset(value, 'x', LARGE - 12);
+    write_value(session, value);
+    assert_non_null(copy_raw(0, &len));
+    assert_true(len < LARGE / 10);
+    assert_finds(value);
+}
+
+static void test_a_session_that_no_server_takes(void **state)
+{
+    enum { LARGE = 3000000 };
+    memsess_session_t *session;
+    char *value = apr_palloc(unit_pool, LARGE);
+    apr_size_t i;
+
+    (void)state;
+    open_store(2, 2, 1);
+    for (i = 0; i < LARGE - 1; i++) {
+        value[i] = (char)(1 + unit_below(255));
+    }
+    value[LARGE - 1] = '\0';
+    session = new_session();
+    set_value(session, value);
+    assert_int_equal(memsess_store_write(store, &key, session, unit_pool), MEMSESS_REFUSED);
+    assert_int_equal(unit_logged("is down"), 0);
+    assert_finds_not(MEMSESS_MISSING);
+    write_value(session, "small");
+    assert_finds("small");
+}
+
+/* -- Commits, one after the other -------------------------------------------------------------- */
+
+static void test_commit(void **state)
+{
+    memsess_session_t *session;
+    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+
+    (void)state;
+    open_store(3, 2, 1);
+    session = new_session();
+    write_value(session, "a");
+    assert_int_equal(commit_at(session, apr_time_now(), 0, &edit), APR_SUCCESS);
+    assert_int_equal(edit.calls, 1);
+    assert_int_equal(edit.given, 1);
+    assert_int_equal(session->revision, 1);
+    assert_finds("ab");
+    assert_revisions("2 2 -");
+    assert_int_equal(commit(read_session(), "c"), APR_SUCCESS);
+    assert_finds("abc");
+    assert_revisions("3 3 -");
+}
+
+/* Somebody else was faster: the change is made upon what they wrote. */
+static void test_commit_on_an_old_revision(void **state)
+{
+    memsess_session_t *session;
+    edit_t edit = {"d", APR_SUCCESS, 0, 0, NULL};
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "a");
+    session = read_session();
+    assert_int_equal(commit(session, "b"), APR_SUCCESS);
+    /* The claim of their revision is still there. */
+    edit.append = "c";
+    assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit),
+                     APR_SUCCESS);
+    assert_int_equal(edit.given, 2);
+    assert_finds("abc");
+    /* It may be gone where the reading is old; then it is not believed. */
+    edit.append = "d";
+    assert_int_equal(commit_at(session, apr_time_now() - apr_time_from_sec(60),
+                               apr_time_from_sec(5), &edit), APR_SUCCESS);
+    assert_int_equal(edit.given, 3);
+    assert_finds("abcd");
+    assert_revisions("4 4 -");
+}
+
+/* The claims of a revision, as somebody else would have set them. */
+static const char *claim_key(unsigned place, int revision)
+{
+    return apr_psprintf(unit_pool, "%s.%d", copy_key(place), revision);
+}
+
+static void test_commit_while_somebody_else_is_writing(void **state)
+{
+    memsess_session_t *session;
+    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    unsigned place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "a");
+    session = read_session();
+    for (place = 0; place < 2; place++) {
+        apr_time_t start = apr_time_now();
+
+        /* Either home is enough to meet at. */
+        unit_memcached_set(at(place), claim_key(place, 2 + (int)place), "0123456789abcdef", 16);
+        session = read_session();
+        edit.calls = 0;
+        assert_int_equal(commit_at(session, apr_time_now(), 0, &edit), MEMSESS_BUSY);
+        assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_msec(100), &edit),
+                         MEMSESS_BUSY);
+        assert_true(apr_time_now() - start < apr_time_from_sec(3));
+        assert_int_equal(edit.calls, 0);
+        assert_finds(place ? "ab" : "a");
+        /* No claim of ours is left behind. */
+        unit_memcached_delete(at(place), claim_key(place, 2 + (int)place));
+        assert_int_equal(commit_at(session, apr_time_now(), 0, &edit), APR_SUCCESS);
+        assert_finds(place ? "abb" : "ab");
+    }
+}
+
+static void test_commit_that_is_called_off(void **state)
+{
+    memsess_session_t *session;
+    edit_t edit = {"b", APR_EINVAL, 0, 0, NULL};
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "a");
+    session = read_session();
+    assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit), APR_EINVAL);
+    assert_int_equal(edit.calls, 1);
+    assert_finds("a");
+    assert_revisions("1 1 -");
+    /* Nobody has to wait for it. */
+    assert_int_equal(commit(session, "c"), APR_SUCCESS);
+    assert_finds("ac");
+}
+
+/* A session that no server takes leaves the stored one intact. */
+static void test_commit_that_is_refused(void **state)
+{
+    enum { LARGE = 3000000 };
+    char *value = apr_palloc(unit_pool, LARGE);
+    apr_size_t i;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "a");
+    for (i = 0; i < LARGE - 1; i++) {
+        value[i] = (char)(1 + unit_below(255));
+    }
+    value[LARGE - 1] = '\0';
+    assert_int_equal(commit(read_session(), value), MEMSESS_REFUSED);
+    assert_finds("a");
+    assert_int_equal(unit_logged("is down"), 0);
+    assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
+    assert_finds("ab");
+}
+
+static void test_commit_while_a_home_is_away(void **state)
+{
+    unsigned place;
+
+    (void)state;
+    open_store(4, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        write_value(new_session(), "a");
+        unit_memcached_kill(at(place)); /* which the pool does not know yet */
+        assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
+        assert_finds("ab");
+        assert_revisions(place ? "2 x 2 -" : "x 2 2 -");
+        assert_int_equal(commit(read_session(), "c"), APR_SUCCESS);
+        restart(place);
+        assert_int_equal(commit(read_session(), "d"), APR_SUCCESS);
+        assert_finds("abcd");
+        await_settled(2);
+        assert_finds("abcd");
+    }
+}
+
+/* -- Threads, one a member --------------------------------------------------------------------- */
+
+typedef struct counter_t {
+    pthread_t thread;
+    memsess_store_t *store;
+    int rounds, done, failed, made;
+} counter_t;
+
+static apr_status_t make_incremented(void *baton, const memsess_session_t *newest,
+                                     memsess_session_t **next, apr_pool_t *p)
+{
+    memsess_session_t *session = apr_pmemdup(p, newest, sizeof(*newest));
+    memsess_attr_t *attr;
+
+    ((counter_t *)baton)->made++;
+    session->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
+    attr = apr_array_push(session->attrs);
+    attr->name = "value";
+    attr->value = apr_itoa(p, atoi(APR_ARRAY_IDX(newest->attrs, 0, memsess_attr_t).value) + 1);
+    attr->len = strlen(attr->value);
+    *next = session;
+    return APR_SUCCESS;
+}
+
+static void *counter_main(void *data)
+{
+    counter_t *c = data;
+    apr_pool_t *p;
+    int i;
+
+    apr_pool_create(&p, NULL);
+    for (i = 0; i < c->rounds; i++) {
+        memsess_session_t *session;
+        apr_time_t read_at = apr_time_now();
+
+        apr_pool_clear(p);
+        if (memsess_store_read(c->store, &key, &session, p) == MEMSESS_FOUND
+            && memsess_store_commit(c->store, &key, session, read_at, apr_time_from_sec(20),
+                                    make_incremented, c, p) == APR_SUCCESS) {
+            c->done++;
+        }
+        else {
+            c->failed++;
+        }
+    }
+    apr_pool_destroy(p);
+    return NULL;
+}
+
+/* Members that count side by side lose no update, each with a store and connections of its own. */
+static void count_side_by_side(int rounds, int crashing)
+{
+    enum { MEMBERS = 4 };
+    memsess_pool_t *pools[MEMBERS];
+    counter_t counters[MEMBERS];
+    int i, done = 0, failed = 0, value;
+
+    open_store(4, 2, 1);
+    write_value(new_session(), "0");
+    for (i = 0; i < MEMBERS; i++) {
+        memset(&counters[i], 0, sizeof(counters[i]));
+        counters[i].rounds = rounds;
+        assert_int_equal(memsess_pool_create(&pools[i]), APR_SUCCESS);
+        assert_int_equal(memsess_store_create(&counters[i].store, &store_conf, pools[i],
+                                              apr_hash_make(unit_pool), unit_pool), APR_SUCCESS);
+        assert_int_equal(memsess_pool_start(pools[i]), APR_SUCCESS);
+        assert_int_equal(pthread_create(&counters[i].thread, NULL, counter_main, &counters[i]), 0);
+    }
+    if (crashing) {
+        apr_sleep(30000);
+        unit_memcached_kill(at(0));
+    }
+    for (i = 0; i < MEMBERS; i++) {
+        pthread_join(counters[i].thread, NULL);
+        memsess_pool_destroy(pools[i]);
+        done += counters[i].done;
+        failed += counters[i].failed;
+    }
+    value = atoi(memsess_session_find(read_session(), "value")->value);
+    if (!crashing) {
+        assert_int_equal(failed, 0);
+    }
+    /* Of what failed, the first copy may have been stored. */
+    assert_in_range(value, done, done + failed);
+    assert_true(done > 0);
+}
+
+static void test_commits_side_by_side_are_exact(void **state)
+{
+    (void)state;
+    count_side_by_side(60, 0);
+    assert_revisions("241 241 - -");
+}
+
+static void test_commits_are_exact_while_a_home_crashes(void **state)
+{
+    (void)state;
+    count_side_by_side(60, 1);
+}
+
+typedef struct member_t {
+    pthread_t thread;
+    memsess_key_t keys[3];
+    int number, wrong, unavailable;
+} member_t;
+
+/* Reads and writes sessions that others write too: the last writer wins, nobody's data mix. */
+static void *member_main(void *data)
+{
+    member_t *m = data;
+    apr_pool_t *p;
+    int i;
+
+    apr_pool_create(&p, NULL);
+    for (i = 0; i < 300; i++) {
+        const memsess_key_t *k = &m->keys[i % 3];
+        memsess_session_t *session;
+        memsess_attr_t *attr;
+
+        apr_pool_clear(p);
+        switch (memsess_store_read(store, k, &session, p)) {
+        case MEMSESS_FOUND:
+            attr = (memsess_attr_t *)session->attrs->elts;
+            m->wrong += session->attrs->nelts != 1 || attr->len < 8
+                        || strncmp(attr->value, apr_psprintf(p, "key %d by ", i % 3), 9) != 0;
+            break;
+        case MEMSESS_MISSING:
+            m->wrong += memsess_session_make(&session, apr_time_now(), p) != APR_SUCCESS;
+            session->idle = apr_time_from_sec(1800);
+            break;
+        case MEMSESS_UNAVAILABLE:
+            m->unavailable++;
+            continue;
+        default:
+            m->wrong++;
+            continue;
+        }
+        session->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
+        attr = apr_array_push(session->attrs);
+        attr->name = "value";
+        attr->value = apr_psprintf(p, "key %d by %d %0*d", i % 3, m->number, i * 20, i);
+        attr->len = strlen(attr->value);
+        m->wrong += memsess_store_write(store, k, session, p) != APR_SUCCESS;
+    }
+    apr_pool_destroy(p);
+    return NULL;
+}
+
+static void run_members(int crashing)
+{
+    enum { MEMBERS = 3 };
+    memsess_key_t keys[3];
+    member_t members[MEMBERS];
+    int i, wrong = 0, unavailable = 0;
+
+    for (i = 0; i < 3; i++) {
+        unit_random_key(&keys[i]);
+    }
+    for (i = 0; i < MEMBERS; i++) {
+        memset(&members[i], 0, sizeof(members[i]));
+        memcpy(members[i].keys, keys, sizeof(keys));
+        members[i].number = i;
+        assert_int_equal(pthread_create(&members[i].thread, NULL, member_main, &members[i]), 0);
+    }
+    for (i = 0; crashing && i < 3; i++) {
+        apr_sleep(20000);
+        unit_memcached_kill(servers[i]);
+        apr_sleep(20000);
+        unit_memcached_start(servers[i]);
+    }
+    for (i = 0; i < MEMBERS; i++) {
+        pthread_join(members[i].thread, NULL);
+        wrong += members[i].wrong;
+        unavailable += members[i].unavailable;
+    }
+    assert_int_equal(wrong, 0);
+    assert_true(crashing || !unavailable);
+    for (i = 0; i < (int)servers_n; i++) {
+        order_key();
+        know_up((unsigned)i);
+    }
+    for (i = 0; i < 3; i++) {
+        memsess_session_t *session;
+        memsess_found_t found = memsess_store_read(store, &keys[i], &session, unit_pool);
+
+        /* A session is lost where all that had it crashed one after the other. */
+        assert_true(found == MEMSESS_FOUND || (crashing && found == MEMSESS_MISSING));
+    }
+}
+
+static void test_members_side_by_side(void **state)
+{
+    (void)state;
+    open_store(3, 2, 1);
+    run_members(0);
+    assert_int_equal(unit_logged("damaged"), 0);
+}
+
+static void test_members_while_servers_crash(void **state)
+{
+    (void)state;
+    open_store(4, 2, 1);
+    run_members(1);
+    assert_int_equal(unit_logged("damaged"), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORE_TEST(test_round_trip),
+        STORE_TEST(test_exactly_1_copy),
+        STORE_TEST(test_exactly_2_copies),
+        STORE_TEST(test_exactly_3_copies),
+        STORE_TEST(test_reading_writes_nothing),
+        STORE_TEST(test_another_member),
+        STORE_TEST(test_expiry_in_memcached),
+        STORE_TEST(test_highest_revision_wins),
+        STORE_TEST(test_missing_copies_are_repaired),
+        STORE_TEST(test_damaged_copies_are_repaired),
+        STORE_TEST(test_records_of_a_later_version),
+        STORE_TEST(test_records_of_another_session),
+        STORE_TEST(test_end),
+        STORE_TEST(test_end_that_says_where_it_went),
+        STORE_TEST(test_end_while_a_home_is_away),
+        STORE_TEST(test_a_home_crashes),
+        STORE_TEST(test_a_home_crashes_before_a_write),
+        STORE_TEST(test_a_home_freezes_before_a_write),
+        STORE_TEST(test_old_memory_never_wins),
+        STORE_TEST(test_old_memory_is_not_trusted),
+        STORE_TEST(test_chain_of_placements),
+        STORE_TEST(test_chain_of_placements_to_a_tombstone),
+        STORE_TEST(test_born_while_a_home_is_away),
+        STORE_TEST(test_born_while_all_homes_are_away),
+        STORE_TEST(test_missing_or_unavailable),
+        STORE_TEST(test_frozen_home_is_unavailable),
+        STORE_TEST(test_all_servers_away),
+        STORE_TEST(test_all_servers_restarted),
+        STORE_TEST(test_without_failover),
+        STORE_TEST(test_without_failover_old_memory_never_wins),
+        STORE_TEST(test_a_pool_of_one),
+        STORE_TEST(test_the_largest_session),
+        STORE_TEST(test_a_session_that_no_server_takes),
+        STORE_TEST(test_commit),
+        STORE_TEST(test_commit_on_an_old_revision),
+        STORE_TEST(test_commit_while_somebody_else_is_writing),
+        STORE_TEST(test_commit_that_is_called_off),
+        STORE_TEST(test_commit_that_is_refused),
+        STORE_TEST(test_commit_while_a_home_is_away),
+        STORE_TEST(test_commits_side_by_side_are_exact),
+        STORE_TEST(test_commits_are_exact_while_a_home_crashes),
+        STORE_TEST(test_members_side_by_side),
+        STORE_TEST(test_members_while_servers_crash),
+    };
+
+    unit_begin();
+    return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+}

@@ -1,0 +1,171 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What the unit tests share: cmocka, an APR pool that lives for one test, a source of numbers
+ * that are the same in every run, memory that ends at a page which cannot be read, and the log.
+ */
+#ifndef UNIT_H
+#define UNIT_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "apr_general.h"
+#include "apr_pools.h"
+#include "apr_strings.h"
+#include "memsess_core.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Of one test; made before it and destroyed after it. */
+static apr_pool_t *unit_pool;
+
+/* -- Numbers: xorshift64*, seeded anew for every test ------------------------------------------ */
+
+static apr_uint64_t unit_seed;
+
+static inline apr_uint64_t unit_random(void)
+{
+    unit_seed ^= unit_seed >> 12;
+    unit_seed ^= unit_seed << 25;
+    unit_seed ^= unit_seed >> 27;
+    return unit_seed * APR_UINT64_C(2685821657736338717);
+}
+
+/* From 0 to n - 1. */
+static inline unsigned unit_below(unsigned n)
+{
+    return (unsigned)((unit_random() >> 33) % n);
+}
+
+static inline void unit_random_key(memsess_key_t *key)
+{
+    unsigned i;
+
+    for (i = 0; i < sizeof(key->digest); i++) {
+        key->digest[i] = (unsigned char)unit_below(256);
+    }
+}
+
+/* -- Memory: reading one byte past the end is a crash ------------------------------------------ */
+
+typedef struct unit_guard_t {
+    char *map;
+    size_t map_len;
+    char *end; /* of what may be touched */
+} unit_guard_t;
+
+static inline void unit_guard_open(unit_guard_t *guard, size_t most)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t room = (most + page - 1) / page * page + page;
+
+    guard->map_len = room + page;
+    guard->map = mmap(NULL, guard->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                      -1, 0);
+    assert_true(guard->map != MAP_FAILED);
+    guard->end = guard->map + room;
+    assert_int_equal(mprotect(guard->end, page, PROT_NONE), 0);
+}
+
+static inline void unit_guard_close(unit_guard_t *guard)
+{
+    munmap(guard->map, guard->map_len);
+}
+
+/* A copy that ends where the forbidden page begins; valid until the next one. */
+static inline char *unit_guard_copy(unit_guard_t *guard, const char *data, size_t len)
+{
+    char *copy = guard->end - len;
+
+    assert_true(copy >= guard->map);
+    if (len) {
+        memcpy(copy, data, len);
+    }
+    return copy;
+}
+
+static inline char *unit_guard_string(unit_guard_t *guard, const char *text)
+{
+    return unit_guard_copy(guard, text, strlen(text) + 1);
+}
+
+/* -- The log: all messages since the test began, one a line ------------------------------------ */
+
+static pthread_mutex_t unit_log_lock = PTHREAD_MUTEX_INITIALIZER;
+static char unit_log_text[65536];
+
+static inline void unit_log_sink(memsess_log_level_t level, apr_status_t rv, const char *message)
+{
+    size_t len;
+
+    (void)rv;
+    pthread_mutex_lock(&unit_log_lock);
+    len = strlen(unit_log_text);
+    snprintf(unit_log_text + len, sizeof(unit_log_text) - len, "%d %s\n", (int)level, message);
+    pthread_mutex_unlock(&unit_log_lock);
+}
+
+/* How many of the messages hold this text. */
+static inline int unit_logged(const char *text)
+{
+    const char *at;
+    int n = 0;
+
+    pthread_mutex_lock(&unit_log_lock);
+    for (at = strstr(unit_log_text, text); at; at = strstr(at + 1, text)) {
+        n++;
+    }
+    pthread_mutex_unlock(&unit_log_lock);
+    return n;
+}
+
+static inline void unit_log_clear(void)
+{
+    pthread_mutex_lock(&unit_log_lock);
+    unit_log_text[0] = '\0';
+    pthread_mutex_unlock(&unit_log_lock);
+}
+
+/* -- Starting ---------------------------------------------------------------------------------- */
+
+static inline int unit_setup(void **state)
+{
+    (void)state;
+    unit_seed = APR_UINT64_C(0x9e3779b97f4a7c15);
+    unit_log_clear();
+    return apr_pool_create(&unit_pool, NULL) == APR_SUCCESS ? 0 : -1;
+}
+
+static inline int unit_teardown(void **state)
+{
+    (void)state;
+    apr_pool_destroy(unit_pool);
+    return 0;
+}
+
+/* A test between unit_setup and unit_teardown. */
+#define UNIT_TEST(test) cmocka_unit_test_setup_teardown(test, unit_setup, unit_teardown)
+
+static inline void unit_begin(void)
+{
+    apr_initialize();
+    atexit(apr_terminate);
+    /* As httpd does: writing to a closed connection is an error, not the end. */
+    signal(SIGPIPE, SIG_IGN);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    memsess_log_sink = unit_log_sink;
+}
+
+#endif
