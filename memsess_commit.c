@@ -39,7 +39,8 @@
 typedef struct claim_t {
     memsess_store_t *store;
     const memsess_key_t *key;
-    apr_uint64_t revision;
+    const char *what;  /* is claimed: a revision, or the lock */
+    apr_uint32_t ttl;  /* in seconds */
     apr_time_t begun;
     char token[TOKEN_LEN + 1];
     unsigned held[2 * MEMSESS_COPIES_MAX];
@@ -48,8 +49,8 @@ typedef struct claim_t {
 
 static const char *claim_text(const claim_t *claim, unsigned at, apr_pool_t *p)
 {
-    return apr_psprintf(p, "%s.%" APR_UINT64_T_FMT, memsess_key_text(claim->store, claim->key, at, p),
-                        claim->revision);
+    return apr_pstrcat(p, memsess_key_text(claim->store, claim->key, at, p), ".", claim->what,
+                       NULL);
 }
 
 /* Where a connection breaks, an add may have been done before it was repeated: then the claim that
@@ -58,7 +59,7 @@ static apr_status_t claim_on(claim_t *claim, unsigned at, apr_pool_t *p)
 {
     memsess_server_t *server = claim->store->servers[at];
     const char *text = claim_text(claim, at, p);
-    apr_status_t rv = memsess_server_add(server, text, claim->token, TOKEN_LEN, CLAIM_TTL);
+    apr_status_t rv = memsess_server_add(server, text, claim->token, TOKEN_LEN, claim->ttl);
     apr_size_t len;
     char *holder;
 
@@ -79,7 +80,7 @@ static void claim_drop(claim_t *claim, apr_pool_t *p)
     }
 }
 
-/* Claims the revision after @a newest wherever that lies and wherever the next is to lie. */
+/* Claims something of a session wherever that lies and wherever its next revision is to lie. */
 static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest,
                                const memsess_copy_t *copies, unsigned n, apr_pool_t *p)
 {
@@ -90,14 +91,14 @@ static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest,
     unsigned i, targets = 0;
 
     apr_encode_base64_binary(claim->token, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
-    claim->revision = newest->revision + 1;
     claim->begun = apr_time_now();
     claim->n = 0;
     for (i = 0; i < n && rv == APR_SUCCESS; i++) {
         unsigned at = copies[i].at;
 
         if (memsess_server_is_down(store->servers[at])
-            || (targets >= store->conf.copies && !memsess_is_placed(store, &newest->placement, at))) {
+            || (targets >= store->conf.copies
+                && !memsess_is_placed(store, &newest->placement, at))) {
             continue;
         }
         rv = claim_on(claim, at, p);
@@ -127,7 +128,8 @@ static void drop_strays(const claim_t *claim, const memsess_session_t *before,
     for (i = 0; i < claim->n; i++) {
         unsigned at = claim->held[i];
 
-        if (memsess_is_placed(store, &before->placement, at) && !memsess_is_placed(store, &now->placement, at)) {
+        if (memsess_is_placed(store, &before->placement, at)
+            && !memsess_is_placed(store, &now->placement, at)) {
             memsess_server_delete(store->servers[at], memsess_key_text(store, claim->key, at, p));
         }
     }
@@ -204,7 +206,7 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
                                   apr_pool_t *p)
 {
     apr_time_t give_up = apr_time_now() + wait;
-    claim_t claim = {store, key, 0, 0, "", {0}, 0};
+    claim_t claim = {store, key, NULL, CLAIM_TTL, 0, "", {0}, 0};
     unsigned n, tries;
     memsess_copy_t *copies;
     apr_status_t rv;
@@ -213,6 +215,7 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
     for (tries = 0;; tries++) {
         const memsess_session_t *seen = newest;
 
+        claim.what = apr_psprintf(p, "%" APR_UINT64_T_FMT, newest->revision + 1);
         rv = claim_take(&claim, newest, copies, n, p);
         if (rv == APR_SUCCESS && claim.begun - read_at > CLAIM_SAFE) {
             rv = look_again(store, key, &newest, &read_at, p);
@@ -235,4 +238,49 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
             }
         }
     }
+}
+
+/* -- Locking ---------------------------------------------------------------------------------- */
+
+struct memsess_lock_t {
+    claim_t claim;
+    memsess_key_t key;
+    apr_pool_t *p;
+};
+
+apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
+                               const memsess_key_t *key, const memsess_session_t *session,
+                               apr_interval_time_t wait, apr_pool_t *p)
+{
+    memsess_lock_t *lock = apr_pcalloc(p, sizeof(*lock));
+    apr_time_t give_up = apr_time_now() + wait;
+    memsess_copy_t *copies;
+    unsigned n, tries;
+    apr_status_t rv;
+
+    lock->p = p;
+    lock->key = *key;
+    lock->claim.store = store;
+    lock->claim.key = &lock->key;
+    lock->claim.what = "lock";
+    lock->claim.ttl = MEMSESS_LOCK_TTL;
+    memsess_order(store, key, &copies, &n, p);
+    for (tries = 0;; tries++) {
+        rv = claim_take(&lock->claim, session, copies, n, p);
+        if (rv != MEMSESS_BUSY || apr_time_now() >= give_up) {
+            break;
+        }
+        pause_before_try(&lock->claim, tries);
+    }
+    *result = lock;
+    return rv;
+}
+
+void memsess_lock_free(memsess_lock_t *lock)
+{
+    /* What is older may have gone by itself, and be somebody else's by now. */
+    if (apr_time_now() - lock->claim.begun < apr_time_from_sec(MEMSESS_LOCK_TTL - 2)) {
+        claim_drop(&lock->claim, lock->p);
+    }
+    lock->claim.n = 0;
 }

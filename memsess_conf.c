@@ -174,11 +174,11 @@ static const char *set_flag(cmd_parms *cmd, void *dir_conf, const char *arg)
 
 static const char *set_lock(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    static const char *const words[] = {"none", "commit"};
-    int i = word_index(arg, words, 2);
+    static const char *const words[] = {"none", "commit", "request"};
+    int i = word_index(arg, words, 3);
 
     if (i < 0) {
-        return refuse(cmd, arg, "must be none or commit");
+        return refuse(cmd, arg, "must be none, commit or request");
     }
     *(int *)place(cmd, dir_conf, NULL) = i;
     return NULL;

@@ -16,7 +16,7 @@
 #define MEMSESS_EXPOSE_ENV 1
 #define MEMSESS_EXPOSE_HEADERS 2
 
-typedef enum { MEMSESS_LOCK_NONE, MEMSESS_LOCK_COMMIT } memsess_lock_t;
+typedef enum { MEMSESS_LOCK_NONE, MEMSESS_LOCK_COMMIT, MEMSESS_LOCK_REQUEST } memsess_lock_mode_t;
 typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
 
 #define MEMSESS_MS apr_time_from_msec(1)
@@ -72,7 +72,8 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
       "On or Off: whether responses may change the session")                                       \
     S(const apr_array_header_t *, writeback_keys, NULL, ITERATE, "MemSessWritebackKeys", set_keys, \
       0, 0, "names of the attributes that responses may change")                                   \
-    S(int, lock, MEMSESS_LOCK_COMMIT, TAKE1, "MemSessLock", set_lock, 0, 0, "none or commit")      \
+    S(int, lock, MEMSESS_LOCK_COMMIT, TAKE1, "MemSessLock", set_lock, 0, 0,                     \
+      "none, commit or request: what parallel requests of one session do to each other")           \
     S(apr_interval_time_t, lock_wait, apr_time_from_sec(10), TAKE1, "MemSessLockWait", set_time,   \
       0, apr_time_from_sec(3600), "the longest wait for others who change the session")            \
     S(int, on_error, MEMSESS_DENY, TAKE1, "MemSessOnError", set_on_error, 0, 0,                    \

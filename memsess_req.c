@@ -90,6 +90,42 @@ static void read_once(memsess_req_t *req, memsess_top_t *top)
     }
 }
 
+static apr_status_t unlock(void *lock)
+{
+    memsess_lock_free(lock);
+    return APR_SUCCESS;
+}
+
+/* One request of a session at a time. What was read before the lock may be old by now. */
+static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
+{
+    memsess_store_t *store = memsess_srv_conf(top->server)->store;
+    apr_status_t rv = memsess_lock_take(&req->lock, store, &req->key, req->session, conf->lock_wait,
+                                        top->p);
+
+    if (rv == APR_SUCCESS) {
+        apr_pool_cleanup_register(top->p, req->lock, unlock, apr_pool_cleanup_null);
+        read_once(req, top);
+    }
+    else {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, top->server, "MemSess: no lock: %s",
+                     rv == MEMSESS_BUSY ? "another request held the session for longer than "
+                                          "MemSessLockWait" : "the store is unavailable");
+        req->found = MEMSESS_UNAVAILABLE;
+    }
+}
+
+void memsess_req_unlock(memsess_top_t *top)
+{
+    memsess_req_t *req;
+
+    for (req = top->sessions; req; req = req->next) {
+        if (req->lock) {
+            memsess_lock_free(req->lock);
+        }
+    }
+}
+
 static int is_over(const memsess_session_t *session, const memsess_dir_conf_t *conf,
                    apr_time_t now)
 {
@@ -105,6 +141,10 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
     }
     if (!req->was_read) {
         read_once(req, top);
+    }
+    if (conf->lock == MEMSESS_LOCK_REQUEST && req->found == MEMSESS_FOUND && !req->lock
+        && !top->responded) {
+        lock_session(req, conf, top);
     }
     switch (req->found) {
     case MEMSESS_FOUND:

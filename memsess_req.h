@@ -39,6 +39,7 @@ typedef struct memsess_req_t {
     apr_time_t read_at;
     memsess_found_t found;       /**< once it was read */
     memsess_session_t *session;  /**< for MEMSESS_FOUND */
+    memsess_lock_t *lock;        /**< for MemSessLock request */
 } memsess_req_t;
 
 /** All that one client request needs. */
@@ -77,6 +78,9 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
  * @return OK, or the status that the response must become
  */
 int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, request_rec *r);
+
+/** Lets other requests of the session go on, where this one held them up. */
+void memsess_req_unlock(memsess_top_t *top);
 
 /** Says in the answer when to come again, and returns 503. */
 int memsess_req_deny(request_rec *r);

@@ -86,6 +86,23 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
                                   apr_interval_time_t wait, memsess_next_t *make, void *baton,
                                   apr_pool_t *p);
 
+/** The lock of one session, held by one request; for MemSessLock request. */
+typedef struct memsess_lock_t memsess_lock_t;
+
+/** Seconds after which a lock goes by itself, if its owner died. */
+#define MEMSESS_LOCK_TTL 30
+
+/**
+ * Waits until nobody else holds the lock of a session.
+ * @return APR_SUCCESS; MEMSESS_BUSY after @a wait; or why the store cannot tell
+ */
+apr_status_t memsess_lock_take(memsess_lock_t **lock, memsess_store_t *store,
+                               const memsess_key_t *key, const memsess_session_t *session,
+                               apr_interval_time_t wait, apr_pool_t *p);
+
+/** Frees it, if it is still ours. May be called again. */
+void memsess_lock_free(memsess_lock_t *lock);
+
 /**
  * What takes a session's place when it ends, so that no old copy can bring it back.
  * @param moved_to the key of the id that it goes on under, for those who still have the old one;

@@ -185,6 +185,7 @@ int memsess_respond(request_rec *r)
     }
     status = commit_all(r, own->top);
     own->top->responded = 1;
+    memsess_req_unlock(own->top);
     if (status == OK) {
         memsess_mind_caches(r, own->top);
     }
