@@ -271,7 +271,7 @@ int memsess_expose_env(request_rec *r, int final)
     /* Not again for the error document of that denial. */
     if (final && state == MEMSESS_STATE_UNAVAILABLE && conf->on_error == MEMSESS_DENY
         && !ap_is_HTTP_ERROR(r->status)) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: denied, since the store is "
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "MemSess: denied, since the store is "
                       "unavailable (MemSessOnError deny)");
         return memsess_req_deny(r);
     }

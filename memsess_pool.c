@@ -20,7 +20,7 @@ struct memsess_server_t {
     apr_reslist_t *idle;         /* of memsess_conn_t, most of them connected */
     volatile apr_uint32_t down;
     volatile apr_uint32_t epoch; /* grows when connections made before are not to be trusted */
-    volatile apr_uint64_t back_at; /* when it was last seen to be back, or 0 */
+    volatile apr_uint64_t bad_at; /* when it was last seen not to answer, or 0 */
     apr_time_t next_probe;       /* the prober's own */
 };
 
@@ -64,6 +64,7 @@ static void wake_prober(memsess_pool_t *pool)
 
 static void server_failed(memsess_server_t *server, apr_status_t rv)
 {
+    apr_atomic_set64(&server->bad_at, (apr_uint64_t)apr_time_now());
     apr_atomic_inc32(&server->epoch);
     if (apr_atomic_cas32(&server->down, 1, 0) == 0) {
         memsess_log(MEMSESS_LOG_ERR, rv, "server %s is down; trying it again every %" APR_TIME_T_FMT
@@ -86,16 +87,21 @@ static void probe(memsess_server_t *server)
 {
     memsess_conn_t c = {NULL, NULL, NULL, 0, -1, 0, NULL, NULL};
     char *version;
+    apr_status_t rv = conn_connect(&c, server);
 
-    if (conn_connect(&c, server) == APR_SUCCESS
-        && apr_memcache_version(c.ms, c.p, &version) == APR_SUCCESS) {
+    if (rv == APR_SUCCESS) {
+        rv = apr_memcache_version(c.ms, c.p, &version);
+    }
+    if (rv == APR_SUCCESS) {
         apr_atomic_inc32(&server->epoch);
-        apr_atomic_set64(&server->back_at, (apr_uint64_t)apr_time_now());
         apr_atomic_set32(&server->down, 0);
         memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s is back", server->conf.name);
     }
-    else if (server->link.host) {
-        memsess_host_again(server->link.host);
+    else {
+        apr_atomic_set64(&server->bad_at, (apr_uint64_t)apr_time_now());
+        if (server->link.host) {
+            memsess_host_again(server->link.host);
+        }
     }
     memsess_conn_close(&c, &server->link);
 }
@@ -226,9 +232,9 @@ int memsess_server_is_down(memsess_server_t *server)
     return apr_atomic_read32(&server->down) != 0;
 }
 
-apr_time_t memsess_server_back_at(memsess_server_t *server)
+apr_time_t memsess_server_bad_at(memsess_server_t *server)
 {
-    return (apr_time_t)apr_atomic_read64(&server->back_at);
+    return (apr_time_t)apr_atomic_read64(&server->bad_at);
 }
 
 const memsess_server_conf_t *memsess_server_conf(const memsess_server_t *server)

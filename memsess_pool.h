@@ -54,8 +54,8 @@ void memsess_pool_destroy(memsess_pool_t *pool);
 
 int memsess_server_is_down(memsess_server_t *server);
 
-/** When it was last seen to be back after it was down; 0: it never was down. */
-apr_time_t memsess_server_back_at(memsess_server_t *server);
+/** When it was last seen not to answer: what it has from before may be old. 0: never. */
+apr_time_t memsess_server_bad_at(memsess_server_t *server);
 
 const memsess_server_conf_t *memsess_server_conf(const memsess_server_t *server);
 

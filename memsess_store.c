@@ -338,14 +338,21 @@ memsess_session_t *memsess_tombstone(const memsess_session_t *session,
 
 /* -- Reading and repairing --------------------------------------------------------------------- */
 
-/* How many homes answered, but lack what the newest copy says. */
+static int has_answered(const memsess_copy_t *copy)
+{
+    return copy->state != COPY_SILENT && copy->state != COPY_UNASKED;
+}
+
+/* How many of the servers that should have the session now, those that stand in included, answered
+ * but lack what the newest copy says. */
 static unsigned count_lacking(const reading_t *reading)
 {
-    unsigned i, lacking = 0;
+    unsigned i, answered = 0, lacking = 0;
 
-    for (i = 0; i < reading->n && i < reading->store->conf.copies; i++) {
+    for (i = 0; i < reading->n && answered < reading->store->conf.copies; i++) {
         const memsess_copy_t *copy = &reading->copies[i];
 
+        answered += has_answered(copy);
         lacking += copy->state == COPY_NONE || copy->state == COPY_DAMAGED
                    || (copy->state == COPY_HELD
                        && copy->session->revision < reading->newest->revision);
@@ -367,7 +374,7 @@ static int is_trusted(const reading_t *reading)
         const memsess_copy_t *copy = &reading->copies[i];
 
         if (copy->state == COPY_HELD && copy->session->revision == newest->revision
-            && memsess_server_back_at(reading->store->servers[copy->at]) <= newest->written) {
+            && memsess_server_bad_at(reading->store->servers[copy->at]) <= newest->written) {
             return 1;
         }
         silent |= copy->state == COPY_SILENT
@@ -393,11 +400,17 @@ memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
                              memsess_session_t **session, unsigned *lacking, apr_pool_t *p)
 {
     reading_t reading = {store, key, p, NULL, 0, NULL};
-    unsigned from = 0;
+    unsigned from = 0, i, answered;
 
     memsess_order(store, key, &reading.copies, &reading.n, p);
-    /* Homes first. A session that began while a home was away lies on those that stood in. */
-    ask_next(&reading, &from);
+    /* As many as there are copies; where one turns out to be down, who stands in for it. */
+    do {
+        ask_next(&reading, &from);
+        for (i = answered = 0; i < reading.n; i++) {
+            answered += has_answered(&reading.copies[i]);
+        }
+    } while (answered < store->conf.copies && from < reading.n);
+    /* A session that began while a home was away lies on those that stood in. */
     if (!reading.newest) {
         ask_next(&reading, &from);
     }
@@ -405,6 +418,11 @@ memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
         return is_missing(&reading) ? MEMSESS_MISSING : MEMSESS_UNAVAILABLE;
     }
     ask_placement(&reading);
+    /* Homes that do not agree, or one that was away: those that stood in may know better. */
+    if (count_lacking(&reading) || !is_trusted(&reading)) {
+        ask_next(&reading, &from);
+        ask_placement(&reading);
+    }
     if (!is_trusted(&reading)) {
         return MEMSESS_UNAVAILABLE;
     }

@@ -38,7 +38,7 @@ int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *p
 
 /**
  * The newest copy, without repairing any.
- * @param lacking receives how many homes answered but do not have it
+ * @param lacking receives how many of those that should have it answered that they do not
  */
 memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
                              memsess_session_t **session, unsigned *lacking, apr_pool_t *p);
