@@ -333,25 +333,45 @@ static apr_status_t run(memsess_server_t *server, operation_t *operation, void *
 }
 
 typedef struct get_args_t {
-    const char *key;
-    char **data;
-    apr_size_t *len;
+    memsess_get_t *get;
     apr_pool_t *p;
 } get_args_t;
 
+/* apr_memcache does not look at the key of an answer. */
+static apr_status_t check_answer(const memsess_get_t *get, apr_status_t rv)
+{
+    if (rv == APR_SUCCESS && get->check && !get->check(get->baton, get->data, get->len)) {
+        memsess_log(MEMSESS_LOG_ERR, 0, "server %s answered for another key: dropped the "
+                    "connection", get->server->conf.name);
+        rv = APR_EGENERAL;
+    }
+    return rv;
+}
+
 static apr_status_t get_operation(memsess_conn_t *c, void *args)
 {
-    get_args_t *a = args;
+    memsess_get_t *get = ((get_args_t *)args)->get;
 
-    return apr_memcache_getp(c->mc, a->p, a->key, a->data, a->len, NULL);
+    return check_answer(get, apr_memcache_getp(c->mc, ((get_args_t *)args)->p, get->key,
+                                               &get->data, &get->len, NULL));
+}
+
+static void get_alone(memsess_get_t *get, apr_pool_t *p)
+{
+    get_args_t args = {get, p};
+
+    get->rv = run(get->server, get_operation, &args);
 }
 
 apr_status_t memsess_server_get(memsess_server_t *server, const char *key, char **data,
                                 apr_size_t *len, apr_pool_t *p)
 {
-    get_args_t args = {key, data, len, p};
+    memsess_get_t get = {server, key, NULL, NULL, APR_SUCCESS, NULL, 0};
 
-    return run(server, get_operation, &args);
+    get_alone(&get, p);
+    *data = get.data;
+    *len = get.len;
+    return get.rv;
 }
 
 typedef struct set_args_t {
@@ -462,9 +482,9 @@ static void ask_connected(batch_t *batch, apr_pool_t *p)
         if (batch->conns[i]) {
             apr_memcache_value_t *value = apr_hash_get(values, get->key, APR_HASH_KEY_STRING);
 
-            get->rv = value->status;
             get->data = value->data;
             get->len = value->len;
+            get->rv = check_answer(get, value->status);
             conn_give(batch->conns[i], get->server, get->rv);
         }
     }
@@ -502,8 +522,7 @@ void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p)
      * for one server. */
     for (i = 0; i < n; i++) {
         if (n == 1 || (batch.conns[i] && !in_step(gets[i].rv))) {
-            gets[i].rv = memsess_server_get(gets[i].server, gets[i].key, &gets[i].data,
-                                            &gets[i].len, p);
+            get_alone(&gets[i], p);
         }
     }
 }

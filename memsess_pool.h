@@ -67,10 +67,15 @@ const memsess_server_conf_t *memsess_server_conf(const memsess_server_t *server)
 apr_status_t memsess_server_get(memsess_server_t *server, const char *key, char **data,
                                 apr_size_t *len, apr_pool_t *p);
 
+/** Whether a value can be of the key that was asked for. */
+typedef int memsess_check_t(const void *baton, const char *data, apr_size_t len);
+
 /** One key of memsess_pool_mget: its server, and the answer. */
 typedef struct memsess_get_t {
     memsess_server_t *server;
     const char *key;
+    memsess_check_t *check; /**< a connection that answers otherwise is dropped; or NULL */
+    const void *baton;      /**< of check */
     apr_status_t rv;
     char *data;
     apr_size_t len;

@@ -210,6 +210,12 @@ static const unsigned char *unpack(const unsigned char *packed, apr_size_t packe
     return uncompress(payload, &len, packed, packed_len) == Z_OK && len == size ? payload : NULL;
 }
 
+int memsess_record_is_of(const char *data, apr_size_t len, const memsess_key_t *key)
+{
+    return len < HEADER || memcmp(data, "MSS", 3) != 0 || (unsigned char)data[3] != VERSION
+           || memcmp(data + 8, key->digest, 16) == 0;
+}
+
 memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
                                               const memsess_key_t *key,
                                               memsess_session_t **session, apr_pool_t *p)

@@ -30,6 +30,9 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
                                               const memsess_key_t *key,
                                               memsess_session_t **session, apr_pool_t *p);
 
+/** Whether bytes can be the record of that key: they are, or they are no record at all. */
+int memsess_record_is_of(const char *data, apr_size_t len, const memsess_key_t *key);
+
 /** The bytes that a session's attributes take in a record: what MemSessMaxSize bounds. */
 apr_size_t memsess_record_size(const memsess_session_t *session);
 

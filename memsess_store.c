@@ -136,6 +136,11 @@ static void take_answer(reading_t *reading, memsess_copy_t *copy, const memsess_
                 trouble);
 }
 
+static int is_of(const void *key, const char *data, apr_size_t len)
+{
+    return memsess_record_is_of(data, len, key);
+}
+
 /* Asks the servers of these copies, all at once. */
 static void ask(reading_t *reading, memsess_copy_t *const *wanted, unsigned n)
 {
@@ -145,6 +150,8 @@ static void ask(reading_t *reading, memsess_copy_t *const *wanted, unsigned n)
     for (i = 0; i < n; i++) {
         gets[i].server = reading->store->servers[wanted[i]->at];
         gets[i].key = memsess_key_text(reading->store, reading->key, wanted[i]->at, reading->p);
+        gets[i].check = is_of;
+        gets[i].baton = reading->key;
     }
     memsess_pool_mget(gets, (int)n, reading->p);
     for (i = 0; i < n; i++) {

@@ -505,6 +505,8 @@ static void test_words(void **state)
     (void)state;
     must(main_server, "MemSessLock none");
     assert_int_equal(dir->lock, MEMSESS_LOCK_NONE);
+    must(main_server, "MemSessLock request");
+    assert_int_equal(dir->lock, MEMSESS_LOCK_REQUEST);
     must(main_server, "MemSessLock Commit");
     assert_int_equal(dir->lock, MEMSESS_LOCK_COMMIT);
     assert_refused(main_server, "MemSessLock all", "all");

@@ -302,7 +302,7 @@ static void test_strip_nothing(void **state)
 {
     static const char *const headers[] = {
         "", " ", "a=b", "a=b;", " a=b ; ; ,", "memsess", "xmemsess=1; ", "a=memsess ;",
-        "memsessx=" ID ",", "MEMSESS=" ID,
+        ("memsessx=" ID ","), ("MEMSESS=" ID),
     };
     unsigned i;
 

@@ -467,7 +467,8 @@ static void test_every_addition_is_damaged(void **state)
                              MEMSESS_RECORD_DAMAGED);
             if (!(data[AT_FLAGS] & COMPRESSED)) {
                 fix_hash(data, samples[i].len + more);
-                assert_int_equal(decode(&guard, data, samples[i].len + more, &key, &session), MEMSESS_RECORD_DAMAGED);
+                assert_int_equal(decode(&guard, data, samples[i].len + more, &key, &session),
+                                 MEMSESS_RECORD_DAMAGED);
             }
         }
     }
@@ -657,7 +658,7 @@ static void test_record_of_another_session_is_foreign(void **state)
     unit_guard_close(&guard);
 }
 
-/* -- Lies with a right hash --------------------------------------------------------------------- */
+/* -- Lies with a right hash -------------------------------------------------------------------- */
 
 /* The address space in use, in bytes. */
 static apr_size_t address_space(void)
@@ -690,10 +691,12 @@ static void test_a_huge_claimed_length_is_not_allocated(void **state)
             unit_guard_open(&guard, 4096);
             put32(samples[j].data + at_size, claims[i]);
             fix_hash(samples[j].data, samples[j].len);
-            assert_int_equal(decode(&guard, samples[j].data, samples[j].len, &key, &session), MEMSESS_RECORD_DAMAGED);
+            assert_int_equal(decode(&guard, samples[j].data, samples[j].len, &key, &session),
+                             MEMSESS_RECORD_DAMAGED);
             put32(samples[j].data + at_count, claims[i]);
             fix_hash(samples[j].data, samples[j].len);
-            assert_int_equal(decode(&guard, samples[j].data, samples[j].len, &key, &session), MEMSESS_RECORD_DAMAGED);
+            assert_int_equal(decode(&guard, samples[j].data, samples[j].len, &key, &session),
+                             MEMSESS_RECORD_DAMAGED);
             unit_guard_close(&guard);
         }
     }

@@ -614,10 +614,10 @@ static void test_records_of_a_later_version(void **state)
     write_value(new_session(), "value");
     put_raw(0, newer, sizeof(newer) - 1);
     assert_finds("value");
-    assert_memory_equal(copy_raw(0, &len), newer, sizeof(newer) - 1);
+    assert_string_equal(copy_raw(0, &len), newer);
     put_raw(1, newer, sizeof(newer) - 1);
     assert_finds_not(MEMSESS_UNAVAILABLE);
-    assert_memory_equal(copy_raw(1, &len), newer, sizeof(newer) - 1);
+    assert_string_equal(copy_raw(1, &len), newer);
     assert_true(unit_logged("later version") >= 2);
 }
 
@@ -653,8 +653,8 @@ static void test_end(void **state)
 {
     edit_t edit = {"more", APR_SUCCESS, 0, 0, NULL};
     memsess_session_t *session;
-    char *old;
-    apr_size_t len;
+    apr_size_t len, left_len;
+    char *old, *left;
 
     (void)state;
     open_store(3, 2, 1);
@@ -668,7 +668,9 @@ static void test_end(void **state)
     assert_revisions("2 2 -");
     assert_in_range(seconds_left(0), 1800, 1800 + 122);
     /* It holds nothing of what the session held. */
-    assert_null(memmem(copy_raw(0, &len), len, "value", 5));
+    left = copy_raw(0, &left_len);
+    assert_non_null(left);
+    assert_null(memmem(left, left_len, "value", 5));
 
     /* A copy from before does not bring it back, nor does a lost tombstone. */
     put_raw(0, old, len);
@@ -1288,6 +1290,72 @@ static void test_commit_while_a_home_is_away(void **state)
     }
 }
 
+/* -- Locks ------------------------------------------------------------------------------------ */
+
+static void test_lock(void **state)
+{
+    memsess_lock_t *mine, *yours = NULL;
+    memsess_session_t *session;
+    apr_time_t start;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "a");
+    session = read_session();
+    assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), APR_SUCCESS);
+    assert_int_equal(memsess_lock_take(&yours, store, &key, session, 0, unit_pool), MEMSESS_BUSY);
+    start = apr_time_now();
+    assert_int_equal(memsess_lock_take(&yours, store, &key, session, apr_time_from_msec(200),
+                                       unit_pool), MEMSESS_BUSY);
+    assert_in_range(apr_time_now() - start, apr_time_from_msec(150), apr_time_from_sec(3));
+    /* It does not keep its holder from committing. */
+    assert_int_equal(commit(session, "b"), APR_SUCCESS);
+    session = read_session();
+    memsess_lock_free(mine);
+    assert_int_equal(memsess_lock_take(&yours, store, &key, session, 0, unit_pool), APR_SUCCESS);
+    /* What was freed is not freed again from under somebody else. */
+    memsess_lock_free(mine);
+    assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), MEMSESS_BUSY);
+    memsess_lock_free(yours);
+    assert_finds("ab");
+    assert_revisions("2 2 -");
+}
+
+static void test_lock_while_a_home_is_away(void **state)
+{
+    memsess_lock_t *mine, *yours = NULL;
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    open_store(4, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        write_value(new_session(), "a");
+        session = read_session();
+        assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool),
+                         APR_SUCCESS);
+        crash(place);
+        assert_int_equal(memsess_lock_take(&yours, store, &key, session, 0, unit_pool),
+                         MEMSESS_BUSY);
+        memsess_lock_free(mine);
+        assert_int_equal(memsess_lock_take(&yours, store, &key, session, 0, unit_pool),
+                         APR_SUCCESS);
+        restart(place);
+        assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool),
+                         MEMSESS_BUSY);
+        memsess_lock_free(yours);
+        assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool),
+                         APR_SUCCESS);
+        memsess_lock_free(mine);
+    }
+    for (place = 0; place < 4; place++) {
+        crash(place);
+    }
+    assert_int_not_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool),
+                         APR_SUCCESS);
+}
+
 /* -- Threads, one a member --------------------------------------------------------------------- */
 
 typedef struct counter_t {
@@ -1536,6 +1604,8 @@ int main(void)
         STORE_TEST(test_commit_that_is_called_off),
         STORE_TEST(test_commit_that_is_refused),
         STORE_TEST(test_commit_while_a_home_is_away),
+        STORE_TEST(test_lock),
+        STORE_TEST(test_lock_while_a_home_is_away),
         STORE_TEST(test_commits_side_by_side_are_exact),
         STORE_TEST(test_commits_are_exact_while_a_home_crashes),
         STORE_TEST(test_members_side_by_side),

@@ -60,7 +60,7 @@ static inline int unit_descriptors(void)
     return n;
 }
 
-/* -- A directory that an ordinary user can enter, gone after the test --------------------------- */
+/* -- A directory that an ordinary user can enter, gone after the test -------------------------- */
 
 static char unit_dir[128];
 
