@@ -15,6 +15,9 @@
 #include "apr_portable.h"
 #include "apr_strings.h"
 
+/* After a rest this long a connection is looked at before it is used; under load none is. */
+#define IDLE_FOR_LONG apr_time_from_msec(10)
+
 /* apr_memcache must not hash, choose or ping: there is one server, and its health is our affair. */
 static apr_uint32_t no_hash(void *baton, const char *data, const apr_size_t len)
 {
@@ -192,9 +195,21 @@ static void watch_end(memsess_conn_t *c, memsess_link_t *link)
     apr_thread_mutex_unlock(link->watch);
 }
 
-void memsess_conn_use(memsess_conn_t *c, const memsess_link_t *link)
+static void set_due(memsess_conn_t *c, const memsess_link_t *link, apr_time_t now)
 {
-    apr_atomic_set64(&c->due, (apr_uint64_t)(apr_time_now() + link->conf->timeout));
+    apr_atomic_set64(&c->due, (apr_uint64_t)(now + link->conf->timeout));
+}
+
+void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link)
+{
+    apr_time_t now = apr_time_now();
+    char byte;
+
+    set_due(c, link, now);
+    if (c->mc && now - c->rested > IDLE_FOR_LONG
+        && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
+        memsess_conn_close(c, link);
+    }
 }
 
 /* Whether anything is connected, and so has to be watched. */
@@ -280,7 +295,7 @@ apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
     apr_sockaddr_t *address;
     apr_status_t rv;
 
-    memsess_conn_use(c, link);
+    set_due(c, link, apr_time_now());
     rv = apr_pool_create_unmanaged_ex(&c->p, NULL, NULL);
     if (rv != APR_SUCCESS) {
         c->p = NULL;
@@ -301,7 +316,7 @@ apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
     if (rv != APR_SUCCESS) {
         memsess_conn_close(c, link);
     }
-    memsess_conn_use(c, link);
+    set_due(c, link, apr_time_now());
     return rv;
 }
 
@@ -318,6 +333,7 @@ apr_status_t memsess_link_init(memsess_link_t *link, const memsess_server_conf_t
 
 void memsess_conn_rest(memsess_conn_t *c)
 {
+    c->rested = apr_time_now();
     apr_atomic_set64(&c->due, 0);
 }
 

@@ -25,6 +25,7 @@ typedef struct memsess_conn_t {
     apr_uint32_t epoch;        /**< for the pool */
     int fd;                    /**< of apr_memcache's socket */
     volatile apr_uint64_t due; /**< when its use has to be over; 0: it is idle */
+    apr_time_t rested;         /**< when its last use ended */
     struct memsess_conn_t *next, *previous;
 } memsess_conn_t;
 
@@ -46,8 +47,9 @@ apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link);
 /** Disconnects, if it is connected. */
 void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link);
 
-/** Begins a use, which has to be over when the time-out is. */
-void memsess_conn_use(memsess_conn_t *c, const memsess_link_t *link);
+/** Begins a use, which has to be over when the time-out is. Disconnects what was left alone for a
+ * while if the server closed it meanwhile, or said something that nobody asked for. */
+void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link);
 
 /** Ends it. */
 void memsess_conn_rest(memsess_conn_t *c);

@@ -85,7 +85,7 @@ static apr_status_t conn_connect(memsess_conn_t *c, memsess_server_t *server)
 
 static void probe(memsess_server_t *server)
 {
-    memsess_conn_t c = {NULL, NULL, NULL, 0, -1, 0, NULL, NULL};
+    memsess_conn_t c = {NULL, NULL, NULL, 0, -1, 0, 0, NULL, NULL};
     char *version;
     apr_status_t rv = conn_connect(&c, server);
 
