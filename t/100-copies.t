@@ -53,7 +53,7 @@ subtest 'a copy that is missing is repaired' => sub {
 subtest 'a copy that is older is repaired' => sub {
     my ($c, $mark, @home) = marked($m[0], @pool);
     for my $old (@home) {
-        my $n = $c->get('/lua/env')->env('MEMSESS_ATTR_n');
+        my $n = attr($c->get('/lua/env'), 'n');
         my ($server, $key) = @$old;
         my @before = $server->item($key);
         set_via($c, 'n=' . ($n + 1), 'lua');

@@ -14,7 +14,8 @@
  *    while somebody claims the same revision upon a reading that is young (this is CLAIM_TTL being
  *    long enough); all readings at hand are then too old to be believed (this is CLAIM_SAFE).
  *  - A server goes away or loses its memory only while another that can be reached holds all that
- *    was acknowledged or shown. That is the condition of the guarantee.
+ *    was acknowledged or shown, and no two within one commit (CLAIM_TTL): the condition of the
+ *    guarantee.
  *
  * Switches beginning with NO_ take one mechanism out.
  */
@@ -87,7 +88,12 @@ byte down[NP];
 byte back[NP];      /* came back, in its eyes, after what they hold was written */
 Rec base[NP];       /* what it builds upon */
 byte claiming;      /* processes between the begin of their claim and the end of their writing */
+byte part;          /* processes that build upon what is not on all of its servers */
 byte old;           /* processes whose reading is above CLAIM_SAFE */
+byte olden;         /* the same, for what they are just writing */
+byte reading;       /* processes that read, or have read and are not done */
+byte shaken;        /* those that a server failed meanwhile */
+byte near;          /* those that began beside one of these, or while a copy lacked */
 
 /* What has been promised. */
 byte acked;
@@ -107,7 +113,7 @@ byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, expiries = 
 #endif
 #define SAME(a, b) (!NEWER(a, b) && !NEWER(b, a))
 
-#define HOLDS(s) ((up & B(s)) && rec[s].rev >= shown && (rec[s].val & acked) == acked)
+#define HOLDS(s) ((up & B(s)) != 0 && rec[s].rev >= shown && (rec[s].val & acked) == acked)
 #if NS == 3
 #define OTHER_HOLDS(s) ((s != 0 && HOLDS(0)) || (s != 1 && HOLDS(1)) || (s != 2 && HOLDS(2)))
 #define ANY_NEWER(b) (NEWER(rec[0], b) || NEWER(rec[1], b) || NEWER(rec[2], b))
@@ -120,7 +126,16 @@ byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, expiries = 
 #define ANY_CLAIM(r) (CLAIMED(0, r) || CLAIMED(1, r))
 #endif
 
+#if NS == 3
+#define COPIES (HOLDS(0) + HOLDS(1) + HOLDS(2))
+#else
+#define COPIES (HOLDS(0) + HOLDS(1))
+#endif
+
 #define COUNT(m) (((m) & 1) + (((m) >> 1) & 1) + (((m) >> 2) & 1))
+
+/* The revision to be written, and that before while its writer may still be at work on it. */
+#define BLOCKED(s) (CL(s, base[me].rev + 1) || ((part & B(me)) && CL(s, base[me].rev)))
 
 /* Down in anybody's eyes. */
 byte dm, di;
@@ -151,6 +166,10 @@ inline let_go(rv, left)
         :: CL(di, rv) == me + 1 -> CL(di, rv) = ((up & B(di)) -> left : ORPHAN)
         :: else
         fi;
+        if
+        :: CL(di, (rv) - 1) == me + 1 -> CL(di, (rv) - 1) = ((up & B(di)) -> left : ORPHAN)
+        :: else
+        fi;
         di++
     :: else -> di = 0; break
     od
@@ -174,9 +193,9 @@ inline choose_next()
 
 proctype P(byte me; byte kind)
 {
-    byte s, wanted, most, asked, silent, none, hold, top, stale;
+    byte s, wanted, most, asked, silent, none, hold, top, stale, lacks;
     byte must, mustrev, reads, why, held, got, tries;
-    bit failed, late, sent, more;
+    bit failed, late, sent, more, whole, again;
     Rec nw, nx;
 
 begin:
@@ -185,7 +204,15 @@ begin:
 /* -- find ----------------------------------------------------------------------------------- */
 read:
     atomic {
-        must = acked; mustrev = shown;
+        must = acked; mustrev = shown; reading = reading | B(me);
+        if
+        :: why != CHECK -> shaken = shaken & ~B(me); near = near & ~B(me)
+        :: else
+        fi;
+        if
+        :: COPIES < N || (shaken & ~B(me)) -> near = near | B(me)
+        :: else
+        fi;
         asked = 0; silent = 0; none = 0; hold = 0; top = 0;
         FORGET(nw);
         if
@@ -207,6 +234,7 @@ ask:
         wanted = wanted & ~B(s);
         if
         :: up & B(s) ->
+            printf("P%d reads %d on server %d\n", me, rec[s].rev, s);
             if
             :: rec[s].rev == 0 -> none = none | B(s)
             :: else ->
@@ -225,11 +253,12 @@ ask:
                 :: else
                 fi
             fi
-        :: !(up & B(s)) -> silent = silent | B(s); down[me] = down[me] | B(s)
+        :: !(up & B(s)) -> printf("P%d finds server %d away (read)\n", me, s);
+            silent = silent | B(s); down[me] = down[me] | B(s)
         :: (up & B(s)) && blips && up == ALL ->
             SOMEONES_DOWN;
             if
-            :: (dm & ~B(s)) == 0 -> blips--; silent = silent | B(s); down[me] = down[me] | B(s)
+            :: (dm & ~B(s)) == 0 -> blips--; printf("P%d has a time-out on server %d (read)\n", me, s); silent = silent | B(s); down[me] = down[me] | B(s)
             :: else -> silent = silent | B(s)
             fi;
             dm = 0
@@ -262,6 +291,9 @@ ask:
             s++
         :: else -> s = 0; break
         od;
+        /* And whether a server that it was written to answered without it. */
+        lacks = nw.pl & (none | hold) & ~top;
+        whole = COUNT(top) >= N;
         more = 1; /* is it believed? */
         if
         :: nw.rev == 0 -> more = 0; assert((none & HOMES) != HOMES) /* never "no such session" */
@@ -284,27 +316,44 @@ ask:
         :: else
         fi;
         if
-        :: why == START || NEWER(nw, base[me]) ->
+        :: why == START || !NEWER(base[me], nw) ->
             if
-            :: why == CHECK -> more = 0
+            :: why == CHECK && NEWER(nw, base[me]) -> more = 0
             :: else
             fi;
-            COPY(base[me], nw)
+            COPY(base[me], nw);
+            part = part & ~B(me);
+            if
+#ifndef NO_PART
+            :: lacks -> part = part | B(me)
+#endif
+            :: else
+            fi
         :: else
         fi;
+        lacks = 0;
         if
-        :: why == START && kind != READ && nw.rev > shown -> shown = nw.rev
+        :: why == START && kind != READ && nw.rev > shown && whole -> shown = nw.rev
         :: else
         fi;
         FORGET(nw);
         if
+        /* Somebody built upon what is to be written once more. */
+        :: again && !SAME(base[me], nx) ->
+            assert((base[me].val & nx.val) == nx.val);
+            COPY(nx, base[me]);
+            let_go(nx.rev, 0);
+            stale = 0; goto acknowledge
+        :: else
+        fi;
+        if
         :: kind == READ && (stale == 0) -> goto seen
         :: kind == READ && stale -> stale = 0; goto commit
         :: kind == READ && stale -> stale = 0; goto seen /* it may be under way */
-        :: kind != READ && (base[me].val & ENDED) -> stale = 0; goto leave
-        :: kind != READ && !(base[me].val & ENDED) && why != CHECK -> stale = 0; goto commit
-        :: kind != READ && !(base[me].val & ENDED) && why == CHECK && more -> stale = 0; goto write
-        :: kind != READ && !(base[me].val & ENDED) && why == CHECK && !more ->
+        :: kind != READ && (base[me].val & ENDED) && !again -> stale = 0; goto leave
+        :: kind != READ && (again || !(base[me].val & ENDED)) && why != CHECK -> stale = 0; goto commit
+        :: kind != READ && (again || !(base[me].val & ENDED)) && why == CHECK && more -> stale = 0; goto write
+        :: kind != READ && (again || !(base[me].val & ENDED)) && why == CHECK && !more ->
             stale = 0; goto busy
         fi
     }
@@ -313,7 +362,7 @@ ask:
 commit:
     atomic {
         more = 0; held = 0; s = 0; got = 0;
-        claiming = claiming | B(me);
+        claiming = claiming | B(me); olden = olden & ~B(me);
         assert(base[me].rev + 1 < REVS)
     }
 #if defined(PLAIN_REPAIR)
@@ -336,10 +385,15 @@ commit:
             -> skip
         :: else ->
             if
-            :: (up & B(s)) && CL(s, base[me].rev + 1) == 0 ->
-                CL(s, base[me].rev + 1) = me + 1; held = held | B(s)
-            :: (up & B(s)) && CL(s, base[me].rev + 1) -> goto busy
-            :: !(up & B(s)) -> down[me] = down[me] | B(s)
+            :: (up & B(s)) && !BLOCKED(s) ->
+                printf("P%d claims %d on server %d, part %d\n", me, base[me].rev + 1, s, (part >> me) & 1);
+                CL(s, base[me].rev + 1) = me + 1; held = held | B(s);
+                if
+                :: part & B(me) -> CL(s, base[me].rev) = me + 1
+                :: else
+                fi
+            :: (up & B(s)) && BLOCKED(s) -> printf("P%d is too late for %d on server %d\n", me, base[me].rev + 1, s); goto busy
+            :: !(up & B(s)) -> printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
             fi
         fi;
         s++
@@ -372,9 +426,10 @@ write:
         nx.rev = base[me].rev + 1;
         writes[nx.rev]++; nx.at = writes[nx.rev];
         if
-        :: kind == INC -> assert(!(base[me].val & B(me))); nx.val = base[me].val | B(me)
-        :: kind == END -> nx.val = base[me].val | ENDED
-        :: kind == READ -> nx.val = base[me].val
+        :: again -> nx.val = base[me].val
+        :: !again && kind == INC -> assert(!(base[me].val & B(me))); nx.val = base[me].val | B(me)
+        :: !again && kind == END -> nx.val = base[me].val | ENDED
+        :: !again && kind == READ -> nx.val = base[me].val
         fi
     }
 attempt:
@@ -400,8 +455,9 @@ attempt:
         :: !(wanted & 3) && (wanted & 4) -> s = 2
         fi;
         if
-        :: up & B(s) -> sent = 1; stored(s, nx); got = got | B(s)
+        :: up & B(s) -> printf("P%d writes %d.%d to server %d, placement %d, value %d\n", me, nx.rev, nx.at, s, nx.pl, nx.val); sent = 1; stored(s, nx); got = got | B(s)
         :: !(up & B(s)) ->
+            printf("P%d finds server %d away (write)\n", me, s);
             sent = 1; failed = 1; down[me] = down[me] | B(s);
             if
             :: kept[s].rev == 0 -> COPY(kept[s], nx)
@@ -411,6 +467,7 @@ attempt:
             SOMEONES_DOWN;
             if
             :: (dm & ~B(s)) == 0 ->
+                printf("P%d has a time-out on server %d (write)\n", me, s);
                 blips--; sent = 1; failed = 1; down[me] = down[me] | B(s);
                 if
                 :: stored(s, nx)
@@ -419,8 +476,8 @@ attempt:
             :: else -> sent = 1; stored(s, nx); got = got | B(s)
             fi;
             dm = 0
-        :: lates && kind != READ -> lates--; late = 1
-        :: deaths -> deaths--; goto leave
+        :: lates && kind != READ -> lates--; late = 1; printf("P%d is out of time\n", me)
+        :: deaths -> deaths--; printf("P%d dies\n", me); goto leave
         fi;
         wanted = wanted & ~B(s); s = 0
        }
@@ -428,13 +485,17 @@ attempt:
         wanted == 0 || late ->
         wanted = 0;
         if
+#ifdef NO_ONCE
         :: failed && tries + 1 < NS && !late -> tries++; goto attempt
+#else
+        :: failed && got && !late -> failed = 0; goto rewrite
+#endif
         :: else -> break
         fi
        }
     od;
     atomic {
-        tries = 0; failed = 0; stale = nx.pl; 
+        tries = 0; failed = 0; 
         if
 #ifdef NO_WHOLE
         :: got -> skip
@@ -469,7 +530,9 @@ attempt:
     :: atomic { !(held & base[me].pl & ~nx.pl) -> break }
     od;
 #endif
+acknowledge:
     atomic {
+        printf("P%d is done: %d acknowledged\n", me, nx.rev);
         acked = acked | (nx.val & (kind == INC -> B(me) : (kind == END -> ENDED : 0)));
         if
         :: nx.rev > shown -> shown = nx.rev
@@ -477,11 +540,22 @@ attempt:
         fi;
         let_go(nx.rev, ORPHAN);
         claiming = claiming & ~B(me);
-        held = 0; stale = 0; late = 0;
+        held = 0; stale = 0; late = 0; again = 0; whole = 0;
         if
         :: kind == READ && reads + 1 < READS -> reads++; FORGET(nx); FORGET(base[me]); goto begin
         :: else -> goto leave
         fi
+    }
+
+/* A server failed: the same once more, elsewhere, as a revision of its own. */
+rewrite:
+    atomic {
+        let_go(nx.rev, ORPHAN);
+        COPY(base[me], nx);
+        claiming = claiming & ~B(me); part = part & ~B(me);
+        old = (old & ~B(me)) | (olden & B(me));
+        held = 0; got = 0; sent = 0; stale = 0; tries = 0; again = 1; why = AGAIN;
+        goto commit
     }
 
 /* Time was over before anything was sent: the claim stays until it goes by itself. */
@@ -505,12 +579,13 @@ wait:
         why = AGAIN
     }
     /* It tries now and then; nothing changes before one of these. */
-    (ANY_NEWER(base[me]) || !ANY_CLAIM(base[me].rev + 1)) -> goto read;
+    (ANY_NEWER(base[me])
+     || !(ANY_CLAIM(base[me].rev + 1) || ((part & B(me)) && ANY_CLAIM(base[me].rev)))) -> goto read;
 
 seen:
     atomic {
         if
-        :: base[me].rev > shown -> shown = base[me].rev
+        :: base[me].rev > shown && whole -> shown = base[me].rev
         :: else
         fi;
         if
@@ -521,8 +596,9 @@ seen:
 leave:
     atomic {
         let_go(base[me].rev + 1, ORPHAN);
-        claiming = claiming & ~B(me); old = old & ~B(me);
-        down[me] = 0; back[me] = 0;
+        claiming = claiming & ~B(me); old = old & ~B(me); olden = olden & ~B(me);
+        down[me] = 0; back[me] = 0; part = part & ~B(me);
+        reading = reading & ~B(me); shaken = shaken & ~B(me); near = near & ~B(me);
         done++
     }
 }
@@ -550,7 +626,7 @@ endworld:
     do
     /* A server goes away, or loses its memory in a restart. */
     :: atomic {
-        faults && up == ALL && done < NP ->
+        faults && up == ALL && done < NP && !shaken && !near ->
         select(s : 0 .. NS - 1);
         SOMEONES_DOWN;
 #ifdef LAGGING
@@ -559,15 +635,15 @@ endworld:
         if
         :: OTHER_HOLDS(s) && (dm & ~B(s)) == 0 ->
             if
-            :: up = up & ~B(s)
-            :: FORGET(rec[s]);
+            :: printf("server %d goes away\n", s); up = up & ~B(s)
+            :: printf("server %d restarts empty\n", s); FORGET(rec[s]);
                 r = 0;
                 do
                 :: r < REVS -> CL(s, r) = 0; r++
                 :: else -> r = 0; break
                 od
             fi;
-            faults--
+            faults--; shaken = shaken | reading
         :: else
         fi;
         dm = 0; s = 0
@@ -581,7 +657,7 @@ endworld:
         :: NS == 3 && !(up & 4) -> s = 2
         fi;
         if
-        :: if
+        :: printf("server %d is back, late write %d\n", s, kept[s].rev); if
            :: kept[s].rev -> COPY(rec[s], kept[s])
            :: else
            fi;
@@ -589,7 +665,7 @@ endworld:
            :: keptdel & B(s) -> FORGET(rec[s])
            :: else
            fi
-        :: FORGET(rec[s]);
+        :: printf("server %d is back, empty\n", s); FORGET(rec[s]);
            r = 0;
            do
            :: r < REVS -> CL(s, r) = 0; r++
@@ -604,7 +680,7 @@ endworld:
         done < NP ->
         select(p : 0 .. NP - 1);
         if
-        :: down[p] & up ->
+        :: down[p] & up -> printf("P%d's prober finds %d back\n", p, down[p] & up);
             back[p] = back[p] | (down[p] & up);
             down[p] = down[p] & ~up
         :: else
@@ -641,7 +717,18 @@ endworld:
             :: else -> s = 0; break
             od;
             if
-            :: p -> expiries--; old = old | (((B(NP) - 1) & ~claiming))
+            :: p ->
+                printf("claims of %d go\n", r);
+                expiries--; old = old | ((B(NP) - 1) & ~claiming); p = 0;
+                do
+                :: p < NP ->
+                    if
+                    :: (claiming & B(p)) && base[p].rev + 1 < r -> olden = olden | B(p)
+                    :: else
+                    fi;
+                    p++
+                :: else -> break
+                od
             :: else
             fi;
             p = 0

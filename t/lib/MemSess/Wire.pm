@@ -4,13 +4,13 @@ package MemSess::Wire;
 # else everything is spoilt, the prober's question too:
 #   pass       nothing is spoilt
 #   mute       no answer, ever
-#   drip       the answer, one byte a second
+#   drip=SECS  the answer, a byte at a time, and so long between two of them
 #   cut        the first half of the answer, then the connection is closed
 #   shut       no answer, the connection is closed
 #   garbage    something else is answered
 #   key        a value comes under the name of another key
 #   other      a value comes that belongs to another key: the one that was set before
-#   behind     each answer comes one question late; the first is made up
+#   twice      the answer, and a little later once more
 #   refuse     SERVER_ERROR
 #   slow=SECS  the answer, late: nothing is wrong with it
 # Each connection has a process of its own, and all keep one journal.
@@ -61,11 +61,12 @@ sub journal {
     return @lines;
 }
 
-# Commands on connections that had carried a spoilt answer.
+# Commands on connections that had carried a spoilt answer, since the journal was so long.
 sub reused {
-    my ($self) = @_;
+    my ($self, $from) = @_;
     my (%spoilt, @reused);
-    for ($self->journal) {
+    my @journal = $self->journal;
+    for (@journal[$from .. $#journal]) {
         my ($connection, $what) = split / /, $_, 2;
         if ($what eq 'SPOILT') { $spoilt{$connection} = 1 }
         elsif ($spoilt{$connection} and $what !~ /^quit/) { push @reused, $_ }
@@ -75,7 +76,7 @@ sub reused {
 
 # ---- what runs in the process of its own ----
 
-my ($client, $server, $base, $made_up, $previous);
+my ($client, $server, $base);
 
 sub serve {
     (my ($port, $behind), $base) = @_;
@@ -104,7 +105,7 @@ sub converse {
         exit 0 if $verb eq 'quit';
         my $data = '';
         if ($verb =~ /^(?:set|add)$/) {
-            my ($length) = $rest =~ /(\d+)$/;
+            my (undef, undef, undef, $length) = split ' ', $rest;
             read $client, $data, $length + 2;
             remember($data) if $verb eq 'set';
         }
@@ -144,26 +145,27 @@ sub spoil {
     my ($mode, $answer) = @_;
     my $spoilt = $mode eq 'pass' ? $answer
                : $mode eq 'mute' || $mode eq 'shut' ? ''
-               : $mode eq 'drip' ? $answer
+               : $mode =~ /^drip=/ ? $answer
                : $mode eq 'cut' ? substr $answer, 0, length($answer) / 2
                : $mode eq 'garbage' ? "\0\xffVALUE nothing 0 x\r\n\r\nEND"
                : $mode eq 'key' ? $answer =~ s/^(VALUE )(\S)/$1 . ($2 eq 'A' ? 'B' : 'A')/er
                : $mode eq 'other' ? another($answer)
-               : $mode eq 'behind' ? $previous // "END\r\n"
+               : $mode eq 'twice' ? $answer
                : die "no such mode: $mode\n";
-    $previous = $answer if $mode eq 'behind';
     # Noted before it leaves: whoever has read it may ask again at once.
-    note('SPOILT') if $spoilt ne $answer or $mode eq 'drip';
-    if ($mode eq 'drip') {
+    note('SPOILT') if $spoilt ne $answer or $mode =~ /^drip|^twice/;
+    if ($mode =~ /^drip=(.*)/) {
+        my $gap = $1;
         my $select = IO::Select->new($client);
         for my $byte (split //, $answer) {
             $client->syswrite($byte) or exit 0;
-            exit 0 if $select->can_read(1);
+            exit 0 if $select->can_read($gap);
         }
         return;
     }
     print $client $spoilt;
     $client->flush;
+    if ($mode eq 'twice') { sleep 0.02; print $client $answer; $client->flush }
     exit 0 if $mode eq 'cut' or $mode eq 'shut';
 }
 
