@@ -26,7 +26,9 @@
  *    send that follows it;
  *  - any two members that see the session sharing at least one of its servers: with two copies
  *    they may disagree on one server being down, with one copy they may not;
- *  - that server keeping the claim for its few seconds (no restart, no eviction).
+ *  - that server keeping the claim for its few seconds (no restart, no eviction);
+ *  - for what a server may have missed while it was away, the members' clocks agreeing to well
+ *    under a second.
  * Where one of these fails, an update may be lost; never is a session mixed or made up.
  *
  * Who dies between claim and write holds others up for CLAIM_TTL at most.

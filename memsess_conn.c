@@ -265,7 +265,11 @@ static apr_status_t exchange(memsess_conn_t *c, memsess_link_t *link, apr_socket
         apr_reslist_invalidate(c->ms->conns, inner);
         return rv;
     }
-    watch_begin(c, link, fd);
+    /* Were it to connect again, that would be to whoever has the lobby's port by then. */
+    c->ms->port = 0;
+    /* apr_memcache closes its descriptor when it sees fit, and the number may then be anybody's:
+     * what is watched is the wire itself, which stays open until memsess_conn_close. */
+    watch_begin(c, link, wire_fd);
     return apr_reslist_release(c->ms->conns, inner);
 }
 
@@ -286,7 +290,8 @@ static apr_status_t authenticate(memsess_conn_t *c, const char *auth)
 {
     char *secret = apr_pstrdup(c->p, auth);
 
-    return apr_memcache_set(c->mc, "auth", secret, strlen(secret), 0, 0);
+    /* A memcached without -Y stores it: not for long. */
+    return apr_memcache_set(c->mc, "auth", secret, strlen(secret), 1, 0);
 }
 
 apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
@@ -308,10 +313,10 @@ apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
             rv = exchange(c, link, wire, address);
             apr_socket_close(lobby);
         }
-        apr_socket_close(wire);
     }
     if (rv == APR_SUCCESS && link->conf->auth) {
         rv = authenticate(c, link->conf->auth);
+        rv = rv == MEMSESS_REFUSED ? APR_EACCES : rv;
     }
     if (rv != APR_SUCCESS) {
         memsess_conn_close(c, link);

@@ -91,6 +91,11 @@ const char *memsess_cookie_strip(const char *header, const char *name, apr_pool_
     while (next_piece(&at, name, &piece)) {
         if (piece.ours) {
             found = 1;
+            /* To those who know semicolons only, what stands behind one must not join what stood
+             * before a comma. */
+            if (to > kept && to[-1] == ',' && piece.next[-1] == ';') {
+                to[-1] = ';';
+            }
         }
         else {
             memcpy(to, piece.start, (apr_size_t)(piece.next - piece.start));

@@ -293,12 +293,27 @@ static apr_status_t operate(memsess_conn_t *c, operation_t *operation, void *arg
     return !in_step(rv) && memsess_conn_is_overdue(c) ? APR_TIMEUP : rv;
 }
 
+/* The server answered, but for another key. */
+#define FOREIGN APR_EMISMATCH
+
+/* apr_memcache has one error for a refusal, for nonsense and for the end of the connection. Only
+ * what stores can be refused, and by a server that still tells its version. */
+static apr_status_t refused_or_broken(memsess_conn_t *c, memsess_server_t *server, int stores)
+{
+    char *version;
+
+    memsess_conn_close(c, &server->link);
+    return stores && conn_connect(c, server) == APR_SUCCESS
+                   && apr_memcache_version(c->ms, c->p, &version) == APR_SUCCESS
+               ? MEMSESS_REFUSED : APR_ECONNABORTED;
+}
+
 /*
  * Runs an operation on a connection. Where it fails on one that was used before, the server may
  * have restarted meanwhile: it is then repeated once, on a new connection. A time-out is not
  * repeated, and a server that fails on a new connection is down.
  */
-static apr_status_t run(memsess_server_t *server, operation_t *operation, void *args)
+static apr_status_t run(memsess_server_t *server, operation_t *operation, void *args, int stores)
 {
     memsess_conn_t *c;
     int used;
@@ -324,8 +339,11 @@ static apr_status_t run(memsess_server_t *server, operation_t *operation, void *
         if (rv == APR_SUCCESS) {
             rv = operate(c, operation, args);
         }
+        if (rv == MEMSESS_REFUSED) {
+            rv = refused_or_broken(c, server, stores);
+        }
     }
-    if (!in_step(rv) && rv != MEMSESS_REFUSED) {
+    if (!in_step(rv) && rv != MEMSESS_REFUSED && rv != FOREIGN) {
         server_failed(server, rv);
     }
     conn_give(c, server, rv);
@@ -343,7 +361,7 @@ static apr_status_t check_answer(const memsess_get_t *get, apr_status_t rv)
     if (rv == APR_SUCCESS && get->check && !get->check(get->baton, get->data, get->len)) {
         memsess_log(MEMSESS_LOG_ERR, 0, "server %s answered for another key: dropped the "
                     "connection", get->server->conf.name);
-        rv = APR_EGENERAL;
+        rv = FOREIGN;
     }
     return rv;
 }
@@ -360,7 +378,7 @@ static void get_alone(memsess_get_t *get, apr_pool_t *p)
 {
     get_args_t args = {get, p};
 
-    get->rv = run(get->server, get_operation, &args);
+    get->rv = run(get->server, get_operation, &args, 0);
 }
 
 apr_status_t memsess_server_get(memsess_server_t *server, const char *key, char **data,
@@ -393,7 +411,7 @@ apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char 
 {
     set_args_t args = {key, data, len, ttl};
 
-    return run(server, set_operation, &args);
+    return run(server, set_operation, &args, 1);
 }
 
 static apr_status_t add_operation(memsess_conn_t *c, void *args)
@@ -408,7 +426,7 @@ apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char 
 {
     set_args_t args = {key, data, len, ttl};
 
-    return run(server, add_operation, &args);
+    return run(server, add_operation, &args, 1);
 }
 
 static apr_status_t delete_operation(memsess_conn_t *c, void *args)
@@ -418,7 +436,7 @@ static apr_status_t delete_operation(memsess_conn_t *c, void *args)
 
 apr_status_t memsess_server_delete(memsess_server_t *server, const char *key)
 {
-    return run(server, delete_operation, (void *)key);
+    return run(server, delete_operation, (void *)key, 0);
 }
 
 /* -- Several keys at once --------------------------------------------------------------------- */
@@ -436,7 +454,8 @@ static apr_uint32_t batch_hash(void *baton, const char *data, const apr_size_t l
     int i;
 
     for (i = 0; i < batch->n; i++) {
-        if (batch->conns[i] && strncmp(batch->gets[i].key, data, len) == 0) {
+        if (batch->conns[i] && strlen(batch->gets[i].key) == len
+            && memcmp(batch->gets[i].key, data, len) == 0) {
             break;
         }
     }

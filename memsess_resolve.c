@@ -177,7 +177,7 @@ apr_status_t memsess_host_addresses(apr_sockaddr_t **addresses, memsess_host_t *
     }
     n = host->n;
     memcpy(known, host->address, sizeof(known));
-    rv = host->rv == APR_INCOMPLETE ? APR_TIMEUP : host->rv;
+    rv = host->rv == APR_INCOMPLETE ? APR_TIMEUP : n ? APR_SUCCESS : host->rv;
     apr_thread_mutex_unlock(resolver->lock);
 
     *addresses = NULL;

@@ -35,11 +35,11 @@ static double score(const memsess_node_t *node, const memsess_key_t *key)
 unsigned memsess_ring_order(const memsess_node_t *nodes, unsigned n, const memsess_key_t *key,
                             unsigned *order, unsigned want)
 {
-    double best[64];
+    double best[MEMSESS_ORDER_MAX];
     unsigned found = 0, i, at;
 
-    if (want > sizeof(best) / sizeof(best[0])) {
-        want = sizeof(best) / sizeof(best[0]);
+    if (want > MEMSESS_ORDER_MAX) {
+        want = MEMSESS_ORDER_MAX;
     }
     for (i = 0; i < n; i++) {
         double s = score(&nodes[i], key);

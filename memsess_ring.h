@@ -15,6 +15,9 @@
 
 #define MEMSESS_WEIGHT_MAX 1000
 
+/** As many servers of an order as anybody may want. */
+#define MEMSESS_ORDER_MAX 128
+
 typedef struct memsess_node_t {
     const char *name;
     unsigned weight;               /**< 1 to MEMSESS_WEIGHT_MAX; its share of the keys */
@@ -28,7 +31,7 @@ apr_status_t memsess_node_init(memsess_node_t *node, const char *name, unsigned 
 /**
  * The first @a want servers of a key's own order, best first.
  * @param order receives indexes into @a nodes
- * @return how many were stored: the smaller of @a want and @a n
+ * @return how many were stored: the smallest of @a want, @a n and MEMSESS_ORDER_MAX
  */
 unsigned memsess_ring_order(const memsess_node_t *nodes, unsigned n, const memsess_key_t *key,
                             unsigned *order, unsigned want);

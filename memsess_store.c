@@ -292,9 +292,11 @@ static unsigned write_copies(memsess_store_t *store, const memsess_key_t *key,
         apr_status_t put_rv = MEMSESS_BUSY;
 
         if (!not_after || apr_time_now() < not_after) {
-            put_rv = memsess_server_set(store->servers[chosen[i]], memsess_key_text(store, key, chosen[i], p),
-                                        data, len, ttl_of(session));
-            *failed |= put_rv != APR_SUCCESS && put_rv != MEMSESS_REFUSED;
+            put_rv = memsess_server_set(store->servers[chosen[i]],
+                                        memsess_key_text(store, key, chosen[i], p), data, len,
+                                        ttl_of(session));
+            /* One that is not down would only be chosen again. */
+            *failed |= put_rv != APR_SUCCESS && memsess_server_is_down(store->servers[chosen[i]]);
         }
         if (put_rv == APR_SUCCESS) {
             stored++;
@@ -367,14 +369,11 @@ static unsigned count_lacking(const reading_t *reading)
     return lacking;
 }
 
-/*
- * Whether what was found can be the newest there is. A server that was away since the record was
- * written may have missed others; it is believed if nobody who may know better is silent.
- */
-static int is_trusted(const reading_t *reading)
+/* Whether a server has the newest record that was not away since that was written, and so would
+ * know of a newer one. */
+static int is_fresh(const reading_t *reading)
 {
     const memsess_session_t *newest = reading->newest;
-    int silent = 0;
     unsigned i;
 
     for (i = 0; i < reading->n; i++) {
@@ -384,10 +383,26 @@ static int is_trusted(const reading_t *reading)
             && memsess_server_bad_at(reading->store->servers[copy->at]) <= newest->written) {
             return 1;
         }
-        silent |= copy->state == COPY_SILENT
-                  && memsess_is_placed(reading->store, &newest->placement, copy->at);
     }
-    return !silent;
+    return 0;
+}
+
+/*
+ * Whether what was found can be the newest there is. A server that was away since the record was
+ * written may have missed others; it is believed if nobody who may know better is silent.
+ */
+static int is_trusted(const reading_t *reading)
+{
+    int silent = 0;
+    unsigned i;
+
+    for (i = 0; i < reading->n; i++) {
+        const memsess_copy_t *copy = &reading->copies[i];
+
+        silent |= copy->state == COPY_SILENT
+                  && memsess_is_placed(reading->store, &reading->newest->placement, copy->at);
+    }
+    return !silent || is_fresh(reading);
 }
 
 /* Whether every home answered that it has nothing. */
@@ -425,8 +440,8 @@ memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
         return is_missing(&reading) ? MEMSESS_MISSING : MEMSESS_UNAVAILABLE;
     }
     ask_placement(&reading);
-    /* Homes that do not agree, or one that was away: those that stood in may know better. */
-    if (count_lacking(&reading) || !is_trusted(&reading)) {
+    /* Homes that do not agree, or that were all away: those that stood in may know better. */
+    if (count_lacking(&reading) || !is_fresh(&reading)) {
         ask_next(&reading, &from);
         ask_placement(&reading);
     }

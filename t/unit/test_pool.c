@@ -949,6 +949,40 @@ static void test_server_that_closes_at_once(void **state)
     assert_true(apr_time_now() - start < AT_MOST);
 }
 
+/* What does not answer as a memcached does is down, and the log says so: not every request pays. */
+static void test_broken_answers_are_failures(void **state)
+{
+    static const char *const answers[] = {"", "ERROR\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"};
+    unit_answers_t well = {"END\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
+    int port = unit_faulty_start(&well);
+    unsigned i, what;
+
+    (void)state;
+    for (i = 0; i < COUNT(answers); i++) {
+        for (what = 0; what < 4; what++) {
+            unit_answers_t broken = {answers[i], answers[i], answers[i], 1, 0, 0};
+            memsess_server_conf_t conf = server_conf("127.0.0.1", port);
+            memsess_server_t *server;
+
+            unit_log_clear();
+            conf.retry = apr_time_from_sec(60);
+            open_pool();
+            server = add_conf(&conf);
+            start_pool();
+            unit_faulty_answers(&well);
+            assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+            unit_faulty_answers(&broken);
+            assert_true(is_error(what == 0   ? get_rv(server, "key")
+                                 : what == 1 ? set(server, "key", "value")
+                                 : what == 2 ? add(server, "key", "value")
+                                             : memsess_server_delete(server, "key")));
+            assert_true(memsess_server_is_down(server));
+            assert_int_equal(unit_logged("is down"), 1);
+            close_pool();
+        }
+    }
+}
+
 /* The kernel's time-outs are for each wait; that of an answer as a whole holds all the same. */
 static void test_server_that_drips(void **state)
 {
@@ -988,6 +1022,85 @@ static void test_server_that_drips(void **state)
         drips.trickle = 150;
         unit_faulty_answers(&drips);
     }
+}
+
+typedef struct asker_t {
+    pthread_t thread;
+    memsess_get_t gets[2];
+} asker_t;
+
+static void *asker_main(void *data)
+{
+    asker_t *a = data;
+    apr_pool_t *p;
+
+    apr_pool_create(&p, NULL);
+    memsess_pool_mget(a->gets, 2, p);
+    apr_pool_destroy(p);
+    return NULL;
+}
+
+/* A connection that apr_memcache closed may be another's descriptor by the time that it is due. */
+static void test_only_its_own_descriptors_are_shut(void **state)
+{
+    enum { PAIRS = 6 };
+    unit_answers_t answers = {"VALUE %k 0 5\r\nhello\r\nEND\r\n", "STORED\r\n",
+                              "VERSION 1\r\n", 0, 0, 0};
+    unit_memcached_t *m = unit_memcached();
+    int strangers[PAIRS][2], i;
+    asker_t asker;
+    char c;
+
+    (void)state;
+    memset(&asker, 0, sizeof(asker));
+    open_pool();
+    asker.gets[0].server = add_port(unit_faulty_start(&answers));
+    asker.gets[0].key = "key-drips";
+    asker.gets[1].server = add_port(m->port);
+    asker.gets[1].key = "key-gone";
+    start_pool();
+    memsess_pool_mget(asker.gets, 2, unit_pool);
+    unit_memcached_kill(m);
+    answers.trickle = 30;
+    unit_faulty_answers(&answers);
+    assert_int_equal(pthread_create(&asker.thread, NULL, asker_main, &asker), 0);
+    apr_sleep(150000);
+    for (i = 0; i < PAIRS; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, strangers[i]), 0);
+    }
+    pthread_join(asker.thread, NULL);
+    apr_sleep(TIMEOUT);
+    for (i = 0; i < 2 * PAIRS; i++) {
+        int fd = strangers[i / 2][i % 2];
+
+        assert_int_equal(recv(fd, &c, 1, MSG_DONTWAIT), -1);
+        assert_int_equal(errno, EAGAIN);
+    }
+    for (i = 0; i < 2 * PAIRS; i++) {
+        close(strangers[i / 2][i % 2]);
+    }
+}
+
+static void test_mget_of_keys_that_begin_alike(void **state)
+{
+    unit_memcached_t *a = unit_memcached(), *b = unit_memcached();
+    memsess_get_t gets[2];
+
+    (void)state;
+    memset(gets, 0, sizeof(gets));
+    open_pool();
+    gets[0].server = add_port(a->port);
+    gets[0].key = "key2";
+    gets[1].server = add_port(b->port);
+    gets[1].key = "key";
+    start_pool();
+    unit_memcached_set(a, "key2", "a", 1);
+    unit_memcached_set(b, "key", "b", 1);
+    memsess_pool_mget(gets, 2, unit_pool);
+    assert_int_equal(gets[0].rv, APR_SUCCESS);
+    assert_int_equal(gets[1].rv, APR_SUCCESS);
+    assert_string_equal(gets[0].data, "a");
+    assert_string_equal(gets[1].data, "b");
 }
 
 /* -- Connections ------------------------------------------------------------------------------- */
@@ -1331,7 +1444,9 @@ static void test_authentication_that_fails(void **state)
         open_pool();
         server = add_conf(&conf);
         start_pool();
-        assert_true(is_error(get_rv(server, "key")));
+        assert_true(is_error(i % 2 ? set(server, "key", "value") : get_rv(server, "key")));
+        assert_true(memsess_server_is_down(server));
+        assert_int_equal(unit_logged("is down"), (int)i + 1);
         assert_true(is_error(set(server, "key", "value")));
         assert_true(is_error(get_rv(server, "key")));
         close_pool();
@@ -1372,7 +1487,10 @@ int main(void)
         POOL_TEST(test_broken_answers_to_set),
         POOL_TEST(test_broken_answers_to_mget),
         POOL_TEST(test_server_that_closes_at_once),
+        POOL_TEST(test_broken_answers_are_failures),
         POOL_TEST(test_server_that_drips),
+        POOL_TEST(test_only_its_own_descriptors_are_shut),
+        POOL_TEST(test_mget_of_keys_that_begin_alike),
         POOL_TEST(test_threads),
         POOL_TEST(test_threads_while_a_server_restarts),
         POOL_TEST(test_waiting_for_a_connection_is_bounded),

@@ -140,8 +140,8 @@ static void test_exactly_as_many_distinct_servers_as_wanted(void **state)
     (void)state;
     for (n = 1; n <= NODES_MAX; n++) {
         unit_random_key(&key);
-        for (want = 0; want <= n + 2 && want <= 20; want++) {
-            unsigned order[24], found;
+        for (want = 0; want <= n + 2; want += want < 20 ? 1 : 9) {
+            unsigned order[NODES_MAX + 12], found;
 
             for (i = 0; i < COUNT(order); i++) {
                 order[i] = 4711;

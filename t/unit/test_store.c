@@ -830,6 +830,34 @@ static void test_old_memory_never_wins(void **state)
     }
 }
 
+/* All that have the old one were away at once, and what stood in has the new one. */
+static void test_old_memory_of_all_homes_never_wins(void **state)
+{
+    unsigned copies, place;
+
+    (void)state;
+    for (copies = 1; copies <= 2; copies++) {
+        memsess_session_t *session;
+
+        open_store(5, copies, 1);
+        session = new_session();
+        write_value(session, "old");
+        for (place = 0; place < copies; place++) {
+            freeze(place);
+        }
+        write_value(session, "new");
+        for (place = 0; place < copies; place++) {
+            thaw(place);
+        }
+        assert_finds("new");
+        await_settled(copies);
+        assert_finds("new");
+        memsess_pool_destroy(the_pool);
+        the_pool = NULL;
+        unit_servers_stop();
+    }
+}
+
 /* Whoever may know better is away: then old memory is no answer. */
 static void test_old_memory_is_not_trusted(void **state)
 {
@@ -1583,6 +1611,7 @@ int main(void)
         STORE_TEST(test_a_home_crashes_before_a_write),
         STORE_TEST(test_a_home_freezes_before_a_write),
         STORE_TEST(test_old_memory_never_wins),
+        STORE_TEST(test_old_memory_of_all_homes_never_wins),
         STORE_TEST(test_old_memory_is_not_trusted),
         STORE_TEST(test_chain_of_placements),
         STORE_TEST(test_chain_of_placements_to_a_tombstone),
