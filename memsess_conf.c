@@ -160,40 +160,38 @@ static int word_index(const char *arg, const char *const words[], int n)
     return -1;
 }
 
-static const char *set_flag(cmd_parms *cmd, void *dir_conf, const char *arg)
+/* Sets the index of the word among those that a directive takes. */
+static const char *set_word(cmd_parms *cmd, void *dir_conf, const char *arg,
+                            const char *const words[], int n, const char *why)
 {
-    static const char *const words[] = {"off", "on"};
-    int i = word_index(arg, words, 2);
+    int i = word_index(arg, words, n);
 
     if (i < 0) {
-        return refuse(cmd, arg, "must be On or Off");
+        return refuse(cmd, arg, why);
     }
     *(int *)place(cmd, dir_conf, NULL) = i;
     return NULL;
+}
+
+static const char *set_flag(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    static const char *const words[] = {"off", "on"};
+
+    return set_word(cmd, dir_conf, arg, words, 2, "must be On or Off");
 }
 
 static const char *set_lock(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     static const char *const words[] = {"none", "commit", "request"};
-    int i = word_index(arg, words, 3);
 
-    if (i < 0) {
-        return refuse(cmd, arg, "must be none, commit or request");
-    }
-    *(int *)place(cmd, dir_conf, NULL) = i;
-    return NULL;
+    return set_word(cmd, dir_conf, arg, words, 3, "must be none, commit or request");
 }
 
 static const char *set_on_error(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     static const char *const words[] = {"deny", "anonymous"};
-    int i = word_index(arg, words, 2);
 
-    if (i < 0) {
-        return refuse(cmd, arg, "must be deny or anonymous");
-    }
-    *(int *)place(cmd, dir_conf, NULL) = i;
-    return NULL;
+    return set_word(cmd, dir_conf, arg, words, 2, "must be deny or anonymous");
 }
 
 static const char *parse_number(cmd_parms *cmd, const char *arg, apr_int64_t *n)
