@@ -217,19 +217,21 @@ static void set_variables(request_rec *r, const memsess_req_t *req, memsess_stat
     apr_table_t *env = r->subprocess_env;
     const char *data;
 
-    drop_variables(r); /* a subrequest has a copy of its parent's, of another section maybe */
-    apr_table_setn(env, ENV_PREFIX "STATE", memsess_state_names[state]);
+    /* A subrequest has a copy of its parent's, of another section maybe. From here on none is there,
+     * so all can be added without a look for an older one. */
+    drop_variables(r);
+    apr_table_addn(env, ENV_PREFIX "STATE", memsess_state_names[state]);
     if (state != MEMSESS_STATE_ACTIVE) {
         return;
     }
-    apr_table_setn(env, ENV_PREFIX "ID", req->session->public_id);
+    apr_table_addn(env, ENV_PREFIX "ID", req->session->public_id);
     data = form_data(req->session, conf->expose_keys, env, r->pool);
     if (strlen(data) > ENV_STRING_MAX) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: the exposed session is larger "
                       "than the environment of a CGI program can hold: narrow it with "
                       "MemSessExposeKeys");
     }
-    apr_table_setn(env, ENV_PREFIX "DATA", data);
+    apr_table_addn(env, ENV_PREFIX "DATA", data);
 }
 
 static int uses_sessions(const request_rec *r, const memsess_dir_conf_t *conf)
