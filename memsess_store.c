@@ -352,39 +352,40 @@ static int has_answered(const memsess_copy_t *copy)
     return copy->state != COPY_SILENT && copy->state != COPY_UNASKED;
 }
 
+/* Whether a copy is the newest and its server was not away since that was written: it would know of
+ * a newer one. */
+static int is_fresh_copy(const reading_t *reading, const memsess_copy_t *copy)
+{
+    return copy->state == COPY_HELD && copy->session->revision == reading->newest->revision
+           && memsess_server_bad_at(reading->store->servers[copy->at])
+                  <= reading->newest->written;
+}
+
+static int is_fresh(const reading_t *reading)
+{
+    unsigned i;
+
+    for (i = 0; i < reading->n; i++) {
+        if (is_fresh_copy(reading, &reading->copies[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* How many of the servers that should have the session now, those that stand in included, answered
- * but lack what the newest copy says. */
+ * but lack what the newest copy says, or cannot be believed alone, since they were away. */
 static unsigned count_lacking(const reading_t *reading)
 {
     unsigned i, answered = 0, lacking = 0;
 
     for (i = 0; i < reading->n && answered < reading->store->conf.copies; i++) {
-        const memsess_copy_t *copy = &reading->copies[i];
-
-        answered += has_answered(copy);
-        lacking += copy->state == COPY_NONE || copy->state == COPY_DAMAGED
-                   || (copy->state == COPY_HELD
-                       && copy->session->revision < reading->newest->revision);
-    }
-    return lacking;
-}
-
-/* Whether a server has the newest record that was not away since that was written, and so would
- * know of a newer one. */
-static int is_fresh(const reading_t *reading)
-{
-    const memsess_session_t *newest = reading->newest;
-    unsigned i;
-
-    for (i = 0; i < reading->n; i++) {
-        const memsess_copy_t *copy = &reading->copies[i];
-
-        if (copy->state == COPY_HELD && copy->session->revision == newest->revision
-            && memsess_server_bad_at(reading->store->servers[copy->at]) <= newest->written) {
-            return 1;
+        if (has_answered(&reading->copies[i])) {
+            answered++;
+            lacking += !is_fresh_copy(reading, &reading->copies[i]);
         }
     }
-    return 0;
+    return lacking;
 }
 
 /*

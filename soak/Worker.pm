@@ -153,6 +153,7 @@ sub begin {
 sub on_own {
     my ($self, $s, $what) = @_;
     my ($lines, $code) = $what eq 'read' ? ([]) : $self->change($what);
+    local $self->{asked} = $s->{name};
     my $r = $self->ask($what eq 'read' ? 'read' : 'change', $s->{cookie}, @$lines);
     if ($r->{refused}) {
         return 0 if $what eq 'read';
@@ -204,6 +205,7 @@ sub bury {
 sub on_grave {
     my ($self, $grave) = @_;
     my $late = !$self->{calm} && rand() < 0.3;
+    local $self->{asked} = "a dead id, after $grave->{how}";
     my $r = $self->ask($late ? 'change' : 'read', $grave->{cookie}, $late ? 'MemSess-Set: late=1' : ());
     return 0 if $r->{refused};
     if ($r->{state} ne 'unknown') {
@@ -226,6 +228,7 @@ sub shared_session {
 sub on_shared {
     my ($self, $s, $what) = @_;
     my @lines = $what eq 'read' ? () : ("MemSess-Incr: n=1&w$self->{id}=1");
+    local $self->{asked}  = 'a shared session';
     local $self->{target} = @lines && rand() < 0.2 ? '/slow' : '/step';
     my $r = $self->ask(@lines ? 'change' : 'read', $s->{cookie}, @lines);
     if ($r->{refused}) {
@@ -271,6 +274,8 @@ sub ask {
     if ($status != 200) {
         $self->count('refused') if $status == 503;
         $self->count('calm') if $status == 503 && $self->{calm};
+        $self->{parent}->syswrite("refused (worker $self->{id}; last fault: $self->{fault}) $kind @lines of "
+                                  . ($self->{asked} // '') . "\n") if $ENV{SOAK_VERBOSE} && $status == 503;
         $self->violation('other', "status $status by $port: @lines: " . ($body =~ s/\s+/ /gr)) if $status != 503;
         return { refused => 1, text => $status };
     }

@@ -9,7 +9,7 @@ use MemSess::Faults;
 use MemSess::Test;
 use Time::HiRes qw(sleep);
 
-plan tests => 12;
+plan tests => 14;
 
 my @pool = pool(4);
 my @m    = map { MemSess::Member->start(servers => \@pool, config => timing()) } 1 .. 2;
@@ -139,6 +139,23 @@ subtest 'what a server remembers from before it was away' => sub {
     }
 };
 
+subtest 'a server that was away and missed nothing is believed' => sub {
+    for my $n (0, 1) {
+        my ($c, $mark, @home) = marked($m[0], @pool);
+        my ($blinked, $other) = map { $_->[0] } @home[$n, 1 - $n];
+        $blinked->pause;
+        # That is found out by others.
+        for my $m (@m) { started($m) for 1 .. 12 }
+        $blinked->resume;
+        settle();
+        is_data_of_both($c, "m=$mark&n=1", 'it goes on');
+        $other->kill9;
+        is_data_of_both($c, "m=$mark&n=1", 'it is the only one left');
+        $other->restart;
+        settle();
+    }
+};
+
 subtest 'nor where the other home has lost its memory meanwhile' => sub {
     for my $n (0, 1) {
         my ($c, $mark, @home) = marked($m[$n], @pool);
@@ -152,6 +169,22 @@ subtest 'nor where the other home has lost its memory meanwhile' => sub {
         is_data_of_both($c, "m=$mark&n=2", 'the stand-in knows better');
         settle();
     }
+};
+
+subtest 'nor where all who know better are away' => sub {
+    my ($c, $mark, @home) = marked($m[0], @pool);
+    my ($victim) = map { $_->[0] } @home;
+    $victim->pause;
+    set_via($c->via($_), 'n=2', 'lua') for @m;
+    my @knowing = map { $_->[0] } homes($mark, grep { $_ != $victim } @pool);
+    is scalar @knowing, 2, 'two others know better';
+    $victim->resume;
+    settle();
+    $_->pause for @knowing;
+    is $c->copy(server => $_)->get('/lua/env')->status, 503, 'nothing is better than something old' for @m, @m;
+    $_->resume for @knowing;
+    settle();
+    is_data_of_both($c, "m=$mark&n=2", 'they are back');
 };
 
 subtest 'MemSessFailover Off' => sub {

@@ -9,7 +9,7 @@ use MemSess::Faults;
 use MemSess::Test;
 use Time::HiRes qw(sleep time);
 
-plan tests => 9;
+plan tests => 10;
 
 my @pool = pool(4);
 my @m    = map { MemSess::Member->start(servers => \@pool, config => timing()) } 1 .. 2;
@@ -146,6 +146,23 @@ subtest 'a server that returns, and the other home lost its memory meanwhile' =>
         is_dead($old, $mark, 'the stand-in knows that');
         settle();
     }
+};
+
+subtest 'a server that returns, and all who know better are away' => sub {
+    my ($c, $mark, @home) = marked($m[0], @pool);
+    my $old = $c->copy;
+    $home[0][0]->pause;
+    # Either member has found it silent, so that either knows that it was away.
+    data($c->copy(server => $_)) for @m;
+    $c->get(say_via('lua', 'MemSess-Destroy: 1'));
+    $home[0][0]->resume;
+    settle();
+    my @others = grep { $_ != $home[0][0] } @pool;
+    $_->pause for @others;
+    isnt state($old->copy(server => $_)) // 'refused', 'active', 'it is not believed' for @m, @m;
+    $_->resume for @others;
+    settle();
+    is_dead($old, $mark, 'they are back');
 };
 
 subtest 'a tombstone is repaired like any record' => sub {

@@ -29,6 +29,9 @@ sub while_spoilt {
     $wire->mode($mode);
     $code->();
     $wire->mode('pass');
+    for my $m ($one, $pair) {
+        wait_for(10, sub { client($m)->get(say_via('lua', 'MemSess-Set: a=1'))->status == 200 });
+    }
     settle();
     return [$wire->reused($from)];
 }
@@ -74,7 +77,6 @@ for my $mode (@MODES) {
             }
         });
         is_deeply $reused, [], 'no connection is used again' unless $mode =~ /^(?:refuse|key)$/;
-        sleep 0.1 while !wait_for(10, sub { $c{anna}->copy->get('/lua/env')->status == 200 });
         for my $name (sort keys %c) {
             my $n = attr($c{$name}->get('/lua/env'), 'n') // 'none';
             ok $may_be{$name}{$n}, "$name: n is $n: what was written, or what was before";

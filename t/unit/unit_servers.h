@@ -306,7 +306,10 @@ static inline void unit_memcached_run(unit_memcached_t *m)
     }
     arguments[n] = NULL;
     m->pid = fork();
-    assert_true(m->pid >= 0);
+    if (m->pid < 0) {
+        m->pid = 0; /* a kill of -1 would be one of everybody */
+        fail_msg("fork: %s", strerror(errno));
+    }
     if (m->pid == 0) {
         unit_memcached_exec(parent, (char *const *)arguments);
     }
@@ -355,7 +358,7 @@ static inline unit_memcached_t *unit_memcached(void)
 
 static inline void unit_memcached_kill(unit_memcached_t *m)
 {
-    if (m->pid) {
+    if (m->pid > 0) {
         kill(m->pid, SIGKILL);
         waitpid(m->pid, NULL, 0);
         m->pid = 0;
