@@ -21,7 +21,8 @@
  * claim, and does not believe a reading that was older than CLAIM_SAFE when it began: so whoever
  * wrote n+1 after that reading began to claim it at most CLAIM_SAFE before, and its claim is still
  * there. This rests on
- *  - CLAIM_TTL, less the second that memcached's clock may be short, being above 2 * CLAIM_SAFE;
+ *  - CLAIM_TTL, less the second that memcached's clock may be short, being above 3 * CLAIM_SAFE and
+ *    MemSessTimeout: a reading CLAIM_SAFE old, an add as late after it, and the other's last send;
  *  - no writer being stopped for longer than what is left between its look at the clock and the
  *    send that follows it;
  *  - any two members that see the session sharing at least one of its servers: with two copies
@@ -33,7 +34,7 @@
  *
  * Who dies between claim and write holds others up for CLAIM_TTL at most.
  */
-#define CLAIM_TTL 6
+#define CLAIM_TTL 8
 #define CLAIM_SAFE apr_time_from_sec(2)
 #define TOKEN_LEN 16
 
@@ -73,8 +74,12 @@ static apr_status_t claim_on(claim_t *claim, unsigned at, apr_pool_t *p)
     return rv;
 }
 
+/* What is about to go by itself is left to do so: it may be somebody else's by then. */
 static void claim_drop(claim_t *claim, apr_pool_t *p)
 {
+    if (apr_time_now() - claim->begun >= apr_time_from_sec(claim->ttl - 2)) {
+        claim->n = 0;
+    }
     while (claim->n) {
         unsigned at = claim->held[--claim->n];
 
@@ -90,7 +95,7 @@ static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest,
     unsigned char random[TOKEN_LEN / 4 * 3];
     apr_status_t rv = apr_generate_random_bytes(random, sizeof(random));
     apr_status_t worst = MEMSESS_DOWN;
-    unsigned i, targets = 0;
+    unsigned i, targets = 0, shared = 0;
 
     apr_encode_base64_binary(claim->token, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
     claim->begun = apr_time_now();
@@ -107,6 +112,7 @@ static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest,
         if (rv == APR_SUCCESS) {
             claim->held[claim->n++] = at;
             targets++;
+            shared |= (unsigned)memsess_is_placed(store, &newest->placement, at);
         }
         else if (rv == MEMSESS_EXISTS) {
             claim_drop(claim, p);
@@ -116,6 +122,11 @@ static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest,
             worst = rv;
             rv = APR_SUCCESS; /* it is down now, or full: the next one stands in */
         }
+    }
+    /* Others claim where the session lies: who sees none of these servers cannot meet them. */
+    if (claim->n && !shared) {
+        claim_drop(claim, p);
+        return MEMSESS_DOWN;
     }
     return claim->n ? APR_SUCCESS : rv == APR_SUCCESS ? worst : rv;
 }
@@ -280,9 +291,5 @@ apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
 
 void memsess_lock_free(memsess_lock_t *lock)
 {
-    /* What is older may have gone by itself, and be somebody else's by now. */
-    if (apr_time_now() - lock->claim.begun < apr_time_from_sec(MEMSESS_LOCK_TTL - 2)) {
-        claim_drop(&lock->claim, lock->p);
-    }
-    lock->claim.n = 0;
+    claim_drop(&lock->claim, lock->p);
 }

@@ -373,6 +373,18 @@ static int is_fresh(const reading_t *reading)
     return 0;
 }
 
+/* How many servers have the newest copy. */
+static unsigned count_held(const reading_t *reading)
+{
+    unsigned i, held = 0;
+
+    for (i = 0; i < reading->n; i++) {
+        held += reading->copies[i].state == COPY_HELD
+                && reading->copies[i].session->revision == reading->newest->revision;
+    }
+    return held;
+}
+
 /* How many of the servers that should have the session now, those that stand in included, answered
  * but lack what the newest copy says, or cannot be believed alone, since they were away. */
 static unsigned count_lacking(const reading_t *reading)
@@ -441,8 +453,10 @@ memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
         return is_missing(&reading) ? MEMSESS_MISSING : MEMSESS_UNAVAILABLE;
     }
     ask_placement(&reading);
-    /* Homes that do not agree, or that were all away: those that stood in may know better. */
-    if (count_lacking(&reading) || !is_fresh(&reading)) {
+    /* Fewer copies than there should be, or none that can be believed: those that stood in may know
+     * better, whoever saw a home go. */
+    while ((count_held(&reading) < store->conf.copies || !is_fresh(&reading))
+           && from < reading.n) {
         ask_next(&reading, &from);
         ask_placement(&reading);
     }
