@@ -83,7 +83,7 @@ apr_status_t memsess_id_make(char id[MEMSESS_ID_LEN + 1]);
 int memsess_id_ok(const char *id, apr_size_t len);
 
 /** Prepares what every request needs; to be called once in a process, before its threads. */
-void memsess_core_init(void);
+apr_status_t memsess_core_init(apr_pool_t *p);
 
 /** The storage key of @a id in @a ns; two namespaces never share one. */
 apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id);

@@ -148,8 +148,8 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
     }
     switch (req->found) {
     case MEMSESS_FOUND:
-        return is_over(req->session, conf, apr_time_now()) ? MEMSESS_STATE_EXPIRED
-                                                           : MEMSESS_STATE_ACTIVE;
+        return is_over(req->session, conf, req->read_at) ? MEMSESS_STATE_EXPIRED
+                                                         : MEMSESS_STATE_ACTIVE;
     case MEMSESS_UNAVAILABLE:
         return MEMSESS_STATE_UNAVAILABLE;
     default:

@@ -69,8 +69,10 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
 
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
-    memsess_core_init();
-    rv = memsess_pool_create(&pool);
+    rv = memsess_core_init(pchild);
+    if (rv == APR_SUCCESS) {
+        rv = memsess_pool_create(&pool);
+    }
     for (s = main_server; s && rv == APR_SUCCESS; s = s->next) {
         memsess_srv_conf_t *conf = memsess_srv_conf(s);
         memsess_store_conf_t store;

@@ -160,12 +160,18 @@ static inline int unit_teardown(void **state)
 
 static inline void unit_begin(void)
 {
+    apr_pool_t *process;
+
     apr_initialize();
     atexit(apr_terminate);
     /* As httpd does: writing to a closed connection is an error, not the end. */
     signal(SIGPIPE, SIG_IGN);
     setvbuf(stdout, NULL, _IOLBF, 0);
     memsess_log_sink = unit_log_sink;
+    apr_pool_create(&process, NULL);
+    if (memsess_core_init(process) != APR_SUCCESS) {
+        fail_msg("memsess_core_init");
+    }
 }
 
 #endif
