@@ -23,6 +23,9 @@ sub query {
 
 sub httpd { $ENV{MEMSESS_T_HTTPD} }
 
+# What has t, conf.d, docs and so on: a copy of the checkout.
+sub top { $ENV{MEMSESS_T_ROOT} =~ s{/t$}{}r }
+
 sub modules_file { "$ENV{MEMSESS_T_ROOT}/conf/modules.conf" }
 
 # The environment is how t/TEST tells the test files.
