@@ -105,25 +105,53 @@ static const char form_byte[256] = {
     ['u'] = 'u', ['v'] = 'v', ['w'] = 'w', ['x'] = 'x', ['y'] = 'y', ['z'] = 'z',
 };
 
-/* Appends a value in form encoding; returns the end, and whether a control character was met. */
-static char *form_append(char *to, const char *value, int *control)
+/* Sixteen bytes at a time, as far as all of them stay one byte: most of most values. */
+typedef unsigned char bytes_t __attribute__((vector_size(16)));
+
+static apr_size_t form_bytes(char *to, const char *value, apr_size_t len)
 {
-    static const char hex[] = "0123456789ABCDEF";
-    const unsigned char *c = (const unsigned char *)value;
     apr_size_t i;
 
-    for (;; c += i + 1) {
-        for (i = 0; (to[i] = form_byte[c[i]]); i++) {
+    for (i = 0; len - i >= sizeof(bytes_t); i += sizeof(bytes_t)) {
+        bytes_t c, space, kept;
+        apr_uint64_t half[2];
+
+        memcpy(&c, value + i, sizeof(c));
+        space = (bytes_t)(c == ' ');
+        kept = (bytes_t)((c | 0x20) - 'a' < 26) | (bytes_t)(c - '0' < 10) | (bytes_t)(c == '*')
+               | (bytes_t)(c == '-') | (bytes_t)(c == '.') | (bytes_t)(c == '_') | space;
+        memcpy(half, &kept, sizeof(half));
+        if ((half[0] & half[1]) != APR_UINT64_MAX) {
+            break;
         }
-        to += i;
-        if (!c[i]) {
-            return to;
-        }
-        *control |= apr_iscntrl(c[i]);
-        *to++ = '%';
-        *to++ = hex[c[i] >> 4];
-        *to++ = hex[c[i] & 15];
+        c += space & ('+' - ' ');
+        memcpy(to + i, &c, sizeof(c));
     }
+    return i;
+}
+
+/* Appends a value in form encoding; returns the end, and whether a control character was met. */
+static char *form_append(char *to, const memsess_attr_t *attr, int *control)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    const unsigned char *c = (const unsigned char *)attr->value, *end = c + attr->len;
+
+    while (c < end) {
+        apr_size_t done = form_bytes(to, (const char *)c, (apr_size_t)(end - c));
+        const unsigned char *stop = end - (c += done) > (int)sizeof(bytes_t) ? c + sizeof(bytes_t) : end;
+
+        for (to += done; c < stop; c++) {
+            if ((*to = form_byte[*c])) {
+                to++;
+                continue;
+            }
+            *control |= apr_iscntrl(*c);
+            *to++ = '%';
+            *to++ = hex[*c >> 4];
+            *to++ = hex[*c & 15];
+        }
+    }
+    return to;
 }
 
 static void set_attr_variable(apr_table_t *env, const memsess_attr_t *attr, apr_size_t name_len,
@@ -180,7 +208,7 @@ static const char *form_data(const memsess_session_t *session, const apr_array_h
         memcpy(to, attr->name, name_len);
         to += name_len;
         *to++ = '=';
-        to = form_append(to, attr->value, &control);
+        to = form_append(to, attr, &control);
         if (env && !control) {
             set_attr_variable(env, attr, name_len, &mapped, p);
         }
