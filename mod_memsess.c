@@ -129,16 +129,23 @@ static int is_chunked(const request_rec *r)
 /* -- Interim responses --------------------------------------------------------------------------
  *
  * What a back end sends before its answer (103 Early Hints, say) goes to the connection past all
- * filters of the request. So there is one on the connection, put there once.
+ * filters of the request, and so does what it sends as a tunnel (101 Switching Protocols). So there
+ * is a filter on the connection, put there once.
  */
+#define HEAD_MAX 65536
+
 typedef struct interim_t {
-    request_rec *r; /* being proxied, and not yet answered; else NULL */
-    const char *held;
+    request_rec *r;           /* being proxied, and not yet answered; else NULL */
+    apr_array_header_t *head; /* of char: what came of a head that is not whole yet */
 } interim_t;
 
-static apr_status_t interim_over(void *interim)
+static apr_status_t request_over(void *r)
 {
-    ((interim_t *)interim)->r = NULL;
+    interim_t *interim = ap_get_module_config(((request_rec *)r)->connection->conn_config,
+                                              &memsess_module);
+
+    /* It may end late, when the next one on its connection is under way. */
+    interim->r = interim->r == r ? NULL : interim->r;
     return APR_SUCCESS;
 }
 
@@ -153,32 +160,76 @@ static void watch_interim(request_rec *r)
         ap_add_output_filter_handle(interim_filter_handle, interim, NULL, c);
     }
     interim->r = r;
-    interim->held = "";
-    apr_pool_cleanup_register(r->pool, interim, interim_over, apr_pool_cleanup_null);
+    interim->head = apr_array_make(r->pool, 512, 1);
+    apr_pool_cleanup_register(r->pool, r, request_over, apr_pool_cleanup_null);
+}
+
+/* What follows is the answer itself, cleaned as such. */
+static void unwatch_interim(conn_rec *c)
+{
+    interim_t *interim = ap_get_module_config(c->conn_config, &memsess_module);
+
+    if (interim) {
+        interim->r = NULL;
+    }
+}
+
+static int is_whole(const apr_array_header_t *head)
+{
+    return head->nelts >= 4 && !memcmp(head->elts + head->nelts - 4, CRLF CRLF, 4);
+}
+
+/* Takes what belongs to a head out of the brigade; whether the head is whole. */
+static int take_head(apr_array_header_t *head, apr_bucket_brigade *bb)
+{
+    apr_bucket *e;
+    const char *data;
+    apr_size_t len, i;
+
+    while ((e = APR_BRIGADE_FIRST(bb)) != APR_BRIGADE_SENTINEL(bb) && !APR_BUCKET_IS_METADATA(e)
+           && !is_whole(head) && head->nelts <= HEAD_MAX
+           && apr_bucket_read(e, &data, &len, APR_BLOCK_READ) == APR_SUCCESS) {
+        for (i = 0; i < len && !is_whole(head); i++) {
+            if (data[i]) {
+                APR_ARRAY_PUSH(head, char) = data[i];
+            }
+        }
+        if (i < len) {
+            apr_bucket_split(e, i);
+        }
+        apr_bucket_delete(e);
+    }
+    return is_whole(head);
+}
+
+/* Whether another head follows this one. */
+static int is_interim(const char *head)
+{
+    return !strncmp(head, "HTTP/1.1 1", 10) && strncmp(head, "HTTP/1.1 101", 12);
 }
 
 static apr_status_t interim_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     interim_t *interim = f->ctx;
-    const memsess_own_t *own = interim->r ? memsess_own(interim->r, 0) : NULL;
-    apr_size_t len;
-    char *text;
+    apr_bucket_brigade *clean;
 
-    if (!interim->r || (own && own->top->responded)
-        || apr_brigade_pflatten(bb, &text, &len, interim->r->pool) != APR_SUCCESS || !len) {
+    if (!interim->r) {
         return ap_pass_brigade(f->next, bb);
     }
-    text = apr_pstrcat(interim->r->pool, interim->held, apr_pstrmemdup(interim->r->pool, text, len),
-                       NULL);
-    apr_brigade_cleanup(bb);
-    interim->held = text;
-    len = strlen(text);
-    if (len < 4 || strcmp(text + len - 4, CRLF CRLF)) {
-        return APR_SUCCESS; /* there is more to come */
+    clean = apr_brigade_create(interim->r->pool, f->c->bucket_alloc);
+    while (interim->r && take_head(interim->head, bb)) {
+        const char *head = apr_pstrmemdup(interim->r->pool, interim->head->elts,
+                                          (apr_size_t)interim->head->nelts);
+
+        apr_brigade_puts(clean, NULL, NULL, memsess_clean_interim(head, interim->r->pool));
+        interim->head->nelts = 0;
+        interim->r = is_interim(head) ? interim->r : NULL;
     }
-    interim->held = "";
-    apr_brigade_puts(bb, NULL, NULL, memsess_clean_interim(text, interim->r->pool));
-    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(f->c->bucket_alloc));
+    if (interim->r && interim->head->nelts > HEAD_MAX) {
+        f->c->aborted = 1;
+        return APR_ECONNABORTED;
+    }
+    APR_BRIGADE_PREPEND(bb, clean);
     return ap_pass_brigade(f->next, bb);
 }
 
@@ -244,6 +295,9 @@ static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     }
     if (is_first) {
         f->ctx = (void *)committed;
+        if (!r->main) {
+            unwatch_interim(r->connection);
+        }
         status = memsess_respond(r);
         if (status != OK) {
             apr_brigade_cleanup(bb);

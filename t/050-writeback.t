@@ -6,7 +6,7 @@ use lib 't/lib';
 use Apache::Test qw(-withtestmore);
 use MemSess::Test;
 
-plan tests => 23;
+plan tests => 25;
 
 my $m    = server();
 my $pool = shared_memcached();
@@ -209,6 +209,46 @@ subtest 'interim responses leak nothing either' => sub {
     is $r->status, 200, 'the response';
     is_deeply [$r->leaks], [], 'nothing leaks';
     is data($c), 'a=1', 'the final response counts';
+};
+
+# What this many requests for the same on one connection get: how many answers, whole ones at the end.
+sub on_one_connection {
+    my ($server, $n, $target) = @_;
+    my $get = "GET $target HTTP/1.1\r\nHost: localhost\r\n";
+    return raw($server->port, "$get\r\n" x ($n - 1) . "${get}Connection: close\r\n\r\n")->{raw};
+}
+
+my $binary = "\0\n\r\n\r\nMemSess-Set: not=a header\n\0" . "\xff\0" x 3000;
+
+subtest 'interim responses leave what follows alone' => sub {
+    my $off = MemSess::Member->start(config => 'MemSess Off');
+    for my $server (server(), $off) {
+        for my $early ('', "HTTP/1.1 103 Early Hints\r\nMemSess-Set: a=1\r\nLink: </x>\r\n\r\n") {
+            my $target = '/proxy/raw?' . escape($early . "HTTP/1.1 200 OK\r\nContent-Length: "
+                . length($binary) . "\r\nConnection: close\r\n\r\n$binary");
+            my $all = on_one_connection($server, 3, $target);
+            is scalar(() = $all =~ /\Q$binary\E/g), 3, 'three whole bodies on one connection';
+            is scalar(() = $all =~ /103 Early/g), $early ? 3 : 0, 'and the interim responses';
+            unlike $all =~ s/\Q$binary\E//gr, qr/memsess/i, 'nothing leaks';
+        }
+    }
+    $off->stop;
+};
+
+subtest 'a tunnel passes every byte' => sub {
+    my $m = MemSess::Member->start(servers => [shared_memcached()], config => q(
+        ProxyPass /http/ "http://localhost:${T_BACKEND}/" upgrade=websocket
+        ProxyPass /ws/ "ws://127.0.0.1:${T_BACKEND}/"));
+    for my $kind (qw(http ws)) {
+        my $r = raw($m->port, "GET /$kind/raw?" . escape(
+            "HTTP/1.1 101 Switching Protocols\r\nMemSess-Set: a=1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n$binary")
+            . " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+        my ($head, $rest) = split /\r\n\r\n/, $r->{raw}, 2;
+        like $head, qr{^HTTP/1.1 101 }, "$kind: switched";
+        unlike $head, qr/memsess/i, "$kind: nothing leaks";
+        ok $rest eq $binary, "$kind: all bytes";
+    }
+    $m->stop;
 };
 
 my $memcached = MemSess::Memcached->start;

@@ -8,7 +8,7 @@ use Cwd qw(getcwd);
 
 my @modules = qw(
     authz_core authz_host dir mime env setenvif headers rewrite alias actions include
-    proxy proxy_http lua ssl socache_shmcb cache cache_socache cache_disk
+    proxy proxy_http proxy_wstunnel lua ssl socache_shmcb cache cache_socache cache_disk
     auth_basic authn_core authn_file authz_user deflate expires
 );
 
