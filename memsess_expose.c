@@ -73,6 +73,24 @@ void memsess_set_or_unset(apr_table_t *headers, const char *name, const char *va
     }
 }
 
+/* The names in a Connection header but ours. A proxy takes them apart like this, and so by spaces
+ * and semicolons too. */
+static const char *filter_connection(const char *connection, apr_pool_t *p)
+{
+    apr_array_header_t *kept = apr_array_make(p, 4, sizeof(const char *));
+
+    while (*connection) {
+        const char *name;
+
+        connection += strspn(connection, ",;");
+        name = ap_get_token(p, &connection, 0);
+        if (*name && !memsess_reserved_name(name)) {
+            APR_ARRAY_PUSH(kept, const char *) = name;
+        }
+    }
+    return kept->nelts ? apr_array_pstrcat(p, kept, ',') : NULL;
+}
+
 void memsess_clean_request(request_rec *r)
 {
     const char *connection = apr_table_get(r->headers_in, "Connection");
@@ -83,8 +101,7 @@ void memsess_clean_request(request_rec *r)
     }
     /* A proxy removes what Connection names; ours are not the client's to remove. */
     if (connection && ap_strcasestr(connection, PREFIX)) {
-        memsess_set_or_unset(r->headers_in, "Connection",
-                             filter_list(connection, memsess_reserved_name, r->pool));
+        memsess_set_or_unset(r->headers_in, "Connection", filter_connection(connection, r->pool));
     }
 }
 

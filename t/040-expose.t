@@ -235,6 +235,10 @@ subtest 'a client cannot have ours removed' => sub {
         ['Connection: close, MemSess-State', 'MemSess-State: none'],
         ['Connection: close', 'Proxy-Connection: MemSess-State, MemSess-Data'],
         ['Connection: close', 'TE: MemSess-State', 'Trailer: MemSess-State'],
+        ['Connection: close;MemSess-State;memsess-id'],
+        ['Connection: close MemSess-State x memsess-data'],
+        ["Connection: close\tMemSess-State"],
+        ['Connection: "a b" MemSess-State;;close , ; MemSess-Id'],
     ) {
         my $r = $admin->get('/proxy/echo', @$connection);
         is_deeply [sort(reserved($r))], \@expected, join ' | ', @$connection;
