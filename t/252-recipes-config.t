@@ -1,0 +1,49 @@
+# The recipes of examples/ that are configuration alone.
+use strict;
+use warnings;
+use lib 't/lib';
+
+use Apache::Test qw(-withtestmore);
+use MemSess::Recipe;
+use MemSess::Test;
+
+plan tests => 3;
+
+subtest 'rewrite' => sub {
+    my ($m) = MemSess::Recipe->start('rewrite', members => 1)->members;
+    my ($nobody, $ann, $admin) = (client($m), started($m, 'user=ann'), started($m, 'user=eve&role=admin'));
+    is location($nobody->get('/members/')), '/login.html', 'members: nobody is sent to log in';
+    is $ann->get('/members/')->body, "For members.\n", 'members: a member comes in';
+    is location($nobody->get('/home')), '/login.html', 'home of nobody';
+    is location($ann->get('/home')), '/members/?user=ann', 'home of a member';
+    is location(started($m, 'user=A%26b')->get('/home')), '/login.html', 'home of an odd name';
+    is $_->get('/admin/')->status, 403, 'admin: refused' for $nobody, $ann;
+    my $r = $admin->get('/admin/');
+    is $r->body, "For administrators.\n", 'admin: the role comes in';
+    is scalar($r->header('Cache-Control')), 'private', 'and not into shared caches';
+    like scalar($r->header('Vary')), qr/Cookie/, 'nor for another cookie';
+};
+
+subtest 'ssi' => sub {
+    my ($m) = MemSess::Recipe->start('ssi', members => 1)->members;
+    like client($m)->get('/page.shtml')->body, qr{<p>Hello stranger\.</p>}, 'nobody';
+    like started($m, 'user=%3Cann%3E')->get('/page.shtml')->body, qr{<p>Hello &lt;ann&gt;\.</p>}, 'a user, escaped';
+};
+
+subtest 'logs' => sub {
+    my ($m) = MemSess::Recipe->start('logs', members => 1)->members;
+    my %log = map { $_ => MemSess::Log->new($m->dir . "/$_.log") } qw(access users odd);
+    my $ann = started($m, 'user=ann');
+    my $id = $ann->get('/lua/env')->env('MEMSESS_ID');
+    $ann->get('/plain.txt?ann');
+    client($m)->get('/plain.txt?nobody');
+    client($m)->set_cookie('A' x 24)->get('/plain.txt?odd');
+    ok $log{access}->wait_for(qr{\?ann HTTP/1.1" 200 \d+ session=\Q$id\E state=active$}m), 'the id of a session';
+    ok $log{access}->wait_for(qr{\?nobody HTTP/1.1" 200 \d+ session=- state=none$}m), 'or none';
+    ok $log{users}->wait_for(qr{^ann \[.*\?ann HTTP/1.1" 200 session=\Q$id\E$}m), 'users come first in their log';
+    ok $log{odd}->wait_for(qr{\?odd HTTP/1.1".* state=unknown$}m), 'odd cookies';
+    unlike $log{users}->text, qr/nobody|odd/, 'no users: not in the log of users';
+    unlike $log{odd}->text, qr/\?ann|nobody/, 'not odd: not in that of the odd';
+};
+
+sub location { (scalar $_[0]->header('Location')) =~ s{^http://[^/]+}{}r }

@@ -1,0 +1,88 @@
+package MemSess::Recipe;
+# A recipe of examples/ with all that it needs: memcacheds, its own program if it has one
+# (examples/NAME/backend PORT), and members with its site.conf. In the common site of the tests
+# sessions are off here, but for two handlers of the tests' own, so that what is on is what the
+# recipe says.
+use strict;
+use warnings;
+use parent 'MemSess::Process';
+
+use IO::Socket::INET;
+use MemSess::Member;
+use MemSess::Memcached;
+use MemSess::Process qw(free_port wait_for);
+use MemSess::Site;
+
+# members: how many, 2 by default; config: further directives, before those of the recipe
+sub start {
+    my ($class, $name, %args) = @_;
+    my $dir = MemSess::Site::top() . "/examples/$name";
+    -f "$dir/site.conf" or die "there is no recipe $name\n";
+    my $self = bless { name => $name, dir => $dir, log => "t/logs/recipe-$name-$$.log", port => 0 }, $class;
+    $self->start_backend if -x "$dir/backend";
+    my @servers = map { MemSess::Memcached->start } 1 .. 2;
+    $self->{members} = [map {
+        MemSess::Member->start(servers => \@servers, config => $self->config($args{config} // ''))
+    } 1 .. $args{members} // 2];
+    return $self;
+}
+
+sub members { @{ $_[0]{members} } }
+
+sub start_backend {
+    my ($self) = @_;
+    mkdir 't/logs';
+    for (1 .. 5) {
+        $self->{port} = free_port();
+        $self->{command} = ["$self->{dir}/backend", $self->{port}];
+        $self->launch;
+        return if wait_for(30, sub { !$self->alive || $self->accepts }) && $self->alive;
+    }
+    die "$self->{dir}/backend does not start:\n" . $self->output;
+}
+
+sub accepts {
+    my ($self) = @_;
+    return IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $self->{port}, Timeout => 5);
+}
+
+# The modules are those that the recipe tells one to enable.
+sub config {
+    my ($self, $more) = @_;
+    open my $in, '<', "$self->{dir}/site.conf" or die "$self->{dir}/site.conf: $!";
+    my ($modules) = do { local $/; <$in> } =~ /^# a2enmod (.*)$/m;
+    my $load = join '', map {
+        qq(<IfModule !${_}_module>\nLoadModule ${_}_module "@{[ MemSess::Site::query('LIBEXECDIR') ]}/mod_$_.so"\n</IfModule>\n)
+    } grep { !/^(?:cgid|log_config)$/ } split ' ', $modules // '';
+    return qq(
+        Define EXAMPLE "$self->{dir}"
+        Define BACKEND $self->{port}
+        Define LOGS "\${T_DIR}"
+        $load
+        MemSess Off
+        MemSessExpose env
+        MemSessWriteback Off
+        <LocationMatch "^/(lua/env|cgi/say)">
+            MemSess On
+            MemSessWriteback On
+        </LocationMatch>
+        $more
+        Include "$self->{dir}/site.conf"
+    );
+}
+
+# What examples/run does: two members with the recipe, until it is told to stop.
+sub serve {
+    my ($name) = @_;
+    local $| = 1;
+    defined $name or die "usage: examples/run NAME\n";
+    MemSess::Site::prepare(backend => free_port(), memcached => '');
+    my $recipe = MemSess::Recipe->start($name);
+    print "http://127.0.0.1:", $_->port, "/\n" for $recipe->members;
+    print "Ctrl-C stops them.\n";
+    sleep 1 while 1;
+}
+
+serve(@ARGV) unless caller;
+
+1;
