@@ -335,6 +335,31 @@ static const char *set_cookie(cmd_parms *cmd, void *dir_conf, int argc, char *co
     return error ? refuse(cmd, cmd->directive->args, error) : NULL;
 }
 
+static const char *set_secret(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    const char *error = memsess_secret_syntax(arg);
+    apr_array_header_t **sources;
+    int was_set, i;
+
+    if (error) {
+        return refuse(cmd, arg, error);
+    }
+    sources = place(cmd, dir_conf, &was_set);
+    if (!was_set) {
+        *sources = apr_array_make(cmd->pool, 2, sizeof(const char *));
+    }
+    for (i = 0; i < (*sources)->nelts; i++) {
+        if (!strcmp(APR_ARRAY_IDX(*sources, i, const char *), arg)) {
+            return refuse(cmd, arg, "is named twice: leave one out");
+        }
+    }
+    if (i == MEMSESS_SECRETS_MAX) {
+        return refuse(cmd, arg, "is one too many: 8 secrets are accepted at most");
+    }
+    APR_ARRAY_PUSH(*sources, const char *) = arg;
+    return NULL;
+}
+
 static const char *set_connections(cmd_parms *cmd, void *dir_conf, const char *max,
                                    const char *idle)
 {
@@ -590,7 +615,16 @@ void memsess_conf_start(apr_pool_t *pconf)
     timeouts_seen = apr_array_make(pconf, 8, sizeof(timeouts_t));
 }
 
-static int copies_ok(server_rec *s)
+/* For messages. */
+static const char *name_of(server_rec *s, apr_pool_t *p)
+{
+    return s->is_virtual ? apr_psprintf(p, "virtual host %s:%d (%s, line %u)",
+                                        s->server_hostname ? s->server_hostname : "?", s->port,
+                                        s->defn_name, s->defn_line_number)
+                         : "the server";
+}
+
+static int copies_ok(server_rec *s, apr_pool_t *ptemp)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(s);
 
@@ -600,10 +634,7 @@ static int copies_ok(server_rec *s)
     ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s,
                  "MemSessRedundancy %d: the pool of %s has only %d server%s: name more in "
                  "MemSessServers, or ask for fewer copies", conf->copies,
-                 s->is_virtual ? apr_psprintf(s->process->pool, "virtual host %s:%d (%s, line %u)",
-                                              s->server_hostname ? s->server_hostname : "?",
-                                              s->port, s->defn_name, s->defn_line_number)
-                               : "the server", conf->members->nelts,
+                 name_of(s, ptemp), conf->members->nelts,
                  conf->members->nelts == 1 ? "" : "s");
     return 0;
 }
@@ -625,13 +656,73 @@ static int timeouts_ok(const timeouts_t *seen, apr_pool_t *ptemp)
     return 0;
 }
 
-int memsess_conf_check(server_rec *main_server, apr_pool_t *ptemp)
+/* How long a program may take to print a secret. */
+#define EXEC_WAIT apr_time_from_sec(10)
+
+/* What came of reading a source: once, whoever shares it. */
+typedef struct source_t {
+    memsess_raw_secret_t raw;
+    const char *error;
+} source_t;
+
+static apr_status_t cleanse_source(void *source)
 {
+    memsess_cleanse(source, sizeof(source_t));
+    return APR_SUCCESS;
+}
+
+static const source_t *read_source(const char *name, server_rec *s, apr_hash_t *sources,
+                                   apr_pool_t *ptemp)
+{
+    source_t *source = apr_hash_get(sources, name, APR_HASH_KEY_STRING);
+
+    if (!source) {
+        source = apr_pcalloc(ptemp, sizeof(*source));
+        apr_pool_cleanup_register(ptemp, source, cleanse_source, apr_pool_cleanup_null);
+        apr_hash_set(sources, name, APR_HASH_KEY_STRING, source);
+        source->error = ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_NORMAL
+                            ? memsess_secret_read(name, EXEC_WAIT, &source->raw, ptemp)
+                            : memsess_secret_look(name, ptemp);
+        if (source->error) {
+            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s, "MemSessSecret %s: %s", name,
+                         source->error);
+        }
+    }
+    return source;
+}
+
+/* Where the configuration is only tested, nothing is run and no key is made; where it is dumped,
+ * nothing is read. */
+static int secrets_ok(server_rec *s, apr_hash_t *sources, apr_pool_t *pconf, apr_pool_t *ptemp)
+{
+    memsess_srv_conf_t *conf = memsess_srv_conf(s);
+    int mode = ap_state_query(AP_SQ_RUN_MODE), i, ok = 1;
+    memsess_secrets_t *secrets;
+
+    if (!conf->sources || mode == AP_SQ_RM_CONFIG_DUMP) {
+        return 1;
+    }
+    conf->secrets = secrets = memsess_secrets_make(pconf);
+    for (i = 0; i < conf->sources->nelts; i++) {
+        const source_t *source = read_source(APR_ARRAY_IDX(conf->sources, i, const char *), s,
+                                             sources, ptemp);
+
+        ok &= !source->error && (mode != AP_SQ_RM_NORMAL
+                                 || memsess_secrets_add(secrets, &source->raw, conf->ns)
+                                        == APR_SUCCESS);
+    }
+    return ok;
+}
+
+int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp)
+{
+    apr_hash_t *sources = apr_hash_make(ptemp);
     server_rec *s;
     int i, ok = 1;
 
     for (s = main_server; s; s = s->next) {
-        ok &= copies_ok(s);
+        ok &= copies_ok(s, ptemp);
+        ok &= secrets_ok(s, sources, pconf, ptemp);
     }
     for (i = 0; i < timeouts_seen->nelts; i++) {
         ok &= timeouts_ok(&APR_ARRAY_IDX(timeouts_seen, i, timeouts_t), ptemp);

@@ -11,6 +11,7 @@
 #include "httpd.h"
 #include "http_config.h"
 #include "memsess_cookie.h"
+#include "memsess_secret.h"
 #include "memsess_store.h"
 
 #define MEMSESS_EXPOSE_ENV 1
@@ -44,6 +45,8 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
       "file with user:password for memcached's text authentication")                               \
     S(const char *, ns, "", TAKE1, "MemSessNamespace", set_namespace, 0, 0,                        \
       "sessions of two namespaces never meet")                                                     \
+    S(const apr_array_header_t *, sources, NULL, ITERATE, "MemSessSecret", set_secret, 0, 0,       \
+      "file:/path or exec:/path; the first signs cookies, all are accepted")                       \
     S(apr_int64_t, compress, 2048, TAKE1, "MemSessCompress", set_compress, 1, 1000000000,          \
       "records above this many bytes are compressed, or Off")
 
@@ -88,6 +91,7 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
 typedef struct memsess_srv_conf_t {
     MEMSESS_SRV_SETTINGS(MEMSESS_FIELD)
     apr_interval_time_t conn_idle; /**< the second word of MemSessConnections */
+    const memsess_secrets_t *secrets; /**< read from the sources; NULL: there are none */
     memsess_store_t *store;        /**< made in each child before it serves; NULL: it failed */
 } memsess_srv_conf_t;
 
@@ -113,8 +117,9 @@ apr_interval_time_t memsess_conf_refresh(const memsess_dir_conf_t *conf);
 /** Forgets what an earlier reading of the configuration left. */
 void memsess_conf_start(apr_pool_t *pconf);
 
-/** What can only be told when all directives have been read; logs what is wrong. */
-int memsess_conf_check(server_rec *main_server, apr_pool_t *ptemp);
+/** Does what can only be done when all directives have been read: checks the whole, and reads the
+ * secrets; logs what is wrong. */
+int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp);
 
 /** What the store of this server needs, from a whole configuration. */
 void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_store_conf_t *store,

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "apr_encode.h"
 #include "apr_lib.h"
 #include "apr_strings.h"
 
@@ -59,15 +60,126 @@ static int next_piece(const char **at, const char *name, piece_t *piece)
     return 1;
 }
 
+/* -- The value --------------------------------------------------------------------------------- */
+
+/* Base64url of so much of the MAC that no padding bits are left over: each has one spelling. */
+#define MAC_USED 18
+#define MAC_LEN 24
+#define REVISION_DIGITS 20
+#define VALUE_MAX (MEMSESS_ID_LEN + 1 + REVISION_DIGITS + 1 + MAC_LEN)
+#define NAME_MAX_LEN 128
+
+/* Signs what stands before the MAC: "ID" or "ID.REVISION". The key is of the namespace. */
+static apr_status_t sign(const memsess_secret_t *secret, const char *name, const char *text,
+                         apr_size_t len, char mac[MAC_LEN + 1])
+{
+    unsigned char bytes[MEMSESS_MAC_BYTES];
+    char message[NAME_MAX_LEN + 1 + VALUE_MAX];
+    apr_size_t name_len = strlen(name);
+    apr_status_t rv;
+
+    if (name_len > NAME_MAX_LEN) {
+        return APR_EINVAL;
+    }
+    memcpy(message, name, name_len);
+    message[name_len] = '=';
+    memcpy(message + name_len + 1, text, len);
+    rv = memsess_hmac(secret->cookie, sizeof(secret->cookie), message, name_len + 1 + len, bytes);
+    return rv == APR_SUCCESS ? apr_encode_base64_binary(mac, bytes, MAC_USED,
+                                                        APR_ENCODE_BASE64URL, NULL) : rv;
+}
+
+/* 1 to 2^64 - 1, in its one decimal spelling. */
+static int parse_revision(const char *text, apr_size_t len, apr_uint64_t *revision)
+{
+    apr_uint64_t n = 0;
+    apr_size_t i;
+
+    if (len < 1 || len > REVISION_DIGITS || *text == '0') {
+        return 0;
+    }
+    for (i = 0; i < len; i++) {
+        unsigned digit = (unsigned char)text[i] - '0';
+
+        if (digit > 9 || n > (APR_UINT64_MAX - digit) / 10) {
+            return 0;
+        }
+        n = n * 10 + digit;
+    }
+    *revision = n;
+    return 1;
+}
+
+static int verify(const char *text, apr_size_t len, const char *name,
+                  const memsess_secrets_t *secrets, memsess_cookie_value_t *value)
+{
+    apr_size_t signed_len = len - MAC_LEN - 1;
+    apr_uint64_t revision = 0;
+    char mac[MAC_LEN + 1];
+    unsigned i;
+
+    if (len < MEMSESS_ID_LEN + 1 + MAC_LEN || len > VALUE_MAX || text[signed_len] != '.'
+        || !memsess_id_ok(text, MEMSESS_ID_LEN)) {
+        return 0;
+    }
+    if (signed_len != MEMSESS_ID_LEN
+        && (text[MEMSESS_ID_LEN] != '.'
+            || !parse_revision(text + MEMSESS_ID_LEN + 1, signed_len - MEMSESS_ID_LEN - 1,
+                               &revision))) {
+        return 0;
+    }
+    for (i = 0; i < secrets->n; i++) {
+        if (sign(&secrets->secret[i], name, text, signed_len, mac) == APR_SUCCESS
+            && memsess_equal(mac, text + signed_len + 1, MAC_LEN)) {
+            apr_cpystrn(value->id, text, MEMSESS_ID_LEN + 1);
+            value->revision = revision;
+            value->aged = i > 0;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int parse_value(const char *text, apr_size_t len, const char *name,
+                       const memsess_secrets_t *secrets, memsess_cookie_value_t *value)
+{
+    if (secrets) {
+        return verify(text, len, name, secrets, value);
+    }
+    if (!memsess_id_ok(text, len)) {
+        return 0;
+    }
+    apr_cpystrn(value->id, text, MEMSESS_ID_LEN + 1);
+    value->revision = 0;
+    value->aged = 0;
+    return 1;
+}
+
+static const char *format_value(const memsess_cookie_value_t *value, const char *name,
+                                const memsess_secrets_t *secrets, apr_pool_t *p)
+{
+    const char *text = value->id;
+    char mac[MAC_LEN + 1];
+
+    if (!secrets) {
+        return text;
+    }
+    if (value->revision) {
+        text = apr_psprintf(p, "%s.%" APR_UINT64_T_FMT, value->id, value->revision);
+    }
+    return sign(&secrets->secret[0], name, text, strlen(text), mac) == APR_SUCCESS
+               ? apr_pstrcat(p, text, ".", mac, NULL) : NULL;
+}
+
 memsess_cookie_found_t memsess_cookie_find(const char *header, const char *name,
-                                           char id[MEMSESS_ID_LEN + 1])
+                                           const memsess_secrets_t *secrets,
+                                           memsess_cookie_value_t *value)
 {
     memsess_cookie_found_t found = MEMSESS_COOKIE_NONE;
     piece_t piece;
 
     while (header && next_piece(&header, name, &piece)) {
-        if (piece.ours && memsess_id_ok(piece.value, piece.value_len)) {
-            apr_cpystrn(id, piece.value, MEMSESS_ID_LEN + 1);
+        if (piece.ours && parse_value(piece.value, piece.value_len, name, secrets, value)) {
             return MEMSESS_COOKIE_OK;
         }
         if (piece.ours) {
@@ -76,6 +188,8 @@ memsess_cookie_found_t memsess_cookie_find(const char *header, const char *name,
     }
     return found;
 }
+
+/* -- The header -------------------------------------------------------------------------------- */
 
 const char *memsess_cookie_strip(const char *header, const char *name, apr_pool_t *p)
 {
@@ -116,25 +230,32 @@ const char *memsess_cookie_strip(const char *header, const char *name, apr_pool_
     return *kept ? kept : NULL;
 }
 
-const char *memsess_cookie_format(const memsess_cookie_t *cookie, const char *id, int https,
-                                  apr_pool_t *p)
+const char *memsess_cookie_format(const memsess_cookie_t *cookie,
+                                  const memsess_cookie_value_t *value,
+                                  const memsess_secrets_t *secrets, int https, apr_pool_t *p)
 {
+    const char *text = value ? format_value(value, cookie->name, secrets, p) : "";
     int secure = cookie->secure == MEMSESS_SECURE_ON
                  || (cookie->secure == MEMSESS_SECURE_AUTO && https);
     const char *age = "";
 
-    if (!id) {
+    if (!text) {
+        return NULL;
+    }
+    if (!value) {
         age = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
     }
     else if (cookie->max_age) {
         age = apr_psprintf(p, "; Max-Age=%" APR_TIME_T_FMT, apr_time_sec(cookie->max_age));
     }
-    return apr_pstrcat(p, cookie->name, "=", id ? id : "", "; Path=", cookie->path,
+    return apr_pstrcat(p, cookie->name, "=", text, "; Path=", cookie->path,
                        cookie->domain ? "; Domain=" : "", cookie->domain ? cookie->domain : "",
                        age, secure ? "; Secure" : "", cookie->http_only ? "; HttpOnly" : "",
                        "; SameSite=", cookie->same_site,
                        cookie->partitioned ? "; Partitioned" : "", NULL);
 }
+
+/* -- Configuration ----------------------------------------------------------------------------- */
 
 static int token_ok(const char *s)
 {
@@ -289,7 +410,7 @@ const char *memsess_cookie_parse(memsess_cookie_t *cookie, int argc, char *const
     int i;
 
     *cookie = memsess_cookie_default;
-    if (argc < 1 || !*argv[0] || strlen(argv[0]) > 128 || !token_ok(argv[0])) {
+    if (argc < 1 || !*argv[0] || strlen(argv[0]) > NAME_MAX_LEN || !token_ok(argv[0])) {
         return apr_psprintf(p, "the cookie's name '%s' must be 1 to 128 letters, digits and "
                                "!#$%%&'*+-.^_`|~", argc < 1 ? "" : argv[0]);
     }

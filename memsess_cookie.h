@@ -2,12 +2,13 @@
 
 /**
  * @file memsess_cookie.h
- * @brief The session cookie: found, taken out, set and cleared.
+ * @brief The session cookie: found and verified, taken out, signed and set, cleared.
  */
 #ifndef MEMSESS_COOKIE_H
 #define MEMSESS_COOKIE_H
 
 #include "memsess_core.h"
+#include "memsess_secret.h"
 
 typedef enum { MEMSESS_SECURE_AUTO, MEMSESS_SECURE_ON, MEMSESS_SECURE_OFF } memsess_secure_t;
 
@@ -35,24 +36,42 @@ const char *memsess_cookie_parse(memsess_cookie_t *cookie, int argc, char *const
 /** What a Cookie header holds under a name. */
 typedef enum {
     MEMSESS_COOKIE_NONE,
-    MEMSESS_COOKIE_INVALID, /**< only values that are no session id */
+    MEMSESS_COOKIE_INVALID, /**< only values that are no session id, or not signed by us */
     MEMSESS_COOKIE_OK
 } memsess_cookie_found_t;
 
-/** The first well-formed id among the cookies of that name. */
+/**
+ * The value of a session cookie: ID, or with secrets ID.MAC or ID.REVISION.MAC. The MAC is over
+ * namespace, cookie name, id and revision.
+ */
+typedef struct memsess_cookie_value_t {
+    char id[MEMSESS_ID_LEN + 1];
+    apr_uint64_t revision; /**< that the client has seen last; 0: the cookie carries none */
+    int aged;              /**< an older secret signed it: to be set anew */
+} memsess_cookie_value_t;
+
+/**
+ * The first among the cookies of that name that is well-formed and, with secrets, signed by one of
+ * them.
+ * @param secrets NULL: cookies are not signed
+ * @param value left alone unless MEMSESS_COOKIE_OK is returned
+ */
 memsess_cookie_found_t memsess_cookie_find(const char *header, const char *name,
-                                           char id[MEMSESS_ID_LEN + 1]);
+                                           const memsess_secrets_t *secrets,
+                                           memsess_cookie_value_t *value);
 
 /** The header without any cookie of that name; NULL where nothing is left, @a header where
  * nothing was found. */
 const char *memsess_cookie_strip(const char *header, const char *name, apr_pool_t *p);
 
 /**
- * The value of a Set-Cookie header.
- * @param id NULL clears the cookie
+ * The value of a Set-Cookie header; NULL if it cannot be signed.
+ * @param value NULL clears the cookie
+ * @param secrets the first signs; NULL: the cookie is not signed, and carries no revision
  * @param https whether the request came by https, for Secure=auto
  */
-const char *memsess_cookie_format(const memsess_cookie_t *cookie, const char *id, int https,
-                                  apr_pool_t *p);
+const char *memsess_cookie_format(const memsess_cookie_t *cookie,
+                                  const memsess_cookie_value_t *value,
+                                  const memsess_secrets_t *secrets, int https, apr_pool_t *p);
 
 #endif

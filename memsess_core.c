@@ -2,7 +2,6 @@
 
 #include "memsess_core.h"
 
-#include <openssl/evp.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -10,7 +9,7 @@
 #include "apr_general.h"
 #include "apr_lib.h"
 #include "apr_strings.h"
-#include "apr_thread_proc.h"
+#include "memsess_crypto.h"
 
 void (*memsess_log_sink)(memsess_log_level_t, apr_status_t, const char *);
 
@@ -96,40 +95,17 @@ int memsess_id_ok(const char *id, apr_size_t len)
     return 1;
 }
 
-/* Looked up once: by EVP_sha256() every digest would look it up again, under a lock. A thread's
- * context is made once too. */
-static EVP_MD *sha256;
-static apr_threadkey_t *contexts;
-
-static void free_context(void *context)
-{
-    EVP_MD_CTX_free(context);
-}
-
 apr_status_t memsess_core_init(apr_pool_t *p)
 {
-    apr_status_t rv = apr_threadkey_private_create(&contexts, free_context, p);
-
-    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    return rv == APR_SUCCESS && !sha256 ? APR_EGENERAL : rv;
-}
-
-static EVP_MD_CTX *thread_context(void)
-{
-    void *context = NULL;
-
-    if (apr_threadkey_private_get(&context, contexts) == APR_SUCCESS && !context) {
-        context = EVP_MD_CTX_new();
-        apr_threadkey_private_set(context, contexts);
-    }
-    return context;
+    return memsess_crypto_init(p);
 }
 
 apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id)
 {
     static const char label[] = "memsess";
+    unsigned char digest[MEMSESS_SHA512_BYTES];
     char text[512];
-    EVP_MD_CTX *context = thread_context();
+    apr_status_t rv;
     apr_size_t ns_len = strlen(ns), id_len = strlen(id);
     /* A namespace holds no NUL, so the NUL after it keeps "a"+"bc" and "ab"+"c" apart. */
     apr_size_t len = sizeof(label) + ns_len + 1 + id_len;
@@ -140,6 +116,8 @@ apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id
     memcpy(text, label, sizeof(label));
     memcpy(text + sizeof(label), ns, ns_len + 1);
     memcpy(text + sizeof(label) + ns_len + 1, id, id_len);
-    return context && EVP_DigestInit_ex2(context, sha256, NULL) && EVP_DigestUpdate(context, text, len)
-                   && EVP_DigestFinal_ex(context, key->digest, NULL) ? APR_SUCCESS : APR_EGENERAL;
+    rv = memsess_sha512(text, len, digest);
+    memcpy(key->digest, digest, sizeof(key->digest));
+    memcpy(key->material, digest + sizeof(key->digest), sizeof(key->material));
+    return rv;
 }

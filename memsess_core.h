@@ -29,10 +29,11 @@
 /** Characters of the short hash that stands for a server in keys and records. */
 #define MEMSESS_TAG_LEN 8
 
-/** Where a session lies in the pool: a digest of namespace and id, never the id. */
+/** What is made of namespace and id: where a session lies, and what its seal depends on. */
 #define MEMSESS_KEY_BYTES 32
 typedef struct memsess_key_t {
-    unsigned char digest[MEMSESS_KEY_BYTES];
+    unsigned char digest[MEMSESS_KEY_BYTES];   /**< in the key in memcached; says nothing of the id */
+    unsigned char material[MEMSESS_KEY_BYTES]; /**< in sealed records at most, never in the clear */
 } memsess_key_t;
 
 /** One attribute. */

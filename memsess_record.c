@@ -22,7 +22,7 @@
  *  32  created, microseconds        96  placement tags, 8 bytes each
  *  40  used, microseconds           ..  payload: per attribute the name's length (1 byte), name,
  *  48  idle, microseconds               NUL, the value's length (4 bytes), value, NUL;
- *                                       of what moved: the key that it moved to
+ *                                       of what moved: both halves of the key that it moved to
  *
  * The NULs let names and values be used where they lie. The key's half makes an answer for
  * another key visible, the hash a damaged one.
@@ -104,7 +104,7 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
                                    apr_pool_t *p)
 {
     const memsess_placement_t *placement = &session->placement;
-    apr_size_t size = session->moved ? MEMSESS_KEY_BYTES : memsess_record_size(session);
+    apr_size_t size = session->moved ? sizeof(memsess_key_t) : memsess_record_size(session);
     apr_size_t head = HEADER + MEMSESS_TAG_LEN * (apr_size_t)placement->n;
     unsigned char *record = apr_palloc(p, head + size);
     unsigned flags = (session->ended ? FLAG_ENDED : 0) | (session->moved ? FLAG_MOVED : 0);
@@ -113,7 +113,7 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
         return APR_ENOSPC;
     }
     if (session->moved) {
-        memcpy(record + head, session->moved_to.digest, size);
+        memcpy(record + head, &session->moved_to, size);
     }
     else {
         put_payload(record + head, session);
@@ -188,10 +188,10 @@ static int get_payload(const unsigned char *at, apr_size_t len, apr_uint32_t cou
 static int get_moved(const unsigned char *payload, apr_size_t size, memsess_session_t *session,
                      apr_pool_t *p)
 {
-    if (size != MEMSESS_KEY_BYTES) {
+    if (size != sizeof(session->moved_to)) {
         return 0;
     }
-    memcpy(session->moved_to.digest, payload, size);
+    memcpy(&session->moved_to, payload, size);
     session->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
     return 1;
 }

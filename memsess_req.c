@@ -58,7 +58,8 @@ memsess_req_t *memsess_req(request_rec *r)
         req = apr_pcalloc(top->p, sizeof(*req));
         req->next = top->sessions;
         top->sessions = req;
-        req->cookie = memsess_cookie_find(apr_table_get(r->headers_in, "Cookie"), name, req->id);
+        req->cookie = memsess_cookie_find(apr_table_get(r->headers_in, "Cookie"), name,
+                                          memsess_srv_conf(top->server)->secrets, &req->sent);
     }
     /* A subrequest's merged section goes away with it. */
     req->conf = r->main ? apr_pmemdup(top->p, conf, sizeof(*conf)) : conf;
@@ -77,7 +78,7 @@ static void read_once(memsess_req_t *req, memsess_top_t *top)
     req->was_read = 1;
     req->read_at = apr_time_now();
     req->found = MEMSESS_UNAVAILABLE;
-    if (!conf->store || memsess_key_make(&req->key, conf->ns, req->id) != APR_SUCCESS) {
+    if (!conf->store || memsess_key_make(&req->key, conf->ns, req->sent.id) != APR_SUCCESS) {
         return;
     }
     req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
@@ -187,9 +188,19 @@ typedef struct commit_t {
 static void send_cookie(commit_t *c, const char *id)
 {
     int https = !strcmp(ap_http_scheme(c->r), "https");
+    memsess_cookie_value_t value = {"", 0, 0};
+    const char *cookie;
 
-    apr_table_addn(c->r->err_headers_out, "Set-Cookie",
-                   memsess_cookie_format(c->conf->cookie, id, https, c->r->pool));
+    if (id) {
+        apr_cpystrn(value.id, id, sizeof(value.id));
+    }
+    cookie = memsess_cookie_format(c->conf->cookie, id ? &value : NULL,
+                                   memsess_srv_conf(c->top->server)->secrets, https, c->r->pool);
+    if (!cookie) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the cookie cannot be signed");
+        return;
+    }
+    apr_table_addn(c->r->err_headers_out, "Set-Cookie", cookie);
     c->top->cookie_set = 1;
 }
 
@@ -201,6 +212,12 @@ static void mark_used(const commit_t *c, memsess_session_t *session)
     }
 }
 
+/* Where an older secret signed the cookie, it moves to the current one. */
+static int is_cookie_aged(const commit_t *c)
+{
+    return c->req->sent.aged && !c->req->id_is_old;
+}
+
 /* After a write, since whoever gets an error keeps the cookie that he had: the new id, or the same
  * once more where the cookie has an age of its own. */
 static void keep_cookie(commit_t *c)
@@ -208,8 +225,8 @@ static void keep_cookie(commit_t *c)
     if (c->id[0]) {
         send_cookie(c, c->id);
     }
-    else if (c->conf->cookie->max_age && !c->req->id_is_old) {
-        send_cookie(c, c->req->id);
+    else if ((c->conf->cookie->max_age && !c->req->id_is_old) || is_cookie_aged(c)) {
+        send_cookie(c, c->req->sent.id);
     }
 }
 
@@ -370,6 +387,9 @@ static void redate(commit_t *c)
 
     if (c->now - session->used < memsess_conf_refresh(c->conf)
         && session->idle >= c->conf->idle && !renewal_due(c, session)) {
+        if (is_cookie_aged(c)) {
+            send_cookie(c, c->req->sent.id);
+        }
         return;
     }
     rv = change_session(c, 0);
@@ -386,8 +406,8 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
-    commit_t c = {req, req->conf, NULL, r, top, srv->store, srv->ns, apr_time_now(), "", {{0}},
-                  NULL};
+    commit_t c = {req, req->conf, NULL, r, top, srv->store, srv->ns, apr_time_now(), "",
+                  {{0}, {0}}, NULL};
     memsess_state_t state;
 
     if (changes && memsess_changes_any(changes)) {

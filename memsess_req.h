@@ -19,7 +19,7 @@ typedef enum {
     MEMSESS_STATE_ACTIVE,
     MEMSESS_STATE_UNKNOWN,    /**< certain: there is no such session */
     MEMSESS_STATE_EXPIRED,
-    MEMSESS_STATE_INVALID,    /**< the cookie has not the form of ours */
+    MEMSESS_STATE_INVALID,    /**< the cookie has not the form or the signature of ours */
     MEMSESS_STATE_UNAVAILABLE /**< the store could not answer */
 } memsess_state_t;
 
@@ -32,8 +32,8 @@ typedef struct memsess_req_t {
     struct memsess_req_t *next;
     const memsess_dir_conf_t *conf; /**< of the section that used it last */
     memsess_cookie_found_t cookie;
-    char id[MEMSESS_ID_LEN + 1]; /**< for MEMSESS_COOKIE_OK */
-    memsess_key_t key;           /**< where the session lies: of id, or of the one that it got */
+    memsess_cookie_value_t sent; /**< what the cookie says, for MEMSESS_COOKIE_OK */
+    memsess_key_t key;           /**< where the session lies: of that id, or of the one that it got */
     int id_is_old;               /**< the session got another id by MemSessRenew */
     int was_read;
     apr_time_t read_at;

@@ -3,18 +3,19 @@
 #include "memsess_ring.h"
 
 #include <math.h>
-#include <openssl/evp.h>
 #include <string.h>
 
 #include "apr_encode.h"
 #include "apr_siphash.h"
+#include "memsess_crypto.h"
 
 apr_status_t memsess_node_init(memsess_node_t *node, const char *name, unsigned weight)
 {
-    unsigned char digest[32];
+    unsigned char digest[MEMSESS_SHA256_BYTES];
+    apr_status_t rv = memsess_sha256(name, strlen(name), digest);
 
-    if (!EVP_Digest(name, strlen(name), digest, NULL, EVP_sha256(), NULL)) {
-        return APR_EGENERAL;
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
     node->name = name;
     node->weight = weight;

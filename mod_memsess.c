@@ -47,9 +47,8 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    (void)pconf;
     (void)plog;
-    return memsess_conf_check(s, ptemp) ? OK : HTTP_INTERNAL_SERVER_ERROR;
+    return memsess_conf_check(s, pconf, ptemp) ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static apr_status_t pool_cleanup(void *pool)

@@ -9,7 +9,7 @@ use MemSess::Test;
 plan tests => 8;
 
 my $dir = "$ENV{MEMSESS_T_ROOT}/logs";
-my %file = (open => "a:b\n", colonless => "nothing\n", empty => '', good => "anna:secret\n");
+my %file = (open => "a:b\n", colonless => "nothing\n", empty => '', good => "anna:secret\n", secret => 's' x 32);
 for my $name (keys %file) {
     open my $out, '>', "$dir/$name" or die $!;
     print $out $file{$name};
@@ -119,6 +119,7 @@ subtest 'refused, with directive, value and mend' => sub {
 my @vhost_only = (
     'MemSessServers 127.0.0.1:11211', 'MemSessRedundancy 1', 'MemSessFailover Off', 'MemSessTimeout 1s', 'MemSessRetry 5s',
     'MemSessConnections 10 idle=30s', "MemSessServerAuth $dir/good", 'MemSessNamespace shop', 'MemSessCompress 4096',
+    "MemSessSecret file:$dir/secret",
 );
 my @everywhere = (
     'MemSess On', 'MemSessCookie id', 'MemSessCookieForward On', 'MemSessIdleTimeout 10min', 'MemSessAbsoluteTimeout 12h',

@@ -57,6 +57,14 @@ AP_DECLARE(apr_status_t) ap_timeout_parameter_parse(const char *text, apr_interv
     return APR_EGENERAL;
 }
 
+static int run_mode = AP_SQ_RM_NORMAL;
+
+AP_DECLARE(int) ap_state_query(int query)
+{
+    assert_int_equal(query, AP_SQ_RUN_MODE);
+    return run_mode;
+}
+
 static char logged[8192];
 
 AP_DECLARE(void) ap_log_error_(const char *file, int line, int module_index, int level,
@@ -275,7 +283,8 @@ static void test_where_directives_may_stand(void **state)
 {
     static const char *const of_vhosts[] = {
         "MemSessServers", "MemSessRedundancy", "MemSessFailover", "MemSessTimeout", "MemSessRetry",
-        "MemSessConnections", "MemSessServerAuth", "MemSessNamespace", "MemSessCompress"};
+        "MemSessConnections", "MemSessServerAuth", "MemSessNamespace", "MemSessCompress",
+        "MemSessSecret"};
     static const char *const of_sections[] = {
         "MemSess", "MemSessCookie", "MemSessCookieForward", "MemSessIdleTimeout",
         "MemSessAbsoluteTimeout", "MemSessRefresh", "MemSessExpose", "MemSessExposeKeys",
@@ -326,6 +335,8 @@ static void test_defaults(void **state)
     assert_null(srv->auth);
     assert_string_equal(srv->ns, "");
     assert_int_equal(srv->compress, 2048);
+    assert_null(srv->sources);
+    assert_null(srv->secrets);
 
     assert_int_equal(dir->enabled, 0);
     assert_memory_equal(dir->cookie, &memsess_cookie_default, sizeof(*dir->cookie));
@@ -342,7 +353,7 @@ static void test_defaults(void **state)
     assert_int_equal(dir->on_error, MEMSESS_DENY);
     assert_int_equal(dir->max_size, 1000000);
 
-    assert_true(memsess_conf_check(main_server, unit_pool));
+    assert_true(memsess_conf_check(main_server, unit_pool, unit_pool));
     memsess_conf_store(srv, 25, &store, unit_pool);
     assert_int_equal(store.copies, 1);
     assert_int_equal(APR_ARRAY_IDX(store.members, 0, memsess_member_t).server.max_conns, 25);
@@ -968,7 +979,7 @@ static void test_redundancy_above_the_pool(void **state)
     merge_server(main_server, other);
     must(vhost, "MemSessServers x y");
     merge_server(main_server, vhost);
-    assert_false(memsess_conf_check(main_server, unit_pool));
+    assert_false(memsess_conf_check(main_server, unit_pool, unit_pool));
     assert_non_null(strstr(logged, "MemSessRedundancy 3"));
     assert_non_null(strstr(logged, "shop.example"));
     assert_non_null(strstr(logged, "only 2 servers"));
@@ -999,13 +1010,96 @@ static void test_redundancy_that_fits(void **state)
         if (cases[i].redundancy) {
             must(s, apr_pstrcat(unit_pool, "MemSessRedundancy ", cases[i].redundancy, NULL));
         }
-        assert_int_equal(memsess_conf_check(s, unit_pool), cases[i].copies != 0);
+        assert_int_equal(memsess_conf_check(s, unit_pool, unit_pool), cases[i].copies != 0);
         assert_int_equal(logged[0] == '\0', cases[i].copies != 0);
         if (cases[i].copies) {
             memsess_conf_store(memsess_srv_conf(s), 25, &store, unit_pool);
             assert_int_equal(store.copies, cases[i].copies);
         }
     }
+}
+
+/* "file:" and the path of a secret that is this letter, many times. */
+static const char *secret_file(const char *letter, int len, mode_t mode)
+{
+    const char *path = apr_pstrcat(unit_pool, dir_name, "/", letter, NULL);
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    while (len--) {
+        fputs(letter, file);
+    }
+    fclose(file);
+    assert_int_equal(chmod(path, mode), 0);
+    return apr_pstrcat(unit_pool, "file:", path, NULL);
+}
+
+static void test_secrets(void **state)
+{
+    server_rec *heir = new_server(main_server), *own = new_server(main_server);
+    server_rec *other = new_server(main_server);
+    const char *a = secret_file("a", 32, 0600), *b = secret_file("b", 32, 0640);
+    const memsess_secrets_t *secrets;
+
+    (void)state;
+    must(main_server, apr_pstrcat(unit_pool, "MemSessSecret ", a, " ", b, NULL));
+    must(own, apr_pstrcat(unit_pool, "MemSessSecret ", b, NULL));
+    must(other, "MemSessNamespace other");
+    merge_server(main_server, heir);
+    merge_server(main_server, own);
+    merge_server(main_server, other);
+    assert_true(memsess_conf_check(main_server, unit_pool, unit_pool));
+    secrets = memsess_srv_conf(main_server)->secrets;
+    assert_int_equal(secrets->n, 2);
+    assert_memory_equal(memsess_srv_conf(heir)->secrets, secrets, sizeof(*secrets));
+    /* A list of one's own replaces the inherited one. */
+    assert_int_equal(memsess_srv_conf(own)->secrets->n, 1);
+    assert_memory_equal(&memsess_srv_conf(own)->secrets->secret[0], &secrets->secret[1],
+                        sizeof(secrets->secret[0]));
+    assert_memory_not_equal(&memsess_srv_conf(other)->secrets->secret[0], &secrets->secret[0],
+                            sizeof(secrets->secret[0]));
+    assert_string_equal(logged, "");
+    unlink(a + 5);
+    unlink(b + 5);
+}
+
+static void test_secrets_refused(void **state)
+{
+    static const int modes[] = {AP_SQ_RM_NORMAL, AP_SQ_RM_CONFIG_TEST};
+    const char *list = "MemSessSecret exec:/1";
+    server_rec *s;
+    unsigned i;
+    int n;
+
+    (void)state;
+    assert_refused(main_server, "MemSessSecret 0123456789abcdef0123456789abcdef",
+                   "0123456789abcdef0123456789abcdef");
+    assert_refused(main_server, "MemSessSecret file:relative", "file:relative");
+    assert_refused(main_server, "MemSessSecret file:/a file:/b file:/a", "file:/a");
+    for (n = 2; n < 10; n++) {
+        list = apr_psprintf(unit_pool, "%s exec:/%d", list, n);
+    }
+    assert_refused(new_server(NULL), list, "exec:/9");
+    for (i = 0; i < COUNT(modes); i++) {
+        const char *file = secret_file("s", 31, 0600);
+
+        run_mode = modes[i];
+        s = new_server(NULL);
+        logged[0] = '\0';
+        must(s, apr_pstrcat(unit_pool, "MemSessSecret ", file, " file:/nowhere/file", NULL));
+        /* Whoever inherits it says nothing more. */
+        merge_server(s, new_server(s));
+        assert_false(memsess_conf_check(s, unit_pool, unit_pool));
+        assert_non_null(strstr(logged, apr_pstrcat(unit_pool, "MemSessSecret ", file, ": ", NULL)));
+        assert_non_null(strstr(logged, "MemSessSecret file:/nowhere/file: does not exist"));
+        assert_null(strstr(strstr(logged, "31 bytes") + 1, "31 bytes"));
+        assert_null(strstr(logged, "sss"));
+        unlink(file + 5);
+    }
+    /* Whoever only wants to see the configuration need not be able to read secrets. */
+    run_mode = AP_SQ_RM_CONFIG_DUMP;
+    assert_true(memsess_conf_check(s, unit_pool, unit_pool));
+    run_mode = AP_SQ_RM_NORMAL;
 }
 
 static void test_idle_above_absolute(void **state)
@@ -1052,11 +1146,11 @@ static void test_idle_above_absolute(void **state)
             if (in_vhost) {
                 merge_server(s, vhost);
             }
-            if (memsess_conf_check(s, unit_pool) != cases[i].ok) {
+            if (memsess_conf_check(s, unit_pool, unit_pool) != cases[i].ok) {
                 print_error("case %u, in a virtual host: %u\n", i, in_vhost);
             }
             logged[0] = '\0';
-            assert_int_equal(memsess_conf_check(s, unit_pool), cases[i].ok);
+            assert_int_equal(memsess_conf_check(s, unit_pool, unit_pool), cases[i].ok);
             if (!cases[i].ok) {
                 assert_non_null(strstr(logged, "MemSessIdleTimeout"));
                 assert_non_null(strstr(logged, "MemSessAbsoluteTimeout"));
@@ -1074,10 +1168,10 @@ static void test_reading_again_starts_anew(void **state)
 {
     (void)state;
     must(main_server, "MemSessIdleTimeout 25h");
-    assert_false(memsess_conf_check(main_server, unit_pool));
+    assert_false(memsess_conf_check(main_server, unit_pool, unit_pool));
     memsess_conf_start(unit_pool);
     main_server = new_server(NULL);
-    assert_true(memsess_conf_check(main_server, unit_pool));
+    assert_true(memsess_conf_check(main_server, unit_pool, unit_pool));
 }
 
 static void test_what_the_store_gets(void **state)
@@ -1221,6 +1315,8 @@ int main(void)
         CONF_TEST(test_refresh),
         CONF_TEST(test_redundancy_above_the_pool),
         CONF_TEST(test_redundancy_that_fits),
+        CONF_TEST(test_secrets),
+        CONF_TEST(test_secrets_refused),
         CONF_TEST(test_idle_above_absolute),
         CONF_TEST(test_reading_again_starts_anew),
         CONF_TEST(test_what_the_store_gets),

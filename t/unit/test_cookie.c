@@ -31,32 +31,34 @@ static int teardown(void **state)
 
 static void assert_found(const char *header, const char *name, const char *expected)
 {
-    char id[MEMSESS_ID_LEN + 1];
+    memsess_cookie_value_t value;
     memsess_cookie_found_t found;
 
-    memset(id, 'x', sizeof(id));
-    found = memsess_cookie_find(unit_guard_string(&guard, header), name, id);
+    memset(&value, 'x', sizeof(value));
+    found = memsess_cookie_find(unit_guard_string(&guard, header), name, NULL, &value);
     if (found != MEMSESS_COOKIE_OK) {
         print_error("header: %s\n", header);
     }
     assert_int_equal(found, MEMSESS_COOKIE_OK);
-    assert_string_equal(id, expected);
+    assert_string_equal(value.id, expected);
+    assert_true(value.revision == 0 && value.aged == 0);
 }
 
 static void assert_not_found(const char *header, const char *name,
                              memsess_cookie_found_t expected)
 {
-    char id[MEMSESS_ID_LEN + 1], untouched[MEMSESS_ID_LEN + 1];
+    memsess_cookie_value_t value, untouched;
     memsess_cookie_found_t found;
 
-    memset(id, 'x', sizeof(id));
-    memset(untouched, 'x', sizeof(untouched));
-    found = memsess_cookie_find(header ? unit_guard_string(&guard, header) : NULL, name, id);
+    memset(&value, 'x', sizeof(value));
+    memset(&untouched, 'x', sizeof(untouched));
+    found = memsess_cookie_find(header ? unit_guard_string(&guard, header) : NULL, name, NULL,
+                                &value);
     if (found != expected) {
         print_error("header: %s\n", header);
     }
     assert_int_equal(found, expected);
-    assert_memory_equal(id, untouched, sizeof(id));
+    assert_memory_equal(&value, &untouched, sizeof(value));
 }
 
 static void test_find_one(void **state)
@@ -195,13 +197,14 @@ static void test_find_in_64_kilobytes(void **state)
     (void)state;
     for (i = 0; i < COUNT(fill); i++) {
         size_t len = strlen(fill[i]), at;
-        char id[MEMSESS_ID_LEN + 1];
+        memsess_cookie_value_t value;
 
         for (at = 0; at + len <= LARGE; at += len) {
             memcpy(header + at, fill[i], len);
         }
         header[at] = '\0';
-        assert_int_not_equal(memsess_cookie_find(unit_guard_string(&guard, header), "memsess", id),
+        assert_int_not_equal(memsess_cookie_find(unit_guard_string(&guard, header), "memsess",
+                                                 NULL, &value),
                              MEMSESS_COOKIE_OK);
         strcpy(header + at, ";memsess=" ID);
         assert_found(header, "memsess", ID);
@@ -211,7 +214,8 @@ static void test_find_in_64_kilobytes(void **state)
 static void test_find_in_random_bytes(void **state)
 {
     static const char alphabet[] = "memsess=;, \t\"AAAA\x80\xff\r\n\\$%";
-    char header[400], id[MEMSESS_ID_LEN + 1];
+    memsess_cookie_value_t value;
+    char header[400];
     unsigned i, j;
 
     (void)state;
@@ -227,16 +231,207 @@ static void test_find_in_random_bytes(void **state)
             memcpy(header + unit_below(len - 8), "memsess=", 8);
         }
         header[len] = '\0';
-        if (memsess_cookie_find(unit_guard_string(&guard, header), "memsess", id)
+        if (memsess_cookie_find(unit_guard_string(&guard, header), "memsess", NULL, &value)
             == MEMSESS_COOKIE_OK) {
-            assert_true(memsess_id_ok(id, strlen(id)));
+            assert_true(memsess_id_ok(value.id, strlen(value.id)));
         }
         if (i % 1000 == 0) {
             apr_pool_clear(unit_pool);
         }
         stripped = memsess_cookie_strip(unit_guard_string(&guard, header), "memsess", unit_pool);
-        assert_int_equal(memsess_cookie_find(stripped, "memsess", id), MEMSESS_COOKIE_NONE);
+        assert_int_equal(memsess_cookie_find(stripped, "memsess", NULL, &value),
+                         MEMSESS_COOKIE_NONE);
     }
+}
+
+/* -- Signing ----------------------------------------------------------------------------------- */
+
+/* The secret number n of a namespace; several, the first of which signs, by secrets_add. */
+static void secrets_add(memsess_secrets_t *secrets, int n, const char *ns)
+{
+    memsess_raw_secret_t raw;
+
+    memset(raw.bytes, 'a' + n, 32);
+    raw.len = 32;
+    assert_int_equal(memsess_secrets_add(secrets, &raw, ns), APR_SUCCESS);
+}
+
+static memsess_secrets_t *one_secret(int n, const char *ns)
+{
+    memsess_secrets_t *secrets = memsess_secrets_make(unit_pool);
+
+    secrets_add(secrets, n, ns);
+    return secrets;
+}
+
+/* "memsess=VALUE" as the browser sends it back. */
+static char *signed_cookie(const char *id, apr_uint64_t revision, const memsess_secrets_t *secrets)
+{
+    memsess_cookie_value_t value = {"", revision, 0};
+    const char *header;
+
+    apr_cpystrn(value.id, id, sizeof(value.id));
+    header = memsess_cookie_format(&memsess_cookie_default, &value, secrets, 0, unit_pool);
+    assert_non_null(header);
+    return apr_pstrmemdup(unit_pool, header, strcspn(header, ";"));
+}
+
+static memsess_cookie_found_t find_signed(const char *header, const memsess_secrets_t *secrets,
+                                          memsess_cookie_value_t *value)
+{
+    return memsess_cookie_find(unit_guard_string(&guard, header), "memsess", secrets, value);
+}
+
+static void assert_forged(const char *header, const memsess_secrets_t *secrets)
+{
+    memsess_cookie_value_t value, untouched;
+
+    memset(&value, 'x', sizeof(value));
+    memset(&untouched, 'x', sizeof(untouched));
+    if (find_signed(header, secrets, &value) != MEMSESS_COOKIE_INVALID) {
+        print_error("header: %s\n", header);
+        fail();
+    }
+    assert_memory_equal(&value, &untouched, sizeof(value));
+}
+
+#define REVISIONS                                                                                  \
+    {                                                                                              \
+        0, 1, 9, 10, 4711, APR_UINT64_C(18446744073709551615)                                      \
+    }
+
+static void test_signed_and_found(void **state)
+{
+    static const apr_uint64_t revisions[] = REVISIONS;
+    const memsess_secrets_t *secrets = one_secret(0, "shop");
+    memsess_cookie_value_t value;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(revisions); i++) {
+        char *cookie = signed_cookie(ID2, revisions[i], secrets);
+
+        assert_int_equal(find_signed(cookie, secrets, &value), MEMSESS_COOKIE_OK);
+        assert_string_equal(value.id, ID2);
+        assert_true(value.revision == revisions[i]);
+        assert_false(value.aged);
+    }
+    /* ID.MAC, with at least 128 bits of MAC. */
+    assert_int_equal(strlen(signed_cookie(ID, 0, secrets)), 8 + MEMSESS_ID_LEN + 1 + 24);
+    assert_non_null(strstr(signed_cookie(ID, 4711, secrets), "=" ID ".4711."));
+    /* Always the same, so that members agree. */
+    assert_string_equal(signed_cookie(ID, 7, secrets), signed_cookie(ID, 7, one_secret(0, "shop")));
+}
+
+/* What the bytes of a cookie are, it is that cookie or none. */
+static void test_every_changed_byte_is_a_forgery(void **state)
+{
+    static const apr_uint64_t revisions[] = REVISIONS;
+    const memsess_secrets_t *secrets = one_secret(0, "");
+    unsigned i, at;
+    int c;
+
+    (void)state;
+    for (i = 0; i < COUNT(revisions); i++) {
+        char *cookie = signed_cookie(ID2, revisions[i], secrets);
+
+        for (at = 8; cookie[at]; at++) {
+            char byte = cookie[at];
+
+            for (c = 1; c < 256; c++) {
+                /* These would make another cookie, or none, of the rest. */
+                if ((char)c != byte && !strchr(";, \t\n\v\f\r", c)) {
+                    cookie[at] = (char)c;
+                    assert_forged(cookie, secrets);
+                }
+            }
+            cookie[at] = byte;
+        }
+    }
+}
+
+static void test_truncated_or_extended(void **state)
+{
+    static const apr_uint64_t revisions[] = REVISIONS;
+    static const char *const more[] = {"A", ".", "=", ".A", "==", "%00", ".1", "AAAAAAAA"};
+    const memsess_secrets_t *secrets = one_secret(0, "");
+    unsigned i, j;
+
+    (void)state;
+    for (i = 0; i < COUNT(revisions); i++) {
+        char *cookie = signed_cookie(ID2, revisions[i], secrets);
+        size_t len;
+
+        for (j = 0; j < COUNT(more); j++) {
+            assert_forged(apr_pstrcat(unit_pool, cookie, more[j], NULL), secrets);
+        }
+        for (len = 8; len < strlen(cookie); len++) {
+            assert_forged(apr_pstrmemdup(unit_pool, cookie, len), secrets);
+        }
+    }
+}
+
+static void test_unsigned_or_signed_for_something_else(void **state)
+{
+    const memsess_secrets_t *secrets = one_secret(0, "shop");
+    char *cookie = signed_cookie(ID, 5, secrets);
+    const char *mac = strrchr(cookie, '.');
+    memsess_cookie_value_t value = {ID, 0, 0};
+    memsess_cookie_t other = memsess_cookie_default;
+    char *text;
+
+    (void)state;
+    assert_forged("memsess=" ID, secrets);
+    assert_forged(signed_cookie(ID, 0, one_secret(1, "shop")), secrets);
+    assert_forged(signed_cookie(ID, 0, one_secret(0, "")), secrets);
+    assert_forged(signed_cookie(ID, 0, one_secret(0, "shops")), secrets);
+    /* The MAC of this id with another revision, with none, and of another id with this one. */
+    assert_forged(apr_pstrcat(unit_pool, "memsess=" ID ".6", mac, NULL), secrets);
+    assert_forged(apr_pstrcat(unit_pool, "memsess=" ID, mac, NULL), secrets);
+    assert_forged(apr_pstrcat(unit_pool, "memsess=" ID2 ".5", mac, NULL), secrets);
+    assert_forged(apr_pstrcat(unit_pool, "memsess=" ID ".05", mac, NULL), secrets);
+    assert_forged(apr_pstrcat(unit_pool, "memsess=" ID ".", mac, NULL), secrets);
+    assert_forged(apr_pstrcat(unit_pool, "memsess=" ID ".18446744073709551621", mac, NULL), secrets);
+    /* Of another cookie. */
+    other.name = "other";
+    text = apr_pstrdup(unit_pool, memsess_cookie_format(&other, &value, secrets, 0, unit_pool));
+    text[strcspn(text, ";")] = '\0';
+    assert_forged(apr_pstrcat(unit_pool, "memsess", text + 5, NULL), secrets);
+    /* Where there is no secret, a signed one is no id. */
+    assert_not_found(signed_cookie(ID, 0, secrets), "memsess", MEMSESS_COOKIE_INVALID);
+}
+
+static void test_the_first_that_verifies_wins(void **state)
+{
+    const memsess_secrets_t *secrets = one_secret(0, ""), *others = one_secret(1, "");
+    const char *header = apr_pstrcat(unit_pool, "memsess=" ID "; ", signed_cookie(ID, 0, others),
+                                     "; ", signed_cookie(ID2, 3, secrets), "; ",
+                                     signed_cookie(ID, 0, secrets), NULL);
+    memsess_cookie_value_t value;
+
+    (void)state;
+    assert_int_equal(find_signed(header, secrets, &value), MEMSESS_COOKIE_OK);
+    assert_string_equal(value.id, ID2);
+    assert_true(value.revision == 3);
+}
+
+static void test_older_secrets_are_accepted(void **state)
+{
+    memsess_secrets_t *new_first = one_secret(1, "");
+    memsess_cookie_value_t value;
+
+    (void)state;
+    secrets_add(new_first, 0, "");
+    assert_int_equal(find_signed(signed_cookie(ID, 0, one_secret(0, "")), new_first, &value),
+                     MEMSESS_COOKIE_OK);
+    assert_string_equal(value.id, ID);
+    assert_true(value.aged);
+    assert_int_equal(find_signed(signed_cookie(ID, 9, one_secret(1, "")), new_first, &value),
+                     MEMSESS_COOKIE_OK);
+    assert_false(value.aged);
+    /* The first one signs. */
+    assert_string_equal(signed_cookie(ID, 0, new_first), signed_cookie(ID, 0, one_secret(1, "")));
+    assert_forged(signed_cookie(ID, 0, one_secret(2, "")), new_first);
 }
 
 /* -- Taking out -------------------------------------------------------------------------------- */
@@ -352,12 +547,22 @@ static void test_strip_64_kilobytes(void **state)
 
 /* -- Setting ----------------------------------------------------------------------------------- */
 
+static const char *format(const memsess_cookie_t *cookie, const char *id, int https)
+{
+    memsess_cookie_value_t value = {"", 0, 0};
+
+    if (id) {
+        apr_cpystrn(value.id, id, sizeof(value.id));
+    }
+    return memsess_cookie_format(cookie, id ? &value : NULL, NULL, https, unit_pool);
+}
+
 static void test_format_default(void **state)
 {
     (void)state;
-    assert_string_equal(memsess_cookie_format(&memsess_cookie_default, ID, 0, unit_pool),
+    assert_string_equal(format(&memsess_cookie_default, ID, 0),
                         "memsess=" ID "; Path=/; HttpOnly; SameSite=Lax");
-    assert_string_equal(memsess_cookie_format(&memsess_cookie_default, ID, 1, unit_pool),
+    assert_string_equal(format(&memsess_cookie_default, ID, 1),
                         "memsess=" ID "; Path=/; Secure; HttpOnly; SameSite=Lax");
 }
 
@@ -366,7 +571,7 @@ static void test_format_clear(void **state)
     memsess_cookie_t cookie = memsess_cookie_default;
 
     (void)state;
-    assert_string_equal(memsess_cookie_format(&cookie, NULL, 0, unit_pool),
+    assert_string_equal(format(&cookie, NULL, 0),
                         "memsess=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; "
                         "HttpOnly; SameSite=Lax");
     /* A browser drops only the cookie of the same name, path, domain and partition. */
@@ -376,7 +581,7 @@ static void test_format_clear(void **state)
     cookie.secure = MEMSESS_SECURE_ON;
     cookie.partitioned = 1;
     cookie.max_age = apr_time_from_sec(5);
-    assert_string_equal(memsess_cookie_format(&cookie, NULL, 0, unit_pool),
+    assert_string_equal(format(&cookie, NULL, 0),
                         "__Secure-s=; Path=/shop; Domain=example.com; Max-Age=0; "
                         "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; HttpOnly; SameSite=Lax; "
                         "Partitioned");
@@ -388,7 +593,7 @@ static void test_format_all_attributes(void **state)
                                apr_time_from_sec(86400)};
 
     (void)state;
-    assert_string_equal(memsess_cookie_format(&cookie, ID2, 0, unit_pool),
+    assert_string_equal(format(&cookie, ID2, 0),
                         "s=" ID2 "; Path=/a; Domain=x.example; Max-Age=86400; Secure; HttpOnly; "
                         "SameSite=None; Partitioned");
     cookie.http_only = 0;
@@ -396,7 +601,7 @@ static void test_format_all_attributes(void **state)
     cookie.max_age = 0;
     cookie.domain = NULL;
     cookie.same_site = "Strict";
-    assert_string_equal(memsess_cookie_format(&cookie, ID2, 0, unit_pool),
+    assert_string_equal(format(&cookie, ID2, 0),
                         "s=" ID2 "; Path=/a; Secure; SameSite=Strict");
 }
 
@@ -408,14 +613,14 @@ static void test_format_secure(void **state)
     (void)state;
     for (https = 0; https < 2; https++) {
         cookie.secure = MEMSESS_SECURE_AUTO;
-        assert_int_equal(strstr(memsess_cookie_format(&cookie, ID, https, unit_pool), "; Secure")
+        assert_int_equal(strstr(format(&cookie, ID, https), "; Secure")
                          != NULL, https);
-        assert_int_equal(strstr(memsess_cookie_format(&cookie, NULL, https, unit_pool),
+        assert_int_equal(strstr(format(&cookie, NULL, https),
                                 "; Secure") != NULL, https);
         cookie.secure = MEMSESS_SECURE_ON;
-        assert_non_null(strstr(memsess_cookie_format(&cookie, ID, https, unit_pool), "; Secure"));
+        assert_non_null(strstr(format(&cookie, ID, https), "; Secure"));
         cookie.secure = MEMSESS_SECURE_OFF;
-        assert_null(strstr(memsess_cookie_format(&cookie, ID, https, unit_pool), "Secure"));
+        assert_null(strstr(format(&cookie, ID, https), "Secure"));
     }
 }
 
@@ -451,7 +656,7 @@ static void test_parse_defaults(void **state)
     assert_true(cookie.max_age == 0);
 
     assert_string_equal(memsess_cookie_default.name, "memsess");
-    assert_string_equal(memsess_cookie_format(&cookie, ID, 0, unit_pool),
+    assert_string_equal(format(&cookie, ID, 0),
                         "sid=" ID "; Path=/; HttpOnly; SameSite=Lax");
 }
 
@@ -497,7 +702,7 @@ static void test_parse_accepts(void **state)
             print_error("%s: %s\n", cases[i].line, error);
         }
         assert_null(error);
-        assert_string_equal(memsess_cookie_format(&cookie, "x", 0, unit_pool), cases[i].header);
+        assert_string_equal(format(&cookie, "x", 0), cases[i].header);
     }
 }
 
@@ -782,6 +987,12 @@ int main(void)
         COOKIE_TEST(test_find_every_byte_in_an_id),
         COOKIE_TEST(test_find_in_64_kilobytes),
         COOKIE_TEST(test_find_in_random_bytes),
+        COOKIE_TEST(test_signed_and_found),
+        COOKIE_TEST(test_every_changed_byte_is_a_forgery),
+        COOKIE_TEST(test_truncated_or_extended),
+        COOKIE_TEST(test_unsigned_or_signed_for_something_else),
+        COOKIE_TEST(test_the_first_that_verifies_wins),
+        COOKIE_TEST(test_older_secrets_are_accepted),
         COOKIE_TEST(test_strip_leaves_the_others),
         COOKIE_TEST(test_strip_everything),
         COOKIE_TEST(test_strip_nothing),

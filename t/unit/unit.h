@@ -55,6 +55,7 @@ static inline void unit_random_key(memsess_key_t *key)
 
     for (i = 0; i < sizeof(key->digest); i++) {
         key->digest[i] = (unsigned char)unit_below(256);
+        key->material[i] = (unsigned char)unit_below(256);
     }
 }
 
