@@ -12,6 +12,7 @@
 #include "http_core.h"
 #include "http_log.h"
 #include "memsess_change.h"
+#include "memsess_login.h"
 #include "memsess_ring.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
@@ -308,6 +309,24 @@ static const char *set_keys(cmd_parms *cmd, void *dir_conf, const char *arg)
     }
     APR_ARRAY_PUSH(*keys, const char *) = arg;
     return NULL;
+}
+
+static const char *set_attr_name(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    if (!memsess_attr_name_ok(arg, strlen(arg))) {
+        return refuse(cmd, arg, "must be an attribute's name, 1 to 64 of [A-Za-z0-9_.-]");
+    }
+    *(const char **)place(cmd, dir_conf, NULL) = arg;
+    return NULL;
+}
+
+static const char *set_login_url(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    const char *url = strcasecmp(arg, "none") ? arg : NULL;
+    const char *error = url ? memsess_login_check(url) : NULL;
+
+    *(const char **)place(cmd, dir_conf, NULL) = url;
+    return error ? refuse(cmd, arg, error) : NULL;
 }
 
 static const char *set_namespace(cmd_parms *cmd, void *dir_conf, const char *arg)

@@ -82,7 +82,12 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
     S(int, on_error, MEMSESS_DENY, TAKE1, "MemSessOnError", set_on_error, 0, 0,                    \
       "deny or anonymous: what to do when the store cannot answer")                                \
     S(apr_int64_t, max_size, 1000000, TAKE1, "MemSessMaxSize", set_number, 1, 1000000000,          \
-      "a session larger than this many bytes is refused")
+      "a session larger than this many bytes is refused")                                          \
+    S(const char *, user_attr, "user", TAKE1, "MemSessUserAttr", set_attr_name, 0, 0,              \
+      "the attribute that says who is logged in")                                                  \
+    S(const char *, login_url, NULL, TAKE1, "MemSessLoginURL", set_login_url, 0, 0,                \
+      "where AuthType MemSess sends those who are not logged in: a path on this site, in which %s "\
+      "is where to come back to; or none")
 
 #define MEMSESS_FIELD(type, field, value, args, name, setter, least, most, help)                   \
     type field;                                                                                    \

@@ -54,6 +54,19 @@ const memsess_attr_t *memsess_session_find(const memsess_session_t *session, con
     return NULL;
 }
 
+const char *memsess_session_user(const memsess_session_t *session, const char *name)
+{
+    const memsess_attr_t *attr = memsess_session_find(session, name);
+    const char *c;
+
+    if (!attr || !attr->len) {
+        return NULL;
+    }
+    for (c = attr->value; *c && !apr_iscntrl(*c); c++) {
+    }
+    return *c ? NULL : attr->value;
+}
+
 int memsess_attr_name_ok(const char *name, apr_size_t len)
 {
     apr_size_t i;

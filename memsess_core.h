@@ -74,6 +74,9 @@ apr_status_t memsess_session_make(memsess_session_t **session, apr_time_t now, a
 /** The attribute of that name, or NULL. */
 const memsess_attr_t *memsess_session_find(const memsess_session_t *session, const char *name);
 
+/** Who is logged in, by that attribute; NULL where it is absent, empty, or has control characters. */
+const char *memsess_session_user(const memsess_session_t *session, const char *attr);
+
 /** Whether @a len bytes at @a name can name an attribute. */
 int memsess_attr_name_ok(const char *name, apr_size_t len);
 

@@ -276,15 +276,10 @@ static void set_variables(request_rec *r, const memsess_req_t *req, memsess_stat
     apr_table_addn(env, ENV_PREFIX "DATA", data);
 }
 
-static int uses_sessions(const request_rec *r, const memsess_dir_conf_t *conf)
-{
-    return conf->enabled && r->proxyreq != PROXYREQ_PROXY;
-}
-
 int memsess_expose_env(request_rec *r, int final)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
-    int exposes = uses_sessions(r, conf) ? conf->expose : 0;
+    int exposes = memsess_req_enabled(r) ? conf->expose : 0;
     memsess_own_t *own = memsess_own(r, exposes);
     memsess_state_t state;
     memsess_req_t *req;
@@ -297,11 +292,7 @@ int memsess_expose_env(request_rec *r, int final)
         return OK;
     }
     req = memsess_req(r);
-    state = memsess_req_state(req, conf, own->top);
-    if (final) {
-        own->top->exposed = 1;
-        own->top->exposed_active |= state == MEMSESS_STATE_ACTIVE;
-    }
+    state = final ? memsess_req_depend(req, r) : memsess_req_state(req, conf, own->top);
     if (own->exposed && (!(exposes & MEMSESS_EXPOSE_ENV) || own->exposed_state != state
                          || own->exposed->expose_keys != conf->expose_keys)) {
         drop_variables(r);
@@ -312,14 +303,7 @@ int memsess_expose_env(request_rec *r, int final)
         own->exposed = conf;
         own->exposed_state = state;
     }
-    /* Not again for the error document of that denial. */
-    if (final && state == MEMSESS_STATE_UNAVAILABLE && conf->on_error == MEMSESS_DENY
-        && !ap_is_HTTP_ERROR(r->status)) {
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "MemSess: denied, since the store is "
-                      "unavailable (MemSessOnError deny)");
-        return memsess_req_deny(r);
-    }
-    return OK;
+    return final ? memsess_req_refuse(r, state) : OK;
 }
 
 /* -- What handlers see ------------------------------------------------------------------------ */
@@ -346,7 +330,7 @@ static void strip_cookies(request_rec *r, memsess_top_t *top)
 void memsess_expose_headers(request_rec *r)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
-    int enabled = uses_sessions(r, conf);
+    int enabled = memsess_req_enabled(r);
     memsess_own_t *own = memsess_own(r, enabled);
     memsess_state_t state;
     memsess_req_t *req;

@@ -42,6 +42,11 @@ memsess_own_t *memsess_own(request_rec *r, int make)
     return own;
 }
 
+int memsess_req_enabled(const request_rec *r)
+{
+    return memsess_dir_conf(r)->enabled && r->proxyreq != PROXYREQ_PROXY;
+}
+
 memsess_req_t *memsess_req(request_rec *r)
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
@@ -156,6 +161,28 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
     default:
         return MEMSESS_STATE_UNKNOWN;
     }
+}
+
+memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r)
+{
+    memsess_top_t *top = memsess_own(r, 1)->top;
+    memsess_state_t state = memsess_req_state(req, memsess_dir_conf(r), top);
+
+    top->exposed = 1;
+    top->exposed_active |= state == MEMSESS_STATE_ACTIVE;
+    return state;
+}
+
+int memsess_req_refuse(request_rec *r, memsess_state_t state)
+{
+    /* Not again for the error document of that denial. */
+    if (state != MEMSESS_STATE_UNAVAILABLE || memsess_dir_conf(r)->on_error != MEMSESS_DENY
+        || ap_is_HTTP_ERROR(r->status)) {
+        return OK;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "MemSess: denied, since the store is unavailable "
+                  "(MemSessOnError deny)");
+    return memsess_req_deny(r);
 }
 
 int memsess_req_deny(request_rec *r)

@@ -61,10 +61,14 @@ typedef struct memsess_own_t {
     memsess_top_t *top;
     const memsess_dir_conf_t *exposed; /**< the section whose variables it has */
     memsess_state_t exposed_state;
+    int undecided; /**< an authorization would have needed a session that could not be read */
 } memsess_own_t;
 
 /** This request's own part; @a make: make it where there is none. */
 memsess_own_t *memsess_own(request_rec *r, int make);
+
+/** Whether requests of this section have a session; what a forward proxy passes on never has. */
+int memsess_req_enabled(const request_rec *r);
 
 /** The session that this request's section names; nothing is read yet. */
 memsess_req_t *memsess_req(request_rec *r);
@@ -72,6 +76,12 @@ memsess_req_t *memsess_req(request_rec *r);
 /** Reads it if need be, and judges it by the limits of @a conf. */
 memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *conf,
                                   memsess_top_t *top);
+
+/** The state, for somebody whose answer depends on it: caches are told. */
+memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r);
+
+/** OK, or 503 where the store could not answer and MemSessOnError denies. */
+int memsess_req_refuse(request_rec *r, memsess_state_t state);
 
 /**
  * Carries the changes out, re-dates the session, sets or clears the cookie.

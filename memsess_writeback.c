@@ -38,9 +38,7 @@ static int header_index(const char *name)
 
 static int may_write(const request_rec *r)
 {
-    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
-
-    return conf->enabled && conf->writeback && r->proxyreq != PROXYREQ_PROXY;
+    return memsess_req_enabled(r) && memsess_dir_conf(r)->writeback;
 }
 
 static void gather_one(request_rec *r, const apr_table_entry_t *header)

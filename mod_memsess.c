@@ -15,6 +15,7 @@
 #include "http_request.h"
 #include "util_filter.h"
 
+#include "memsess_auth.h"
 #include "memsess_conf.h"
 #include "memsess_expose.h"
 #include "memsess_req.h"
@@ -48,7 +49,8 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     (void)plog;
-    return memsess_conf_check(s, pconf, ptemp) ? OK : HTTP_INTERNAL_SERVER_ERROR;
+    return memsess_conf_check(s, pconf, ptemp) && memsess_auth_conf_check(s, ptemp)
+               ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static apr_status_t pool_cleanup(void *pool)
@@ -329,13 +331,18 @@ static void register_hooks(apr_pool_t *p)
 {
     static const char *const after_cache[] = {"mod_cache.c", NULL};
 
-    (void)p;
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(post_read_request, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_translate_name(translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_post_perdir_config(post_perdir_config, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_check_access(memsess_auth_find_user, NULL, NULL, APR_HOOK_FIRST,
+                         AP_AUTH_INTERNAL_PER_CONF);
+    ap_hook_check_authn(memsess_auth_check_user, NULL, NULL, APR_HOOK_MIDDLE,
+                        AP_AUTH_INTERNAL_PER_CONF);
+    ap_register_auth_provider(p, AUTHZ_PROVIDER_GROUP, "memsess", AUTHZ_PROVIDER_VERSION,
+                              &memsess_auth_provider, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_handler(before_handler, after_cache, NULL, APR_HOOK_REALLY_FIRST);
     /* Last, so that mod_headers has had its say; before mod_cache stores anything. */
     ap_hook_insert_filter(insert_filter, NULL, NULL, APR_HOOK_REALLY_LAST);

@@ -125,6 +125,7 @@ my @everywhere = (
     'MemSess On', 'MemSessCookie id', 'MemSessCookieForward On', 'MemSessIdleTimeout 10min', 'MemSessAbsoluteTimeout 12h',
     'MemSessRefresh 10s', 'MemSessExpose headers', 'MemSessExposeKeys a b*', 'MemSessWriteback On',
     'MemSessWritebackKeys a', 'MemSessLock commit', 'MemSessOnError anonymous', 'MemSessMaxSize 5000',
+    'MemSessUserAttr name', 'MemSessLoginURL /login?%s',
 );
 
 sub is_accepted {

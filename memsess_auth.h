@@ -1,0 +1,28 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file memsess_auth.h
+ * @brief AuthType MemSess: the session says who the user is. Require memsess: and what else is so.
+ */
+#ifndef MEMSESS_AUTH_H
+#define MEMSESS_AUTH_H
+
+#include "httpd.h"
+#include "mod_auth.h"
+
+/**
+ * Before any authorization: tells who is logged in, so that somebody who is, but may not come here,
+ * is forbidden instead of asked to log in again; and REMOTE_USER is there where nobody requires it.
+ */
+int memsess_auth_find_user(request_rec *r);
+
+/** For a request that needs a user: OK, or to the login page, 401 or 503. */
+int memsess_auth_check_user(request_rec *r);
+
+/** Require memsess NAME VALUE... */
+extern const authz_provider memsess_auth_provider;
+
+/** Logs where AuthType MemSess or Require memsess certainly finds no session; 0 then. */
+int memsess_auth_conf_check(server_rec *main_server, apr_pool_t *ptemp);
+
+#endif
