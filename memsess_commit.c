@@ -219,6 +219,22 @@ static void pause_before_try(const claim_t *claim, unsigned tries)
     apr_sleep(most / 2 + (unsigned char)claim->token[0] * most / 512);
 }
 
+/* Whoever has to wait is counted once, and once more when it was in vain. */
+static void count_wait(unsigned tries)
+{
+    if (!tries) {
+        memsess_count(MEMSESS_N_LOCK_WAITS);
+    }
+}
+
+static apr_status_t count_timeout(apr_status_t rv, apr_interval_time_t wait)
+{
+    if (rv == MEMSESS_BUSY && wait) {
+        memsess_count(MEMSESS_N_LOCK_TIMEOUTS);
+    }
+    return rv;
+}
+
 apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *key,
                                   const memsess_session_t *newest, apr_time_t read_at,
                                   apr_interval_time_t wait, memsess_next_t *make, void *baton,
@@ -247,8 +263,9 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
             rv = write_claimed(&claim, newest, make, baton, p);
         }
         if (rv != MEMSESS_BUSY || apr_time_now() >= give_up) {
-            return rv;
+            return count_timeout(rv, wait);
         }
+        count_wait(tries);
         if (newest == seen) {
             pause_before_try(&claim, tries);
             rv = look_again(store, key, &newest, &read_at, p);
@@ -289,10 +306,11 @@ apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
         if (rv != MEMSESS_BUSY || apr_time_now() >= give_up) {
             break;
         }
+        count_wait(tries);
         pause_before_try(&lock->claim, tries);
     }
     *result = lock;
-    return rv;
+    return count_timeout(rv, wait);
 }
 
 void memsess_lock_free(memsess_lock_t *lock)

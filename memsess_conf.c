@@ -542,6 +542,13 @@ static const char *parse_address(memsess_server_conf_t *server, const char *addr
     return *address == '[' ? parse_v6(server, address, p) : parse_host(server, address, p);
 }
 
+static const char *address_of(const memsess_server_conf_t *server, apr_pool_t *p)
+{
+    return server->path ? apr_pstrcat(p, "unix:", server->path, NULL)
+                        : apr_psprintf(p, strchr(server->host, ':') ? "[%s]:%d" : "%s:%d",
+                                       server->host, server->port);
+}
+
 static const char *parse_member(memsess_member_t *member, const char *arg, apr_pool_t *p)
 {
     char *address = apr_pstrdup(p, arg);
@@ -569,11 +576,7 @@ static const char *parse_member(memsess_member_t *member, const char *arg, apr_p
         member->weight = 1;
     }
     if (!member->server.name) {
-        member->server.name = member->server.path
-                                  ? apr_pstrcat(p, "unix:", member->server.path, NULL)
-                                  : apr_psprintf(p, strchr(member->server.host, ':') ? "[%s]:%d"
-                                                                                     : "%s:%d",
-                                                 member->server.host, member->server.port);
+        member->server.name = address_of(&member->server, p);
     }
     return NULL;
 }
@@ -747,6 +750,37 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
         ok &= timeouts_ok(&APR_ARRAY_IDX(timeouts_seen, i, timeouts_t), ptemp);
     }
     return ok;
+}
+
+static apr_status_t count_members(const memsess_srv_conf_t *conf, apr_pool_t *pconf)
+{
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    for (i = 0; i < conf->members->nelts && rv == APR_SUCCESS; i++) {
+        memsess_member_t *member = &APR_ARRAY_IDX(conf->members, i, memsess_member_t);
+        memsess_counted_t counted = {member->server.name, address_of(&member->server, pconf),
+                                     member->weight, !conf->members_set, NULL};
+
+        rv = memsess_count_list(&counted, &member->server.count);
+    }
+    return rv;
+}
+
+int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf)
+{
+    apr_status_t rv = memsess_count_begin(main_server->process->pool, pconf);
+    server_rec *s;
+
+    for (s = main_server; s && rv == APR_SUCCESS; s = s->next) {
+        rv = count_members(memsess_srv_conf(s), pconf);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, rv, main_server, "MemSess: no shared "
+                     "memory for the counters of memsess-status: allow httpd more memory (ulimit "
+                     "-v, or the container's limit)");
+    }
+    return rv == APR_SUCCESS;
 }
 
 void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_store_conf_t *store,

@@ -126,6 +126,9 @@ void memsess_conf_start(apr_pool_t *pconf);
  * secrets; logs what is wrong. */
 int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp);
 
+/** Lists the servers of all pools, so that they are counted; logs why that cannot be. */
+int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf);
+
 /** What the store of this server needs, from a whole configuration. */
 void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_store_conf_t *store,
                         apr_pool_t *p);

@@ -8,6 +8,7 @@
 #include "apr_strings.h"
 #include "http_core.h"
 #include "http_log.h"
+#include "memsess_status.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
@@ -276,10 +277,16 @@ static void set_variables(request_rec *r, const memsess_req_t *req, memsess_stat
     apr_table_addn(env, ENV_PREFIX "DATA", data);
 }
 
+/* The status needs none; it may be protected by AuthType MemSess for all that. */
+static int shows_sessions(request_rec *r)
+{
+    return memsess_req_enabled(r) && !memsess_status_is_here(r);
+}
+
 int memsess_expose_env(request_rec *r, int final)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
-    int exposes = memsess_req_enabled(r) ? conf->expose : 0;
+    int exposes = shows_sessions(r) ? conf->expose : 0;
     memsess_own_t *own = memsess_own(r, exposes);
     memsess_state_t state;
     memsess_req_t *req;
@@ -330,7 +337,7 @@ static void strip_cookies(request_rec *r, memsess_top_t *top)
 void memsess_expose_headers(request_rec *r)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
-    int enabled = memsess_req_enabled(r);
+    int enabled = shows_sessions(r);
     memsess_own_t *own = memsess_own(r, enabled);
     memsess_state_t state;
     memsess_req_t *req;

@@ -62,13 +62,28 @@ static void wake_prober(memsess_pool_t *pool)
     apr_file_putc('!', pool->wake_out);
 }
 
-static void server_failed(memsess_server_t *server, apr_status_t rv)
+/* Every child finds out by itself; the first one says so. */
+static void found_down(memsess_server_t *server, apr_status_t rv)
 {
     apr_atomic_set64(&server->bad_at, (apr_uint64_t)apr_time_now());
-    apr_atomic_inc32(&server->epoch);
-    if (apr_atomic_cas32(&server->down, 1, 0) == 0) {
+    if (memsess_count_down(server->conf.count, rv)) {
         memsess_log(MEMSESS_LOG_ERR, rv, "server %s is down; trying it again every %" APR_TIME_T_FMT
                     " ms", server->conf.name, apr_time_as_msec(server->conf.retry));
+    }
+}
+
+static void found_up(memsess_server_t *server, apr_time_t begun)
+{
+    if (memsess_count_up(server->conf.count, begun)) {
+        memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s is back", server->conf.name);
+    }
+}
+
+static void server_failed(memsess_server_t *server, apr_status_t rv)
+{
+    found_down(server, rv);
+    apr_atomic_inc32(&server->epoch);
+    if (apr_atomic_cas32(&server->down, 1, 0) == 0) {
         if (server->link.host) {
             memsess_host_again(server->link.host);
         }
@@ -83,7 +98,7 @@ static apr_status_t conn_connect(memsess_conn_t *c, memsess_server_t *server)
     return memsess_conn_open(c, &server->link);
 }
 
-static void probe(memsess_server_t *server)
+static apr_status_t ask_version(memsess_server_t *server)
 {
     memsess_conn_t c = {NULL, NULL, NULL, 0, -1, 0, 0, NULL, NULL};
     char *version;
@@ -92,25 +107,49 @@ static void probe(memsess_server_t *server)
     if (rv == APR_SUCCESS) {
         rv = apr_memcache_version(c.ms, c.p, &version);
     }
+    memsess_conn_close(&c, &server->link);
+    return rv;
+}
+
+static void probe(memsess_server_t *server)
+{
+    apr_time_t begun = apr_time_now();
+    apr_status_t rv = ask_version(server);
+
     if (rv == APR_SUCCESS) {
+        found_up(server, begun);
         apr_atomic_inc32(&server->epoch);
         apr_atomic_set32(&server->down, 0);
-        memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s is back", server->conf.name);
     }
     else {
-        apr_atomic_set64(&server->bad_at, (apr_uint64_t)apr_time_now());
+        found_down(server, rv);
         if (server->link.host) {
             memsess_host_again(server->link.host);
         }
     }
-    memsess_conn_close(&c, &server->link);
+}
+
+/* Of one that is up as far as this child knows. */
+static void check(memsess_server_t *server)
+{
+    apr_time_t begun = apr_time_now();
+    apr_status_t rv = ask_version(server);
+
+    if (rv == APR_SUCCESS) {
+        found_up(server, begun);
+    }
+    else {
+        server_failed(server, rv);
+    }
 }
 
 /* Probes what is due; returns how long there is nothing to do. */
 static apr_interval_time_t probe_all(memsess_pool_t *pool)
 {
-    apr_interval_time_t rest = apr_time_from_sec(10);
+    apr_interval_time_t rest = MEMSESS_SAMPLE_EVERY;
     int i;
+
+    memsess_count_sample(apr_time_now());
 
     for (i = 0; i < pool->servers->nelts; i++) {
         memsess_server_t *server = APR_ARRAY_IDX(pool->servers, i, memsess_server_t *);
@@ -118,6 +157,10 @@ static apr_interval_time_t probe_all(memsess_pool_t *pool)
 
         if (memsess_link_shut_overdue(&server->link) && server->conf.timeout < rest) {
             rest = server->conf.timeout;
+        }
+        if (!apr_atomic_read32(&server->down)
+            && memsess_count_check_due(server->conf.count, server->conf.retry)) {
+            check(server);
         }
         if (!apr_atomic_read32(&server->down)) {
             apr_reslist_maintain(server->idle);
@@ -187,6 +230,9 @@ apr_status_t memsess_pool_add(memsess_server_t **result, memsess_pool_t *pool,
     server = apr_pcalloc(p, sizeof(*server));
     server->p = p;
     server->conf = *conf;
+    if (!conf->count) {
+        server->conf.count = memsess_count_private(p);
+    }
     server->pool = pool;
     rv = memsess_link_init(&server->link, &server->conf, pool->resolver, pool->wake_out, p);
     if (rv == APR_SUCCESS) {
@@ -308,21 +354,29 @@ static apr_status_t refused_or_broken(memsess_conn_t *c, memsess_server_t *serve
                ? MEMSESS_REFUSED : APR_ECONNABORTED;
 }
 
+static void count_operation(memsess_server_t *server, apr_time_t begun, apr_status_t rv)
+{
+    memsess_count_operation(server->conf.count, apr_time_now() - begun,
+                            in_step(rv) ? MEMSESS_ANSWERED
+                                        : timed_out(rv) ? MEMSESS_TIMED_OUT : MEMSESS_FAILED,
+                            rv);
+    if (in_step(rv)) {
+        found_up(server, begun);
+    }
+}
+
 /*
  * Runs an operation on a connection. Where it fails on one that was used before, the server may
  * have restarted meanwhile: it is then repeated once, on a new connection. A time-out is not
  * repeated, and a server that fails on a new connection is down.
  */
-static apr_status_t run(memsess_server_t *server, operation_t *operation, void *args, int stores)
+static apr_status_t run_one(memsess_server_t *server, operation_t *operation, void *args,
+                            int stores)
 {
     memsess_conn_t *c;
     int used;
-    apr_status_t rv;
+    apr_status_t rv = conn_take(&c, server);
 
-    if (memsess_server_is_down(server)) {
-        return MEMSESS_DOWN;
-    }
-    rv = conn_take(&c, server);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -347,6 +401,20 @@ static apr_status_t run(memsess_server_t *server, operation_t *operation, void *
         server_failed(server, rv);
     }
     conn_give(c, server, rv);
+    return rv;
+}
+
+/* Runs and counts it. */
+static apr_status_t run(memsess_server_t *server, operation_t *operation, void *args, int stores)
+{
+    apr_time_t begun;
+    apr_status_t rv = MEMSESS_DOWN;
+
+    if (!memsess_server_is_down(server)) {
+        begun = apr_time_now();
+        rv = run_one(server, operation, args, stores);
+        count_operation(server, begun, rv);
+    }
     return rv;
 }
 
@@ -475,6 +543,7 @@ static apr_memcache_server_t *batch_server(void *baton, apr_memcache_t *mc,
  * take over 50 ms up. */
 static void ask_connected(batch_t *batch, apr_pool_t *p)
 {
+    apr_time_t begun = apr_time_now();
     apr_hash_t *values = NULL;
     apr_memcache_t mc;
     apr_pool_t *temp;
@@ -505,6 +574,9 @@ static void ask_connected(batch_t *batch, apr_pool_t *p)
             get->len = value->len;
             get->rv = check_answer(get, value->status);
             conn_give(batch->conns[i], get->server, get->rv);
+            if (in_step(get->rv)) {
+                count_operation(get->server, begun, get->rv);
+            }
         }
     }
 }
@@ -513,14 +585,17 @@ static void ask_connected(batch_t *batch, apr_pool_t *p)
 static memsess_conn_t *take_connected(memsess_server_t *server, apr_status_t *rv)
 {
     memsess_conn_t *c;
+    apr_time_t begun;
 
     *rv = MEMSESS_DOWN;
     if (memsess_server_is_down(server) || (*rv = conn_take(&c, server)) != APR_SUCCESS) {
         return NULL;
     }
+    begun = apr_time_now();
     if (!c->mc && (*rv = conn_connect(c, server)) != APR_SUCCESS) {
         server_failed(server, *rv);
         conn_give(c, server, *rv);
+        count_operation(server, begun, *rv);
         return NULL;
     }
     return c;

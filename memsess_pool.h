@@ -15,6 +15,7 @@
 #include "apr_network_io.h"
 #include "apr_pools.h"
 #include "apr_time.h"
+#include "memsess_count.h"
 
 /** How a server is reached. */
 typedef struct memsess_server_conf_t {
@@ -27,6 +28,7 @@ typedef struct memsess_server_conf_t {
     apr_interval_time_t retry; /**< between two probes of a server that is down */
     int max_conns;
     apr_interval_time_t idle; /**< an idle connection is closed after this */
+    memsess_server_count_t *count; /**< where it is counted; NULL: privately */
 } memsess_server_conf_t;
 
 typedef struct memsess_pool_t memsess_pool_t;

@@ -139,8 +139,8 @@ static int is_over(const memsess_session_t *session, const memsess_dir_conf_t *c
            || (conf->absolute && now - session->created > conf->absolute);
 }
 
-memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *conf,
-                                  memsess_top_t *top)
+static memsess_state_t judge(memsess_req_t *req, const memsess_dir_conf_t *conf,
+                             memsess_top_t *top)
 {
     if (req->cookie != MEMSESS_COOKIE_OK) {
         return req->cookie == MEMSESS_COOKIE_NONE ? MEMSESS_STATE_NONE : MEMSESS_STATE_INVALID;
@@ -161,6 +161,43 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
     default:
         return MEMSESS_STATE_UNKNOWN;
     }
+}
+
+/* Once for each request. */
+static void count_state(memsess_state_t state)
+{
+    switch (state) {
+    case MEMSESS_STATE_ACTIVE:
+        memsess_count(MEMSESS_N_LOADED);
+        break;
+    case MEMSESS_STATE_UNKNOWN:
+        memsess_count(MEMSESS_N_MISSED);
+        memsess_count(MEMSESS_N_REJECTED);
+        break;
+    case MEMSESS_STATE_EXPIRED:
+        memsess_count(MEMSESS_N_EXPIRED);
+        break;
+    case MEMSESS_STATE_INVALID:
+        memsess_count(MEMSESS_N_REJECTED);
+        break;
+    case MEMSESS_STATE_UNAVAILABLE:
+        memsess_count(MEMSESS_N_UNAVAILABLE);
+        break;
+    default:
+        break;
+    }
+}
+
+memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *conf,
+                                  memsess_top_t *top)
+{
+    memsess_state_t state = judge(req, conf, top);
+
+    if (!req->counted) {
+        req->counted = 1;
+        count_state(state);
+    }
+    return state;
 }
 
 memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r)
@@ -210,6 +247,7 @@ typedef struct commit_t {
     char id[MEMSESS_ID_LEN + 1]; /* a fresh one, where the session gets one */
     memsess_key_t key;           /* of that */
     const char *error;           /* why the changes cannot be made */
+    int merged;                  /* upon somebody else's */
 } commit_t;
 
 static void send_cookie(commit_t *c, const char *id)
@@ -316,6 +354,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
                                             : apr_pmemdup(p, newest, sizeof(*newest));
     apr_status_t rv = APR_SUCCESS;
 
+    c->merged = newest->revision > c->req->session->revision;
     c->id[0] = '\0';
     if (c->error) {
         return APR_EINVAL;
@@ -378,8 +417,30 @@ static int failed(const commit_t *c, apr_status_t rv)
     if (rv == MEMSESS_BUSY) {
         why = "others changed the session for longer than MemSessLockWait";
     }
+    else if (!c->req->was_read || c->req->found != MEMSESS_UNAVAILABLE) {
+        memsess_count(MEMSESS_N_UNAVAILABLE);
+    }
     ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, c->r, "MemSess: changes are lost: %s", why);
     return c->conf->on_error == MEMSESS_DENY ? memsess_req_deny(c->r) : OK;
+}
+
+static void count_changes(const commit_t *c, int had_session)
+{
+    int ends = had_session && c->changes->destroy;
+    int begins = c->id[0] && (ends || !had_session);
+
+    if (ends) {
+        memsess_count(MEMSESS_N_DESTROYED);
+    }
+    if (begins) {
+        memsess_count(MEMSESS_N_CREATED);
+    }
+    if (begins || (had_session && !ends)) {
+        memsess_count(MEMSESS_N_COMMITTED);
+        if (c->merged) {
+            memsess_count(MEMSESS_N_MERGED);
+        }
+    }
 }
 
 static int carry_out(commit_t *c, memsess_state_t state)
@@ -397,6 +458,7 @@ static int carry_out(commit_t *c, memsess_state_t state)
     if (rv != APR_SUCCESS) {
         return failed(c, rv);
     }
+    count_changes(c, had_session);
     if (had_session && !c->changes->destroy) {
         keep_cookie(c);
     }
@@ -434,7 +496,7 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
     commit_t c = {req, req->conf, NULL, r, top, srv->store, srv->ns, apr_time_now(), "",
-                  {{0}, {0}}, NULL};
+                  {{0}, {0}}, NULL, 0};
     memsess_state_t state;
 
     if (changes && memsess_changes_any(changes)) {

@@ -36,6 +36,7 @@ typedef struct memsess_req_t {
     memsess_key_t key;           /**< where the session lies: of that id, or of the one that it got */
     int id_is_old;               /**< the session got another id by MemSessRenew */
     int was_read;
+    int counted;                 /**< its state is */
     apr_time_t read_at;
     memsess_found_t found;       /**< once it was read */
     memsess_session_t *session;  /**< for MEMSESS_FOUND */

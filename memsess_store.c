@@ -322,6 +322,9 @@ apr_status_t memsess_write_before(memsess_store_t *store, const memsess_key_t *k
     do {
         stored = write_copies(store, key, session, copies, n, not_after, &failed, &rv, p);
     } while (failed && ++tries < n);
+    if (stored && stored < store->conf.copies) {
+        memsess_count(MEMSESS_N_UNDER_REPLICATED);
+    }
     return stored ? APR_SUCCESS : rv;
 }
 
@@ -489,6 +492,7 @@ memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *
         && memsess_store_commit(store, key, *session, read_at, 0, same_again, &again, p)
                == APR_SUCCESS) {
         *session = again;
+        memsess_count_add(MEMSESS_N_REPAIRED, lacking);
         memsess_log(MEMSESS_LOG_INFO, 0, "repaired %u of the copies of session %s", lacking,
                     key_log(key, p));
     }

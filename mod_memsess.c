@@ -19,6 +19,7 @@
 #include "memsess_conf.h"
 #include "memsess_expose.h"
 #include "memsess_req.h"
+#include "memsess_status.h"
 #include "memsess_writeback.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
@@ -51,6 +52,14 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     (void)plog;
     return memsess_conf_check(s, pconf, ptemp) && memsess_auth_conf_check(s, ptemp)
                ? OK : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* Not reached by apachectl -t. */
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    (void)plog;
+    (void)ptemp;
+    return memsess_conf_count(s, pconf) ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static apr_status_t pool_cleanup(void *pool)
@@ -333,6 +342,7 @@ static void register_hooks(apr_pool_t *p)
 
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(post_read_request, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_translate_name(translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
@@ -344,6 +354,7 @@ static void register_hooks(apr_pool_t *p)
     ap_register_auth_provider(p, AUTHZ_PROVIDER_GROUP, "memsess", AUTHZ_PROVIDER_VERSION,
                               &memsess_auth_provider, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_handler(before_handler, after_cache, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(memsess_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     /* Last, so that mod_headers has had its say; before mod_cache stores anything. */
     ap_hook_insert_filter(insert_filter, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_insert_error_filter(insert_error_filter, NULL, NULL, APR_HOOK_REALLY_LAST);

@@ -1,0 +1,435 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "memsess_count.h"
+
+#include <string.h>
+
+#include "apr_atomic.h"
+#include "apr_shm.h"
+#include "apr_strings.h"
+
+#define STRIPES 16
+#define LINE __attribute__((aligned(64))) /* of a processor's cache */
+
+#define ADDRESS_MAX 280
+
+/* Who looked at the figures is taken to look for this long. */
+#define WATCHED apr_time_from_sec(30)
+
+typedef volatile apr_uint64_t figure_t;
+
+/* What all children count together. */
+typedef struct shared_t {
+    apr_time_t began;
+    volatile apr_uint32_t threads; /* that have counted yet */
+    figure_t sampled_at, watched_at;
+    struct {
+        LINE figure_t figure[MEMSESS_N];
+    } stripe[STRIPES];
+} shared_t;
+
+/* An interval between two samples. */
+typedef struct interval_t {
+    apr_time_t at;
+    apr_interval_time_t span;
+    apr_uint64_t errors;
+    apr_uint32_t bucket[MEMSESS_BUCKETS];
+} interval_t;
+
+struct memsess_server_count_t {
+    char address[ADDRESS_MAX]; /* "" for a private one */
+    volatile apr_uint32_t down;
+    figure_t since, failed_at, checked_at, error, error_at;
+    /* Written by whoever takes the samples. */
+    LINE unsigned next;
+    apr_time_t sampled_at;
+    apr_uint64_t sampled_errors, sampled[MEMSESS_BUCKETS];
+    interval_t interval[MEMSESS_SAMPLES];
+    struct {
+        LINE figure_t errors;
+        figure_t timeouts, total, bucket[MEMSESS_BUCKETS];
+    } stripe[STRIPES];
+};
+
+/* The memory of one server's count, known to the parent process. */
+typedef struct segment_t {
+    memsess_server_count_t *count;
+    unsigned used; /* by which configuration last */
+} segment_t;
+
+/* What the parent process keeps from one configuration to the next. */
+typedef struct registry_t {
+    apr_pool_t *p;
+    shared_t *shared;
+    apr_array_header_t *segments; /* of segment_t */
+    unsigned configuration;
+} registry_t;
+
+static shared_t process_only;
+static shared_t *shared = &process_only;
+static registry_t *registry;
+static apr_array_header_t *listed;
+
+/* -- Shared memory ---------------------------------------------------------------------------- */
+
+/* All zero. Goes with the process, not with its last child: nobody else can attach to it. */
+static apr_status_t make_shared(void **memory, apr_size_t size, apr_pool_t *p)
+{
+    apr_shm_t *shm;
+    apr_status_t rv = apr_shm_create(&shm, size, NULL, p);
+
+    if (rv == APR_SUCCESS) {
+        *memory = apr_shm_baseaddr_get(shm);
+        memset(*memory, 0, size);
+    }
+    return rv;
+}
+
+apr_status_t memsess_count_begin(apr_pool_t *process, apr_pool_t *pconf)
+{
+    /* Another version of the module, loaded by a graceful restart, lays its memory out anew. */
+    const char *key = apr_psprintf(pconf, "memsess_count " MEMSESS_VERSION " %" APR_SIZE_T_FMT
+                                   " %" APR_SIZE_T_FMT, sizeof(shared_t),
+                                   sizeof(memsess_server_count_t));
+    void *found = NULL;
+    apr_status_t rv = apr_pool_userdata_get(&found, key, process);
+
+    registry = found;
+    if (rv == APR_SUCCESS && !registry) {
+        registry = apr_pcalloc(process, sizeof(*registry));
+        registry->p = process;
+        registry->segments = apr_array_make(process, 8, sizeof(segment_t));
+        rv = make_shared((void **)&registry->shared, sizeof(shared_t), process);
+        if (rv == APR_SUCCESS) {
+            registry->shared->began = apr_time_now();
+            rv = apr_pool_userdata_set(registry, apr_pstrdup(process, key), NULL, process);
+        }
+    }
+    if (rv == APR_SUCCESS) {
+        shared = registry->shared;
+        registry->configuration++;
+        listed = apr_array_make(pconf, 8, sizeof(memsess_counted_t));
+    }
+    return rv;
+}
+
+/* That of the address; else one that nobody needs; else a new one. */
+static apr_status_t segment_for(segment_t **segment, const char *address)
+{
+    segment_t *idle = NULL;
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    for (i = 0; i < registry->segments->nelts; i++) {
+        *segment = &APR_ARRAY_IDX(registry->segments, i, segment_t);
+        if (!strcmp((*segment)->count->address, address)) {
+            return APR_SUCCESS;
+        }
+        /* Children of the configuration before may still be at work. */
+        if ((*segment)->used + 1 < registry->configuration) {
+            idle = *segment;
+        }
+    }
+    *segment = idle;
+    if (!idle) {
+        void *memory = NULL;
+
+        rv = make_shared(&memory, sizeof(memsess_server_count_t), registry->p);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        *segment = apr_array_push(registry->segments);
+        (*segment)->count = memory;
+    }
+    memset((*segment)->count, 0, sizeof(memsess_server_count_t));
+    apr_cpystrn((*segment)->count->address, address, ADDRESS_MAX);
+    (*segment)->count->since = (apr_uint64_t)apr_time_now();
+    return rv;
+}
+
+apr_status_t memsess_count_list(const memsess_counted_t *server, memsess_server_count_t **count)
+{
+    memsess_counted_t *entry;
+    segment_t *segment;
+    apr_status_t rv;
+    int i;
+
+    for (i = 0; i < listed->nelts; i++) {
+        entry = &APR_ARRAY_IDX(listed, i, memsess_counted_t);
+        if (!strcmp(entry->address, server->address)) {
+            entry->implied &= server->implied;
+            *count = entry->count;
+            return APR_SUCCESS;
+        }
+    }
+    rv = segment_for(&segment, server->address);
+    if (rv == APR_SUCCESS) {
+        segment->used = registry->configuration;
+        entry = apr_array_push(listed);
+        *entry = *server;
+        entry->count = *count = segment->count;
+    }
+    return rv;
+}
+
+const apr_array_header_t *memsess_count_listed(void)
+{
+    return listed;
+}
+
+memsess_server_count_t *memsess_count_private(apr_pool_t *p)
+{
+    /* A pool aligns to less than a line. */
+    char *memory = apr_pcalloc(p, sizeof(memsess_server_count_t) + 64);
+
+    return (memsess_server_count_t *)(memory + 64 - (apr_uintptr_t)memory % 64);
+}
+
+/* -- Counting --------------------------------------------------------------------------------- */
+
+/* The same for a thread's life. */
+static unsigned stripe(void)
+{
+    static __thread unsigned mine;
+
+    if (!mine) {
+        mine = 1 + apr_atomic_inc32(&shared->threads) % STRIPES;
+    }
+    return mine - 1;
+}
+
+void memsess_count_add(memsess_counter_t counter, unsigned n)
+{
+    apr_atomic_add64(&shared->stripe[stripe()].figure[counter], n);
+}
+
+static void note_error(memsess_server_count_t *count, apr_status_t rv, apr_uint64_t now)
+{
+    apr_atomic_set64(&count->error, (apr_uint64_t)rv);
+    apr_atomic_set64(&count->error_at, now);
+}
+
+void memsess_count_operation(memsess_server_count_t *count, apr_interval_time_t took,
+                             memsess_outcome_t outcome, apr_status_t rv)
+{
+    unsigned mine = stripe();
+
+    took = took < 0 ? 0 : took;
+    apr_atomic_inc64(&count->stripe[mine].bucket[memsess_bucket_of(took)]);
+    apr_atomic_add64(&count->stripe[mine].total, (apr_uint64_t)took);
+    if (outcome != MEMSESS_ANSWERED) {
+        apr_atomic_inc64(&count->stripe[mine].errors);
+        note_error(count, rv, (apr_uint64_t)apr_time_now());
+    }
+    if (outcome == MEMSESS_TIMED_OUT) {
+        apr_atomic_inc64(&count->stripe[mine].timeouts);
+    }
+}
+
+int memsess_count_down(memsess_server_count_t *count, apr_status_t why)
+{
+    apr_uint64_t now = (apr_uint64_t)apr_time_now();
+
+    note_error(count, why, now);
+    apr_atomic_set64(&count->failed_at, now);
+    if (apr_atomic_cas32(&count->down, 1, 0)) {
+        return 0;
+    }
+    apr_atomic_set64(&count->since, now);
+    return 1;
+}
+
+int memsess_count_up(memsess_server_count_t *count, apr_time_t begun)
+{
+    if (!apr_atomic_read32(&count->down)
+        || begun <= (apr_time_t)apr_atomic_read64(&count->failed_at)
+        || !apr_atomic_cas32(&count->down, 0, 1)) {
+        return 0;
+    }
+    apr_atomic_set64(&count->since, (apr_uint64_t)apr_time_now());
+    return 1;
+}
+
+int memsess_count_check_due(memsess_server_count_t *count, apr_interval_time_t every)
+{
+    apr_uint64_t now = (apr_uint64_t)apr_time_now();
+    apr_uint64_t last = apr_atomic_read64(&count->checked_at);
+
+    return now - last >= (apr_uint64_t)every
+           && (apr_atomic_read32(&count->down)
+                   ? now - apr_atomic_read64(&count->failed_at) >= 2 * (apr_uint64_t)every
+                   : now - apr_atomic_read64(&shared->watched_at) < WATCHED)
+           && apr_atomic_cas64(&count->checked_at, now, last) == last;
+}
+
+void memsess_count_watched(void)
+{
+    apr_atomic_set64(&shared->watched_at, (apr_uint64_t)apr_time_now());
+}
+
+/* -- Latencies -------------------------------------------------------------------------------- */
+
+unsigned memsess_bucket_of(apr_interval_time_t took)
+{
+    apr_uint64_t t = (apr_uint64_t)took;
+    unsigned octave, bucket;
+
+    if (t < 4) {
+        return (unsigned)t;
+    }
+    octave = 63 - (unsigned)__builtin_clzll(t);
+    bucket = 4 * (octave - 1) + (unsigned)(t >> (octave - 2) & 3);
+    return bucket < MEMSESS_BUCKETS ? bucket : MEMSESS_BUCKETS - 1;
+}
+
+apr_interval_time_t memsess_bucket_end(unsigned bucket)
+{
+    bucket++;
+    return bucket < 4 ? bucket : (apr_interval_time_t)(4 + bucket % 4) << (bucket / 4 - 1);
+}
+
+apr_interval_time_t memsess_percentile(const memsess_histogram_t *histogram, double share)
+{
+    double rank = share * (double)histogram->n, below = 0;
+    unsigned i;
+
+    for (i = 0; i < MEMSESS_BUCKETS && histogram->n; i++) {
+        double in = (double)histogram->bucket[i];
+
+        if (in > 0 && below + in >= rank) {
+            double begin = i ? (double)memsess_bucket_end(i - 1) : 0;
+            double end = (double)memsess_bucket_end(i);
+
+            return (apr_interval_time_t)(begin + (end - begin) * (rank - below) / in + 0.5);
+        }
+        below += in;
+    }
+    return 0;
+}
+
+/* -- Reading ---------------------------------------------------------------------------------- */
+
+void memsess_count_read(apr_uint64_t figures[MEMSESS_N])
+{
+    unsigned i, k;
+
+    for (k = 0; k < MEMSESS_N; k++) {
+        for (figures[k] = 0, i = 0; i < STRIPES; i++) {
+            figures[k] += apr_atomic_read64(&shared->stripe[i].figure[k]);
+        }
+    }
+}
+
+static void read_totals(const memsess_server_count_t *count, memsess_server_figures_t *figures)
+{
+    unsigned i, k;
+
+    memset(figures, 0, sizeof(*figures));
+    for (i = 0; i < STRIPES; i++) {
+        figures->errors += count->stripe[i].errors;
+        figures->timeouts += count->stripe[i].timeouts;
+        figures->total += count->stripe[i].total;
+        for (k = 0; k < MEMSESS_BUCKETS; k++) {
+            figures->all.bucket[k] += count->stripe[i].bucket[k];
+        }
+    }
+    for (k = 0; k < MEMSESS_BUCKETS; k++) {
+        figures->all.n += figures->all.bucket[k];
+    }
+}
+
+/* What happened since the last sample is recent too. */
+static void read_latest(const memsess_server_count_t *count, memsess_server_figures_t *figures)
+{
+    unsigned k;
+
+    for (k = 0; k < MEMSESS_BUCKETS; k++) {
+        /* A sample may be being taken. */
+        if (figures->all.bucket[k] > count->sampled[k]) {
+            figures->recent.bucket[k] = figures->all.bucket[k] - count->sampled[k];
+            figures->recent.n += figures->recent.bucket[k];
+        }
+    }
+}
+
+static void read_interval(const interval_t *interval, memsess_server_figures_t *figures)
+{
+    memsess_sample_t *sample = &figures->sample[figures->samples++];
+    memsess_histogram_t histogram;
+    unsigned k;
+
+    for (histogram.n = 0, k = 0; k < MEMSESS_BUCKETS; k++) {
+        histogram.n += histogram.bucket[k] = interval->bucket[k];
+        figures->recent.bucket[k] += interval->bucket[k];
+    }
+    figures->recent.n += histogram.n;
+    sample->at = interval->at;
+    sample->span = interval->span;
+    sample->operations = histogram.n;
+    sample->errors = interval->errors;
+    sample->p50 = memsess_percentile(&histogram, 0.5);
+    sample->p99 = memsess_percentile(&histogram, 0.99);
+}
+
+void memsess_count_read_server(const memsess_server_count_t *count,
+                               memsess_server_figures_t *figures)
+{
+    apr_time_t oldest = apr_time_now() - (MEMSESS_SAMPLES + 1) * MEMSESS_SAMPLE_EVERY;
+    unsigned i;
+
+    read_totals(count, figures);
+    figures->down = count->down != 0;
+    figures->since = (apr_time_t)count->since;
+    figures->last_error = (apr_status_t)count->error;
+    figures->last_error_at = (apr_time_t)count->error_at;
+    read_latest(count, figures);
+    for (i = 0; i < MEMSESS_SAMPLES; i++) {
+        const interval_t *interval = &count->interval[(count->next + i) % MEMSESS_SAMPLES];
+
+        if (interval->at > oldest) {
+            read_interval(interval, figures);
+        }
+    }
+}
+
+apr_time_t memsess_count_since(void)
+{
+    return shared->began;
+}
+
+/* -- Samples ---------------------------------------------------------------------------------- */
+
+static void sample_server(memsess_server_count_t *count, apr_time_t now)
+{
+    interval_t *interval = &count->interval[count->next];
+    memsess_server_figures_t figures;
+    unsigned k;
+
+    read_totals(count, &figures);
+    for (k = 0; k < MEMSESS_BUCKETS; k++) {
+        interval->bucket[k] = (apr_uint32_t)(figures.all.bucket[k] - count->sampled[k]);
+        count->sampled[k] = figures.all.bucket[k];
+    }
+    interval->errors = figures.errors - count->sampled_errors;
+    count->sampled_errors = figures.errors;
+    interval->span = count->sampled_at ? now - count->sampled_at : MEMSESS_SAMPLE_EVERY;
+    interval->at = count->sampled_at = now;
+    count->next = (count->next + 1) % MEMSESS_SAMPLES;
+}
+
+int memsess_count_sample(apr_time_t now)
+{
+    apr_uint64_t last = apr_atomic_read64(&shared->sampled_at);
+    apr_interval_time_t passed = now - (apr_time_t)last;
+    int i;
+
+    /* A clock that was set back must not stop the samples. */
+    if ((passed >= 0 && passed < MEMSESS_SAMPLE_EVERY)
+        || apr_atomic_cas64(&shared->sampled_at, (apr_uint64_t)now, last) != last) {
+        return 0;
+    }
+    for (i = 0; listed && i < listed->nelts; i++) {
+        sample_server(APR_ARRAY_IDX(listed, i, memsess_counted_t).count, now);
+    }
+    return 1;
+}

@@ -1,0 +1,214 @@
+# SetHandler memsess-status: what the figures say of what happened, whatever child it happened in.
+use strict;
+use warnings;
+use lib 't/lib';
+
+use Apache::Test qw(-withtestmore);
+use JSON::PP;
+use MemSess::Faults;
+use MemSess::Test;
+
+plan tests => 9;
+
+my $config = timing() . q(
+    <Location "/status">
+        SetHandler memsess-status
+    </Location>
+);
+my @pool = pool(2);
+my $m = MemSess::Member->start(servers => \@pool, config => $config);
+
+sub status { return decode_json(client($_[0] // $m)->get('/status?format=json')->body) }
+
+# How far figures of sessions (or of "group.figure") went up while the code ran.
+sub grown {
+    my ($code, @names) = @_;
+    my $before = status();
+    $code->();
+    my $after = status();
+    return map {
+        my ($group, $name) = /(\w+)\.(\w+)/ ? ($1, $2) : ('sessions', $_);
+        $after->{$group}{$name} - $before->{$group}{$name}
+    } @names;
+}
+
+sub grow { my ($code, %by) = @_; my @names = sort keys %by;
+    is_deeply {zip(\@names, [grown($code, @names)])}, \%by, join ' ', map { "$_+$by{$_}" } @names }
+sub zip { my ($a, $b) = @_; return map { $a->[$_] => $b->[$_] } 0 .. $#$a }
+
+subtest 'the shape of the JSON' => sub {
+    my $r = client($m)->get('/status?format=json');
+    is $r->status, 200;
+    is scalar($r->header('Content-Type')), 'application/json';
+    is scalar($r->header('Cache-Control')), 'no-store';
+    my $s = decode_json($r->body);
+    is $s->{module}, 'mod_memsess';
+    like $s->{version}, qr/^\d+\.\d+\.\d+$/;
+    like $s->{uptime_s}, qr/^\d+$/;
+    is_deeply [map { $_->{name} } @{ $s->{servers} }], [map { $_->address } @pool], 'all servers';
+    for my $server (@{ $s->{servers} }) {
+        is $server->{state}, 'up';
+        is $server->{weight}, 1;
+        like $server->{since}, qr/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
+        is_deeply [map { ref } @$server{qw(operations errors timeouts)}], ['', '', ''];
+        is_deeply [sort keys %{ $server->{latency_us} }], [qw(p50 p99)];
+    }
+    is_deeply [sort keys %{ $s->{sessions} }],
+        [qw(committed created destroyed expired loaded merged missed rejected unavailable)];
+    is_deeply [sort keys %{ $s->{copies} }], [qw(repaired under_replicated)];
+    is_deeply [sort keys %{ $s->{locks} }], [qw(timeouts waits)];
+    is_deeply $s->{local_cache}, { hits => 0, misses => 0 };
+};
+
+subtest 'what happens to sessions' => sub {
+    my $c = client($m);
+    my %none = map { $_ => 0 } qw(created loaded missed committed merged destroyed expired rejected unavailable);
+    grow(sub { $c->copy->get('/lua/env') }, %none);
+    grow(sub { set_via($c, 'a=1') }, %none, created => 1, committed => 1);
+    grow(sub { $c->get('/lua/env') for 1 .. 5 }, %none, loaded => 5);
+    grow(sub { set_via($c, 'a=2') }, %none, loaded => 1, committed => 1);
+    grow(sub { $c->get(say_via('cgi', 'MemSess-Renew: 1')) }, %none, loaded => 1, committed => 1);
+    my $old = $c->copy;
+    grow(sub { $c->get(say_via('cgi', 'MemSess-Destroy: 1')) }, %none, loaded => 1, destroyed => 1);
+    grow(sub { $old->get('/lua/env') }, %none, missed => 1, rejected => 1);
+    grow(sub { client($m)->set_cookie('A' x 24)->get('/lua/env') }, %none, missed => 1, rejected => 1);
+    grow(sub { client($m)->set_cookie('short')->get('/lua/env') }, %none, rejected => 1);
+    $c = started($m);
+    grow(sub { $c->get(say_via('cgi', 'MemSess-Destroy: 1', 'MemSess-Set: a=1')) },
+         %none, loaded => 1, destroyed => 1, created => 1, committed => 1);
+    grow(sub { $c->get('/session.shtml') }, %none, loaded => 1);
+};
+
+subtest 'expired' => sub {
+    my $m = MemSess::Member->start(servers => \@pool, config => "$config MemSessIdleTimeout 1s");
+    my $c = started($m);
+    select undef, undef, undef, 1.3;
+    is state($c->copy), 'expired';
+    is status($m)->{sessions}{expired}, 1;
+    $m->stop;
+};
+
+subtest 'parallel requests' => sub {
+    my $c = started($m, 'n=0');
+    my ($merged, $committed, $waits) = grown(sub {
+        together(map { [$c->copy, say_via('cgi', 'MemSess-Incr: n=1')] } 1 .. 12) for 1 .. 3;
+    }, qw(merged committed locks.waits));
+    is $committed, 36;
+    cmp_ok $merged, '>', 0, 'merged';
+    cmp_ok $merged, '<=', 36;
+    cmp_ok $waits, '>', 0, 'waits';
+    is data($c), 'n=36';
+};
+
+subtest 'a lock that lasts too long' => sub {
+    my $m = MemSess::Member->start(servers => \@pool,
+                                   config => "$config MemSessLock request\nMemSessLockWait 200ms");
+    my $c = started($m);
+    my $long = background($c->copy, '/cgi/linger?2');
+    my $timeouts = sub { status($m)->{locks}{timeouts} };
+    ok wait_for(20, sub { $c->copy->get('/lua/env')->status == 503 }), 'in vain';
+    is $timeouts->(), 1, 'counted';
+    cmp_ok status($m)->{locks}{waits}, '>=', 1, 'waits';
+    $long->wait;
+    $m->stop;
+};
+
+subtest 'servers' => sub {
+    my ($c, $mark, @homes) = marked($m, @pool);
+    my @before = @{ status()->{servers} };
+    $c->get('/lua/env') for 1 .. 10;
+    my @after = @{ status()->{servers} };
+    for (0, 1) {
+        cmp_ok $after[$_]{operations} - $before[$_]{operations}, '>=', 10, 'operations';
+        is $after[$_]{errors}, $before[$_]{errors}, 'no error';
+        cmp_ok $after[$_]{latency_us}{p50}, '>', 0, 'p50';
+        cmp_ok $after[$_]{latency_us}{p99}, '>=', $after[$_]{latency_us}{p50}, 'p99';
+        is $after[$_]{last_error}, undef, 'no last error';
+    }
+    $pool[0]->kill9;
+    my ($loaded, $unavailable, $less) = grown(sub {
+        $c->get('/lua/env') for 1 .. 3;
+        set_via($c, "m=$mark&n=2");
+    }, qw(loaded unavailable copies.under_replicated));
+    is $loaded, 4, 'one of two serves';
+    is $unavailable, 0, 'so it is available';
+    cmp_ok $less, '>=', 1, 'a write with too few copies';
+    my $sick = status()->{servers}[0];
+    is $sick->{state}, 'down', 'the sick one';
+    cmp_ok $sick->{errors}, '>', 0, 'errors';
+    like $sick->{last_error}{text}, qr/refused|closed|end of file|abort|reset/i, 'why';
+    cmp_ok $sick->{since}, 'ge', $before[0]{since}, 'since when';
+    is status()->{servers}[1]{state}, 'up', 'the other one';
+    my ($repaired) = grown(sub {
+        $pool[0]->restart;
+        ok wait_for(20, sub { status()->{servers}[0]{state} eq 'up' }), 'up again';
+        back_again(sub { 1 });
+        ok repaired($c, $mark, 2, @pool), 'a copy is written again';
+    }, 'copies.repaired');
+    cmp_ok $repaired, '>=', 1, 'repaired';
+
+    $pool[1]->pause;
+    my ($timeouts) = map { $_->{timeouts} } status()->{servers}[1];
+    $c->get('/lua/env');
+    cmp_ok status()->{servers}[1]{timeouts}, '>', $timeouts, 'a time-out';
+    $pool[1]->resume;
+    ok wait_for(20, sub { status()->{servers}[1]{state} eq 'up' }), 'up again';
+};
+
+subtest 'no server left' => sub {
+    my $one = MemSess::Memcached->start;
+    my $m = MemSess::Member->start(servers => [$one], config => $config);
+    my $c = started($m);
+    status($m);
+    $one->kill9;
+    ok wait_for(30, sub { status($m)->{servers}[0]{state} eq 'down' }),
+        'seen by whoever looks, without any session';
+    is status($m)->{sessions}{unavailable}, 0;
+    $c->get('/lua/env') for 1 .. 3;
+    is status($m)->{sessions}{unavailable}, 3, 'unavailable';
+    client($m)->get(say_via('cgi', 'MemSess-Set: a=1'));
+    is status($m)->{sessions}{unavailable}, 4, 'for a new one too';
+    $m->graceful;
+    is status($m)->{servers}[0]{state}, 'down', 'still known by new children';
+    $one->restart;
+    ok wait_for(30, sub { status($m)->{servers}[0]{state} eq 'up' }), 'and they see it come back';
+    $m->stop;
+};
+
+subtest 'graceful restarts' => sub {
+    my $d = MemSess::Memcached->start;
+    my $before = status();
+    cmp_ok $before->{sessions}{created}, '>', 0;
+    my $c = started($m);
+    $m->{servers} = [$pool[1], $d, $pool[0]];
+    $_ = $_->address for @{ $m->{servers} };
+    $m->configure($config);
+    $m->graceful;
+    my $after = status();
+    is $after->{sessions}{created}, $before->{sessions}{created} + 1, 'the counters go on';
+    cmp_ok $after->{uptime_s}, '>=', $before->{uptime_s};
+    my %at = map { $_->{name} => $_ } @{ $after->{servers} };
+    is scalar(keys %at), 3, 'with the server that is new';
+    is $at{ $d->address }{operations}, 0;
+    cmp_ok $at{ $pool[0]->address }{operations}, '>=', $before->{servers}[0]{operations}, 'by name, not by place';
+    cmp_ok $at{ $pool[1]->address }{operations}, '>=', $before->{servers}[1]{operations}, 'both';
+    started($m) for 1 .. 8;
+    cmp_ok((grep { $_->{name} eq $d->address } @{ status()->{servers} })[0]{operations}, '>', 0, 'and counts');
+};
+
+subtest 'virtual hosts' => sub {
+    my ($a, $b) = map { $_->address } @pool;
+    my $m = MemSess::Member->start(config => qq(
+        $config
+        <VirtualHost *>
+            ServerName one
+            MemSessServers $a?weight=3 $b
+        </VirtualHost>
+        <VirtualHost *>
+            ServerName two
+            MemSessServers $b 127.0.0.1:1?name=odd
+        </VirtualHost>));
+    is_deeply [sort map { "$_->{name} $_->{weight}" } @{ status($m)->{servers} }],
+        [sort "$a 3", "$b 1", 'odd 1'], 'the servers of all, each once; no default that nobody uses';
+    $m->stop;
+};

@@ -1,0 +1,273 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/* Counters: by threads, by processes, over configurations; latencies; and when a server is down. */
+
+#include "unit.h"
+
+#include <sys/wait.h>
+
+#include "memsess_count.h"
+
+#define THREADS 8
+#define TIMES 20000
+
+/* As httpd's parent does at each reading of its configuration. */
+static void configure(apr_pool_t *process, const char *const *names, memsess_server_count_t **counts)
+{
+    int i;
+
+    assert_int_equal(memsess_count_begin(process, unit_pool), APR_SUCCESS);
+    for (i = 0; names[i]; i++) {
+        memsess_counted_t server = {names[i], names[i], 1, 0, NULL};
+
+        assert_int_equal(memsess_count_list(&server, &counts[i]), APR_SUCCESS);
+    }
+}
+
+static apr_uint64_t figure(memsess_counter_t counter)
+{
+    apr_uint64_t figures[MEMSESS_N];
+
+    memsess_count_read(figures);
+    return figures[counter];
+}
+
+static memsess_server_figures_t *figures_of(const memsess_server_count_t *count)
+{
+    memsess_server_figures_t *figures = apr_palloc(unit_pool, sizeof(*figures));
+
+    memsess_count_read_server(count, figures);
+    return figures;
+}
+
+static void test_every_latency_is_in_its_bucket(void **state)
+{
+    apr_interval_time_t t;
+    unsigned bucket;
+
+    (void)state;
+    for (t = 0; t < 300000000; t += 1 + t / 50) {
+        bucket = memsess_bucket_of(t);
+        assert_in_range(bucket, 0, MEMSESS_BUCKETS - 1);
+        assert_true(bucket == 0 || t >= memsess_bucket_end(bucket - 1));
+        assert_true(t < memsess_bucket_end(bucket) || bucket == MEMSESS_BUCKETS - 1);
+    }
+    for (bucket = 0; bucket + 1 < MEMSESS_BUCKETS; bucket++) {
+        assert_int_equal(memsess_bucket_of(memsess_bucket_end(bucket)), bucket + 1);
+        assert_int_equal(memsess_bucket_of(memsess_bucket_end(bucket) - 1), bucket);
+    }
+}
+
+static void test_percentiles_are_near_the_truth(void **state)
+{
+    memsess_histogram_t histogram;
+    int i;
+
+    (void)state;
+    memset(&histogram, 0, sizeof(histogram));
+    assert_int_equal(memsess_percentile(&histogram, 0.99), 0);
+    for (i = 1; i <= 10000; i++) {
+        histogram.bucket[memsess_bucket_of(i)]++;
+        histogram.n++;
+    }
+    assert_in_range(memsess_percentile(&histogram, 0.5), 4500, 5500);
+    assert_in_range(memsess_percentile(&histogram, 0.99), 9000, 10300);
+    assert_in_range(memsess_percentile(&histogram, 0.01), 85, 115);
+    /* One slow operation in a hundred and one is what p99 must not hide. */
+    memset(&histogram, 0, sizeof(histogram));
+    histogram.bucket[memsess_bucket_of(50)] = 98;
+    histogram.bucket[memsess_bucket_of(250000)] = 2;
+    histogram.n = 100;
+    assert_in_range(memsess_percentile(&histogram, 0.5), 40, 60);
+    assert_in_range(memsess_percentile(&histogram, 0.99), 200000, 300000);
+}
+
+static void *count_many(void *count)
+{
+    int i;
+
+    for (i = 0; i < TIMES; i++) {
+        memsess_count(MEMSESS_N_LOADED);
+        memsess_count_add(MEMSESS_N_REPAIRED, 2);
+        memsess_count_operation(count, 100, i % 10 ? MEMSESS_ANSWERED : MEMSESS_TIMED_OUT,
+                                APR_TIMEUP);
+    }
+    return NULL;
+}
+
+/* Threads of this process and of a child, all at once. */
+static void test_nothing_is_lost(void **state)
+{
+    static const char *const names[] = {"a:1", NULL};
+    memsess_server_count_t *count;
+    pthread_t thread[THREADS];
+    memsess_server_figures_t *f;
+    int i, status;
+    pid_t child;
+
+    (void)state;
+    configure(unit_pool, names, &count);
+    child = fork();
+    assert_true(child >= 0);
+    for (i = 0; i < THREADS; i++) {
+        pthread_create(&thread[i], NULL, count_many, count);
+    }
+    for (i = 0; i < THREADS; i++) {
+        pthread_join(thread[i], NULL);
+    }
+    if (!child) {
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(figure(MEMSESS_N_LOADED), 2 * THREADS * TIMES);
+    assert_int_equal(figure(MEMSESS_N_REPAIRED), 4 * THREADS * TIMES);
+    assert_int_equal(figure(MEMSESS_N_CREATED), 0);
+    f = figures_of(count);
+    assert_int_equal(f->all.n, 2 * THREADS * TIMES);
+    assert_int_equal(f->total, 2 * THREADS * TIMES * 100);
+    assert_int_equal(f->errors, 2 * THREADS * TIMES / 10);
+    assert_int_equal(f->timeouts, 2 * THREADS * TIMES / 10);
+    assert_int_equal(f->recent.n, f->all.n);
+}
+
+static void test_counts_outlive_a_configuration(void **state)
+{
+    static const char *const both[] = {"a:1", "b:1", NULL};
+    static const char *const other[] = {"c:1", "b:1", NULL};
+    memsess_server_count_t *count[2], *again[2];
+    int i;
+
+    (void)state;
+    configure(unit_pool, both, count);
+    memsess_count(MEMSESS_N_CREATED);
+    memsess_count_operation(count[0], 10, MEMSESS_ANSWERED, APR_SUCCESS);
+    memsess_count_operation(count[1], 10, MEMSESS_FAILED, APR_EGENERAL);
+    configure(unit_pool, other, again);
+    assert_int_equal(figure(MEMSESS_N_CREATED), 1);
+    assert_ptr_equal(again[1], count[1]);
+    assert_int_equal(figures_of(again[1])->errors, 1);
+    assert_int_equal(figures_of(again[0])->all.n, 0);
+    /* One that comes back soon goes on; what is gone for longer makes room. */
+    configure(unit_pool, both, again);
+    assert_ptr_equal(again[0], count[0]);
+    assert_int_equal(figures_of(again[0])->all.n, 1);
+    for (i = 0; i < 3; i++) {
+        configure(unit_pool, both + 1, again);
+    }
+    configure(unit_pool, other, again);
+    assert_int_equal(memsess_count_listed()->nelts, 2);
+    assert_int_equal(figures_of(again[0])->all.n, 0);
+    assert_int_equal(figures_of(again[1])->all.n, 1);
+}
+
+static void test_a_server_is_listed_once(void **state)
+{
+    memsess_counted_t server = {"first", "a:1", 3, 1, NULL}, second = {"second", "a:1", 1, 0, NULL};
+    memsess_server_count_t *count, *same;
+    const memsess_counted_t *listed;
+
+    (void)state;
+    assert_int_equal(memsess_count_begin(unit_pool, unit_pool), APR_SUCCESS);
+    assert_int_equal(memsess_count_list(&server, &count), APR_SUCCESS);
+    assert_int_equal(memsess_count_list(&second, &same), APR_SUCCESS);
+    assert_ptr_equal(count, same);
+    assert_int_equal(memsess_count_listed()->nelts, 1);
+    listed = &APR_ARRAY_IDX(memsess_count_listed(), 0, memsess_counted_t);
+    assert_string_equal(listed->name, "first");
+    assert_int_equal(listed->weight, 3);
+    assert_false(listed->implied);
+}
+
+static void test_the_latest_says_whether_it_is_down(void **state)
+{
+    memsess_server_count_t *count = memsess_count_private(unit_pool);
+    apr_time_t before = apr_time_now();
+    memsess_server_figures_t *f;
+
+    (void)state;
+    assert_false(figures_of(count)->down);
+    apr_sleep(2000);
+    assert_true(memsess_count_down(count, APR_TIMEUP));
+    assert_false(memsess_count_down(count, APR_ECONNREFUSED));
+    f = figures_of(count);
+    assert_true(f->down);
+    assert_true(f->since > before && f->last_error_at >= f->since);
+    assert_int_equal(f->last_error, APR_ECONNREFUSED);
+    /* What was asked before it failed says nothing of now. */
+    assert_false(memsess_count_up(count, before));
+    assert_true(figures_of(count)->down);
+    apr_sleep(2000);
+    assert_true(memsess_count_up(count, apr_time_now()));
+    assert_false(memsess_count_up(count, apr_time_now()));
+    assert_false(figures_of(count)->down);
+    assert_true(figures_of(count)->since > f->since);
+}
+
+static void test_nobody_forgets_a_server_that_is_down(void **state)
+{
+    static const char *const names[] = {"a:1", NULL};
+    memsess_server_count_t *count;
+
+    (void)state;
+    configure(unit_pool, names, &count);
+    assert_false(memsess_count_check_due(count, 1000));
+    memsess_count_down(count, APR_TIMEUP);
+    assert_false(memsess_count_check_due(count, apr_time_from_sec(10)));
+    apr_sleep(20000);
+    assert_true(memsess_count_check_due(count, 5000));
+    assert_false(memsess_count_check_due(count, 5000));
+    /* Nor one that somebody looks at. */
+    apr_sleep(6000);
+    memsess_count_up(count, apr_time_now());
+    assert_false(memsess_count_check_due(count, 5000));
+    memsess_count_watched();
+    assert_true(memsess_count_check_due(count, 5000));
+}
+
+static void test_samples(void **state)
+{
+    static const char *const names[] = {"a:1", NULL};
+    apr_time_t now = apr_time_now() - MEMSESS_SAMPLES * MEMSESS_SAMPLE_EVERY;
+    memsess_server_count_t *count;
+    memsess_server_figures_t *f;
+    int i, k;
+
+    (void)state;
+    configure(unit_pool, names, &count);
+    assert_true(memsess_count_sample(now));
+    assert_false(memsess_count_sample(now + MEMSESS_SAMPLE_EVERY - 1));
+    /* More than there is room for: what is older goes. */
+    for (i = 1; i <= MEMSESS_SAMPLES + 5; i++) {
+        for (k = 0; k < i; k++) {
+            memsess_count_operation(count, 1000, MEMSESS_ANSWERED, APR_SUCCESS);
+        }
+        assert_true(memsess_count_sample(now + i * MEMSESS_SAMPLE_EVERY));
+    }
+    f = figures_of(count);
+    assert_int_equal(f->samples, MEMSESS_SAMPLES);
+    assert_int_equal(f->sample[0].operations, 6);
+    assert_int_equal(f->sample[MEMSESS_SAMPLES - 1].operations, MEMSESS_SAMPLES + 5);
+    assert_int_equal(f->sample[MEMSESS_SAMPLES - 1].span, MEMSESS_SAMPLE_EVERY);
+    assert_in_range(f->sample[7].p50, 900, 1200);
+    assert_int_equal(f->recent.n, f->all.n - 1 - 2 - 3 - 4 - 5);
+    /* A clock that was set back. */
+    assert_true(memsess_count_sample(now));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        UNIT_TEST(test_every_latency_is_in_its_bucket),
+        UNIT_TEST(test_percentiles_are_near_the_truth),
+        UNIT_TEST(test_nothing_is_lost),
+        UNIT_TEST(test_counts_outlive_a_configuration),
+        UNIT_TEST(test_a_server_is_listed_once),
+        UNIT_TEST(test_the_latest_says_whether_it_is_down),
+        UNIT_TEST(test_nobody_forgets_a_server_that_is_down),
+        UNIT_TEST(test_samples),
+    };
+
+    unit_begin();
+    return cmocka_run_group_tests_name("count", tests, NULL, NULL);
+}
