@@ -11,13 +11,31 @@
 
 void memsess_changes_init(memsess_changes_t *changes, apr_pool_t *p)
 {
-    changes->destroy = changes->renew = 0;
+    memset(changes, 0, sizeof(*changes));
     changes->list = apr_array_make(p, 4, sizeof(memsess_change_t));
+}
+
+void memsess_changes_join(memsess_changes_t *changes, const memsess_changes_t *more)
+{
+    apr_array_header_t *list = changes->list;
+
+    if (more->destroy) {
+        list->nelts = 0;
+        memset(changes, 0, sizeof(*changes));
+        changes->list = list;
+        changes->destroy = 1;
+    }
+    changes->renew |= more->renew;
+    if (more->expire) {
+        changes->expire = 1;
+        changes->ends = more->ends;
+    }
+    apr_array_cat(list, more->list);
 }
 
 int memsess_changes_any(const memsess_changes_t *changes)
 {
-    return changes->destroy || changes->renew || changes->list->nelts > 0;
+    return changes->destroy || changes->renew || changes->expire || changes->list->nelts > 0;
 }
 
 int memsess_changes_begin_session(const memsess_changes_t *changes)
@@ -50,8 +68,7 @@ int memsess_keys_match(const apr_array_header_t *keys, const char *name)
     return 0;
 }
 
-/* A decimal integer of 64 bits and nothing else. */
-static int parse_integer(const char *s, apr_int64_t *n)
+int memsess_integer_parse(const char *s, apr_int64_t *n)
 {
     char *end;
 
@@ -101,7 +118,7 @@ static const char *parse_pair(memsess_changes_t *changes, memsess_op_t op, const
         }
         change.len = strlen(change.value);
     }
-    if (op == MEMSESS_INCR && !parse_integer(change.value, &change.by)) {
+    if (op == MEMSESS_INCR && !memsess_integer_parse(change.value, &change.by)) {
         return apr_psprintf(p, "the value for '%s' is no integer of 64 bits", change.name);
     }
     if (!memsess_keys_match(keys, change.name)) {
@@ -192,7 +209,7 @@ static const char *increment(apr_array_header_t *attrs, int at, int found,
     memsess_change_t set = {MEMSESS_SET, incr->name, NULL, 0, 0};
     apr_int64_t n = 0;
 
-    if (found && !parse_integer(APR_ARRAY_IDX(attrs, at, memsess_attr_t).value, &n)) {
+    if (found && !memsess_integer_parse(APR_ARRAY_IDX(attrs, at, memsess_attr_t).value, &n)) {
         return apr_psprintf(p, "MemSess-Incr: the session's value of '%s' is no integer of 64 bits",
                             incr->name);
     }
@@ -205,30 +222,37 @@ static const char *increment(apr_array_header_t *attrs, int at, int found,
     return NULL;
 }
 
+const char *memsess_change_apply(const memsess_change_t *change, apr_array_header_t *attrs,
+                                 apr_pool_t *p)
+{
+    int found, at = position(attrs, change->name, &found);
+
+    if (change->op == MEMSESS_INCR) {
+        return increment(attrs, at, found, change, p);
+    }
+    if (change->op == MEMSESS_SET) {
+        put_attr(attrs, at, found, change);
+    }
+    else if (found) {
+        remove_attr(attrs, at);
+    }
+    return NULL;
+}
+
 const char *memsess_changes_apply(const memsess_changes_t *changes,
                                   const memsess_session_t *session, memsess_session_t **result,
                                   apr_pool_t *p)
 {
     memsess_session_t *s = apr_pmemdup(p, session, sizeof(*s));
-    int i, at, found;
+    int i;
 
     s->attrs = apr_array_copy(p, session->attrs);
     for (i = 0; i < changes->list->nelts; i++) {
-        const memsess_change_t *change = &APR_ARRAY_IDX(changes->list, i, memsess_change_t);
+        const char *error = memsess_change_apply(
+            &APR_ARRAY_IDX(changes->list, i, memsess_change_t), s->attrs, p);
 
-        at = position(s->attrs, change->name, &found);
-        if (change->op == MEMSESS_SET) {
-            put_attr(s->attrs, at, found, change);
-        }
-        else if (change->op == MEMSESS_INCR) {
-            const char *error = increment(s->attrs, at, found, change, p);
-
-            if (error) {
-                return error;
-            }
-        }
-        else if (found) {
-            remove_attr(s->attrs, at);
+        if (error) {
+            return error;
         }
     }
     *result = s;

@@ -25,10 +25,15 @@ typedef struct memsess_change_t {
 typedef struct memsess_changes_t {
     int destroy;
     int renew;
+    int expire;      /**< the session is given an end of its own, or that is taken back: */
+    apr_time_t ends; /**< for expire; 0: by time-outs again */
     apr_array_header_t *list; /**< of memsess_change_t, in the order of their effect */
 } memsess_changes_t;
 
 void memsess_changes_init(memsess_changes_t *changes, apr_pool_t *p);
+
+/** Lets @a more follow; what a destruction in it ends is forgotten. */
+void memsess_changes_join(memsess_changes_t *changes, const memsess_changes_t *more);
 
 /** Whether there is anything to do. */
 int memsess_changes_any(const memsess_changes_t *changes);
@@ -48,6 +53,16 @@ const char *memsess_changes_parse(memsess_changes_t *changes, memsess_op_t op, c
 
 /** Whether one of @a keys (names, a '*' at the end matches the rest) is @a name; NULL: yes. */
 int memsess_keys_match(const apr_array_header_t *keys, const char *name);
+
+/**
+ * Makes one change to attributes in name order; shares the change's name and value.
+ * @return NULL, or why it cannot be made, for a log
+ */
+const char *memsess_change_apply(const memsess_change_t *change, apr_array_header_t *attrs,
+                                 apr_pool_t *p);
+
+/** The integer that a value is: decimal, of 64 bits, and nothing else. */
+int memsess_integer_parse(const char *value, apr_int64_t *n);
 
 /**
  * Replays the list.

@@ -61,6 +61,7 @@ typedef struct memsess_session_t {
     apr_time_t written;                        /**< when this revision was written */
     apr_time_t renewed;                        /**< when it got the id that it has */
     apr_interval_time_t idle;                  /**< the longest idle time-out it was used under */
+    int fixed;                                 /**< over at used + idle, whatever time-outs say */
     int ended;                                 /**< a tombstone: logged out or renewed */
     int moved;                                 /**< a tombstone that tells where it went */
     memsess_key_t moved_to;                    /**< the key of its new id, for moved */

@@ -35,6 +35,7 @@
 #define FLAG_ENDED 1
 #define FLAG_COMPRESSED 2
 #define FLAG_MOVED 4
+#define FLAG_FIXED 8
 
 /* Deflate cannot do better than this, so a length beyond it is a lie. */
 #define DEFLATE_RATIO_MAX 1040
@@ -107,7 +108,8 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     apr_size_t size = session->moved ? sizeof(memsess_key_t) : memsess_record_size(session);
     apr_size_t head = HEADER + MEMSESS_TAG_LEN * (apr_size_t)placement->n;
     unsigned char *record = apr_palloc(p, head + size);
-    unsigned flags = (session->ended ? FLAG_ENDED : 0) | (session->moved ? FLAG_MOVED : 0);
+    unsigned flags = (session->ended ? FLAG_ENDED : 0) | (session->moved ? FLAG_MOVED : 0)
+                     | (session->fixed ? FLAG_FIXED : 0);
 
     if (size > APR_UINT32_MAX) {
         return APR_ENOSPC;
@@ -253,6 +255,7 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
         return MEMSESS_RECORD_DAMAGED;
     }
     s->ended = (record[4] & FLAG_ENDED) != 0;
+    s->fixed = (record[4] & FLAG_FIXED) != 0;
     s->revision = get64(record + 24);
     s->created = (apr_time_t)get64(record + 32);
     s->used = (apr_time_t)get64(record + 40);

@@ -47,15 +47,15 @@ int memsess_req_enabled(const request_rec *r)
     return memsess_dir_conf(r)->enabled && r->proxyreq != PROXYREQ_PROXY;
 }
 
-memsess_req_t *memsess_req(request_rec *r)
+/* The session of that cookie, where its keys are in that namespace. */
+static memsess_req_t *find_or_make(request_rec *r, const memsess_dir_conf_t *conf, const char *ns)
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
-    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
     const char *name = conf->cookie->name;
     memsess_req_t *req;
 
     for (req = top->sessions; req; req = req->next) {
-        if (!strcmp(req->conf->cookie->name, name)) {
+        if (!strcmp(req->conf->cookie->name, name) && !strcmp(req->ns, ns)) {
             break;
         }
     }
@@ -63,12 +63,43 @@ memsess_req_t *memsess_req(request_rec *r)
         req = apr_pcalloc(top->p, sizeof(*req));
         req->next = top->sessions;
         top->sessions = req;
+        req->top = top;
+        req->ns = ns;
         req->cookie = memsess_cookie_find(apr_table_get(r->headers_in, "Cookie"), name,
                                           memsess_srv_conf(top->server)->secrets, &req->sent);
     }
-    /* A subrequest's merged section goes away with it. */
-    req->conf = r->main ? apr_pmemdup(top->p, conf, sizeof(*conf)) : conf;
+    req->conf = conf;
     return req;
+}
+
+memsess_req_t *memsess_req(request_rec *r)
+{
+    memsess_top_t *top = memsess_own(r, 1)->top;
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+
+    /* A subrequest's merged section goes away with it. */
+    if (r->main) {
+        conf = apr_pmemdup(top->p, conf, sizeof(*conf));
+    }
+    return find_or_make(r, conf, memsess_srv_conf(top->server)->ns);
+}
+
+memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *conf,
+                                    const char *label)
+{
+    memsess_top_t *top = memsess_own(r, 1)->top;
+    /* A namespace that is configured has no control characters. */
+    const char *ns = apr_pstrcat(top->p, memsess_srv_conf(top->server)->ns, "\n", label, NULL);
+    const char *name = conf->cookie->name;
+    const memsess_req_t *req;
+
+    for (req = top->sessions; req; req = req->next) {
+        if (!strcmp(req->conf->cookie->name, name) && strcmp(req->ns, ns)) {
+            return NULL;
+        }
+    }
+    return memsess_req_enabled(r) && !strcmp(memsess_dir_conf(r)->cookie->name, name)
+               ? NULL : find_or_make(r, conf, ns);
 }
 
 /* How long requests that were sent with the id before still find the session (MemSessRenew). */
@@ -83,7 +114,7 @@ static void read_once(memsess_req_t *req, memsess_top_t *top)
     req->was_read = 1;
     req->read_at = apr_time_now();
     req->found = MEMSESS_UNAVAILABLE;
-    if (!conf->store || memsess_key_make(&req->key, conf->ns, req->sent.id) != APR_SUCCESS) {
+    if (!conf->store || memsess_key_make(&req->key, req->ns, req->sent.id) != APR_SUCCESS) {
         return;
     }
     req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
@@ -135,6 +166,9 @@ void memsess_req_unlock(memsess_top_t *top)
 static int is_over(const memsess_session_t *session, const memsess_dir_conf_t *conf,
                    apr_time_t now)
 {
+    if (session->fixed) {
+        return now - session->used >= session->idle;
+    }
     return now - session->used > conf->idle
            || (conf->absolute && now - session->created > conf->absolute);
 }
@@ -242,7 +276,6 @@ typedef struct commit_t {
     request_rec *r;
     memsess_top_t *top;
     memsess_store_t *store;
-    const char *ns;
     apr_time_t now;
     char id[MEMSESS_ID_LEN + 1]; /* a fresh one, where the session gets one */
     memsess_key_t key;           /* of that */
@@ -271,6 +304,14 @@ static void send_cookie(commit_t *c, const char *id)
 
 static void mark_used(const commit_t *c, memsess_session_t *session)
 {
+    if (c->changes && c->changes->expire) {
+        session->fixed = c->changes->ends != 0;
+        session->idle = session->fixed && c->changes->ends > c->now ? c->changes->ends - c->now : 0;
+        session->used = c->now;
+    }
+    if (session->fixed) {
+        return;
+    }
     session->used = c->now;
     if (session->idle < c->conf->idle) {
         session->idle = c->conf->idle;
@@ -329,7 +370,7 @@ static apr_status_t write_fresh(commit_t *c, memsess_session_t *session)
     mark_used(c, session);
     session->renewed = c->now;
     if ((rv = memsess_id_make(c->id)) == APR_SUCCESS
-        && (rv = memsess_key_make(&c->key, c->ns, c->id)) == APR_SUCCESS) {
+        && (rv = memsess_key_make(&c->key, c->req->ns, c->id)) == APR_SUCCESS) {
         rv = memsess_store_write(c->store, &c->key, session, c->r->pool);
     }
     return rv;
@@ -472,10 +513,11 @@ static int carry_out(commit_t *c, memsess_state_t state)
 static void redate(commit_t *c)
 {
     const memsess_session_t *session = c->req->session;
+    int fresh = session->fixed || (c->now - session->used < memsess_conf_refresh(c->conf)
+                                   && session->idle >= c->conf->idle);
     apr_status_t rv;
 
-    if (c->now - session->used < memsess_conf_refresh(c->conf)
-        && session->idle >= c->conf->idle && !renewal_due(c, session)) {
+    if (fresh && !renewal_due(c, session)) {
         if (is_cookie_aged(c)) {
             send_cookie(c, c->req->sent.id);
         }
@@ -495,8 +537,8 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
-    commit_t c = {req, req->conf, NULL, r, top, srv->store, srv->ns, apr_time_now(), "",
-                  {{0}, {0}}, NULL, 0};
+    commit_t c = {req, req->conf, NULL, r, top, srv->store, apr_time_now(), "", {{0}, {0}}, NULL,
+                  0};
     memsess_state_t state;
 
     if (changes && memsess_changes_any(changes)) {

@@ -13,24 +13,20 @@
 #include "httpd.h"
 #include "memsess_change.h"
 #include "memsess_conf.h"
-
-typedef enum {
-    MEMSESS_STATE_NONE,       /**< no cookie came */
-    MEMSESS_STATE_ACTIVE,
-    MEMSESS_STATE_UNKNOWN,    /**< certain: there is no such session */
-    MEMSESS_STATE_EXPIRED,
-    MEMSESS_STATE_INVALID,    /**< the cookie has not the form or the signature of ours */
-    MEMSESS_STATE_UNAVAILABLE /**< the store could not answer */
-} memsess_state_t;
+#include "mod_memsess.h"
 
 /** The names of the states, as users see them. */
 extern const char *const memsess_state_names[];
 
+typedef struct memsess_top_t memsess_top_t;
+
 /** One session of a client request. There is more than one only where sections name different
- * cookies. */
+ * cookies, or a module has sessions of its own. */
 typedef struct memsess_req_t {
     struct memsess_req_t *next;
+    memsess_top_t *top;
     const memsess_dir_conf_t *conf; /**< of the section that used it last */
+    const char *ns;                 /**< where its keys are: the namespace, and a module's label */
     memsess_cookie_found_t cookie;
     memsess_cookie_value_t sent; /**< what the cookie says, for MEMSESS_COOKIE_OK */
     memsess_key_t key;           /**< where the session lies: of that id, or of the one that it got */
@@ -41,10 +37,12 @@ typedef struct memsess_req_t {
     memsess_found_t found;       /**< once it was read */
     memsess_session_t *session;  /**< for MEMSESS_FOUND */
     memsess_lock_t *lock;        /**< for MemSessLock request */
+    memsess_changes_t pending;   /**< what modules want, see memsess_api.c; list NULL: nothing */
+    memsess_session_t *view;     /**< as it would be with that; NULL: as it was found, or none */
 } memsess_req_t;
 
 /** All that one client request needs. */
-typedef struct memsess_top_t {
+struct memsess_top_t {
     apr_pool_t *p;
     server_rec *server;
     memsess_req_t *sessions;
@@ -55,7 +53,7 @@ typedef struct memsess_top_t {
     const char *cookie_sent;   /**< the Cookie header before ours was taken out, or NULL */
     int responded;             /**< committed, or given up */
     int cookie_set;            /**< the response sets or clears a cookie */
-} memsess_top_t;
+};
 
 /** What is kept of each request, redirected or sub, in its request_config. */
 typedef struct memsess_own_t {
@@ -73,6 +71,14 @@ int memsess_req_enabled(const request_rec *r);
 
 /** The session that this request's section names; nothing is read yet. */
 memsess_req_t *memsess_req(request_rec *r);
+
+/**
+ * The session of another cookie, in a part of the namespace of its own.
+ * @param conf lives as long as the client's request
+ * @return NULL where another kind of sessions has that cookie
+ */
+memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *conf,
+                                    const char *label);
 
 /** Reads it if need be, and judges it by the limits of @a conf. */
 memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *conf,

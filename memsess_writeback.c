@@ -166,7 +166,15 @@ static int commit_all(request_rec *r, memsess_top_t *top)
         target = memsess_req(APR_ARRAY_IDX(top->asked, 0, ask_t).r);
     }
     for (req = top->sessions; req && status == OK; req = req->next) {
-        status = memsess_req_commit(req, req == target ? &changes : NULL, r);
+        const memsess_changes_t *all = req == target ? &changes : NULL;
+
+        if (req->pending.list) {
+            if (all) {
+                memsess_changes_join(&req->pending, all);
+            }
+            all = &req->pending;
+        }
+        status = memsess_req_commit(req, all, r);
     }
     return status;
 }

@@ -15,6 +15,7 @@
 #include "http_request.h"
 #include "util_filter.h"
 
+#include "memsess_api.h"
 #include "memsess_auth.h"
 #include "memsess_conf.h"
 #include "memsess_expose.h"
@@ -340,6 +341,7 @@ static void register_hooks(apr_pool_t *p)
 {
     static const char *const after_cache[] = {"mod_cache.c", NULL};
 
+    memsess_api_register();
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);

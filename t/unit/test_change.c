@@ -409,8 +409,48 @@ static void test_anything_to_do(void **state)
     changes->renew = 1;
     assert_true(memsess_changes_any(changes));
     changes = new_changes();
+    changes->expire = 1;
+    assert_true(memsess_changes_any(changes));
+    assert_false(memsess_changes_begin_session(changes));
+    changes = new_changes();
     parse_well(changes, MEMSESS_UNSET, "a");
     assert_true(memsess_changes_any(changes));
+}
+
+static void test_join(void **state)
+{
+    memsess_changes_t *changes = new_changes(), *more = new_changes();
+
+    (void)state;
+    must_set(changes, "a=1&b=1");
+    must_set(more, "b=2");
+    parse_well(more, MEMSESS_UNSET, "a");
+    memsess_changes_join(changes, more);
+    assert_string_equal(list_text(changes), "=a<1>=b<1>=b<2>-a");
+    assert_false(changes->destroy || changes->renew || changes->expire);
+
+    more = new_changes();
+    more->renew = more->expire = 1;
+    more->ends = 17;
+    memsess_changes_join(changes, more);
+    assert_true(changes->renew && changes->expire && changes->ends == 17);
+    memsess_changes_join(changes, new_changes());
+    assert_true(changes->renew && changes->expire && changes->ends == 17);
+
+    /* What was asked for before is gone with the session. */
+    more = new_changes();
+    more->destroy = 1;
+    must_set(more, "c=3");
+    memsess_changes_join(changes, more);
+    assert_string_equal(list_text(changes), "=c<3>");
+    assert_true(changes->destroy);
+    assert_false(changes->renew || changes->expire);
+
+    more = new_changes();
+    must_set(more, "d=4");
+    memsess_changes_join(changes, more);
+    assert_string_equal(list_text(changes), "=c<3>=d<4>");
+    assert_true(changes->destroy);
 }
 
 static void test_what_begins_a_session(void **state)
@@ -712,6 +752,7 @@ int main(void)
         CHANGE_TEST(test_keys),
         CHANGE_TEST(test_names_that_are_not_allowed),
         CHANGE_TEST(test_anything_to_do),
+        CHANGE_TEST(test_join),
         CHANGE_TEST(test_what_begins_a_session),
         CHANGE_TEST(test_apply_nothing),
         CHANGE_TEST(test_apply_set),

@@ -89,6 +89,7 @@ static void assert_same(const memsess_session_t *a, const memsess_session_t *b)
     assert_true(a->created == b->created);
     assert_true(a->used == b->used);
     assert_true(a->idle == b->idle);
+    assert_int_equal(a->fixed, b->fixed);
     assert_int_equal(a->ended, b->ended);
     assert_true(a->written == b->written);
     assert_true(a->renewed == b->renewed);
@@ -180,6 +181,15 @@ static void test_numbers_at_their_limits(void **state)
     session->revision = 0;
     session->created = session->used = session->idle = 0;
     session->written = session->renewed = 0;
+    round_trip(session, 0, 0);
+}
+
+static void test_end_of_its_own(void **state)
+{
+    memsess_session_t *session = small_session();
+
+    (void)state;
+    session->fixed = 1;
     round_trip(session, 0, 0);
 }
 
@@ -856,6 +866,7 @@ int main(void)
         RECORD_TEST(test_small_session),
         RECORD_TEST(test_numbers_at_their_limits),
         RECORD_TEST(test_tombstone),
+        RECORD_TEST(test_end_of_its_own),
         RECORD_TEST(test_tombstone_of_what_moved),
         RECORD_TEST(test_values_of_any_byte_but_nul),
         RECORD_TEST(test_names_of_every_length),
