@@ -721,7 +721,15 @@ static int secrets_ok(server_rec *s, apr_hash_t *sources, apr_pool_t *pconf, apr
     int mode = ap_state_query(AP_SQ_RUN_MODE), i, ok = 1;
     memsess_secrets_t *secrets;
 
-    if (!conf->sources || mode == AP_SQ_RM_CONFIG_DUMP) {
+    if (!conf->sources) {
+        ok = !conf->seal_set || !conf->seal;
+        if (!ok) {
+            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s, "MemSessSeal On: %s has no "
+                         "secret to seal with: name one in MemSessSecret", name_of(s, ptemp));
+        }
+        return ok;
+    }
+    if (mode == AP_SQ_RM_CONFIG_DUMP) {
         return 1;
     }
     conf->secrets = secrets = memsess_secrets_make(pconf);
@@ -802,4 +810,5 @@ void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_sto
     store->copies = (unsigned)(conf->copies < members->nelts ? conf->copies : members->nelts);
     store->failover = conf->failover;
     store->compress = (apr_size_t)conf->compress;
+    store->secrets = conf->seal ? conf->secrets : NULL;
 }

@@ -46,7 +46,9 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
     S(const char *, ns, "", TAKE1, "MemSessNamespace", set_namespace, 0, 0,                        \
       "sessions of two namespaces never meet")                                                     \
     S(const apr_array_header_t *, sources, NULL, ITERATE, "MemSessSecret", set_secret, 0, 0,       \
-      "file:/path or exec:/path; the first signs cookies, all are accepted")                       \
+      "file:/path or exec:/path; the first signs cookies and seals records, all are accepted")     \
+    S(int, seal, 1, TAKE1, "MemSessSeal", set_flag, 0, 1,                                          \
+      "On or Off: whether records are encrypted and authenticated in memcached")                   \
     S(apr_int64_t, compress, 2048, TAKE1, "MemSessCompress", set_compress, 1, 1000000000,          \
       "records above this many bytes are compressed, or Off")
 

@@ -66,6 +66,7 @@ typedef struct memsess_session_t {
     int moved;                                 /**< a tombstone that tells where it went */
     memsess_key_t moved_to;                    /**< the key of its new id, for moved */
     memsess_placement_t placement;             /**< where this revision was written to */
+    int aged;                                  /**< as it was read: an older secret sealed it */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
 } memsess_session_t;
 

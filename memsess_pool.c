@@ -339,9 +339,6 @@ static apr_status_t operate(memsess_conn_t *c, operation_t *operation, void *arg
     return !in_step(rv) && memsess_conn_is_overdue(c) ? APR_TIMEUP : rv;
 }
 
-/* The server answered, but for another key. */
-#define FOREIGN APR_EMISMATCH
-
 /* apr_memcache has one error for a refusal, for nonsense and for the end of the connection. Only
  * what stores can be refused, and by a server that still tells its version. */
 static apr_status_t refused_or_broken(memsess_conn_t *c, memsess_server_t *server, int stores)
@@ -397,7 +394,7 @@ static apr_status_t run_one(memsess_server_t *server, operation_t *operation, vo
             rv = refused_or_broken(c, server, stores);
         }
     }
-    if (!in_step(rv) && rv != MEMSESS_REFUSED && rv != FOREIGN) {
+    if (!in_step(rv) && rv != MEMSESS_REFUSED && rv != MEMSESS_FOREIGN) {
         server_failed(server, rv);
     }
     conn_give(c, server, rv);
@@ -429,7 +426,7 @@ static apr_status_t check_answer(const memsess_get_t *get, apr_status_t rv)
     if (rv == APR_SUCCESS && get->check && !get->check(get->baton, get->data, get->len)) {
         memsess_log(MEMSESS_LOG_ERR, 0, "server %s answered for another key: dropped the "
                     "connection", get->server->conf.name);
-        rv = FOREIGN;
+        rv = MEMSESS_FOREIGN;
     }
     return rv;
 }

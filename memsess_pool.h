@@ -38,6 +38,7 @@ typedef struct memsess_server_t memsess_server_t;
 #define MEMSESS_ABSENT APR_NOTFOUND   /**< the server answered: there is no such key */
 #define MEMSESS_EXISTS APR_EEXIST     /**< the server answered: add found the key there */
 #define MEMSESS_REFUSED APR_EGENERAL  /**< the server answered: it cannot store that */
+#define MEMSESS_FOREIGN APR_EMISMATCH /**< the server answered for another key, twice: data has it */
 #define MEMSESS_DOWN APR_ECONNREFUSED /**< known to be down; it was not asked */
 /* Anything else: the server could not be reached or did not answer properly in time. */
 

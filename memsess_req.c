@@ -509,7 +509,8 @@ static int carry_out(commit_t *c, memsess_state_t state)
     return OK;
 }
 
-/* A session that was only read is re-dated now and then; whoever is writing it does that too. */
+/* A session that was only read is re-dated now and then, and moves to a new secret; whoever is
+ * writing it does that too. */
 static void redate(commit_t *c)
 {
     const memsess_session_t *session = c->req->session;
@@ -517,7 +518,7 @@ static void redate(commit_t *c)
                                    && session->idle >= c->conf->idle);
     apr_status_t rv;
 
-    if (fresh && !renewal_due(c, session)) {
+    if (fresh && !session->aged && !renewal_due(c, session)) {
         if (is_cookie_aged(c)) {
             send_cookie(c, c->req->sent.id);
         }

@@ -4,13 +4,18 @@
 
 #include <string.h>
 
+#include "apr_atomic.h"
 #include "apr_encode.h"
 #include "apr_hash.h"
 #include "apr_strings.h"
 #include "memsess_record.h"
+#include "memsess_seal.h"
 
 /* A revision this young may just be on its way to its other servers. */
 #define UNDER_WAY apr_time_from_msec(200)
+
+/* What a session's record is sealed as. */
+#define RECORD "record"
 
 /* memcached takes an expiry above this many seconds for a date. */
 #define RELATIVE_MAX (60 * 60 * 24 * 30)
@@ -103,16 +108,28 @@ int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *p
 
 /* -- Reading ---------------------------------------------------------------------------------- */
 
-static void take_answer(reading_t *reading, memsess_copy_t *copy, const memsess_get_t *get)
-{
-    const char *trouble;
+/* At most so many lines a second: whoever can write to a server could fill the disk. */
+#define COMPLAINTS 20
 
-    if (get->rv != APR_SUCCESS) {
-        copy->state = get->rv == MEMSESS_ABSENT ? COPY_NONE : COPY_SILENT;
-        return;
+static void complain(const reading_t *reading, const memsess_get_t *get, const char *trouble)
+{
+    memsess_store_t *store = reading->store;
+    apr_uint32_t now = (apr_uint32_t)apr_time_sec(apr_time_now());
+
+    if (apr_atomic_xchg32(&store->complained_at, now) != now) {
+        apr_atomic_set32(&store->complaints, 0);
     }
-    switch (memsess_record_decode(get->data, get->len, reading->key, &copy->session,
-                                  reading->p)) {
+    if (apr_atomic_inc32(&store->complaints) < COMPLAINTS) {
+        memsess_log(MEMSESS_LOG_ERR, 0, "server %s: the record of session %s is %s",
+                    memsess_server_conf(get->server)->name, key_log(reading->key, reading->p),
+                    trouble);
+    }
+}
+
+static void take_record(reading_t *reading, memsess_copy_t *copy, const memsess_get_t *get,
+                        const char *data, apr_size_t len)
+{
+    switch (memsess_record_decode(data, len, reading->key, &copy->session, reading->p)) {
     case MEMSESS_RECORD_OK:
         copy->state = COPY_HELD;
         if (!reading->newest || copy->session->revision > reading->newest->revision) {
@@ -121,24 +138,48 @@ static void take_answer(reading_t *reading, memsess_copy_t *copy, const memsess_
         return;
     case MEMSESS_RECORD_NEWER:
         copy->state = COPY_SILENT;
-        trouble = "of a later version of mod_memsess, left alone";
-        break;
+        complain(reading, get, "of a later version of mod_memsess, left alone");
+        return;
     case MEMSESS_RECORD_FOREIGN:
         copy->state = COPY_SILENT;
-        trouble = "of another session, not used";
-        break;
+        complain(reading, get, "of another session, not used");
+        return;
     default:
         copy->state = COPY_DAMAGED;
-        trouble = "damaged, counted as missing";
+        complain(reading, get, "damaged, counted as missing");
     }
-    memsess_log(MEMSESS_LOG_ERR, 0, "server %s: the record of session %s is %s",
-                memsess_server_conf(get->server)->name, key_log(reading->key, reading->p),
-                trouble);
+}
+
+static void take_answer(reading_t *reading, memsess_copy_t *copy, const memsess_get_t *get)
+{
+    const memsess_secrets_t *secrets = reading->store->conf.secrets;
+    memsess_seal_status_t sealed;
+    apr_size_t len;
+    char *data;
+    int aged;
+
+    /* Where records are sealed, what a new connection answered too is another's on purpose. */
+    if (get->rv != APR_SUCCESS && !(secrets && get->rv == MEMSESS_FOREIGN)) {
+        copy->state = get->rv == MEMSESS_ABSENT ? COPY_NONE : COPY_SILENT;
+        return;
+    }
+    sealed = memsess_unseal(secrets, reading->key, RECORD, get->data, get->len, &data, &len, &aged,
+                            reading->p);
+    if (sealed != MEMSESS_SEAL_OK) {
+        copy->state = COPY_DAMAGED;
+        complain(reading, get, apr_pstrcat(reading->p, memsess_seal_words(sealed),
+                                           ": not used, counted as missing", NULL));
+        return;
+    }
+    take_record(reading, copy, get, data, len);
+    if (copy->state == COPY_HELD) {
+        copy->session->aged = aged;
+    }
 }
 
 static int is_of(const void *key, const char *data, apr_size_t len)
 {
-    return memsess_record_is_of(data, len, key);
+    return memsess_record_is_of(data, len, key) && memsess_seal_is_of(data, len, key);
 }
 
 /* Asks the servers of these copies, all at once. */
@@ -269,6 +310,20 @@ static unsigned choose(const memsess_store_t *store, const memsess_copy_t *copie
     return placement->n;
 }
 
+static apr_status_t encode(const memsess_store_t *store, const memsess_key_t *key,
+                           memsess_session_t *session, char **data, apr_size_t *len, apr_pool_t *p)
+{
+    apr_status_t rv;
+
+    /* In the clear only where the session lies may be told. */
+    if (!store->conf.secrets) {
+        memset(session->moved_to.material, 0, sizeof(session->moved_to.material));
+    }
+    rv = memsess_record_encode(session, key, store->conf.compress, data, len, p);
+    return rv == APR_SUCCESS ? memsess_seal(store->conf.secrets, key, RECORD, *data, *len, data,
+                                            len, p) : rv;
+}
+
 /* One attempt: returns how many copies are stored; failed tells whether a server turned out to be
  * down, so that others must be chosen and named in the record. */
 static unsigned write_copies(memsess_store_t *store, const memsess_key_t *key,
@@ -283,7 +338,7 @@ static unsigned write_copies(memsess_store_t *store, const memsess_key_t *key,
     *failed = 0;
     *rv = MEMSESS_DOWN;
     if (choose(store, copies, n, chosen, &session->placement)) {
-        *rv = memsess_record_encode(session, key, store->conf.compress, &data, &len, p);
+        *rv = encode(store, key, session, &data, &len, p);
         if (*rv != APR_SUCCESS) {
             return 0;
         }

@@ -10,6 +10,7 @@
 #include "apr_hash.h"
 #include "memsess_core.h"
 #include "memsess_pool.h"
+#include "memsess_secret.h"
 
 /** How long a record is kept past its end, so that "expired" can be told from "unknown". */
 #define MEMSESS_GRACE apr_time_from_sec(120)
@@ -27,6 +28,7 @@ typedef struct memsess_store_conf_t {
     unsigned copies;                   /**< of every session, each on another server */
     int failover;                      /**< the next in a session's order stands in */
     apr_size_t compress;               /**< records above this are compressed; 0: none */
+    const memsess_secrets_t *secrets;  /**< seal all that is stored; NULL: nothing is sealed */
 } memsess_store_conf_t;
 
 /**

@@ -15,6 +15,7 @@ struct memsess_store_t {
     unsigned n;
     memsess_node_t *nodes;
     memsess_server_t **servers;
+    volatile apr_uint32_t complained_at, complaints; /* in that second, of records */
 };
 
 /* What one server said of a key. */

@@ -99,6 +99,9 @@ my @refused = (
     ['MemSessOnError nonsense', 'nonsense', qr/deny.*anonymous/i],
     map({ ["MemSessMaxSize $_", $_] } qw(0 -1 large 10x 99999999999999999999)),
     map({ ["MemSessCompress $_", $_] } qw(-1 much 10x 99999999999999999999)),
+    ['MemSessSeal maybe', 'maybe', qr/On.*Off/i],
+    ['MemSessSeal On', 'On', qr/MemSessSecret/],
+    ["<VirtualHost *>\nMemSessSeal On\n</VirtualHost>", 'On', qr/MemSessSecret/],
     ['MemSessNonsense 1', ''],
 );
 
@@ -119,7 +122,7 @@ subtest 'refused, with directive, value and mend' => sub {
 my @vhost_only = (
     'MemSessServers 127.0.0.1:11211', 'MemSessRedundancy 1', 'MemSessFailover Off', 'MemSessTimeout 1s', 'MemSessRetry 5s',
     'MemSessConnections 10 idle=30s', "MemSessServerAuth $dir/good", 'MemSessNamespace shop', 'MemSessCompress 4096',
-    "MemSessSecret file:$dir/secret",
+    "MemSessSecret file:$dir/secret", 'MemSessSeal Off',
 );
 my @everywhere = (
     'MemSess On', 'MemSessCookie id', 'MemSessCookieForward On', 'MemSessIdleTimeout 10min', 'MemSessAbsoluteTimeout 12h',
@@ -150,7 +153,7 @@ subtest 'accepted' => sub {
         'MemSessAbsoluteTimeout 0', "MemSessAbsoluteTimeout 0\nMemSessIdleTimeout 100h", 'MemSessRefresh 0',
         "MemSessIdleTimeout 1h\nMemSessAbsoluteTimeout 1h", "MemSessIdleTimeout 1440h\nMemSessAbsoluteTimeout 2880h",
         'MemSessExpose env headers', "<Location /a>\nMemSessExpose none\n</Location>", 'MemSessExposeKeys *', 'MemSessLock none', 'MemSessOnError deny',
-        'MemSess Off',
+        'MemSess Off', "MemSessSeal On\nMemSessSecret file:$dir/secret",
     );
 };
 

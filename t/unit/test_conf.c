@@ -284,7 +284,7 @@ static void test_where_directives_may_stand(void **state)
     static const char *const of_vhosts[] = {
         "MemSessServers", "MemSessRedundancy", "MemSessFailover", "MemSessTimeout", "MemSessRetry",
         "MemSessConnections", "MemSessServerAuth", "MemSessNamespace", "MemSessCompress",
-        "MemSessSecret"};
+        "MemSessSecret", "MemSessSeal"};
     static const char *const of_sections[] = {
         "MemSess", "MemSessCookie", "MemSessCookieForward", "MemSessIdleTimeout",
         "MemSessAbsoluteTimeout", "MemSessRefresh", "MemSessExpose", "MemSessExposeKeys",
@@ -1063,6 +1063,34 @@ static void test_secrets(void **state)
     unlink(b + 5);
 }
 
+static void test_sealed_with_a_secret(void **state)
+{
+    server_rec *off = new_server(main_server), *bare = new_server(NULL);
+    const char *a = secret_file("a", 32, 0600);
+    memsess_store_conf_t store;
+
+    (void)state;
+    must(main_server, apr_pstrcat(unit_pool, "MemSessSecret ", a, NULL));
+    must(off, "MemSessSeal Off");
+    merge_server(main_server, off);
+    assert_true(memsess_conf_check(main_server, unit_pool, unit_pool));
+    memsess_conf_store(memsess_srv_conf(main_server), 25, &store, unit_pool);
+    assert_ptr_equal(store.secrets, memsess_srv_conf(main_server)->secrets);
+    memsess_conf_store(memsess_srv_conf(off), 25, &store, unit_pool);
+    assert_null(store.secrets);
+    assert_non_null(memsess_srv_conf(off)->secrets);
+    unlink(a + 5);
+
+    assert_true(memsess_conf_check(bare, unit_pool, unit_pool));
+    memsess_conf_store(memsess_srv_conf(bare), 25, &store, unit_pool);
+    assert_null(store.secrets);
+    must(bare, "MemSessSeal On");
+    assert_string_equal(logged, "");
+    assert_false(memsess_conf_check(bare, unit_pool, unit_pool));
+    assert_non_null(strstr(logged, "MemSessSeal On"));
+    assert_non_null(strstr(logged, "MemSessSecret"));
+}
+
 static void test_secrets_refused(void **state)
 {
     static const int modes[] = {AP_SQ_RM_NORMAL, AP_SQ_RM_CONFIG_TEST};
@@ -1316,6 +1344,7 @@ int main(void)
         CONF_TEST(test_redundancy_above_the_pool),
         CONF_TEST(test_redundancy_that_fits),
         CONF_TEST(test_secrets),
+        CONF_TEST(test_sealed_with_a_secret),
         CONF_TEST(test_secrets_refused),
         CONF_TEST(test_idle_above_absolute),
         CONF_TEST(test_reading_again_starts_anew),

@@ -603,6 +603,76 @@ static void test_damaged_copies_are_repaired(void **state)
     assert_finds("anew");
 }
 
+/* Whoever can write to a server shall not fill the log. */
+static void test_complaints_are_few(void **state)
+{
+    apr_time_t begun = apr_time_now();
+    int i, seconds;
+
+    (void)state;
+    open_store(1, 1, 1);
+    put_raw(0, "garbage", 7);
+    for (i = 0; i < 500; i++) {
+        assert_finds_not(MEMSESS_MISSING);
+    }
+    seconds = (int)apr_time_sec(apr_time_now() - begun) + 2;
+    assert_true(unit_logged("damaged") >= 1);
+    assert_true(unit_logged("damaged") <= 20 * seconds);
+}
+
+/* With secrets all that lies in memcached is sealed, and nothing else is believed. */
+static void test_sealed(void **state)
+{
+    memsess_secrets_t *secrets = memsess_secrets_make(unit_pool), *other;
+    memsess_raw_secret_t raw;
+    memsess_session_t *found;
+    apr_size_t len, plain_len;
+    char *data, *plain;
+
+    (void)state;
+    memset(raw.bytes, 's', 32);
+    raw.len = 32;
+    assert_int_equal(memsess_secrets_add(secrets, &raw, ""), APR_SUCCESS);
+    open_store(2, 2, 1);
+    write_value(new_session(), "unsealed");
+    plain = copy_raw(0, &plain_len);
+    store_conf.secrets = secrets;
+    assert_int_equal(memsess_store_create(&store, &store_conf, the_pool, handles, unit_pool),
+                     APR_SUCCESS);
+    assert_finds_not(MEMSESS_MISSING);
+    assert_true(unit_logged("not sealed") > 0);
+
+    write_value(new_session(), "value");
+    data = copy_raw(0, &len);
+    assert_null(memmem(data, len, "value", 5));
+    assert_memory_equal(data, "MSE", 3);
+    assert_finds("value");
+    put_raw(0, plain, plain_len);
+    assert_finds("value");
+    data[len / 2] ^= 1;
+    put_raw(0, data, len);
+    put_raw(1, data, len);
+    assert_finds_not(MEMSESS_MISSING);
+    assert_true(unit_logged("altered") > 0);
+
+    /* Of an older secret: found, and told. */
+    write_value(new_session(), "aged");
+    other = memsess_secrets_make(unit_pool);
+    memset(raw.bytes, 't', 32);
+    assert_int_equal(memsess_secrets_add(other, &raw, ""), APR_SUCCESS);
+    memset(raw.bytes, 's', 32);
+    assert_int_equal(memsess_secrets_add(other, &raw, ""), APR_SUCCESS);
+    store_conf.secrets = other;
+    assert_int_equal(memsess_store_create(&store, &store_conf, the_pool, handles, unit_pool),
+                     APR_SUCCESS);
+    assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_FOUND);
+    assert_true(found->aged);
+    write_value(found, "moved");
+    assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_FOUND);
+    assert_false(found->aged);
+    store_conf.secrets = NULL;
+}
+
 /* What a later version wrote is neither used nor overwritten, nor is it a miss. */
 static void test_records_of_a_later_version(void **state)
 {
@@ -705,12 +775,12 @@ static void test_end_that_says_where_it_went(void **state)
     assert_int_equal(commit_at(read_session(), apr_time_now(), 0, &edit), APR_SUCCESS);
     assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
     assert_true(found->moved);
-    assert_memory_equal(&found->moved_to, &moved_to, sizeof(moved_to));
+    assert_memory_equal(found->moved_to.digest, moved_to.digest, sizeof(moved_to.digest));
     assert_int_equal(found->attrs->nelts, 0);
     unit_memcached_delete(at(0), copy_key(0));
     await_settled(2);
     assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
-    assert_memory_equal(&found->moved_to, &moved_to, sizeof(moved_to));
+    assert_memory_equal(found->moved_to.digest, moved_to.digest, sizeof(moved_to.digest));
 }
 
 /* Logged out while one home is away: its return brings nothing back. */
@@ -1604,6 +1674,8 @@ int main(void)
         STORE_TEST(test_highest_revision_wins),
         STORE_TEST(test_missing_copies_are_repaired),
         STORE_TEST(test_damaged_copies_are_repaired),
+        STORE_TEST(test_complaints_are_few),
+        STORE_TEST(test_sealed),
         STORE_TEST(test_records_of_a_later_version),
         STORE_TEST(test_records_of_another_session),
         STORE_TEST(test_end),

@@ -1,0 +1,222 @@
+# Sealed records: who reads memcached sees nothing, and who writes to it can at most make a session
+# disappear.
+use strict;
+use warnings;
+use lib 't/lib';
+
+use Apache::Test qw(-withtestmore);
+use MemSess::Faults;
+use MemSess::Test;
+
+plan tests => 10;
+
+my $secret = "$ENV{MEMSESS_T_ROOT}/logs/205-secret-$$";
+open my $out, '>', $secret or die "$secret: $!";
+print $out 'x' x 32;
+close $out;
+chmod 0600, $secret;
+
+my @pool   = pool(2);
+my $config = timing() . "MemSessSecret file:$secret\n";
+my $one    = MemSess::Member->start(servers => [$pool[0]], config => $config);
+my $two    = MemSess::Member->start(servers => \@pool, config => "$config\n<LocationMatch /renew>\nMemSessRenew 1ms\n</LocationMatch>\n");
+
+# The items of a server that are records, and came into being while the code ran: key => value.
+sub born {
+    my ($server, $code) = @_;
+    my $before = items($server);
+    $code->();
+    my $after = items($server);
+    return map { $_ => $after->{$_} } grep { !/\./ && !exists $before->{$_} } keys %$after;
+}
+
+# A session of the member with one server; its record: client, key, value.
+sub recorded {
+    my ($form) = @_;
+    my $c;
+    my @record = born($pool[0], sub { $c = started($one, $form) });
+    @record == 2 or die "not one record but @{[@record / 2]}";
+    return ($c, @record);
+}
+
+# The session is gone: certainly, so the cookie is cleared; nothing of anybody shows; the log says so.
+sub is_gone {
+    my ($c, $what, $key, $why) = @_;
+    my $mark = $one->log->mark;
+    my $r = $c->copy->get('/lua/env');
+    is $r->status, 200, "$what: no error";
+    is $r->env('MEMSESS_STATE'), 'unknown', "$what: unknown";
+    ok clears_cookie($r), "$what: the cookie is cleared" or diag $r->{raw};
+    unlike $r->body, qr/anna|bert|1234/, "$what: no data";
+    my $digest = substr $key, 0, 12;
+    my $server = $pool[0]->address;
+    like $one->log->text($mark), qr/:error\].*server \Q$server\E: the record of session \Q$digest\E is .*$why/, "$what: the log is loud"
+        if $why;
+}
+
+my ($bert, $his_key, $his_record) = recorded('who=bert');
+
+# The key of the other copy of a session with two.
+sub twin {
+    my ($key) = @_;
+    my ($twin) = grep { substr($_, 0, 43) eq substr($key, 0, 43) && !/\./ } $pool[1]->keys;
+    return $twin;
+}
+
+subtest 'nothing shows in memcached' => sub {
+    my $c = started($two, 'AttributeName=AttributeValue');
+    my @words = (public($c), split /\./, $c->cookie);
+    set_via($c, 'large=' . 'LargeValue' x 500);
+    $c->get(say_via('cgi', 'MemSess-Renew: 1'));
+    push @words, split /\./, $c->cookie;
+    $c->get(say_via('cgi/renew', 'MemSess-Incr: n=1'));
+    push @words, split /\./, $c->cookie;
+    like data($c), qr/^AttributeName=AttributeValue&large=/, 'the session is there';
+    for my $server (@pool) {
+        my $all = join ' ', %{ items($server) };
+        cmp_ok length $all, '>', 100, 'something is stored';
+        is index($all, $_), -1, "not: $_" for @words, qw(AttributeName AttributeValue LargeValueLarge bert MSS);
+    }
+    my $records = 0;
+    for my $server (@pool) {
+        my $items = items($server);
+        for my $key (grep { !/\./ } keys %$items) {
+            $records++;
+            # In random bytes one in 256 is alike; what is compressed or in the clear is far from it.
+            my %seen;
+            $seen{$_}++ for split //, substr $items->{$key}, 24;
+            my ($most) = sort { $b <=> $a } values %seen;
+            cmp_ok $most, '<', 12 + length($items->{$key}) / 25, 'it looks random';
+        }
+    }
+    cmp_ok $records, '>=', 4, 'records were seen';
+};
+
+for my $form ('card=1234&who=anna', 'card=1234&pad=' . 'x' x 5000 . '&who=anna') {
+    my ($anna, $key, $record) = recorded($form);
+    my $what = length $form < 5000 ? 'small' : 'compressed';
+
+    subtest "$what: altered" => sub {
+        my $with = sub {
+            my ($value, @how) = @_;
+            $pool[0]->set($key, $value);
+            is_gone($anna, @how);
+            $pool[0]->set($key, $record);
+        };
+        for my $at (0 .. length($record) - 1) {
+            my $changed = $record;
+            substr($changed, $at, 1) ^= chr(1 << $at % 8);
+            # Beyond some lines a second the log says nothing.
+            $with->($changed, "byte $at", $key);
+        }
+        sleep 1;
+        $with->(substr($record, 0, -1) . (substr($record, -1) ^ "\1"), 'the last byte', $key, 'altered');
+        $with->(substr($record, 0, $_), "$_ bytes", $key, $_ < 52 ? 'not sealed' : 'altered') for 0, 51, 52, length($record) - 1;
+        $with->($record . 'x', 'extended', $key, 'altered');
+        $with->($record . $record, 'twice', $key, 'altered');
+        $with->('x' x 1000, 'something else', $key, 'not sealed');
+        $with->($his_record, "another session's", $key, "another session's");
+        $with->(substr($record, 0, 24) . substr($his_record, 24), "another's under its name", $key, 'altered');
+        is data($anna), $form, 'and back again';
+    };
+}
+
+subtest 'two records are swapped' => sub {
+    my ($anna, $key, $record) = recorded('card=1234&who=anna');
+    $pool[0]->set($key, $his_record);
+    $pool[0]->set($his_key, $record);
+    is_gone($anna, 'hers', $key,     "another session's");
+    is_gone($bert, 'his',  $his_key, "another session's");
+    my $writer = $anna->copy;
+    set_via($writer, 'new=1');
+    is data($writer), 'new=1', 'who writes begins anew';
+    $pool[0]->set($key, $record);
+    $pool[0]->set($his_key, $his_record);
+    is data($anna), 'card=1234&who=anna', 'put back';
+    is data($bert), 'who=bert', 'put back';
+};
+
+subtest 'what is not sealed is refused, and switching it on or off ends sessions' => sub {
+    my $plain = MemSess::Member->start(servers => [$pool[0]], config => $config . 'MemSessSeal Off');
+    my $c;
+    my ($key, $record) = born($pool[0], sub { $c = started($plain, 'who=anna') });
+    like $record, qr/anna/, 'MemSessSeal Off: in the clear';
+    is data($c), 'who=anna', 'and read';
+    is_gone($c->copy(server => $one), 'unsealed', $key, 'not sealed');
+    is state($bert->copy(server => $plain)), 'unknown', 'sealed, where nothing is';
+    # Who can write to memcached writes what he likes, with the right name on it.
+    my $forged = $record =~ s/anna/mary/r;
+    $pool[0]->set($key, "MSE\1$forged");
+    is_gone($c->copy(server => $one), 'unsealed, but it says it is', $key, '');
+    $plain->stop;
+};
+
+subtest 'one of two copies is altered' => sub {
+    for my $n (0, 1) {
+        my $c;
+        my $server = $pool[$n];
+        my ($key) = born($server, sub { $c = started($two, 'who=anna') });
+        my $record = $server->get($key);
+        settle();
+        my $mark = $two->log->mark;
+        $server->set($key, $record ^ ("\0" x 60 . "\1"));
+        is data($c), 'who=anna', "copy $n: the other one has it";
+        like $two->log->text($mark), qr/:error\].*altered/, 'the log is loud';
+        ok wait_for(5, sub { my $mark = $two->log->mark; data($c) && $two->log->text($mark) !~ /altered/ }), 'it is repaired';
+    }
+};
+
+subtest 'one copy is rolled back' => sub {
+    for my $n (0, 1) {
+        my $c;
+        my ($key, $record) = born($pool[$n], sub { $c = started($two, 'money=1000') });
+        set_via($c, 'money=0');
+        $pool[$n]->set($key, $record);
+        is data($c), 'money=0', "copy $n: the newer one wins";
+        settle();
+        data($c);
+        ok wait_for(5, sub { data($c) && $pool[$n]->get($key) ne $record }), 'and it is repaired';
+    }
+};
+
+subtest 'replayed after the end' => sub {
+    for my $end (qw(Destroy Renew)) {
+        for my $n (0, 1) {
+            my $c;
+            my ($key, $record) = born($pool[$n], sub { $c = started($two, 'who=anna') });
+            my $old = $c->copy;
+            $c->get(say_via('cgi', "MemSess-$end: 1"));
+            $pool[$n]->set($key, $record);
+            is state($old->copy), 'unknown', "$end: the old record on server $n";
+            is state($old->copy), 'unknown', "$end: nor later";
+        }
+    }
+};
+
+# The tombstone of an id that was renewed by itself says where the session went.
+subtest 'tombstones are altered' => sub {
+    my (%old, %tomb);
+    for my $who (qw(anna bert)) {
+        my $c;
+        my ($key) = born($pool[0], sub { $c = started($two, "who=$who") });
+        $old{$who} = $c->copy;
+        $c->get(say_via('cgi/renew', 'MemSess-Incr: n=1'));
+        isnt $c->cookie, $old{$who}->cookie, "$who: has another id";
+        is data($old{$who}->copy), "n=1&who=$who", "$who: the old one leads there";
+        $tomb{$who} = [[$key, $pool[0]->get($key)], [twin($key), $pool[1]->get(twin($key))]];
+    }
+    for my $n (0, 1) {
+        $pool[$n]->set($tomb{anna}[$n][0], $tomb{bert}[$n][1]);
+        $pool[$n]->set($tomb{bert}[$n][0], $tomb{bert}[$n][1] ^ ("\0" x 150 . "\1"));
+    }
+    for my $who (sort keys %old) {
+        my $r = $old{$who}->copy->get('/lua/env');
+        is $r->env('MEMSESS_STATE'), 'unknown', "$who: leads nowhere";
+        unlike $r->body, qr/who/, 'to nobody';
+    }
+};
+
+subtest 'never an error' => sub {
+    is scalar(grep { / (?:500|503)$/ } map { split /\n/, do { open my $in, '<', $_->dir . '/access_log' or die; local $/; <$in> } } $one, $two),
+        0, 'no answer was 500 or 503';
+};
