@@ -394,6 +394,51 @@ static const char *set_connections(cmd_parms *cmd, void *dir_conf, const char *m
     return error;
 }
 
+/* A number of bytes, or of K, M or G of them; 0 where it is none. */
+static apr_int64_t parse_size(const char *arg)
+{
+    static const char units[] = "kmg";
+    char *end;
+    apr_int64_t n = apr_strtoi64(arg, &end, 10);
+    const char *unit = *end ? strchr(units, apr_tolower(*end)) : NULL;
+    int shift;
+
+    if (!apr_isdigit(*arg) || (*end && (!unit || end[1]))) {
+        return 0;
+    }
+    for (shift = unit ? 10 * (int)(unit - units + 1) : 0; shift; shift -= 10) {
+        n = n > APR_INT64_MAX / 1024 ? 0 : n * 1024;
+    }
+    return n;
+}
+
+static const char *set_local_cache(cmd_parms *cmd, void *dir_conf, const char *size,
+                                   const char *max_age)
+{
+    memsess_srv_conf_t *conf = memsess_srv_conf(cmd->server);
+    const slot_t *slot = cmd->info;
+    apr_int64_t n = strcasecmp(size, "off") ? parse_size(size) : 0;
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    if (error) {
+        return error;
+    }
+    if (strcasecmp(size, "off") && (n < slot->least || n > slot->most)) {
+        return refuse(cmd, size, "must be a number of bytes, from 64K on (K, M and G may follow), "
+                                 "or Off");
+    }
+    *(apr_int64_t *)place(cmd, dir_conf, NULL) = n;
+    conf->cache_max_age = apr_time_from_sec(1);
+    if (max_age && (strncasecmp(max_age, "max-age=", 8)
+                    || !parse_time(max_age + 8, &conf->cache_max_age)
+                    || conf->cache_max_age < MEMSESS_MS
+                    || conf->cache_max_age > apr_time_from_sec(3600))) {
+        return refuse(cmd, max_age, "must be max-age= and a time from 1ms to 1h: a number and ms, "
+                                    "s, min or h");
+    }
+    return NULL;
+}
+
 static const char *read_secret_line(cmd_parms *cmd, const char *path, char *line, apr_size_t size)
 {
     apr_finfo_t info;

@@ -10,6 +10,7 @@
 
 #include "httpd.h"
 #include "http_config.h"
+#include "memsess_cache.h"
 #include "memsess_cookie.h"
 #include "memsess_secret.h"
 #include "memsess_store.h"
@@ -50,7 +51,10 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
     S(int, seal, 1, TAKE1, "MemSessSeal", set_flag, 0, 1,                                          \
       "On or Off: whether records are encrypted and authenticated in memcached")                   \
     S(apr_int64_t, compress, 2048, TAKE1, "MemSessCompress", set_compress, 1, 1000000000,          \
-      "records above this many bytes are compressed, or Off")
+      "records above this many bytes are compressed, or Off")                                      \
+    S(apr_int64_t, cache_size, 0, TAKE12, "MemSessLocalCache", set_local_cache, MEMSESS_CACHE_MIN, \
+      APR_INT64_C(1) << 40, "bytes of shared memory for this server's own copies of sessions, "    \
+      "and max-age=T; or Off")
 
 /* And of any section of the server's configuration: */
 #define MEMSESS_DIR_SETTINGS(S)                                                                    \
@@ -99,6 +103,7 @@ typedef struct memsess_srv_conf_t {
     MEMSESS_SRV_SETTINGS(MEMSESS_FIELD)
     apr_interval_time_t conn_idle; /**< the second word of MemSessConnections */
     const memsess_secrets_t *secrets; /**< read from the sources; NULL: there are none */
+    apr_interval_time_t cache_max_age; /**< the second word of MemSessLocalCache */
     memsess_store_t *store;        /**< made in each child before it serves; NULL: it failed */
 } memsess_srv_conf_t;
 
