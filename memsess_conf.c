@@ -789,11 +789,43 @@ static int secrets_ok(server_rec *s, apr_hash_t *sources, apr_pool_t *pconf, apr
     return ok;
 }
 
+/* The revision in the cookie is what makes an own copy safe, if the client did not make it up. */
+static int cache_ok(server_rec *main_server)
+{
+    const memsess_srv_conf_t *conf = memsess_srv_conf(main_server);
+    server_rec *s;
+
+    for (s = main_server; s; s = s->next) {
+        if (!conf->cache_size || memsess_srv_conf(s)->sources) {
+            return 1;
+        }
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, main_server, "MemSessLocalCache %"
+                 APR_INT64_T_FMT ": it needs signed cookies: add MemSessSecret", conf->cache_size);
+    return 0;
+}
+
+apr_status_t memsess_conf_cache(server_rec *main_server, apr_pool_t *pconf)
+{
+    const memsess_srv_conf_t *conf = memsess_srv_conf(main_server);
+    memsess_cache_t *cache;
+    apr_status_t rv = APR_SUCCESS;
+    server_rec *s;
+
+    if (conf->cache_size) {
+        rv = memsess_cache_create(&cache, (apr_size_t)conf->cache_size, conf->cache_max_age, pconf);
+    }
+    for (s = main_server; s && conf->cache_size && rv == APR_SUCCESS; s = s->next) {
+        memsess_srv_conf(s)->cache = memsess_srv_conf(s)->secrets ? cache : NULL;
+    }
+    return rv;
+}
+
 int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     apr_hash_t *sources = apr_hash_make(ptemp);
     server_rec *s;
-    int i, ok = 1;
+    int i, ok = cache_ok(main_server);
 
     for (s = main_server; s; s = s->next) {
         ok &= copies_ok(s, ptemp);

@@ -104,6 +104,7 @@ typedef struct memsess_srv_conf_t {
     apr_interval_time_t conn_idle; /**< the second word of MemSessConnections */
     const memsess_secrets_t *secrets; /**< read from the sources; NULL: there are none */
     apr_interval_time_t cache_max_age; /**< the second word of MemSessLocalCache */
+    memsess_cache_t *cache;            /**< the whole server's one; NULL: not here */
     memsess_store_t *store;        /**< made in each child before it serves; NULL: it failed */
 } memsess_srv_conf_t;
 
@@ -135,6 +136,9 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
 
 /** Lists the servers of all pools, so that they are counted; logs why that cannot be. */
 int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf);
+
+/** Makes the local cache, if there is to be one, for the hosts that have secrets. */
+apr_status_t memsess_conf_cache(server_rec *main_server, apr_pool_t *pconf);
 
 /** What the store of this server needs, from a whole configuration. */
 void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_store_conf_t *store,

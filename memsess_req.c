@@ -107,16 +107,24 @@ memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *co
 
 /* -- Reading ---------------------------------------------------------------------------------- */
 
-static void read_once(memsess_req_t *req, memsess_top_t *top)
+/* Keeps what the pool said for requests to come: those whose cookies name this revision. */
+static void cache_answer(const memsess_req_t *req, memsess_cache_t *cache, apr_pool_t *p)
+{
+    if (req->found == MEMSESS_FOUND && req->session->revision == req->sent.revision) {
+        memsess_cache_put(cache, &req->key, req->session, req->read_at, p);
+    }
+    else if (req->found == MEMSESS_MISSING || req->found == MEMSESS_ENDED) {
+        memsess_cache_drop(cache, &req->key);
+    }
+}
+
+/* From the pool, where the newest is. */
+static void read_pool(memsess_req_t *req, memsess_top_t *top)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
 
-    req->was_read = 1;
+    req->is_cached = 0;
     req->read_at = apr_time_now();
-    req->found = MEMSESS_UNAVAILABLE;
-    if (!conf->store || memsess_key_make(&req->key, req->ns, req->sent.id) != APR_SUCCESS) {
-        return;
-    }
     req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
     /* Renewed while this request was under way: it goes on with the session where that is now. */
     if (req->found == MEMSESS_ENDED && req->session->moved
@@ -124,6 +132,33 @@ static void read_once(memsess_req_t *req, memsess_top_t *top)
         req->key = req->session->moved_to;
         req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
         req->id_is_old = 1;
+    }
+    else if (conf->cache) {
+        cache_answer(req, conf->cache, top->p);
+    }
+}
+
+static void read_once(memsess_req_t *req, memsess_top_t *top)
+{
+    const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
+
+    req->was_read = 1;
+    req->asked_at = apr_time_now();
+    req->found = MEMSESS_UNAVAILABLE;
+    if (!conf->store || memsess_key_make(&req->key, req->ns, req->sent.id) != APR_SUCCESS) {
+        return;
+    }
+    req->is_cached = conf->cache && req->sent.revision
+                     && memsess_cache_get(conf->cache, &req->key, req->sent.revision,
+                                          &req->session, &req->read_at, top->p);
+    if (conf->cache) {
+        memsess_count(req->is_cached ? MEMSESS_N_CACHE_HITS : MEMSESS_N_CACHE_MISSES);
+    }
+    if (req->is_cached) {
+        req->found = MEMSESS_FOUND;
+    }
+    else {
+        read_pool(req, top);
     }
 }
 
@@ -142,7 +177,7 @@ static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, mem
 
     if (rv == APR_SUCCESS) {
         apr_pool_cleanup_register(top->p, req->lock, unlock, apr_pool_cleanup_null);
-        read_once(req, top);
+        read_pool(req, top);
     }
     else {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, top->server, "MemSess: no lock: %s",
@@ -182,13 +217,17 @@ static memsess_state_t judge(memsess_req_t *req, const memsess_dir_conf_t *conf,
     if (!req->was_read) {
         read_once(req, top);
     }
+    /* Whoever re-dated it may not have been on this member. */
+    if (req->is_cached && is_over(req->session, conf, req->asked_at)) {
+        read_pool(req, top);
+    }
     if (conf->lock == MEMSESS_LOCK_REQUEST && req->found == MEMSESS_FOUND && !req->lock
         && !top->responded) {
         lock_session(req, conf, top);
     }
     switch (req->found) {
     case MEMSESS_FOUND:
-        return is_over(req->session, conf, req->read_at) ? MEMSESS_STATE_EXPIRED
+        return is_over(req->session, conf, req->asked_at) ? MEMSESS_STATE_EXPIRED
                                                          : MEMSESS_STATE_ACTIVE;
     case MEMSESS_UNAVAILABLE:
         return MEMSESS_STATE_UNAVAILABLE;
@@ -279,16 +318,38 @@ typedef struct commit_t {
     apr_time_t now;
     char id[MEMSESS_ID_LEN + 1]; /* a fresh one, where the session gets one */
     memsess_key_t key;           /* of that */
+    const memsess_session_t *kept; /* the session as it goes on, under whichever id; or NULL */
     const char *error;           /* why the changes cannot be made */
     int merged;                  /* upon somebody else's */
 } commit_t;
 
+static memsess_cache_t *cache_of(const commit_t *c)
+{
+    return memsess_srv_conf(c->top->server)->cache;
+}
+
+/* What this member's next request of the session is to see. */
+static void cache_commit(const commit_t *c, apr_status_t rv)
+{
+    memsess_cache_t *cache = cache_of(c);
+
+    if (cache && (rv != APR_SUCCESS || c->id[0] || !c->kept)) {
+        memsess_cache_drop(cache, &c->req->key);
+    }
+    if (cache && rv == APR_SUCCESS && c->kept) {
+        memsess_cache_put(cache, c->id[0] ? &c->key : &c->req->key, c->kept, c->now, c->r->pool);
+    }
+}
+
 static void send_cookie(commit_t *c, const char *id)
 {
     int https = !strcmp(ap_http_scheme(c->r), "https");
-    memsess_cookie_value_t value = {"", 0, 0};
+    memsess_cookie_value_t value = {"", c->req->sent.revision, 0};
     const char *cookie;
 
+    if (c->kept) {
+        value.revision = cache_of(c) ? c->kept->revision : 0;
+    }
     if (id) {
         apr_cpystrn(value.id, id, sizeof(value.id));
     }
@@ -331,7 +392,8 @@ static void keep_cookie(commit_t *c)
     if (c->id[0]) {
         send_cookie(c, c->id);
     }
-    else if ((c->conf->cookie->max_age && !c->req->id_is_old) || is_cookie_aged(c)) {
+    else if (((c->conf->cookie->max_age || cache_of(c)) && !c->req->id_is_old)
+             || is_cookie_aged(c)) {
         send_cookie(c, c->req->sent.id);
     }
 }
@@ -400,6 +462,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     if (c->error) {
         return APR_EINVAL;
     }
+    c->kept = session;
     if (!ends && !moves) {
         mark_used(c, session);
         *next = session;
@@ -421,6 +484,12 @@ static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
         return memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
                                     next_revision, c, c->r->pool);
     }
+    if (c->req->is_cached) {
+        read_pool(c->req, c->top);
+        if (c->req->found != MEMSESS_FOUND) {
+            return c->req->found == MEMSESS_UNAVAILABLE ? MEMSESS_DOWN : MEMSESS_GONE;
+        }
+    }
     rv = next_revision(c, c->req->session, &next, c->r->pool);
     return rv == APR_SUCCESS ? memsess_store_write(c->store, &c->req->key, next, c->r->pool) : rv;
 }
@@ -432,6 +501,7 @@ static apr_status_t begin_session(commit_t *c)
     if (c->error) {
         return APR_EINVAL;
     }
+    c->kept = session;
     return session ? write_fresh(c, session) : APR_SUCCESS;
 }
 
@@ -491,11 +561,12 @@ static int carry_out(commit_t *c, memsess_state_t state)
 
     /* Renewed meanwhile: the changes are for the session, wherever it is. */
     if (rv == MEMSESS_GONE) {
-        read_once(c->req, c->top);
+        read_pool(c->req, c->top);
         if (c->req->found == MEMSESS_FOUND) {
             rv = change_session(c, c->conf->lock_wait);
         }
     }
+    cache_commit(c, rv);
     if (rv != APR_SUCCESS) {
         return failed(c, rv);
     }
@@ -525,6 +596,7 @@ static void redate(commit_t *c)
         return;
     }
     rv = change_session(c, 0);
+    cache_commit(c, rv);
     if (rv == APR_SUCCESS) {
         keep_cookie(c);
     }
@@ -539,7 +611,7 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
     commit_t c = {req, req->conf, NULL, r, top, srv->store, apr_time_now(), "", {{0}, {0}}, NULL,
-                  0};
+                  NULL, 0};
     memsess_state_t state;
 
     if (changes && memsess_changes_any(changes)) {

@@ -33,7 +33,9 @@ typedef struct memsess_req_t {
     int id_is_old;               /**< the session got another id by MemSessRenew */
     int was_read;
     int counted;                 /**< its state is */
-    apr_time_t read_at;
+    int is_cached;               /**< it came from this member's own copies */
+    apr_time_t asked_at;         /**< when the request came to it */
+    apr_time_t read_at;          /**< when the pool said so, maybe to another request */
     memsess_found_t found;       /**< once it was read */
     memsess_session_t *session;  /**< for MEMSESS_FOUND */
     memsess_lock_t *lock;        /**< for MemSessLock request */

@@ -58,9 +58,15 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 /* Not reached by apachectl -t. */
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
+    apr_status_t rv = memsess_conf_cache(s, pconf);
+
     (void)plog;
     (void)ptemp;
-    return memsess_conf_count(s, pconf) ? OK : HTTP_INTERNAL_SERVER_ERROR;
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "MemSessLocalCache: so much shared memory "
+                     "cannot be had: ask for less, or raise the system's limit");
+    }
+    return rv == APR_SUCCESS && memsess_conf_count(s, pconf) ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static apr_status_t pool_cleanup(void *pool)

@@ -66,8 +66,7 @@ subtest 'an old cookie gets the newest state, or that of its revision' => sub {
     is data($old->copy(server => $member[0])), 'n=2', 'where it was changed: the newest';
     is data($old->copy(server => $member[1])), 'n=1', 'elsewhere: its own, within max-age';
     $old->via($member[1])->get(say_via('cgi', 'MemSess-Set: m=1'));
-    is data($c), 'm=1&n=2', 'but a write from there loses nothing';
-    is data($old), 'm=1&n=2', 'and is read by who wrote it';
+    is data($old->copy(server => $_)), 'm=1&n=2', 'but a write from there loses nothing, and is read' for @member;
 };
 
 subtest 'parallel increments on both members are exact' => sub {
@@ -112,7 +111,8 @@ subtest 'time-outs hold' => sub {
         config => $config . "MemSessLocalCache 1M max-age=60s\nMemSessIdleTimeout 1s\n");
     my $c = started($m, 'n=1');
     is data($c), 'n=1', 'active';
-    ok wait_for(10, sub { state($c->copy) eq 'expired' }), 'expired';
+    sleep 1.3;
+    is state($c), 'expired', 'expired';
     $m->stop;
 };
 
@@ -153,7 +153,7 @@ subtest 'the pool may be away for a while' => sub {
 
 subtest 'configuration' => sub {
     for (['MemSessLocalCache 1M', qr/MemSessSecret/],
-         ["MemSessSecret file:$secret\nMemSessLocalCache", qr/takes one or two/],
+         ["MemSessSecret file:$secret\nMemSessLocalCache", qr/MemSessLocalCache takes/],
          ["MemSessSecret file:$secret\nMemSessLocalCache 10", qr/MemSessLocalCache 10: /],
          ["MemSessSecret file:$secret\nMemSessLocalCache 1X", qr/MemSessLocalCache 1X: /],
          ["MemSessSecret file:$secret\nMemSessLocalCache 1M age=1s", qr/age=1s: .*max-age=/],
