@@ -418,10 +418,9 @@ static const char *set_local_cache(cmd_parms *cmd, void *dir_conf, const char *s
     memsess_srv_conf_t *conf = memsess_srv_conf(cmd->server);
     const slot_t *slot = cmd->info;
     apr_int64_t n = strcasecmp(size, "off") ? parse_size(size) : 0;
-    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
 
-    if (error) {
-        return error;
+    if (cmd->server->is_virtual) {
+        return refuse(cmd, size, "is one for the whole server: put it outside of <VirtualHost>");
     }
     if (strcasecmp(size, "off") && (n < slot->least || n > slot->most)) {
         return refuse(cmd, size, "must be a number of bytes, from 64K on (K, M and G may follow), "
