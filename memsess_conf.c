@@ -329,16 +329,16 @@ static const char *set_login_url(cmd_parms *cmd, void *dir_conf, const char *arg
     return error ? refuse(cmd, arg, error) : NULL;
 }
 
+static int has_control(const char *text)
+{
+    for (; *text && !apr_iscntrl(*text); text++) {
+    }
+    return *text != '\0';
+}
+
 static const char *set_namespace(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    const char *c;
-
-    for (c = arg; *c; c++) {
-        if (apr_iscntrl(*c)) {
-            break;
-        }
-    }
-    if (*c || strlen(arg) > NAME_MAX_LEN) {
+    if (has_control(arg) || strlen(arg) > NAME_MAX_LEN) {
         return refuse(cmd, arg, "must be at most 128 characters, none of them a control character");
     }
     *(const char **)place(cmd, dir_conf, NULL) = arg;
@@ -576,8 +576,9 @@ static const char *parse_address(memsess_server_conf_t *server, const char *addr
 {
     if (!strncasecmp(address, "unix:", 5)) {
         if (address[5] != '/' || strlen(address + 5) >= sizeof(((struct sockaddr_un *)0)->sun_path)
-            || !strcmp(address + 5, "/")) {
-            return "must be unix: and the absolute path of a socket, at most 107 characters";
+            || !strcmp(address + 5, "/") || has_control(address)) {
+            return "must be unix: and the absolute path of a socket, at most 107 characters, none "
+                   "of them a control character";
         }
         server->path = address + 5;
         return NULL;

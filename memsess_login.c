@@ -12,6 +12,9 @@
  * proxies, which take 8 kB a line. */
 #define BACK_MAX 4096
 
+/* An address that can be decoded more often than this means no good. */
+#define DECODINGS_MAX 16
+
 /* One character, be it escaped or not; returns how many it is written with. */
 static apr_size_t next_char(const char *s, unsigned char *c)
 {
@@ -42,8 +45,13 @@ const char *memsess_login_check(const char *url)
     return NULL;
 }
 
-/* What a browser, or a script that decodes once more, could take for the name of a host after the
- * first slash: more slashes, also those that browsers think are one, and what they leave out. */
+/* What makes the name of a host of what follows the first slash: more slashes, also those that
+ * browsers think are one, and what they leave out. */
+static int is_host_sign(unsigned char c)
+{
+    return c == '/' || c == '\\' || c <= ' ' || c == 0x7f;
+}
+
 static const char *skip_host_signs(const char *s)
 {
     unsigned char c;
@@ -51,11 +59,37 @@ static const char *skip_host_signs(const char *s)
 
     for (; *s; s += len) {
         len = next_char(s, &c);
-        if (c != '/' && c != '\\' && c > ' ' && c != 0x7f) {
+        if (!is_host_sign(c)) {
             break;
         }
     }
     return s;
+}
+
+/* Whether that holds for whoever decodes the path behind the first slash once more, and again. */
+static int stays_here(const char *path, apr_pool_t *p)
+{
+    char *plain = apr_pstrdup(p, path);
+    unsigned char c;
+    int i;
+
+    for (i = 0; i < DECODINGS_MAX; i++) {
+        const char *from = plain;
+        char *to = plain;
+
+        if (skip_host_signs(plain) != plain) {
+            return 0;
+        }
+        while (*from) {
+            from += next_char(from, &c);
+            *to++ = (char)c;
+        }
+        if (to == from) {
+            return 1;
+        }
+        *to = '\0';
+    }
+    return 0;
 }
 
 static const char *return_address(const char *asked, apr_pool_t *p)
@@ -66,6 +100,7 @@ static const char *return_address(const char *asked, apr_pool_t *p)
     char *back;
 
     path = *path == '?' ? path : skip_host_signs(path);
+    path = stays_here(path, p) ? path : "";
     for (len = 0; path[len] && !apr_iscntrl(path[len]); len++) {
     }
     back = apr_pstrcat(p, "/", apr_pstrmemdup(p, path, len), NULL);

@@ -6,8 +6,8 @@
  */
 
 #include "unit.h"
+#include "unit_httpd.h"
 
-#include <errno.h>
 #include <sys/stat.h>
 
 #include "../../memsess_conf.c"
@@ -16,54 +16,6 @@
 
 module AP_MODULE_DECLARE_DATA memsess_module = {
     STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, memsess_commands, NULL, 0};
-
-AP_DECLARE(void) ap_str_tolower(char *s)
-{
-    for (; *s; s++) {
-        *s = apr_tolower(*s);
-    }
-}
-
-/* The server's root is /root; one word stands for what httpd takes for no path. */
-AP_DECLARE(char *) ap_server_root_relative(apr_pool_t *p, const char *path)
-{
-    if (!strcmp(path, "no-path")) {
-        return NULL;
-    }
-    return *path == '/' ? apr_pstrdup(p, path) : apr_pstrcat(p, "/root/", path, NULL);
-}
-
-AP_DECLARE(apr_status_t) ap_timeout_parameter_parse(const char *text, apr_interval_time_t *t,
-                                                    const char *unit)
-{
-    static const struct {
-        const char *name;
-        apr_int64_t length;
-    } units[] = {{"ms", 1000}, {"s", 1000000}, {"min", 60000000}, {"h", 3600000000}};
-    unsigned i;
-    char *end;
-    apr_int64_t n;
-
-    errno = 0;
-    n = apr_strtoi64(text, &end, 10);
-    if (errno) {
-        return errno;
-    }
-    for (i = 0; i < COUNT(units); i++) {
-        if (!strncasecmp(units[i].name, *end ? end : unit, strlen(units[i].name))) {
-            return __builtin_mul_overflow(n, units[i].length, t) ? APR_ERANGE : APR_SUCCESS;
-        }
-    }
-    return APR_EGENERAL;
-}
-
-static int run_mode = AP_SQ_RM_NORMAL;
-
-AP_DECLARE(int) ap_state_query(int query)
-{
-    assert_int_equal(query, AP_SQ_RUN_MODE);
-    return run_mode;
-}
 
 static char logged[8192];
 
@@ -738,7 +690,8 @@ static void test_servers_refused(void **state)
         "[::1]x", "[::1]:", "[::1]:0", "[::1]:x", "[::g]", "[127.0.0.1]", "[]", "[a]", "[::1%lo]",
         "[[::1]]", "999.1.1.1", "1.2.3", "1.2.3.4.5", "127.1", "12345", "127.0.0.1.", "a..b", "-a",
         ".a", "a b", "a/b", "a\\b", "a,b", "a;b", "a@b", "a\tb", "caf\xc3\xa9", "http://a",
-        "a:11211/", "unix:", "unix:a", "unix:a/b", "unix:/", "a?", "a?weight",
+        "a:11211/", "unix:", "unix:a", "unix:a/b", "unix:/", "unix:/a\tb", "unix:/\033", "a?",
+        "a?weight",
         "a?weight=", "a?weight=0", "a?weight=-1", "a?weight=1001", "a?weight=x", "a?weight=1x",
         "a?weight=1.5", "a?weight=99999999999999999999", "a?name", "a?name=", "a?name=a b",
         "a?name=a?b", "a?name=caf\xc3\xa9", "a?name=a,b", "a?x=1", "a?weight=1&", "a?&weight=1",
@@ -1111,7 +1064,7 @@ static void test_secrets_refused(void **state)
     for (i = 0; i < COUNT(modes); i++) {
         const char *file = secret_file("s", 31, 0600);
 
-        run_mode = modes[i];
+        unit_run_mode = modes[i];
         s = new_server(NULL);
         logged[0] = '\0';
         must(s, apr_pstrcat(unit_pool, "MemSessSecret ", file, " file:/nowhere/file", NULL));
@@ -1125,9 +1078,9 @@ static void test_secrets_refused(void **state)
         unlink(file + 5);
     }
     /* Whoever only wants to see the configuration need not be able to read secrets. */
-    run_mode = AP_SQ_RM_CONFIG_DUMP;
+    unit_run_mode = AP_SQ_RM_CONFIG_DUMP;
     assert_true(memsess_conf_check(s, unit_pool, unit_pool));
-    run_mode = AP_SQ_RM_NORMAL;
+    unit_run_mode = AP_SQ_RM_NORMAL;
 }
 
 static void test_idle_above_absolute(void **state)

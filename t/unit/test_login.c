@@ -48,6 +48,10 @@ static void return_addresses(void **state)
     assert_back("/%5C%2F%5cevil", "/evil");
     assert_back("/%09/evil", "/evil");
     assert_back("/%00/evil", "/evil");
+    assert_back("/%252fevil", "/");
+    assert_back("/%25%32fevil", "/");
+    assert_back("/%25252525255cevil", "/");
+    assert_back("/%2525/a", "/%2525/a");
     assert_back("http://evil.example/a?b", "/a?b");
     assert_back("http://evil.example", "/");
     assert_back("http://evil.example?b", "/?b");

@@ -1,0 +1,56 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What the fuzz targets share. A target is one file that defines fuzz(), which aborts where a
+ * property does not hold; libFuzzer or replay.c calls it. Memory of fuzz_pool is allocated piece by
+ * piece, so that the address sanitizer sees where each ends.
+ */
+#ifndef FUZZ_H
+#define FUZZ_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apr_lib.h"
+#include "apr_pools.h"
+#include "apr_strings.h"
+#include "memsess_core.h"
+#include "memsess_secret.h"
+
+/* Of one input. */
+extern apr_pool_t *fuzz_pool;
+
+/* Two secrets of the namespace "shop", the second one older; and a third of which they know not. */
+extern const memsess_secrets_t *fuzz_secrets, *fuzz_other_secrets;
+
+/* What a target defines. */
+void fuzz(const unsigned char *data, size_t len);
+
+#define HOLDS(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);         \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+/* The bytes up to the first NUL as a string of its own. */
+static inline char *fuzz_string(const unsigned char *data, size_t len)
+{
+    return apr_pstrmemdup(fuzz_pool, (const char *)data, len ? strnlen((const char *)data, len)
+                                                             : 0);
+}
+
+static inline int fuzz_has_control(const char *s)
+{
+    for (; *s; s++) {
+        if (apr_iscntrl(*s)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+#endif

@@ -1,0 +1,64 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/* Stands in for the few functions of httpd that the configuration calls. */
+#ifndef UNIT_HTTPD_H
+#define UNIT_HTTPD_H
+
+#include <errno.h>
+#include <string.h>
+
+#include "apr_lib.h"
+#include "apr_strings.h"
+#include "ap_mpm.h"
+#include "httpd.h"
+#include "http_core.h"
+
+AP_DECLARE(void) ap_str_tolower(char *s)
+{
+    for (; *s; s++) {
+        *s = apr_tolower(*s);
+    }
+}
+
+/* The server's root is /root; one word stands for what httpd takes for no path. */
+AP_DECLARE(char *) ap_server_root_relative(apr_pool_t *p, const char *path)
+{
+    if (!strcmp(path, "no-path")) {
+        return NULL;
+    }
+    return *path == '/' ? apr_pstrdup(p, path) : apr_pstrcat(p, "/root/", path, NULL);
+}
+
+AP_DECLARE(apr_status_t) ap_timeout_parameter_parse(const char *text, apr_interval_time_t *t,
+                                                    const char *unit)
+{
+    static const struct {
+        const char *name;
+        apr_int64_t length;
+    } units[] = {{"ms", 1000}, {"s", 1000000}, {"min", 60000000}, {"h", 3600000000}};
+    unsigned i;
+    char *end;
+    apr_int64_t n;
+
+    errno = 0;
+    n = apr_strtoi64(text, &end, 10);
+    if (errno) {
+        return errno;
+    }
+    for (i = 0; i < sizeof(units) / sizeof(*units); i++) {
+        if (!strncasecmp(units[i].name, *end ? end : unit, strlen(units[i].name))) {
+            return __builtin_mul_overflow(n, units[i].length, t) ? APR_ERANGE : APR_SUCCESS;
+        }
+    }
+    return APR_EGENERAL;
+}
+
+/* What httpd is told it does: serving, or one of the checks that only look. */
+static int unit_run_mode = AP_SQ_RM_NORMAL;
+
+AP_DECLARE(int) ap_state_query(int query)
+{
+    return query == AP_SQ_RUN_MODE ? unit_run_mode : AP_SQ_NOT_SUPPORTED;
+}
+
+#endif
