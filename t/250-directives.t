@@ -14,6 +14,9 @@ my $edit = 'edit docs/directives.md, then run docs/make';
 my %entry = entries('docs/directives.md');
 my $modules = MemSess::Site::query('LIBEXECDIR');
 
+my $provider = qq(LoadModule session_module "$modules/mod_session.so"
+    LoadModule session_memsess_module "$ENV{MEMSESS_T_ROOT}/../.libs/mod_session_memsess.so"\n);
+
 # One file that can stand for whatever a sample names: a password, a secret.
 my $file = "$ENV{MEMSESS_T_ROOT}/logs/directives-$$";
 open my $out, '>', $file or die "$file: $!";
@@ -41,6 +44,7 @@ subtest 'each sample is accepted where it may stand, and nowhere else' => sub {
         my %may = map { $_ => 1 } split /, /, $entry{$name}{where};
         my $sample = $entry{$name}{sample} =~ s{/etc/\S+}{$file}gr;
         my $pool = $name eq 'MemSessServers' ? '' : "MemSessServers 127.0.0.1:1 127.0.0.1:2 127.0.0.1:3\n";
+        $pool .= $provider if $entry{$name}{module} eq 'session_memsess';
         accepts("$pool$sample", 1, $name);
         accepts("$pool<VirtualHost *>\n$sample\n</VirtualHost>", $may{vhost} || $may{dir}, $name);
         accepts("$pool<Location />\n$sample\n</Location>", $may{dir}, $name);
