@@ -8,6 +8,8 @@
 #include "apr_strings.h"
 #include "http_core.h"
 #include "http_protocol.h"
+#include "http_request.h"
+#include "mod_status.h"
 
 #define HANDLER "memsess-status"
 
@@ -155,6 +157,186 @@ static void send_json(request_rec *r, const memsess_status_t *status)
     ap_rputs("}\n", r);
 }
 
+/* -- Prometheus's text format ----------------------------------------------------------------- */
+
+static void family(request_rec *r, const char *name, const char *type, const char *help)
+{
+    ap_rprintf(r, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static const char *label(const char *text, apr_pool_t *p)
+{
+    char *quoted = apr_palloc(p, 2 * strlen(text) + 1), *to = quoted;
+
+    for (; *text; text++) {
+        if (*text == '\\' || *text == '"' || *text == '\n') {
+            *to++ = '\\';
+        }
+        *to++ = *text == '\n' ? 'n' : *text;
+    }
+    *to = '\0';
+    return quoted;
+}
+
+static const char *labels(const memsess_counted_t *server, apr_pool_t *p)
+{
+    return apr_psprintf(p, "server=\"%s\",address=\"%s\"", label(server->name, p),
+                        label(server->address, p));
+}
+
+enum { SERVER_UP, SERVER_SINCE, SERVER_WEIGHT, SERVER_OPERATIONS, SERVER_ERRORS, SERVER_TIMEOUTS };
+
+static apr_uint64_t server_figure(const memsess_shown_t *shown, int which)
+{
+    const memsess_server_figures_t *f = &shown->figures;
+    const apr_uint64_t figures[] = {!f->down, (apr_uint64_t)apr_time_sec(f->since),
+                                    shown->server->weight, f->all.n, f->errors, f->timeouts};
+
+    return figures[which];
+}
+
+static void send_server_family(request_rec *r, const memsess_status_t *status, int which)
+{
+    static const char *const families[][3] = {
+        {"memsess_server_up", "gauge", "1: the server is up; 0: it is down"},
+        {"memsess_server_since_timestamp_seconds", "gauge", "When that began"},
+        {"memsess_server_weight", "gauge", "Its share of the sessions"},
+        {"memsess_server_operations_total", "counter", "What the server was asked"},
+        {"memsess_server_errors_total", "counter", "Operations that failed or were refused"},
+        {"memsess_server_timeouts_total", "counter", "Of these, because MemSessTimeout was over"},
+    };
+    int i;
+
+    family(r, families[which][0], families[which][1], families[which][2]);
+    for (i = 0; i < status->servers->nelts; i++) {
+        const memsess_shown_t *shown = &APR_ARRAY_IDX(status->servers, i, memsess_shown_t);
+
+        ap_rprintf(r, "%s{%s} %" APR_UINT64_T_FMT "\n", families[which][0],
+                   labels(shown->server, r->pool), server_figure(shown, which));
+    }
+}
+
+/* A bucket for each doubling, from 16 microseconds to 4 seconds. */
+static void send_histogram(request_rec *r, const memsess_shown_t *shown)
+{
+    const memsess_server_figures_t *f = &shown->figures;
+    const char *who = labels(shown->server, r->pool);
+    apr_uint64_t sum = 0;
+    unsigned i;
+
+    for (i = 0; i < MEMSESS_BUCKETS; i++) {
+        apr_interval_time_t end = memsess_bucket_end(i);
+
+        sum += f->all.bucket[i];
+        if (i % 4 == 3 && end >= 16 && end <= 1 << 22) {
+            ap_rprintf(r, "memsess_server_latency_seconds_bucket{%s,le=\"%.6f\"} %"
+                       APR_UINT64_T_FMT "\n", who, (double)end / 1e6, sum);
+        }
+    }
+    ap_rprintf(r, "memsess_server_latency_seconds_bucket{%s,le=\"+Inf\"} %" APR_UINT64_T_FMT "\n"
+               "memsess_server_latency_seconds_sum{%s} %.6f\n"
+               "memsess_server_latency_seconds_count{%s} %" APR_UINT64_T_FMT "\n", who, f->all.n,
+               who, (double)f->total / 1e6, who, f->all.n);
+}
+
+static void send_prometheus(request_rec *r, const memsess_status_t *status)
+{
+    int i;
+
+    ap_set_content_type(r, "text/plain; version=0.0.4; charset=utf-8");
+    family(r, "memsess_info", "gauge", "Always 1; the label has the module's version");
+    ap_rputs("memsess_info{version=\"" MEMSESS_VERSION "\"} 1\n", r);
+    family(r, "memsess_uptime_seconds", "gauge", "For how long it has been counting");
+    ap_rprintf(r, "memsess_uptime_seconds %" APR_INT64_T_FMT "\n",
+               apr_time_sec(status->now - status->since));
+    for (i = 0; i < MEMSESS_N; i++) {
+        const memsess_counter_name_t *counter = &memsess_counter_names[i];
+        const char *name = apr_pstrcat(r->pool, "memsess_", counter->group, "_", counter->figure,
+                                       "_total", NULL);
+
+        family(r, name, "counter", counter->meaning);
+        ap_rprintf(r, "%s %" APR_UINT64_T_FMT "\n", name, status->figure[i]);
+    }
+    for (i = SERVER_UP; i <= SERVER_TIMEOUTS; i++) {
+        send_server_family(r, status, i);
+    }
+    family(r, "memsess_server_latency_seconds", "histogram", "How long operations took");
+    for (i = 0; i < status->servers->nelts; i++) {
+        send_histogram(r, &APR_ARRAY_IDX(status->servers, i, memsess_shown_t));
+    }
+}
+
+/* -- mod_status ------------------------------------------------------------------------------- */
+
+/* One word, as in MemSessLocksTimeouts. */
+static const char *short_name(const memsess_counter_name_t *name, apr_pool_t *p)
+{
+    char *word = apr_pstrcat(p, "_", strcmp(name->group, "sessions") ? name->group : "", "_",
+                             name->figure, NULL), *from = word, *to = word;
+
+    for (; *from; from++) {
+        if (*from != '_') {
+            *to++ = from[-1] == '_' ? (char)apr_toupper(*from) : *from;
+        }
+    }
+    *to = '\0';
+    return word;
+}
+
+static void hook_short(request_rec *r, const memsess_status_t *status)
+{
+    int i, down = 0;
+
+    for (i = 0; i < status->servers->nelts; i++) {
+        down += APR_ARRAY_IDX(status->servers, i, memsess_shown_t).figures.down;
+    }
+    ap_rprintf(r, "MemSessServersUp: %d\nMemSessServersDown: %d\n", status->servers->nelts - down,
+               down);
+    for (i = 0; i < MEMSESS_N; i++) {
+        ap_rprintf(r, "MemSess%s: %" APR_UINT64_T_FMT "\n",
+                   short_name(&memsess_counter_names[i], r->pool), status->figure[i]);
+    }
+}
+
+static void hook_html(request_rec *r, const memsess_status_t *status)
+{
+    int i;
+
+    ap_rputs("<hr />\n<h2>mod_memsess</h2>\n<dl>\n", r);
+    for (i = 0; i < status->servers->nelts; i++) {
+        const memsess_shown_t *shown = &APR_ARRAY_IDX(status->servers, i, memsess_shown_t);
+        const memsess_server_figures_t *f = &shown->figures;
+
+        ap_rprintf(r, "<dt>Server %s is %s since %s: %" APR_UINT64_T_FMT " operations, %"
+                   APR_UINT64_T_FMT " errors, p50 %" APR_INT64_T_FMT " us, p99 %" APR_INT64_T_FMT
+                   " us</dt>\n", ap_escape_html(r->pool, shown->server->name),
+                   f->down ? "<b>down</b>" : "up", memsess_status_time(f->since, r->pool),
+                   f->all.n, f->errors, memsess_status_latency(f, 0.5),
+                   memsess_status_latency(f, 0.99));
+    }
+    ap_rputs("<dt>Sessions:", r);
+    for (i = 0; i < MEMSESS_N; i++) {
+        if (!strcmp(memsess_counter_names[i].group, "sessions")) {
+            ap_rprintf(r, "%s %s %" APR_UINT64_T_FMT, i ? "," : "",
+                       memsess_counter_names[i].figure, status->figure[i]);
+        }
+    }
+    ap_rputs("</dt>\n</dl>\n", r);
+}
+
+int memsess_status_hook(request_rec *r, int flags)
+{
+    const memsess_status_t *status = take_figures(r->pool);
+
+    if (flags & AP_STATUS_SHORT) {
+        hook_short(r, status);
+    }
+    else {
+        hook_html(r, status);
+    }
+    return OK;
+}
+
 /* -- Requests --------------------------------------------------------------------------------- */
 
 typedef struct format_t {
@@ -162,11 +344,14 @@ typedef struct format_t {
     void (*send)(request_rec *r, const memsess_status_t *status);
 } format_t;
 
-static const format_t formats[] = {{"json", send_json}};
+/* The first is the default. */
+static const format_t formats[] = {
+    {"html", memsess_page_send}, {"json", send_json}, {"prometheus", send_prometheus},
+};
 
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))
 
-/* The value of the last format= in the query, or "html". */
+/* The value of the last format= in the query. */
 static const char *format_asked(request_rec *r)
 {
     const char *asked = formats[0].name;
@@ -203,7 +388,7 @@ int memsess_status_handler(request_rec *r)
     if (!r->handler || strcmp(r->handler, HANDLER)) {
         return DECLINED;
     }
-    r->allowed |= AP_METHOD_BIT << M_GET;
+    ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);
     if (r->method_number != M_GET) {
         return HTTP_METHOD_NOT_ALLOWED;
     }

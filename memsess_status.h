@@ -39,6 +39,12 @@ const char *memsess_status_error(const memsess_server_figures_t *figures, apr_po
 /** In UTC, as ISO 8601 has it. */
 const char *memsess_status_time(apr_time_t t, apr_pool_t *p);
 
+/** Sends it as the page for people. */
+void memsess_page_send(request_rec *r, const memsess_status_t *status);
+
+/** Lists the counters where mod_status shows what modules have to say. */
+int memsess_status_hook(request_rec *r, int flags);
+
 /** Whether this section's handler is ours, so that its requests have no session. */
 int memsess_status_is_here(request_rec *r);
 

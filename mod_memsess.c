@@ -13,6 +13,7 @@
 #include "http_main.h"
 #include "http_protocol.h"
 #include "http_request.h"
+#include "mod_status.h"
 #include "util_filter.h"
 
 #include "memsess_api.h"
@@ -363,6 +364,7 @@ static void register_hooks(apr_pool_t *p)
                               &memsess_auth_provider, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_handler(before_handler, after_cache, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(memsess_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(ap, status_hook, memsess_status_hook, NULL, NULL, APR_HOOK_MIDDLE);
     /* Last, so that mod_headers has had its say; before mod_cache stores anything. */
     ap_hook_insert_filter(insert_filter, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_insert_error_filter(insert_error_filter, NULL, NULL, APR_HOOK_REALLY_LAST);

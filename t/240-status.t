@@ -8,7 +8,7 @@ use JSON::PP;
 use MemSess::Faults;
 use MemSess::Test;
 
-plan tests => 9;
+plan tests => 12;
 
 my $config = timing() . q(
     <Location "/status">
@@ -58,6 +58,105 @@ subtest 'the shape of the JSON' => sub {
     is_deeply [sort keys %{ $s->{copies} }], [qw(repaired under_replicated)];
     is_deeply [sort keys %{ $s->{locks} }], [qw(timeouts waits)];
     is_deeply $s->{local_cache}, { hits => 0, misses => 0 };
+};
+
+subtest 'requests' => sub {
+    my $c = started($m);
+    for my $target ('/status', '/status?format=json', '/status?format=prometheus') {
+        for my $method (qw(GET HEAD)) {
+            my $r = $c->send($method, $target);
+            is $r->status, 200, "$method $target";
+            is scalar($r->header('Cache-Control')), 'no-store', 'not kept';
+            is scalar($r->header('Set-Cookie')), '', 'no cookie';
+            is length($r->body) > 0, $method eq 'GET', 'body';
+        }
+    }
+    for my $method (qw(POST PUT DELETE)) {
+        my $r = $c->send($method, '/status');
+        is $r->status, 405, $method;
+        like scalar($r->header('Allow')), qr/\bGET\b/, 'Allow';
+    }
+    my $r = $c->get('/status?format=xm%22l');
+    is $r->status, 400, 'an unknown format';
+    like $r->body, qr/html.*json.*prometheus/, 'and those there are';
+    is $c->get('/status?x=1&format=json&y')->status, 200, 'other parameters do not matter';
+    my $traffic = 0;
+    is_deeply [grown(sub {
+        $traffic = sum(map { my $server = $_; $server->traffic(sub { $c->get('/status') }) } @pool);
+        $c->copy->set_cookie('nonsense')->get('/status');
+    }, qw(loaded rejected))], [0, 0], 'no session of its own';
+    is $traffic, 0, 'no store traffic';
+};
+
+subtest 'the page' => sub {
+    my $r = client($m)->get('/status');
+    my $page = $r->body;
+    like scalar($r->header('Content-Type')), qr{^text/html; charset=utf-8};
+    my ($nonce) = scalar($r->header('Content-Security-Policy'))
+        =~ /^default-src 'none'; style-src 'nonce-([A-Za-z0-9+\/]{24})';/;
+    ok $nonce, 'a strict policy';
+    is_deeply [$page =~ /<style([^>]*)>/g], [qq( nonce="$nonce")], 'that lets its own style pass';
+    isnt $nonce, (client($m)->get('/status')->body =~ /nonce="([^"]*)/)[0], 'this time alone';
+    unlike $page, qr/<script|<link|<img|\bsrc=|\bhref=|url\(|style=|\@import/i, 'needs nothing else';
+    like $page, qr/<meta http-equiv="refresh" content="\d+">/, 'refreshes itself';
+    like $page, qr/<meta name="viewport" content="width=device-width/, 'on a phone too';
+    like $page, qr/All 2 servers are up/, 'the verdict';
+    like $page, qr/<h2>\Q@{[ $_->address ]}\E <span class="good">up/, $_->address for @pool;
+    like $page, qr/<svg /, 'a chart';
+    my @open;
+    for ($page =~ m{<(/?[a-z][a-z0-9]*)\b[^>]*?(?<!/)>}g) {
+        next if /^(?:meta|br)$/;
+        m{^/(.*)} ? is(pop @open, $1, "</$1>") : push @open, $_;
+    }
+    is "@open", '', 'every element is closed';
+};
+
+# By Debian's python3-prometheus-client: name, labels, value of every sample.
+sub prometheus {
+    my ($text) = @_;
+    my $file = "$ENV{MEMSESS_T_ROOT}/logs/metrics-$$";
+    open my $out, '>', $file or die $!;
+    print $out $text;
+    close $out;
+    my $parsed = qx(/usr/bin/python3 -c '
+import json, sys
+from prometheus_client.parser import text_fd_to_metric_families
+print(json.dumps([[f.name, f.type, f.documentation, [[s.name, s.labels, str(s.value)] for s in f.samples]]
+                  for f in text_fd_to_metric_families(open(sys.argv[1]))]))' '$file' 2>&1);
+    is $?, 0, 'parsed' or diag $parsed;
+    return @{ decode_json($parsed) };
+}
+
+subtest 'Prometheus' => sub {
+    started($m)->get('/lua/env') for 1 .. 5;
+    my $s = status();
+    my $r = client($m)->get('/status?format=prometheus');
+    is scalar($r->header('Content-Type')), 'text/plain; version=0.0.4; charset=utf-8';
+    my @families = prometheus($r->body);
+    my %value;
+    for (@families) {
+        my ($name, $type, $help, $samples) = @$_;
+        like $type, qr/^(?:counter|gauge|histogram)$/, "$name: type";
+        like $help, qr/\w/, "$name: help";
+        cmp_ok scalar(@$samples), '>', 0, "$name: samples";
+        like $_->[0], $type eq 'counter' ? qr/^memsess_\w+_total$/ : qr/^memsess_\w+$/, 'name' for @$samples;
+        $value{ join ' ', $_->[0], grep { defined } @{ $_->[1] }{qw(server le)} } = $_->[2] for @$samples;
+    }
+    for my $group (qw(sessions copies locks local_cache)) {
+        is $value{"memsess_${group}_${_}_total"}, "$s->{$group}{$_}.0", "$group $_" for sort keys %{ $s->{$group} };
+    }
+    for my $server (@{ $s->{servers} }) {
+        my $of = sub { $value{"memsess_server_$_[0] $server->{name}"} };
+        is $of->('up'), '1.0', 'up';
+        is $of->("${_}_total"), "$server->{$_}.0", $_ for qw(operations errors timeouts);
+        my @buckets = map { $value{$_} } sort { ($a =~ /([\d.]+|\+Inf)$/)[0] <=> ($b =~ /([\d.]+|\+Inf)$/)[0] }
+            grep { /^memsess_server_latency_seconds_bucket \Q$server->{name}\E / } keys %value;
+        cmp_ok scalar(@buckets), '>', 15, 'buckets';
+        is_deeply \@buckets, [sort { $a <=> $b } @buckets], 'that only grow';
+        is $buckets[-1], $of->('latency_seconds_count'), 'up to all of them';
+        is $buckets[-1], $of->('operations_total'), 'which are the operations';
+        cmp_ok $of->('latency_seconds_sum'), '>', 0, 'and took some time';
+    }
 };
 
 subtest 'what happens to sessions' => sub {
