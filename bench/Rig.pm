@@ -12,6 +12,7 @@ use File::Path qw(remove_tree);
 use File::Temp qw(tempdir);
 use HTTP::Tiny;
 use IO::Socket::INET;
+use List::Util qw(sum0);
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
@@ -57,11 +58,19 @@ sub slurp {
     return defined $text ? $text : '';
 }
 
+# As many descriptors as the machine allows: thousands of clients need them.
+sub _raise_limits {
+    system "prlimit --nofile=65536:65536 --pid $$ 2>/dev/null"
+        . ' || prlimit --nofile=$(ulimit -H -n): --pid ' . $$;
+    return;
+}
+
 # Takes what is to be measured into the directory that all the rest happens in,
 # so that a build meanwhile does no harm; and leaves root's rights behind, which
 # nothing here needs, so that it goes the same way for everyone.
 sub settle {
     my (@files) = @_;
+    _raise_limits();
     $dir = tempdir('memsess-bench-XXXXXX', TMPDIR => 1);
     for my $file (@files) {
         copy($file, "$dir/") or die "$file: $!\n";
@@ -79,6 +88,17 @@ sub settle {
     }
     _build('mod_bare');
     return;
+}
+
+sub directory { return $dir }
+
+# A file in that directory; its path.
+sub write_file {
+    my ($name, $text) = @_;
+    open my $out, '>', "$dir/$name" or die "$dir/$name: $!\n";
+    print {$out} $text;
+    close $out or die "$dir/$name: $!\n";
+    return "$dir/$name";
 }
 
 sub _build {
@@ -154,10 +174,10 @@ sub _free_port {
 # Starts what $make returns the command for, given a port; another port is
 # tried where somebody took the first one in between.
 sub _serve {
-    my ($name, $make) = @_;
+    my ($name, $make, $fixed) = @_;
     my $log = "$dir/$name.out";
     for (1 .. 5) {
-        my $port = _free_port();
+        my $port = $fixed || _free_port();
         my $pid = spawn($log, $make->($port));
         my $listens = sub {
             return IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port");
@@ -170,23 +190,50 @@ sub _serve {
     die "$name does not start:\n" . slurp($log);
 }
 
+# Options: port, to have an earlier one again, and megabytes.
 sub memcached {
-    my ($name) = @_;
+    my ($name, %option) = @_;
     my ($port, $pid) = _serve($name, sub {
-        return ('memcached', '-l', '127.0.0.1', '-p', $_[0], '-U', 0, '-m', 64,
-            '-t', 2);
-    });
-    return { name => $name, pid => $pid, address => "127.0.0.1:$port" };
+        return ('memcached', '-l', '127.0.0.1', '-p', $option{port} || $_[0], '-U', 0,
+            '-m', $option{megabytes} || 64, '-t', 2, '-c', 16_384);
+    }, $option{port});
+    return { name => $name, pid => $pid, port => $port, address => "127.0.0.1:$port" };
+}
+
+sub _memcached_socket {
+    my ($memcached) = @_;
+    return IO::Socket::INET->new(PeerAddr => $memcached->{address}) || die "memcached: $!\n";
 }
 
 sub memcached_set {
     my ($memcached, $key, $value) = @_;
-    my $socket = IO::Socket::INET->new(PeerAddr => $memcached->{address})
-        or die "memcached: $!\n";
+    my $socket = _memcached_socket($memcached);
     printf $socket "set %s 0 0 %d\r\n%s\r\n", $key, length $value, $value;
     my $answer = <$socket>;
     die "memcached did not store $key\n" if ($answer || '') !~ /^STORED/;
     return;
+}
+
+sub memcached_get {
+    my ($memcached, $key) = @_;
+    my $socket = _memcached_socket($memcached);
+    print $socket "get $key\r\n";
+    my ($size) = (<$socket> || '') =~ /^VALUE \S+ \d+ (\d+)/ or return '';
+    read $socket, my ($value), $size;
+    return $value;
+}
+
+# What it counts, by name; kinds: none, or 'slabs' and the like.
+sub memcached_stats {
+    my ($memcached, @kind) = @_;
+    my $socket = _memcached_socket($memcached);
+    my %stat;
+    print $socket "stats @kind\r\n";
+    while (defined(my $line = <$socket>)) {
+        last if $line =~ /^END/;
+        $stat{$1} = $2 if $line =~ /^STAT (\S+) (.*?)\r?$/;
+    }
+    return \%stat;
 }
 
 sub apxs {
@@ -207,20 +254,15 @@ PidFile "%(dir)/%(name).pid"
 ErrorLog "%(dir)/%(name).log"
 LogLevel warn
 Listen 127.0.0.1:%(port)
-LoadModule mpm_event_module "%(modules)/mod_mpm_event.so"
+%(mpm)
 LoadModule authz_core_module "%(modules)/mod_authz_core.so"
 LoadModule bare_module "%(dir)/mod_bare.so"
 
-StartServers 1
-ServerLimit 1
-ThreadsPerChild %(threads)
-ThreadLimit %(threads)
-MaxRequestWorkers %(threads)
-MinSpareThreads 1
 MaxConnectionsPerChild 0
 KeepAlive On
-KeepAliveTimeout 60
+KeepAliveTimeout 600
 MaxKeepAliveRequests 0
+ListenBacklog 16384
 DocumentRoot "%(dir)/htdocs"
 
 <Directory "/">
@@ -234,30 +276,62 @@ DocumentRoot "%(dir)/htdocs"
 </Location>
 CONFIG
 
-# Options: conf, threads, wrap (a command to run it under), single (-X).
+my %MPM = (event => <<'EVENT', prefork => <<'PREFORK');
+LoadModule mpm_event_module "%(modules)/mod_mpm_event.so"
+StartServers %(children)
+ServerLimit %(children)
+ThreadsPerChild %(threads)
+ThreadLimit %(threads)
+MaxRequestWorkers %(workers)
+MinSpareThreads 1
+MaxSpareThreads %(workers)
+AsyncRequestWorkerFactor 400
+EVENT
+LoadModule mpm_prefork_module "%(modules)/mod_mpm_prefork.so"
+StartServers %(threads)
+ServerLimit %(threads)
+MaxRequestWorkers %(threads)
+MinSpareServers 1
+MaxSpareServers %(threads)
+PREFORK
+
+# Options: conf, mpm, children, threads (or processes of prefork), modules,
+# wrap (a command to run it under), single (-X).
 sub httpd {
     my ($name, %option) = @_;
     my $program = httpd_program();
+    my $threads = $option{threads} || 32;
+    my $children = $option{children} || 1;
     my %value = (
         dir      => $dir,
         name     => $name,
         modules  => apxs('LIBEXECDIR'),
-        threads  => $option{threads} || 32,
+        threads  => $threads,
+        children => $children,
+        workers  => $threads * $children,
     );
-    my $file = "$dir/$name.conf";
+    my $conf = join '', map { "LoadModule ${_}_module \"%(modules)/mod_$_.so\"\n" }
+        @{ $option{modules} || [] };
+    (my $text = $CONFIG) =~ s/%\(mpm\)/$MPM{ $option{mpm} || 'event' }/;
+    $text .= $conf . $option{conf};
     my ($port, $pid) = _serve($name, sub {
         $value{port} = $_[0];
-        my $text = $CONFIG . $option{conf};
-        $text =~ s/%\((\w+)\)/$value{$1}/g;
-        open my $out, '>', $file or die "$file: $!\n";
-        print {$out} $text;
-        close $out or die "$file: $!\n";
+        (my $filled = $text) =~ s/%\((\w+)\)/$value{$1}/g;
+        my $file = write_file("$name.conf", $filled);
         return (@{ $option{wrap} || [] }, $program, '-f', $file,
             $option{single} ? '-X' : '-DFOREGROUND');
     });
     my $self = { name => $name, pid => $pid, url => "http://127.0.0.1:$port",
-        log => "$dir/$name.log" };
+        log => "$dir/$name.log", pids => [$pid], memcached => [] };
     return bless $self, __PACKAGE__;
+}
+
+# Stops what a site consists of.
+sub close_site {
+    my ($self) = @_;
+    delete $self->{http};
+    stop($_) for reverse @{ $self->{pids} }, map { $_->{pid} } @{ $self->{memcached} };
+    return;
 }
 
 # --- asking, and looking from outside ----------------------------------------
@@ -267,8 +341,11 @@ sub get {
     my %headers = defined $cookie ? (Cookie => $cookie) : ();
     $self->{http} ||= HTTP::Tiny->new(timeout => $START);
     my $answer = $self->{http}->get($self->{url} . $path, { headers => \%headers });
+    die "$self->{name}$path: keep-alive is off\n"
+        if lc($answer->{headers}{connection} || '') eq 'close' && $answer->{status} == 200;
     return $answer if $answer->{status} == 200;
-    die "$self->{name}$path answers $answer->{status} $answer->{reason}\n"
+    die "$self->{name}$path answers $answer->{status} $answer->{reason}: "
+        . substr($answer->{content}, 0, 300) . "\n"
         . $self->complaints;
 }
 
@@ -296,11 +373,22 @@ sub child {
     return @children ? $children[0] : $self->{pid};
 }
 
-# Seconds of processor time that a process has used so far.
+# Seconds of processor time that these processes and all that they started,
+# dead or alive, have used so far.
 sub used {
-    my ($pid) = @_;
-    my @stat = _stat($pid);
-    return ($stat[11] + $stat[12]) / POSIX::sysconf(POSIX::_SC_CLK_TCK());
+    my (@pids) = @_;
+    my (%of, %children);
+    for my $pid (map { m{(\d+)$} } glob '/proc/[0-9]*') {
+        my @stat = _stat($pid) or next;
+        $of{$pid} = sum0(@stat[11 .. 14]);
+        push @{ $children{ $stat[1] } }, $pid;
+    }
+    my $ticks = 0;
+    while (defined(my $pid = shift @pids)) {
+        $ticks += $of{$pid} || 0;
+        push @pids, @{ $children{$pid} || [] };
+    }
+    return $ticks / POSIX::sysconf(POSIX::_SC_CLK_TCK());
 }
 
 # Kilobytes by the kernel's name for them, such as VmRSS.
@@ -312,26 +400,54 @@ sub memory {
 
 # --- load --------------------------------------------------------------------
 
+# Options: url, connections, seconds; cookies (of as many sessions as there are),
+# follows (see load.lua), output.
 sub wrk_start {
     my (%option) = @_;
     my $output = $option{output} || "$dir/wrk";
-    my @cookie = defined $option{cookie} ? ('-H', "Cookie: $option{cookie}") : ();
-    my $pid = spawn($output, 'wrk', '-t', 1, '-c', $option{connections},
-        '-d', $option{seconds}, @cookie, $option{url});
+    my $cookies = "$output.cookies";
+    open my $out, '>', $cookies or die "$cookies: $!\n";
+    print {$out} map {"$_\n"} @{ $option{cookies} || [''] };
+    close $out or die "$cookies: $!\n";
+    my $pid = spawn($output, 'wrk', '-t', 1, '-c', $option{connections}, '-d', $option{seconds},
+        '--timeout', '5s', '--latency', '-s', "$dir/load.lua", $option{url}, '--', $cookies,
+        $option{follows} ? 'follows' : ());
     return { %option, output => $output, pid => $pid };
 }
 
-# Requests and requests a second; a single answer that was no success is fatal.
+my %MS = (us => 0.001, ms => 1, s => 1000, m => 60_000);
+
+sub _ms {
+    my ($text) = @_;
+    my ($number, $unit) = ($text || '') =~ /^([\d.]+)(us|ms|s|m)$/ or return;
+    return $number * $MS{$unit};
+}
+
+# What wrk saw: count, rate; p50, p99 and longest in ms; bad (answers that were
+# no success) and stalled (time-outs). Any other error is fatal.
+sub wrk_look {
+    my ($wrk) = @_;
+    my $good = finish($wrk->{pid}, $wrk->{seconds} + 60);
+    my $text = slurp($wrk->{output});
+    my %seen = (bad => 0, stalled => 0);
+    ($seen{count}) = $text =~ /(\d+) requests in/;
+    ($seen{rate}) = $text =~ m{Requests/sec:\s+([\d.]+)};
+    ($seen{p50}, $seen{p99}) = map { _ms($text =~ /^\s+$_%\s+(\S+)/m) } 50, 99;
+    ($seen{longest}) = map { _ms($_) } $text =~ /^\s+Latency\s+\S+\s+\S+\s+(\S+)/m;
+    $seen{bad} = $1 if $text =~ /Non-2xx or 3xx responses: (\d+)/;
+    $seen{stalled} = $1 if $text =~ /timeout (\d+)/;
+    die "wrk $wrk->{url}:\n$text"
+        if !$good || !defined $seen{rate} || $text =~ /Socket errors: (?!connect 0, read 0, write 0,)/;
+    return \%seen;
+}
+
+# The same, where nothing may go wrong.
 sub wrk_end {
     my ($wrk) = @_;
-    my $good = finish($wrk->{pid}, $wrk->{seconds} + 30);
-    my $text = slurp($wrk->{output});
-    my ($count) = $text =~ /(\d+) requests in/;
-    my ($rate) = $text =~ m{Requests/sec:\s+([\d.]+)};
-    if (!$good || !$rate || $text =~ /Non-2xx|Socket errors/) {
-        die "wrk $wrk->{url}:\n$text";
-    }
-    return ($count, $rate);
+    my $seen = wrk_look($wrk);
+    die "wrk $wrk->{url}: $seen->{count} answers, $seen->{bad} of them errors, "
+        . "$seen->{stalled} time-outs\n" if !$seen->{count} || $seen->{bad} || $seen->{stalled};
+    return $seen;
 }
 
 1;

@@ -5,9 +5,14 @@
  *   bare-none     no store at all
  *   bare-get      one apr_memcache_getp of a fixed key
  *   bare-getset   the same, and one apr_memcache_set of what was read
- *   memsess-read  looks at the session that mod_memsess exposes
+ *   memsess-read  looks at the session that mod_memsess exposes, here or in
+ *                 the server that proxies to this one
  *   memsess-write the same, and changes one attribute
+ *   memsess-renew, memsess-destroy
+ *                 give the session a new id, or end it
  *   memsess-show  the session's state and data as text, for checks
+ *   session-read, session-write, session-show
+ *                 the same with httpd's own mod_session
  *   bench-mark    nothing; a place for a profiler to begin at
  *
  * The first three are the yardstick: a plain, sound use of apr_memcache that
@@ -92,9 +97,16 @@ static int answer_getset(request_rec *r)
     return answer_none(r);
 }
 
+static const char *exposed(request_rec *r, const char *variable, const char *header)
+{
+    const char *value = apr_table_get(r->subprocess_env, variable);
+
+    return value ? value : apr_table_get(r->headers_in, header);
+}
+
 static int has_session(request_rec *r)
 {
-    const char *data = apr_table_get(r->subprocess_env, "MEMSESS_DATA");
+    const char *data = exposed(r, "MEMSESS_DATA", "MemSess-Data");
 
     return data && *data;
 }
@@ -119,12 +131,77 @@ static int answer_write(request_rec *r)
     return answer_none(r);
 }
 
+static int answer_renew(request_rec *r)
+{
+    apr_table_setn(r->headers_out, "MemSess-Renew", "1");
+    return answer_read(r);
+}
+
+static int answer_destroy(request_rec *r)
+{
+    apr_table_setn(r->headers_out, "MemSess-Destroy", "1");
+    return answer_read(r);
+}
+
 static int answer_show(request_rec *r)
 {
-    const char *state = apr_table_get(r->subprocess_env, "MEMSESS_STATE");
-    const char *data = apr_table_get(r->subprocess_env, "MEMSESS_DATA");
+    const char *state = exposed(r, "MEMSESS_STATE", "MemSess-State");
+    const char *data = exposed(r, "MEMSESS_DATA", "MemSess-Data");
 
     return say(r, apr_pstrcat(r->pool, state ? state : "absent", "\n",
+                              data ? data : "", "\n", NULL));
+}
+
+/* What mod_session exposes; its expiry, which comes first, is left out. */
+static const char *session_data(request_rec *r)
+{
+    const char *data = apr_table_get(r->subprocess_env, "HTTP_SESSION");
+    const char *first;
+
+    if (data && !strncmp(data, "expiry=", 7)) {
+        first = ap_strchr_c(data, '&');
+        data = first ? first + 1 : NULL;
+    }
+    return data && *data ? data : NULL;
+}
+
+static int answer_session_read(request_rec *r)
+{
+    return session_data(r) ? answer_none(r) : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/*
+ * mod_session takes the whole session from a header, so the attribute that
+ * changes comes first. Its cookie changes with every write: X-Session tells the
+ * client which session a new cookie is of.
+ */
+static int answer_session_write(request_rec *r)
+{
+    const char *data = r->args ? r->args : session_data(r), *seen;
+
+    if (!data) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (!r->args) {
+        if (!strncmp(data, "n=", 2)) {
+            data = ap_strchr_c(data, '&');
+            data = data ? data + 1 : "";
+        }
+        data = apr_psprintf(r->pool, "n=%u&%s", apr_atomic_inc32(&writes) + 1, data);
+    }
+    seen = ap_strstr_c(data, "seen=");
+    if (seen) {
+        apr_table_setn(r->headers_out, "X-Session", apr_pstrndup(r->pool, seen + 5, 4));
+    }
+    apr_table_setn(r->headers_out, "X-Replace-Session", data);
+    return answer_none(r);
+}
+
+static int answer_session_show(request_rec *r)
+{
+    const char *data = session_data(r);
+
+    return say(r, apr_pstrcat(r->pool, data ? "active" : "none", "\n",
                               data ? data : "", "\n", NULL));
 }
 
@@ -138,6 +215,10 @@ static const bare_handler_t handlers[] = {
     {"bare-none", answer_none},      {"bare-get", answer_get},
     {"bare-getset", answer_getset},  {"memsess-read", answer_read},
     {"memsess-write", answer_write}, {"memsess-show", answer_show},
+    {"memsess-renew", answer_renew}, {"memsess-destroy", answer_destroy},
+    {"session-read", answer_session_read},
+    {"session-write", answer_session_write},
+    {"session-show", answer_session_show},
     {"bench-mark", bench_mark},
 };
 

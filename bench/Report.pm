@@ -1,0 +1,77 @@
+package Report;
+
+# What all benchmarks say of themselves, and where they leave their results.
+
+use strict;
+use warnings;
+
+use Rig;
+
+use Exporter qw(import);
+use POSIX qw(strftime);
+
+our @EXPORT = qw(median machine say_on);
+
+my ($path, $handle, $said);
+$said = '';
+
+# Results go into a directory of their own. To be called before rights are left
+# behind: it is then written to through its handle, wherever it lies.
+sub keep_in {
+    my ($parent) = @_;
+    mkdir $parent;
+    $path = strftime("$parent/%Y%m%d-%H%M%S", localtime);
+    mkdir $path or die "$path: $!\n";
+    my ($uid, $gid) = (getpwnam 'nobody')[2, 3];
+    chown $uid, $gid, $path if $> == 0;
+    opendir $handle, $path or die "$path: $!\n";
+    return;
+}
+
+# Prints, and remembers it for the results.
+sub say_on {
+    my ($format, @values) = @_;
+    my $text = @values ? sprintf $format, @values : $format;
+    $said .= $text;
+    print $text;
+    return;
+}
+
+# Leaves the results: what was said, and files by name.
+sub leave {
+    my ($name, %files) = @_;
+    $files{"$name.txt"} = $said;
+    my $before = Rig::directory();
+    chdir $handle or die "$path: $!\n";
+    for my $file (keys %files) {
+        open my $out, '>', $file or die "$path/$file: $!\n";
+        print {$out} $files{$file};
+        close $out or die "$path/$file: $!\n";
+    }
+    chdir $before or die "$before: $!\n";
+    print "\nresults: $path (@{[join ', ', sort keys %files]})\n";
+    return;
+}
+
+sub median {
+    my @sorted = sort { $a <=> $b } grep { defined } @_;
+    return if !@sorted;
+    return ($sorted[$#sorted / 2] + $sorted[@sorted / 2]) / 2;
+}
+
+sub machine {
+    my ($model) = Rig::slurp('/proc/cpuinfo') =~ /^model name\s*:\s*(.*)/m;
+    my $cores = () = Rig::slurp('/proc/cpuinfo') =~ /^processor\s*:/mg;
+    my ($kernel) = Rig::slurp('/proc/version') =~ /version (\S+)/;
+    my ($httpd) = Rig::output_of(Rig::httpd_program(), '-v') =~ m{Apache/(\S+)};
+    my ($apr, $apu) = map { Rig::apxs($_) } qw(APR_VERSION APU_VERSION);
+    my ($memcached) = Rig::output_of('memcached', '-V') =~ /(\S+)$/m;
+    my ($wrk) = Rig::output_of('sh', '-c', 'wrk -v || :') =~ /(wrk \S+)/;
+    my ($php) = Rig::output_of('sh', '-c', 'php -v || php-fpm* -v || :') =~ /(PHP \S+)/;
+    say_on("%s; %d x %s; Linux %s; load %s\n", strftime('%Y-%m-%d', localtime), $cores,
+        $model || 'unknown', $kernel, (split ' ', Rig::slurp('/proc/loadavg'))[0]);
+    say_on("httpd $httpd, apr $apr, apr-util $apu, memcached $memcached, $wrk@{[$php ? qq(, $php) : '']}\n");
+    return;
+}
+
+1;

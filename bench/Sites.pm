@@ -1,0 +1,473 @@
+package Sites;
+
+# Who is set against whom: the servers of each contestant, filled with sessions
+# that are all alike, and a check that these are read and written.
+
+use strict;
+use warnings;
+
+use Rig;
+
+use File::Copy qw(copy);
+
+our $SESSION_BYTES = 1024;
+our @ATTRIBUTES = qw(cart csrf lang mail name role seen theme);
+
+# place: where its sessions live, see below; path: what is asked there.
+# follows: it needs a client that takes each new cookie. fails: it is known to
+# answer errors or not at all, which is then reported and no reason to stop.
+our %CONTESTANTS = (
+    'none'        => { place => 'bare', path => '/none',   says => 'no store' },
+    'bare-get'    => { place => 'bare', path => '/get',    says => 'one getp' },
+    'bare-getset' => { place => 'bare', path => '/getset', says => 'one getp, one set' },
+
+    'off'         => { place => 'one', path => '/none', says => 'module loaded, MemSess Off' },
+    'anonymous'   => { place => 'one', path => '/idle', says => 'MemSess On, no cookie' },
+    'read'        => { place => 'one', path => '/read', says => 'session read' },
+    'write'       => { place => 'one', path => '/write', says => 'read, written exactly', writes => 1 },
+    'write-lax'   => { place => 'one', path => '/write-lax', says => 'the same, MemSessLock none', writes => 1 },
+    'read-2'      => { place => 'two', path => '/read', says => 'read, two copies' },
+    'write-2'     => { place => 'two', path => '/write', says => 'written exactly, two copies', writes => 1 },
+
+    'proxy-none'  => { place => 'proxy', path => '/none', says => 'a proxied back end, no session' },
+    'proxy-read'  => { place => 'proxy', path => '/read', says => 'a back end reads' },
+    'proxy-write' => { place => 'proxy', path => '/write', says => 'a back end reads and writes', writes => 1 },
+
+    'php-read'         => { place => 'php-usual', path => '/read.php', says => 'PHP as most run it: lock, no persistence' },
+    'php-write'        => { place => 'php-usual', path => '/write.php', says => 'the same, written', writes => 1 },
+    'php-locked-read'  => { place => 'php-locked', path => '/read_and_close.php', says => 'PHP tuned, with its lock' },
+    'php-locked-write' => { place => 'php-locked', path => '/write.php', says => 'the same, written', writes => 1 },
+    'php-tuned-read'   => { place => 'php-tuned', path => '/read_and_close.php', says => 'PHP tuned, without lock' },
+    'php-tuned-write'  => { place => 'php-tuned', path => '/write.php', says => 'the same, written', writes => 1 },
+    'pecl-read'        => { place => 'php-pecl', path => '/read.php', says => 'PHP, pecl memcache, its defaults', fails => 1 },
+    'pecl-write'       => { place => 'php-pecl', path => '/write.php', says => 'the same, written', writes => 1, fails => 1 },
+
+    'fpm-read'         => { place => 'fpm-usual', path => '/read.php', says => 'php-fpm as most run it: lock, no persistence' },
+    'fpm-write'        => { place => 'fpm-usual', path => '/write.php', says => 'the same, written', writes => 1 },
+    'fpm-locked-read'  => { place => 'fpm-locked', path => '/read_and_close.php', says => 'php-fpm tuned, with its lock' },
+    'fpm-locked-write' => { place => 'fpm-locked', path => '/write.php', says => 'the same, written', writes => 1 },
+    'fpm-tuned-read'   => { place => 'fpm-tuned', path => '/read_and_close.php', says => 'php-fpm tuned, without lock' },
+    'fpm-tuned-write'  => { place => 'fpm-tuned', path => '/write.php', says => 'the same, written', writes => 1 },
+
+    'cookie-read'  => { place => 'cookie', path => '/read', says => 'mod_session_cookie, mod_session_crypto' },
+    'cookie-write' => { place => 'cookie', path => '/write', says => 'the same, written', writes => 1, follows => 1 },
+    'dbd-read'     => { place => 'dbd', path => '/read', says => 'mod_session_dbd, SQLite', fails => 1 },
+    'dbd-write'    => { place => 'dbd', path => '/write', says => 'the same, written', writes => 1, follows => 1, fails => 1 },
+);
+
+# In the order of the table; a group's name stands for all in it.
+our @GROUPS = (
+    [yardstick => qw(none bare-get bare-getset)],
+    [ours      => qw(off anonymous read read-2 write write-lax write-2)],
+    [proxy     => qw(proxy-none proxy-read proxy-write)],
+    [php       => qw(php-read php-write php-locked-read php-locked-write php-tuned-read
+                     php-tuned-write)],
+    [pecl      => qw(pecl-read pecl-write)],
+    [fpm       => qw(fpm-read fpm-write fpm-locked-read fpm-locked-write fpm-tuned-read
+                     fpm-tuned-write)],
+    [session   => qw(cookie-read cookie-write dbd-read dbd-write)],
+);
+
+# What is set against what, and how far it should get.
+our @GOALS = (
+    ['read',    'bare-get',         0.95],
+    ['write',   'bare-getset',      0.75],
+    ['read-2',  'bare-get'],
+    ['write-2', 'bare-getset'],
+    ['read',    'php-read',         5],
+    ['write',   'php-write'],
+    ['read',    'php-tuned-read'],
+    ['write',   'php-locked-write'],
+    ['proxy-read', 'proxy-none'],
+    ['proxy-write', 'proxy-none'],
+    ['read',    'fpm-tuned-read'],
+    ['read',    'cookie-read'],
+    ['read',    'dbd-read'],
+);
+
+# A place: its site, the path that all of its own begin with, and those that make
+# and show a session. fresh: sessions are made anew for every run, since ids change
+# with every write, or a run leaves locks.
+my %PLACES = (
+    bare  => { site => 'bare' },
+    one   => { site => 'one',   make => '/write', show => '/show' },
+    two   => { site => 'two',   make => '/write', show => '/show' },
+    proxy => { site => 'proxy', base => '/back', make => '/write', show => '/show' },
+    (map { ("php-$_" => { site => 'php', base => "/$_", make => '/write.php', show => '/show.php' }) }
+        qw(usual locked tuned)),
+    'php-pecl' => { site => 'php', base => '/pecl', make => '/write.php', fresh => 1 },
+    (map { ("fpm-$_" => { site => 'fpm', base => "/$_", make => '/write.php', show => '/show.php' }) }
+        qw(usual locked tuned)),
+    cookie => { site => 'session', base => '/cookie', make => '/write', show => '/show', fresh => 1 },
+    dbd    => { site => 'session', base => '/dbd',    make => '/write', show => '/show', fresh => 1 },
+);
+
+my %MAKE = (
+    bare    => \&bare_site,
+    one     => sub { memsess_site('one', copies => 1, @_) },
+    two     => sub { memsess_site('two', copies => 2, @_) },
+    proxy   => \&proxy_site,
+    php     => \&php_site,
+    fpm     => \&fpm_site,
+    session => \&session_site,
+);
+
+sub chosen {
+    my %group = map { my ($name, @of) = @$_; $name => \@of } @GROUPS;
+    my @order = map { @$_[1 .. $#$_] } @GROUPS;
+    return @order if !@_;
+    my %wanted;
+    for my $name (@_) {
+        my @of = $CONTESTANTS{$name} ? $name : @{ $group{$name} || [] };
+        die "no contestant or group $name among: @{[sort keys %group]}; @order\n" if !@of;
+        @wanted{@of} = ();
+    }
+    return grep { exists $wanted{$_} } @order;
+}
+
+# --- sessions ----------------------------------------------------------------
+
+# Names and values together make up the wanted size. Words and spaces, so that
+# some bytes change in form encoding and most do not. One value begins with the
+# number of the session.
+sub session_form {
+    my ($number, $bytes) = @_;
+    my $each = ($bytes || $SESSION_BYTES) / @ATTRIBUTES;
+    my $words = 'Lorem ipsum dolor sit amet consectetur adipiscing elit sed do ';
+    my %data = map { $_ => substr $words x (1 + $each / length $words), 0, $each - length } @ATTRIBUTES;
+    substr $data{seen}, 0, 5, sprintf '%04d ', $number;
+    return join '&', map { (my $v = $data{$_}) =~ s/ /+/g; "$_=$v" } sort keys %data;
+}
+
+sub make_session {
+    my ($site, $path, $form) = @_;
+    my $answer = $site->get("$path?$form");
+    my $set = $answer->{headers}{'set-cookie'};
+    ($set) = grep {/\S=\S/} ref $set ? @$set : ($set || '');
+    my ($cookie) = ($set || '') =~ /^([^;]+)/
+        or die "$site->{name}$path made no session\n" . $site->complaints;
+    return $cookie;
+}
+
+# What is there of a session, which must be there whole.
+sub show_session {
+    my ($site, $path, $cookie) = @_;
+    my ($state, $form) = split /\n/, $site->get($path, $cookie)->{content};
+    my %seen = map { (split /=/)[0] => 1 } split /&/, $form || '';
+    die "$site->{name}$path: the session is $state, with: @{[$form || 'nothing']}\n"
+        if $state ne 'active' || grep { !$seen{$_} } @ATTRIBUTES;
+    return $form;
+}
+
+# The same as memcached has it, of a PHP that would leave a lock if it was asked.
+sub peek_session {
+    my ($memcached, $cookie) = @_;
+    my ($id) = $cookie =~ /=(.*)/;
+    my $record = Rig::memcached_get($memcached, $id);
+    die "memcached has of $id: $record\n" if grep { $record !~ /\b$_\|/ } @ATTRIBUTES;
+    return $record;
+}
+
+# --- sites: an httpd with its memcached --------------------------------------
+
+# Bare handlers run where the module is not even loaded.
+my $BARE_CONFIG = <<'CONFIG';
+<Location "/get">
+    SetHandler bare-get
+</Location>
+<Location "/getset">
+    SetHandler bare-getset
+</Location>
+CONFIG
+
+sub bare_site {
+    my (%option) = @_;
+    my $memcached = Rig::memcached('memcached-bare');
+    Rig::memcached_set($memcached, 'bench', 'x' x $SESSION_BYTES);
+    my $site = Rig::httpd('bare', %option,
+        conf => $BARE_CONFIG . "BareServer $memcached->{address}\n");
+    $site->{memcached} = [$memcached];
+    return $site;
+}
+
+my $MEMSESS_CONFIG = <<'CONFIG';
+LoadModule memsess_module "%(dir)/mod_memsess.so"
+<Location "/idle">
+    SetHandler bare-none
+    MemSess On
+</Location>
+<LocationMatch "^(/back)?/(read|write|write-lax|renew|destroy|show)$">
+    MemSess On
+</LocationMatch>
+<LocationMatch "^(/back)?/(write|write-lax|renew|destroy)$">
+    MemSessWriteback On
+</LocationMatch>
+CONFIG
+
+my $HANDLER_CONFIG = <<'CONFIG';
+<Location "/read">
+    SetHandler memsess-read
+</Location>
+<Location "/write">
+    SetHandler memsess-write
+</Location>
+<Location "/write-lax">
+    SetHandler memsess-write
+    MemSessLock none
+</Location>
+<Location "/renew">
+    SetHandler memsess-renew
+</Location>
+<Location "/destroy">
+    SetHandler memsess-destroy
+</Location>
+<Location "/show">
+    SetHandler memsess-show
+</Location>
+CONFIG
+
+# Options beside those of httpd: copies; memcached, where there are servers
+# already; servers, how many are started else.
+sub memsess_site {
+    my ($name, %option) = @_;
+    die "mod_memsess.so is not built\n" if !-e 'mod_memsess.so';
+    my $copies = $option{copies};
+    my @memcached = @{ $option{memcached} || [] };
+    @memcached = map { Rig::memcached("memcached-$name-$_") } 1 .. $option{servers} || $copies
+        if !@memcached;
+    my $site = Rig::httpd($name, %option, conf => $MEMSESS_CONFIG
+        . ($option{handlers} || $HANDLER_CONFIG)
+        . "MemSessServers @{[$option{addresses} || map { $_->{address} } @memcached]}\n"
+        . "MemSessRedundancy $copies\n" . ($option{conf} || ''));
+    $site->{memcached} = \@memcached;
+    return $site;
+}
+
+# Two httpds: the second has the handlers, and no module.
+my $BACKEND_CONFIG = <<'CONFIG';
+<Location "/read">
+    SetHandler memsess-read
+</Location>
+<Location "/write">
+    SetHandler memsess-write
+</Location>
+<Location "/show">
+    SetHandler memsess-show
+</Location>
+CONFIG
+
+sub proxy_site {
+    my (%option) = @_;
+    my $backend = Rig::httpd('backend', %option, conf => $BACKEND_CONFIG);
+    my $site = memsess_site('proxy', %option, copies => 1, modules => [qw(proxy proxy_http)],
+        handlers => "MemSessExpose headers\nProxyPass \"/back/\" \"$backend->{url}/\"\n");
+    push @{ $site->{pids} }, $backend->{pid};
+    return $site;
+}
+
+# PHP's own defaults, but for what the names say; OPcache as Debian has it.
+sub php_settings {
+    my ($kind, $memcached) = @_;
+    return ('session.save_handler' => 'memcache',
+        'session.save_path' => "tcp://$memcached->{address}") if $kind eq 'pecl';
+    return (
+        'session.save_handler'      => 'memcached',
+        'session.save_path'         => $memcached->{address},
+        'memcached.sess_persistent' => $kind eq 'usual' ? 0 : 1,
+        'memcached.sess_locking'    => $kind eq 'tuned' ? 0 : 1,
+    );
+}
+
+# Returns the configuration of all PHPs here; extensions are named in it alone.
+sub php_ini {
+    my (@kinds) = @_;
+    $ENV{PHP_INI_SCAN_DIR} = '';
+    for my $kind (@kinds) {
+        mkdir "htdocs/$kind";
+        for my $script (glob '*.php') {
+            copy($script, "htdocs/$kind/") or die "$script: $!\n";
+        }
+    }
+    return Rig::write_file('php.ini', <<'INI');
+zend_extension = opcache
+extension = igbinary
+extension = msgpack
+extension = memcached
+extension = memcache
+opcache.enable = 1
+opcache.revalidate_freq = 60
+log_errors = 1
+display_errors = 0
+INI
+}
+
+# Kinds of PHP, by where their settings differ.
+sub php_site {
+    my (%option) = @_;
+    die "libphp.so is missing: use make -f Makefile.apxs bench-deps\n" if !-e 'libphp.so';
+    my @kinds = qw(usual locked tuned pecl);
+    my $memcached = Rig::memcached('memcached-php');
+    php_ini(@kinds);
+    my $conf = qq(LoadModule php_module "%(dir)/libphp.so"\nPHPIniDir "%(dir)"\n);
+    for my $kind (@kinds) {
+        my %setting = php_settings($kind, $memcached);
+        $conf .= qq(<Directory "%(dir)/htdocs/$kind">\n    SetHandler application/x-httpd-php\n)
+            . join('', map {"    php_admin_value $_ \"$setting{$_}\"\n"} sort keys %setting)
+            . "</Directory>\n";
+    }
+    my $site = Rig::httpd('php', %option, mpm => 'prefork', conf => $conf);
+    $site->{memcached} = [$memcached];
+    return $site;
+}
+
+# As Debian's www.conf has it; and tuned: a worker for every connection that
+# httpd keeps to it.
+my $FPM_WORKERS = 32;
+my %FPM = (
+    usual  => "pm = dynamic\npm.max_children = 5\npm.start_servers = 2\n"
+        . "pm.min_spare_servers = 1\npm.max_spare_servers = 3\n",
+    locked => "pm = static\npm.max_children = $FPM_WORKERS\n",
+    tuned  => "pm = static\npm.max_children = $FPM_WORKERS\n",
+);
+
+sub fpm_site {
+    my (%option) = @_;
+    my ($program) = glob '/usr/sbin/php-fpm*' or die "php-fpm is missing\n";
+    my $memcached = Rig::memcached('memcached-fpm');
+    my $ini = php_ini(sort keys %FPM);
+    my $directory = Rig::directory();
+    my $fpm = "[global]\nerror_log = $directory/php-fpm.log\ndaemonize = no\n";
+    my $conf = '';
+    for my $kind (sort keys %FPM) {
+        my %setting = php_settings($kind, $memcached);
+        my $address = "unix:$directory/$kind.sock|fcgi://$kind/";
+        $fpm .= "[$kind]\nlisten = $directory/$kind.sock\nlisten.backlog = 1024\n$FPM{$kind}"
+            . join '', map {"php_admin_value[$_] = $setting{$_}\n"} sort keys %setting;
+        $conf .= qq(<Proxy "$address" enablereuse=on max=$FPM_WORKERS>\n</Proxy>\n) if $kind ne 'usual';
+        $conf .= qq(<Directory "%(dir)/htdocs/$kind">\n    SetHandler "proxy:$address"\n</Directory>\n);
+    }
+    my $pid = Rig::spawn("$directory/php-fpm.out", $program, '-F', '-c', $ini, '-y',
+        Rig::write_file('fpm.conf', $fpm));
+    Rig::await(20, sub { Rig::ended($pid) || -S 'usual.sock' && -S 'tuned.sock' }) && !Rig::ended($pid)
+        or die "php-fpm does not start:\n" . Rig::slurp("$directory/php-fpm.out") . Rig::slurp("$directory/php-fpm.log");
+    my $site = Rig::httpd('fpm', %option, modules => [qw(proxy proxy_fcgi)], conf => $conf);
+    $site->{memcached} = [$memcached];
+    push @{ $site->{pids} }, $pid;
+    return $site;
+}
+
+# SessionExpiryUpdateInterval does what MemSessRefresh does: without it these
+# write for every request.
+my $SESSION_CONFIG = <<'CONFIG';
+DBDriver sqlite3
+DBDParams "%(dir)/session.sqlite"
+DBDInitSQL "PRAGMA synchronous = NORMAL"
+DBDPrepareSQL "delete from session where key = %s" deletesession
+DBDPrepareSQL "update session set value = %s, expiry = %lld, key = %s where key = %s" updatesession
+DBDPrepareSQL "insert into session (value, expiry, key) values (%s, %lld, %s)" insertsession
+DBDPrepareSQL "select value from session where key = %s and (expiry = 0 or expiry > %lld)" selectsession
+DBDPrepareSQL "delete from session where expiry != 0 and expiry < %lld" cleansession
+SessionMaxAge 1800
+SessionExpiryUpdateInterval 60
+<LocationMatch "^/(cookie|dbd)/">
+    Session On
+    SessionEnv On
+    SessionHeader X-Replace-Session
+</LocationMatch>
+<Location "/cookie">
+    SessionCookieName session path=/
+    SessionCryptoPassphrase "a passphrase of the benchmark's own"
+</Location>
+<Location "/dbd">
+    SessionDBDCookieName session path=/
+</Location>
+<LocationMatch "/read$">
+    SetHandler session-read
+</LocationMatch>
+<LocationMatch "/write$">
+    SetHandler session-write
+</LocationMatch>
+<LocationMatch "/show$">
+    SetHandler session-show
+</LocationMatch>
+CONFIG
+
+sub session_site {
+    my (%option) = @_;
+    unlink glob 'session.sqlite*';
+    Rig::output_of('sqlite3', 'session.sqlite', 'PRAGMA journal_mode = WAL;'
+        . 'CREATE TABLE session (key TEXT PRIMARY KEY, value TEXT, expiry INTEGER);');
+    return Rig::httpd('session', %option, conf => $SESSION_CONFIG,
+        modules => [qw(dbd session session_cookie session_crypto session_dbd)]);
+}
+
+# --- places, with their sessions ---------------------------------------------
+
+# Opens what these contestants need, for so many connections; returns the places
+# by name. Each has its site, base, and cookies, of more sessions than there are
+# connections. Options are those of httpd.
+sub open_places {
+    my ($connections, $option, @names) = @_;
+    my (%places, %sites);
+    for my $name (@names) {
+        my $of = $CONTESTANTS{$name}{place};
+        next if $places{$of};
+        my %place = (base => '', %{ $PLACES{$of} }, name => $of);
+        $place{site} = $sites{ $place{site} } ||= $MAKE{ $place{site} }->(
+            threads => $connections < 16 ? 32 : $connections + 16, %$option);
+        $place{sessions} = !$place{make} ? 0 : 48 + ($place{fresh} ? 2 : 4) * $connections;
+        fill(\%place);
+        $places{$of} = \%place;
+    }
+    return \%places;
+}
+
+# Makes the sessions of a place.
+sub fill {
+    my ($place) = @_;
+    $place->{cookies} = [map { make_session($place->{site}, "$place->{base}$place->{make}",
+        session_form($_)) } 0 .. $place->{sessions} - 1] if $place->{sessions};
+    return;
+}
+
+sub close_places {
+    my ($places) = @_;
+    my %sites = map { $_->{site}{pid} => $_->{site} } values %$places;
+    $_->close_site for values %sites;
+    return;
+}
+
+# One cookie of the contestant's, or undef.
+sub cookie_of {
+    my ($name, $place) = @_;
+    return if $CONTESTANTS{$name}{path} =~ m{^/(none|idle)$} || !$place->{cookies};
+    return $place->{cookies}[0];
+}
+
+# One request of a contestant, by itself: it must answer, have its session, and
+# change it if it writes and leave it alone if not. Follows a new cookie.
+sub check {
+    my ($name, $place) = @_;
+    my $contestant = $CONTESTANTS{$name};
+    my ($site, $base) = @$place{qw(site base)};
+    fill($place) if $place->{fresh};
+    my $cookie = cookie_of($name, $place);
+    my $show = sub {
+        return $place->{show} ? show_session($site, "$base$place->{show}", $cookie)
+            : peek_session($site->{memcached}[0], $cookie);
+    };
+    my $before = $cookie && $show->();
+    my $answer = $site->get($base . $contestant->{path}, $cookie);
+    die "$name says: $answer->{content}\n" if $answer->{content} ne "Hello, world.\n";
+    return if !$cookie;
+    if (defined(my $set = $answer->{headers}{'set-cookie'})) {
+        die "$name sets its cookie again\n" if !$contestant->{follows};
+        ($cookie) = (ref $set ? $set->[-1] : $set) =~ /^([^;]+)/;
+    }
+    my $changed = $show->() ne $before;
+    die "$name did not change the session\n" if $contestant->{writes} && !$changed;
+    die "$name changed the session\n" if !$contestant->{writes} && $changed;
+    return;
+}
+
+1;

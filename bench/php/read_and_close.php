@@ -1,0 +1,7 @@
+<?php
+header('Content-Type: text/plain');
+session_start(['read_and_close' => true]);
+if (empty($_SESSION['cart'])) {
+    http_response_code(500);
+}
+echo "Hello, world.\n";
