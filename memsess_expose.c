@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "apr_hash.h"
 #include "apr_lib.h"
 #include "apr_strings.h"
 #include "http_core.h"
@@ -28,23 +29,32 @@ int memsess_reserved_name(const char *name)
            && !apr_isalnum(name[PREFIX_LEN]);
 }
 
-void memsess_drop_reserved(apr_table_t *headers, apr_pool_t *p)
+/* In one pass: apr_table_unset for each would take a time that grows with the square of their
+ * number, and a session may have tens of thousands of attributes. */
+static void drop_entries(apr_table_t *table, int (*drop)(const char *name), apr_pool_t *p)
 {
-    const apr_array_header_t *all = apr_table_elts(headers);
-    apr_array_header_t *names = NULL;
+    const apr_array_header_t *all = apr_table_elts(table);
     int i;
 
+    for (i = 0; i < all->nelts && !drop(APR_ARRAY_IDX(all, i, apr_table_entry_t).key); i++) {
+    }
+    if (i == all->nelts) {
+        return;
+    }
+    all = apr_array_copy(p, all);
+    apr_table_clear(table);
     for (i = 0; i < all->nelts; i++) {
-        const char *name = APR_ARRAY_IDX(all, i, apr_table_entry_t).key;
+        const apr_table_entry_t *entry = &APR_ARRAY_IDX(all, i, apr_table_entry_t);
 
-        if (memsess_reserved_name(name)) {
-            names = names ? names : apr_array_make(p, 4, sizeof(const char *));
-            APR_ARRAY_PUSH(names, const char *) = name;
+        if (!drop(entry->key)) {
+            apr_table_addn(table, entry->key, entry->val);
         }
     }
-    for (i = 0; names && i < names->nelts; i++) {
-        apr_table_unset(headers, APR_ARRAY_IDX(names, i, const char *));
-    }
+}
+
+void memsess_drop_reserved(apr_table_t *headers, apr_pool_t *p)
+{
+    drop_entries(headers, memsess_reserved_name, p);
 }
 
 /* The items of a comma-separated header that pass. */
@@ -173,7 +183,7 @@ static char *form_append(char *to, const memsess_attr_t *attr, int *control)
 }
 
 static void set_attr_variable(apr_table_t *env, const memsess_attr_t *attr, apr_size_t name_len,
-                              int *mapped, apr_pool_t *p)
+                              apr_hash_t **taken, apr_pool_t *p)
 {
     static const char prefix[] = ENV_PREFIX "ATTR_";
     char *name = apr_palloc(p, sizeof(prefix) + name_len);
@@ -184,14 +194,18 @@ static void set_attr_variable(apr_table_t *env, const memsess_attr_t *attr, apr_
     for (c = name + sizeof(prefix) - 1; *c; c++) {
         if (*c == '.' || *c == '-') {
             *c = '_';
-            *mapped = 1;
+            *taken = *taken ? *taken : apr_hash_make(p);
         }
     }
-    /* Of two names that become one, the first in name order has it. Looked up only where that
-     * can be: all these names look alike to a table, which compares them one by one. */
-    if (!*mapped || !apr_table_get(env, name)) {
-        apr_table_addn(env, name, attr->value);
+    /* Of two names that become one, the first in name order has it, and that is one with a
+     * character that was replaced. A table would compare them all, they look alike to it. */
+    if (*taken) {
+        if (apr_hash_get(*taken, name, APR_HASH_KEY_STRING)) {
+            return;
+        }
+        apr_hash_set(*taken, name, APR_HASH_KEY_STRING, name);
     }
+    apr_table_addn(env, name, attr->value);
 }
 
 /* All exposed attributes in form encoding, in name order. With an environment, those that can be
@@ -203,7 +217,7 @@ static const char *form_data(const memsess_session_t *session, const apr_array_h
     const memsess_attr_t *end = first + session->attrs->nelts, *attr;
     char small[4096], *large = NULL, *data, *to;
     apr_size_t size = 1;
-    int mapped = 0;
+    apr_hash_t *taken = NULL;
 
     for (attr = first; attr < end; attr++) {
         size += strlen(attr->name) + 3 * attr->len + 2;
@@ -228,30 +242,21 @@ static const char *form_data(const memsess_session_t *session, const apr_array_h
         *to++ = '=';
         to = form_append(to, attr, &control);
         if (env && !control) {
-            set_attr_variable(env, attr, name_len, &mapped, p);
+            set_attr_variable(env, attr, name_len, &taken, p);
         }
     }
     *to = '\0';
     return large ? large : apr_pstrmemdup(p, small, (apr_size_t)(to - small));
 }
 
+static int is_variable(const char *name)
+{
+    return !strncmp(name, ENV_PREFIX, sizeof(ENV_PREFIX) - 1);
+}
+
 static void drop_variables(request_rec *r)
 {
-    const apr_array_header_t *all = apr_table_elts(r->subprocess_env);
-    apr_array_header_t *names = NULL;
-    int i;
-
-    for (i = 0; i < all->nelts; i++) {
-        const char *name = APR_ARRAY_IDX(all, i, apr_table_entry_t).key;
-
-        if (!strncmp(name, ENV_PREFIX, sizeof(ENV_PREFIX) - 1)) {
-            names = names ? names : apr_array_make(r->pool, 16, sizeof(const char *));
-            APR_ARRAY_PUSH(names, const char *) = name;
-        }
-    }
-    for (i = 0; names && i < names->nelts; i++) {
-        apr_table_unset(r->subprocess_env, APR_ARRAY_IDX(names, i, const char *));
-    }
+    drop_entries(r->subprocess_env, is_variable, r->pool);
 }
 
 static void set_variables(request_rec *r, const memsess_req_t *req, memsess_state_t state,
