@@ -7,7 +7,7 @@ use Apache::Test qw(-withtestmore);
 use MemSess::Faults qw(background);
 use MemSess::Test;
 
-plan tests => 18;
+plan tests => 20;
 
 my $modules = MemSess::Site::query('LIBEXECDIR');
 my $ours    = "$ENV{MEMSESS_T_ROOT}/../.libs/mod_session_memsess.so";
@@ -286,6 +286,37 @@ subtest 'parallel sessions of both kinds' => sub {
     is_deeply [sort keys %set], ['memsess', 'sess'], 'each has its cookie';
     $r = client($m)->get('/cgi/env', "Cookie: sess=$set{sess}; memsess=$set{memsess}");
     is_deeply [$r->env('HTTP_SESSION'), $r->env('MEMSESS_DATA')], ['a=1', 'b=2'], 'and its data';
+};
+
+subtest 'MemSessSecret: signed and sealed' => sub {
+    my $secret = $m->dir . '/secret';
+    open my $out, '>', $secret or die "$secret: $!";
+    print $out '0123456789abcdef' x 4, "\n";
+    close $out or die $!;
+    chmod 0600, $secret;
+    my @own    = map { MemSess::Memcached->start } 1, 2;
+    my $sealed = MemSess::Member->start(servers => \@own, config => "$config\nMemSessSecret file:$secret\n");
+    my $c = browser($sealed);
+    replace($c, 'secretword=1');
+    is entries($c), 'secretword=1', 'a session';
+    my @stored = map { my $s = $_; map { $s->get($_) // () } $s->keys } @own;
+    ok scalar @stored, 'is stored';
+    is_deeply [grep { /secretword/ } @stored], [], 'where nobody can read it';
+    my $own = started($sealed);
+    is sum(map { $_->traffic(sub { is entries(browser($sealed)->set_cookie($own->cookie)), '', 'of the other kind' }) } @own), 0,
+        'a cookie of the other kind costs nothing';
+    $_->stop for $sealed, @own;
+};
+
+subtest 'restarts' => sub {
+    my $c = browser();
+    replace($c, 'a=1');
+    for my $how (qw(graceful restart)) {
+        $m->$how;
+        is entries($c), 'a=1', $how;
+    }
+    replace($c, 'b=2');
+    is entries($c), 'a=1&b=2', 'and on';
 };
 
 subtest 'a store that cannot tell' => sub {
