@@ -213,7 +213,7 @@ subtest 'a secret is read anew by a graceful restart' => sub {
     file('changing', $other);
     is data($c), 'a=1', 'not before';
     $changing->graceful;
-    is state($c->copy), 'invalid', 'another one';
+    ok wait_for(20, sub { state($c->copy) eq 'invalid' }), 'another one';
     is state(started($changing, 'a=2')), 'active', 'signs from now on';
     $changing->stop;
 };

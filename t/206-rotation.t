@@ -1,0 +1,124 @@
+# A secret is rotated over two members, in the order that README.md gives: no session is lost at
+# any step, and cookies and records move to the new secret as they are used.
+use strict;
+use warnings;
+use lib 't/lib';
+
+use Apache::Test qw(-withtestmore);
+use MemSess::Faults;
+use MemSess::Test;
+
+plan tests => 11;
+
+my $dir = "$ENV{MEMSESS_T_ROOT}/logs/206-$$";
+mkdir $dir or die "$dir: $!";
+my %source;
+for my $name (qw(old new other)) {
+    open my $out, '>', "$dir/$name" or die "$dir/$name: $!";
+    print $out $name x 16, "\n";
+    close $out;
+    chmod 0600, "$dir/$name";
+    $source{$name} = "file:$dir/$name";
+}
+
+# Nothing is re-dated while this test runs: what is written anew is so for the sake of the secret.
+sub config { return timing() . "MemSessRefresh 10min\nMemSessSecret @source{@_}\n" }
+
+my @pool = pool(2);
+my @m    = map { MemSess::Member->start(servers => \@pool, config => config('old')) } 1 .. 2;
+
+# The new configuration is everywhere when the old processes are gone.
+sub give {
+    my ($member, @names) = @_;
+    my %before = map { $_ => 1 } children_of($member);
+    $member->configure(config(@names));
+    $member->graceful;
+    wait_for(20, sub { !grep { $before{$_} } children_of($member) }) or die 'old processes do not end';
+}
+
+my (%visited, %written, $count);
+
+# Everybody goes to both members, some to read and some to write, and new ones come.
+sub live {
+    my ($step) = @_;
+    for my $n (0, 1) {
+        for my $kind (\%visited, \%written) {
+            $count++;
+            $kind->{$count} = started($m[$n], "n=0&born=$count");
+        }
+    }
+    for my $n (0, 1) {
+        for my $id (sort keys %visited) {
+            my $c = $visited{$id}->via($m[$n]);
+            is data($c), "born=$id&n=0", "$step: $id is read on member $n";
+        }
+        for my $id (sort keys %written) {
+            my $c = $written{$id}->via($m[$n]);
+            my $before = attr($c->get('/lua/env'), 'n');
+            $c->get(say_via('lua', 'MemSess-Incr: n=1'));
+            is attr($c->get('/lua/env'), 'n'), $before + 1, "$step: $id is written on member $n";
+        }
+    }
+}
+
+# The value of a cookie behind the id.
+sub mac { my ($c) = @_; return $c->cookie =~ /\.([^.]*)$/ ? $1 : undef }
+
+subtest 'one secret' => sub { live('one') };
+
+my @old = map { started($m[0], "born=old$_") } 1 .. 3;
+my $unused = pop @old;
+my %mac = map { $_ => mac($_) } @old;
+
+my @steps = (['old', 'new'], ['new', 'old']);
+for my $step (@steps) {
+    for my $n (0, 1) {
+        subtest "@$step on member $n" => sub {
+            give($m[$n], @$step);
+            live("@$step on $n");
+        };
+    }
+}
+
+subtest 'a cookie moves when it is used, once' => sub {
+    for my $n (0, 1) {
+        my $c = $old[$n]->via($m[$n]);
+        my $id = substr $c->cookie, 0, 24;
+        my $r = $c->get('/lua/env');
+        is scalar(my @set = $r->header('Set-Cookie')), 1, 'the cookie is set anew by a request that only reads';
+        is substr($c->cookie, 0, 24), $id, 'with the same id';
+        isnt mac($c), $mac{ $old[$n] }, 'and another signature';
+        $r = $c->get('/lua/env');
+        is scalar(@set = $r->header('Set-Cookie')), 0, 'and then no more';
+        is $r->env('MEMSESS_DATA'), 'born=old' . ($n + 1), 'the session is the same';
+    }
+};
+
+subtest 'a record moves when it is used, once' => sub {
+    my $c = $unused->via($m[1]);
+    my $sets = sub { my ($code) = @_; my $before = sum(map { $_->stats->{cmd_set} } @pool); $code->(); sum(map { $_->stats->{cmd_set} } @pool) - $before };
+    cmp_ok $sets->(sub { data($c) }), '>=', 2, 'it is written by a request that only reads';
+    is $sets->(sub { data($c) for 1 .. 3 }), 0, 'and then no more';
+};
+
+for my $n (0, 1) {
+    subtest "the old one is gone from member $n" => sub {
+        give($m[$n], 'new');
+        live("new on $n");
+        is data($_->via($m[$n])), 'born=old' . ($_ == $old[0] ? 1 : $_ == $old[1] ? 2 : 3), 'and those from before' for @old, $unused;
+    };
+}
+
+subtest 'nobody was told an error' => sub {
+    for my $member (@m) {
+        unlike $member->log->text, qr/:error\]/, 'no error in the log';
+    }
+};
+
+subtest 'after a theft' => sub {
+    give($m[$_], 'other') for 0, 1;
+    for my $c (@old, values %visited) {
+        my $r = $c->copy->via($m[0])->get('/lua/env');
+        is $r->env('MEMSESS_STATE'), 'invalid', 'nothing that the stolen secret signed is accepted';
+    }
+};
