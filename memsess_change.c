@@ -20,10 +20,13 @@ void memsess_changes_join(memsess_changes_t *changes, const memsess_changes_t *m
     apr_array_header_t *list = changes->list;
 
     if (more->destroy) {
+        int all = changes->destroy_all || more->destroy_all;
+
         list->nelts = 0;
         memset(changes, 0, sizeof(*changes));
         changes->list = list;
         changes->destroy = 1;
+        changes->destroy_all = all;
     }
     changes->renew |= more->renew;
     if (more->expire) {
@@ -36,6 +39,18 @@ void memsess_changes_join(memsess_changes_t *changes, const memsess_changes_t *m
 int memsess_changes_any(const memsess_changes_t *changes)
 {
     return changes->destroy || changes->renew || changes->expire || changes->list->nelts > 0;
+}
+
+int memsess_changes_touch(const memsess_changes_t *changes, const char *name)
+{
+    int i;
+
+    for (i = 0; i < changes->list->nelts; i++) {
+        if (!strcmp(APR_ARRAY_IDX(changes->list, i, memsess_change_t).name, name)) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 int memsess_changes_begin_session(const memsess_changes_t *changes)

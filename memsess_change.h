@@ -24,6 +24,7 @@ typedef struct memsess_change_t {
 /** All that one response asks for; carried out in this order: destroy, the list, renew. */
 typedef struct memsess_changes_t {
     int destroy;
+    int destroy_all; /**< and so of all other sessions of its user; only with destroy */
     int renew;
     int expire;      /**< the session is given an end of its own, or that is taken back: */
     apr_time_t ends; /**< for expire; 0: by time-outs again */
@@ -37,6 +38,9 @@ void memsess_changes_join(memsess_changes_t *changes, const memsess_changes_t *m
 
 /** Whether there is anything to do. */
 int memsess_changes_any(const memsess_changes_t *changes);
+
+/** Whether the list says anything of that attribute. */
+int memsess_changes_touch(const memsess_changes_t *changes, const char *name);
 
 /** Whether the list would begin a session where there is none: unsetting alone does not. */
 int memsess_changes_begin_session(const memsess_changes_t *changes);

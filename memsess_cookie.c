@@ -66,7 +66,7 @@ static int next_piece(const char **at, const char *name, piece_t *piece)
 #define MAC_USED 18
 #define MAC_LEN 24
 #define REVISION_DIGITS 20
-#define VALUE_MAX (MEMSESS_ID_LEN + 1 + REVISION_DIGITS + 1 + MAC_LEN)
+#define VALUE_MAX (MEMSESS_ID_LEN + 1 + MEMSESS_USER_LEN + 1 + REVISION_DIGITS + 1 + MAC_LEN)
 #define NAME_MAX_LEN 128
 
 /* Signs what stands before the MAC: "ID" or "ID.REVISION". The key is of the namespace. */
@@ -110,29 +110,48 @@ static int parse_revision(const char *text, apr_size_t len, apr_uint64_t *revisi
     return 1;
 }
 
+/* What begins a value; returns how many bytes of it, or 0. Neither id nor user has padding bits. */
+static apr_size_t parse_names(const char *text, apr_size_t len, memsess_cookie_value_t *names)
+{
+    if (len < MEMSESS_ID_LEN || !memsess_id_ok(text, MEMSESS_ID_LEN)) {
+        return 0;
+    }
+    apr_cpystrn(names->id, text, MEMSESS_ID_LEN + 1);
+    names->user[0] = '\0';
+    if (len == MEMSESS_ID_LEN || text[MEMSESS_ID_LEN] != '~') {
+        return MEMSESS_ID_LEN;
+    }
+    text += MEMSESS_ID_LEN + 1;
+    len -= MEMSESS_ID_LEN + 1;
+    if (len < MEMSESS_USER_LEN || !memsess_base64url_ok(text, MEMSESS_USER_LEN)) {
+        return 0;
+    }
+    apr_cpystrn(names->user, text, MEMSESS_USER_LEN + 1);
+    return MEMSESS_ID_LEN + 1 + MEMSESS_USER_LEN;
+}
+
 static int verify(const char *text, apr_size_t len, const char *name,
                   const memsess_secrets_t *secrets, memsess_cookie_value_t *value)
 {
-    apr_size_t signed_len = len - MAC_LEN - 1;
-    apr_uint64_t revision = 0;
+    memsess_cookie_value_t parsed = {"", "", 0, 0};
+    apr_size_t signed_len = len - MAC_LEN - 1, names_len;
     char mac[MAC_LEN + 1];
     unsigned i;
 
     if (len < MEMSESS_ID_LEN + 1 + MAC_LEN || len > VALUE_MAX || text[signed_len] != '.'
-        || !memsess_id_ok(text, MEMSESS_ID_LEN)) {
+        || !(names_len = parse_names(text, signed_len, &parsed))) {
         return 0;
     }
-    if (signed_len != MEMSESS_ID_LEN
-        && (text[MEMSESS_ID_LEN] != '.'
-            || !parse_revision(text + MEMSESS_ID_LEN + 1, signed_len - MEMSESS_ID_LEN - 1,
-                               &revision))) {
+    if (signed_len != names_len
+        && (text[names_len] != '.'
+            || !parse_revision(text + names_len + 1, signed_len - names_len - 1,
+                               &parsed.revision))) {
         return 0;
     }
     for (i = 0; i < secrets->n; i++) {
         if (sign(&secrets->secret[i], name, text, signed_len, mac) == APR_SUCCESS
             && memsess_equal(mac, text + signed_len + 1, MAC_LEN)) {
-            apr_cpystrn(value->id, text, MEMSESS_ID_LEN + 1);
-            value->revision = revision;
+            *value = parsed;
             value->aged = i > 0;
             return 1;
         }
@@ -143,29 +162,29 @@ static int verify(const char *text, apr_size_t len, const char *name,
 static int parse_value(const char *text, apr_size_t len, const char *name,
                        const memsess_secrets_t *secrets, memsess_cookie_value_t *value)
 {
+    memsess_cookie_value_t parsed = {"", "", 0, 0};
+
     if (secrets) {
         return verify(text, len, name, secrets, value);
     }
-    if (!memsess_id_ok(text, len)) {
+    if (!len || parse_names(text, len, &parsed) != len) {
         return 0;
     }
-    apr_cpystrn(value->id, text, MEMSESS_ID_LEN + 1);
-    value->revision = 0;
-    value->aged = 0;
+    *value = parsed;
     return 1;
 }
 
 static const char *format_value(const memsess_cookie_value_t *value, const char *name,
                                 const memsess_secrets_t *secrets, apr_pool_t *p)
 {
-    const char *text = value->id;
+    const char *text = apr_pstrcat(p, value->id, value->user[0] ? "~" : "", value->user, NULL);
     char mac[MAC_LEN + 1];
 
     if (!secrets) {
         return text;
     }
     if (value->revision) {
-        text = apr_psprintf(p, "%s.%" APR_UINT64_T_FMT, value->id, value->revision);
+        text = apr_psprintf(p, "%s.%" APR_UINT64_T_FMT, text, value->revision);
     }
     return sign(&secrets->secret[0], name, text, strlen(text), mac) == APR_SUCCESS
                ? apr_pstrcat(p, text, ".", mac, NULL) : NULL;

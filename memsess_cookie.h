@@ -41,11 +41,12 @@ typedef enum {
 } memsess_cookie_found_t;
 
 /**
- * The value of a session cookie: ID, or with secrets ID.MAC or ID.REVISION.MAC. The MAC is over
- * namespace, cookie name, id and revision.
+ * The value of a session cookie: ID, or ID~USER where somebody is logged in; with secrets either of
+ * these and .MAC or .REVISION.MAC. The MAC is over namespace, cookie name and what stands before it.
  */
 typedef struct memsess_cookie_value_t {
     char id[MEMSESS_ID_LEN + 1];
+    char user[MEMSESS_USER_LEN + 1]; /**< of memsess_login_t; a hint, to be believed of nobody */
     apr_uint64_t revision; /**< that the client has seen last; 0: the cookie carries none */
     int aged;              /**< an older secret signed it: to be set anew */
 } memsess_cookie_value_t;

@@ -93,19 +93,21 @@ apr_status_t memsess_id_make(char id[MEMSESS_ID_LEN + 1])
     return rv;
 }
 
-int memsess_id_ok(const char *id, apr_size_t len)
+int memsess_base64url_ok(const char *text, apr_size_t len)
 {
     apr_size_t i;
 
-    if (len != MEMSESS_ID_LEN) {
-        return 0;
-    }
     for (i = 0; i < len; i++) {
-        if (!apr_isalnum(id[i]) && id[i] != '-' && id[i] != '_') {
+        if (!apr_isalnum(text[i]) && text[i] != '-' && text[i] != '_') {
             return 0;
         }
     }
     return 1;
+}
+
+int memsess_id_ok(const char *id, apr_size_t len)
+{
+    return len == MEMSESS_ID_LEN && memsess_base64url_ok(id, len);
 }
 
 apr_status_t memsess_core_init(apr_pool_t *p)

@@ -52,6 +52,18 @@ typedef struct memsess_placement_t {
     char tag[MEMSESS_COPIES_MAX][MEMSESS_TAG_LEN];
 } memsess_placement_t;
 
+/** What is made of the name of a user. */
+#define MEMSESS_USER_BYTES 12
+#define MEMSESS_USER_LEN 16
+/** What changes when all sessions of a user end. */
+#define MEMSESS_EPOCH_BYTES 12
+
+/** Whose a session is, and under which epoch of that user it was logged in. */
+typedef struct memsess_login_t {
+    char user[MEMSESS_USER_LEN + 1]; /**< base64url of a digest; "": nobody's */
+    unsigned char epoch[MEMSESS_EPOCH_BYTES];
+} memsess_login_t;
+
 /** The state of a session at one revision. */
 typedef struct memsess_session_t {
     char public_id[MEMSESS_PUBLIC_ID_LEN + 1]; /**< stable over the session's life */
@@ -66,6 +78,7 @@ typedef struct memsess_session_t {
     int moved;                                 /**< a tombstone that tells where it went */
     memsess_key_t moved_to;                    /**< the key of its new id, for moved */
     memsess_placement_t placement;             /**< where this revision was written to */
+    memsess_login_t login;                     /**< whose it is */
     int aged;                                  /**< as it was read: an older secret sealed it */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
 } memsess_session_t;
@@ -84,6 +97,9 @@ int memsess_attr_name_ok(const char *name, apr_size_t len);
 
 /** A fresh session id: MEMSESS_ID_LEN characters and a NUL. */
 apr_status_t memsess_id_make(char id[MEMSESS_ID_LEN + 1]);
+
+/** Whether @a len bytes at @a text are of base64url's alphabet. */
+int memsess_base64url_ok(const char *text, apr_size_t len);
 
 /** Whether @a len bytes at @a id have the form of a session id. */
 int memsess_id_ok(const char *id, apr_size_t len);

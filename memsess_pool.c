@@ -536,6 +536,36 @@ static apr_memcache_server_t *batch_server(void *baton, apr_memcache_t *mc,
     return batch->conns[hash]->ms;
 }
 
+/* The key before this one that is asked on the same connection, or none: itself. */
+static int shares_with(const batch_t *batch, int i)
+{
+    int j;
+
+    for (j = 0; j < i && batch->gets[j].server != batch->gets[i].server; j++) {
+    }
+    return j;
+}
+
+/* Gives each connection back once, with the worst that became of its keys. */
+static void give_connected(const batch_t *batch)
+{
+    int i, j;
+
+    for (i = 0; i < batch->n; i++) {
+        apr_status_t rv = batch->gets[i].rv;
+
+        if (!batch->conns[i] || shares_with(batch, i) != i) {
+            continue;
+        }
+        for (j = i + 1; j < batch->n; j++) {
+            if (batch->conns[j] == batch->conns[i] && in_step(rv)) {
+                rv = batch->gets[j].rv;
+            }
+        }
+        conn_give(batch->conns[i], batch->gets[i].server, rv);
+    }
+}
+
 /* Asks all servers that have an open connection, and waits for all: apr_memcache gives those that
  * take over 50 ms up. */
 static void ask_connected(batch_t *batch, apr_pool_t *p)
@@ -570,12 +600,12 @@ static void ask_connected(batch_t *batch, apr_pool_t *p)
             get->data = value->data;
             get->len = value->len;
             get->rv = check_answer(get, value->status);
-            conn_give(batch->conns[i], get->server, get->rv);
             if (in_step(get->rv)) {
                 count_operation(get->server, begun, get->rv);
             }
         }
     }
+    give_connected(batch);
 }
 
 /* An open connection to ask one of several servers on; NULL: rv tells why not. */
@@ -605,7 +635,11 @@ void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p)
 
     if (n > 1) {
         for (i = 0; i < n; i++) {
-            batch.conns[i] = take_connected(gets[i].server, &gets[i].rv);
+            int other = shares_with(&batch, i);
+
+            batch.conns[i] = other < i ? batch.conns[other]
+                                       : take_connected(gets[i].server, &gets[i].rv);
+            gets[i].rv = gets[other].rv;
         }
         ask_connected(&batch, p);
     }

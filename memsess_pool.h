@@ -84,7 +84,7 @@ typedef struct memsess_get_t {
     apr_size_t len;
 } memsess_get_t;
 
-/** Reads several keys, each from another server, all in one round trip. */
+/** Reads several keys, from one server or several, all in one round trip. */
 void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p);
 
 /** Stores a key for @a ttl seconds (over 30 days: see memcached's protocol.txt). */

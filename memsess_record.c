@@ -24,6 +24,9 @@
  *  48  idle, microseconds               NUL, the value's length (4 bytes), value, NUL;
  *                                       of what moved: both halves of the key that it moved to
  *
+ * Between tags and payload, if the session is somebody's: the digest of the user's name and the
+ * epoch, 12 bytes each.
+ *
  * The NULs let names and values be used where they lie. The key's half makes an answer for
  * another key visible, the hash a damaged one.
  */
@@ -36,6 +39,9 @@
 #define FLAG_COMPRESSED 2
 #define FLAG_MOVED 4
 #define FLAG_FIXED 8
+#define FLAG_LOGIN 16
+
+#define LOGIN_BYTES (MEMSESS_USER_BYTES + MEMSESS_EPOCH_BYTES)
 
 /* Deflate cannot do better than this, so a length beyond it is a lie. */
 #define DEFLATE_RATIO_MAX 1040
@@ -82,6 +88,24 @@ apr_size_t memsess_record_size(const memsess_session_t *session)
     return size;
 }
 
+static apr_size_t head_len(unsigned tags, unsigned flags)
+{
+    return HEADER + MEMSESS_TAG_LEN * (apr_size_t)tags + (flags & FLAG_LOGIN ? LOGIN_BYTES : 0);
+}
+
+static void put_login(unsigned char *at, const memsess_login_t *login)
+{
+    apr_decode_base64_binary(at, login->user, MEMSESS_USER_LEN, APR_ENCODE_BASE64URL, NULL);
+    memcpy(at + MEMSESS_USER_BYTES, login->epoch, MEMSESS_EPOCH_BYTES);
+}
+
+static void get_login(const unsigned char *at, memsess_login_t *login)
+{
+    apr_encode_base64_binary(login->user, (const unsigned char *)at, MEMSESS_USER_BYTES,
+                             APR_ENCODE_BASE64URL, NULL);
+    memcpy(login->epoch, at + MEMSESS_USER_BYTES, MEMSESS_EPOCH_BYTES);
+}
+
 static void put_payload(unsigned char *at, const memsess_session_t *session)
 {
     const memsess_attr_t *attr = (const memsess_attr_t *)session->attrs->elts;
@@ -106,10 +130,11 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
 {
     const memsess_placement_t *placement = &session->placement;
     apr_size_t size = session->moved ? sizeof(memsess_key_t) : memsess_record_size(session);
-    apr_size_t head = HEADER + MEMSESS_TAG_LEN * (apr_size_t)placement->n;
-    unsigned char *record = apr_palloc(p, head + size);
     unsigned flags = (session->ended ? FLAG_ENDED : 0) | (session->moved ? FLAG_MOVED : 0)
-                     | (session->fixed ? FLAG_FIXED : 0);
+                     | (session->fixed ? FLAG_FIXED : 0)
+                     | (session->login.user[0] ? FLAG_LOGIN : 0);
+    apr_size_t head = head_len(placement->n, flags);
+    unsigned char *record = apr_palloc(p, head + size);
 
     if (size > APR_UINT32_MAX) {
         return APR_ENOSPC;
@@ -149,6 +174,9 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     put32(record + 84, (apr_uint32_t)size);
     put32(record + 88, (apr_uint32_t)session->attrs->nelts);
     memcpy(record + HEADER, placement->tag, MEMSESS_TAG_LEN * (apr_size_t)placement->n);
+    if (flags & FLAG_LOGIN) {
+        put_login(record + head - LOGIN_BYTES, &session->login);
+    }
     put32(record + HASH_AT, record_hash(record, *len));
     *data = (char *)record;
     return APR_SUCCESS;
@@ -233,7 +261,7 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     if (record[3] > VERSION) {
         return MEMSESS_RECORD_NEWER;
     }
-    if (record[3] != VERSION || len < HEADER || len < (head = HEADER + MEMSESS_TAG_LEN * (apr_size_t)record[5])
+    if (record[3] != VERSION || len < HEADER || len < (head = head_len(record[5], record[4]))
         || record[5] > MEMSESS_COPIES_MAX || get32(record + HASH_AT) != record_hash(record, len)) {
         return MEMSESS_RECORD_DAMAGED;
     }
@@ -266,6 +294,9 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
                              APR_ENCODE_BASE64URL, NULL);
     s->placement.n = record[5];
     memcpy(s->placement.tag, record + HEADER, MEMSESS_TAG_LEN * (apr_size_t)s->placement.n);
+    if (record[4] & FLAG_LOGIN) {
+        get_login(record + head - LOGIN_BYTES, &s->login);
+    }
     *session = s;
     return MEMSESS_RECORD_OK;
 }

@@ -8,6 +8,7 @@
 #include "http_core.h"
 #include "http_log.h"
 #include "http_protocol.h"
+#include "memsess_epoch.h"
 #include "memsess_record.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
@@ -118,14 +119,45 @@ static void cache_answer(const memsess_req_t *req, memsess_cache_t *cache, apr_p
     }
 }
 
+/* By the user that the cookie hints at, both are read in one round trip. */
+static void read_with_epoch(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
+{
+    memsess_wish_t wish = {req->key, 0, MEMSESS_UNAVAILABLE, NULL};
+
+    memsess_store_read_both(store, &wish, &req->epoch, p);
+    req->found = wish.found;
+    req->session = wish.session;
+}
+
+/* Whether all sessions of the user were ended. What counts is the user that the session has. */
+static void judge_login(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
+{
+    const char *user = req->session->login.user;
+
+    if (strcmp(user, req->sent.user)) {
+        if (memsess_epoch_key(&req->epoch.key, req->ns, user) != APR_SUCCESS) {
+            req->found = MEMSESS_UNAVAILABLE;
+            return;
+        }
+        memsess_epoch_read(store, &req->epoch, p);
+    }
+    req->found = memsess_epoch_judge(req->session, &req->epoch);
+}
+
 /* From the pool, where the newest is. */
 static void read_pool(memsess_req_t *req, memsess_top_t *top)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
+    const char *user = req->sent.user;
 
     req->is_cached = 0;
     req->read_at = apr_time_now();
-    req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
+    if (*user && memsess_epoch_key(&req->epoch.key, req->ns, user) == APR_SUCCESS) {
+        read_with_epoch(req, conf->store, top->p);
+    }
+    else {
+        req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
+    }
     /* Renewed while this request was under way: it goes on with the session where that is now. */
     if (req->found == MEMSESS_ENDED && req->session->moved
         && req->read_at - req->session->written < OLD_ID_LIVES) {
@@ -133,7 +165,10 @@ static void read_pool(memsess_req_t *req, memsess_top_t *top)
         req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
         req->id_is_old = 1;
     }
-    else if (conf->cache) {
+    if (req->found == MEMSESS_FOUND && req->session->login.user[0]) {
+        judge_login(req, conf->store, top->p);
+    }
+    if (conf->cache && !req->id_is_old) {
         cache_answer(req, conf->cache, top->p);
     }
 }
@@ -321,6 +356,7 @@ typedef struct commit_t {
     const memsess_session_t *kept; /* the session as it goes on, under whichever id; or NULL */
     const char *error;           /* why the changes cannot be made */
     int merged;                  /* upon somebody else's */
+    memsess_login_t login;       /* of the user who logs in, once it is known */
 } commit_t;
 
 static memsess_cache_t *cache_of(const commit_t *c)
@@ -341,10 +377,16 @@ static void cache_commit(const commit_t *c, apr_status_t rv)
     }
 }
 
+/* Whose the session is by now. */
+static const char *user_now(const commit_t *c)
+{
+    return c->kept ? c->kept->login.user : c->req->session->login.user;
+}
+
 static void send_cookie(commit_t *c, const char *id)
 {
     int https = !strcmp(ap_http_scheme(c->r), "https");
-    memsess_cookie_value_t value = {"", c->req->sent.revision, 0};
+    memsess_cookie_value_t value = {"", "", c->req->sent.revision, 0};
     const char *cookie;
 
     if (c->kept) {
@@ -352,6 +394,7 @@ static void send_cookie(commit_t *c, const char *id)
     }
     if (id) {
         apr_cpystrn(value.id, id, sizeof(value.id));
+        apr_cpystrn(value.user, user_now(c), sizeof(value.user));
     }
     cookie = memsess_cookie_format(c->conf->cookie, id ? &value : NULL,
                                    memsess_srv_conf(c->top->server)->secrets, https, c->r->pool);
@@ -379,10 +422,10 @@ static void mark_used(const commit_t *c, memsess_session_t *session)
     }
 }
 
-/* Where an older secret signed the cookie, it moves to the current one. */
+/* Where an older secret signed the cookie, or it hints at another user than the session has. */
 static int is_cookie_aged(const commit_t *c)
 {
-    return c->req->sent.aged && !c->req->id_is_old;
+    return (c->req->sent.aged || strcmp(c->req->sent.user, user_now(c))) && !c->req->id_is_old;
 }
 
 /* After a write, since whoever gets an error keeps the cookie that he had: the new id, or the same
@@ -424,6 +467,44 @@ static memsess_session_t *build(commit_t *c, const memsess_session_t *old)
     return session;
 }
 
+/* Binds a session to the user who logs in by it, or to nobody any more. */
+static apr_status_t bind_login(commit_t *c, memsess_session_t *session)
+{
+    const char *attr = c->conf->user_attr;
+    char user[MEMSESS_USER_LEN + 1];
+    memsess_key_t key;
+    const char *name;
+    apr_status_t rv;
+
+    if (session->login.user[0] && !(c->changes && memsess_changes_touch(c->changes, attr))) {
+        return APR_SUCCESS;
+    }
+    name = memsess_session_user(session, attr);
+    if (!name) {
+        session->login.user[0] = '\0';
+        return APR_SUCCESS;
+    }
+    rv = memsess_user_make(user, c->req->ns, name);
+    /* The same again stays in its epoch: all sessions may have been ended since it was read. */
+    if (rv != APR_SUCCESS || !strcmp(user, session->login.user)) {
+        return rv;
+    }
+    if (strcmp(user, c->login.user)) {
+        rv = memsess_epoch_key(&key, c->req->ns, user);
+        if (rv == APR_SUCCESS) {
+            mark_used(c, session);
+            rv = memsess_epoch_get(c->login.epoch, c->store, &key, session->idle,
+                                   c->conf->lock_wait, c->r->pool);
+        }
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        memcpy(c->login.user, user, sizeof(user));
+    }
+    session->login = c->login;
+    return APR_SUCCESS;
+}
+
 /* Writes a session under an id that nobody knows yet. */
 static apr_status_t write_fresh(commit_t *c, memsess_session_t *session)
 {
@@ -462,6 +543,9 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     if (c->error) {
         return APR_EINVAL;
     }
+    if (session && (rv = bind_login(c, session)) != APR_SUCCESS) {
+        return rv;
+    }
     c->kept = session;
     if (!ends && !moves) {
         mark_used(c, session);
@@ -475,11 +559,45 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     return rv;
 }
 
+/* Before a session is written: its user's epoch is to outlive it. Where the cache had the session,
+ * nobody has looked yet whether the user was logged out everywhere: MEMSESS_GONE. */
+static apr_status_t keep_epoch(const commit_t *c)
+{
+    const memsess_session_t *session = c->req->session;
+    apr_interval_time_t idle = session->idle > c->conf->idle ? session->idle : c->conf->idle;
+    memsess_wish_t *epoch = &c->req->epoch;
+    apr_status_t rv;
+
+    if (!session->login.user[0] || (c->changes && c->changes->destroy)) {
+        return APR_SUCCESS;
+    }
+    if (c->req->is_cached) {
+        rv = memsess_epoch_key(&epoch->key, c->req->ns, session->login.user);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        memsess_epoch_read(c->store, epoch, c->r->pool);
+        if (memsess_epoch_judge(session, epoch) != MEMSESS_FOUND) {
+            memsess_cache_drop(cache_of(c), &c->req->key);
+            return epoch->found == MEMSESS_UNAVAILABLE ? MEMSESS_DOWN : MEMSESS_GONE;
+        }
+    }
+    rv = memsess_epoch_keep(c->store, epoch, idle, c->r->pool);
+    if (rv != APR_SUCCESS && rv != MEMSESS_BUSY) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, c->r, "MemSess: a user's epoch could not be "
+                      "re-dated");
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
 {
     memsess_session_t *next;
-    apr_status_t rv;
+    apr_status_t rv = keep_epoch(c);
 
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
     if (c->conf->lock != MEMSESS_LOCK_NONE) {
         return memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
                                     next_revision, c, c->r->pool);
@@ -497,12 +615,32 @@ static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
 static apr_status_t begin_session(commit_t *c)
 {
     memsess_session_t *session = build(c, NULL);
+    apr_status_t rv;
 
     if (c->error) {
         return APR_EINVAL;
     }
+    if (!session) {
+        return APR_SUCCESS;
+    }
     c->kept = session;
-    return session ? write_fresh(c, session) : APR_SUCCESS;
+    rv = bind_login(c, session);
+    return rv == APR_SUCCESS ? write_fresh(c, session) : rv;
+}
+
+/* Ends all sessions of the user, by the name that this one has. */
+static apr_status_t end_all(const commit_t *c)
+{
+    const char *name = memsess_session_user(c->req->session, c->conf->user_attr);
+    char user[MEMSESS_USER_LEN + 1];
+    memsess_key_t key;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (name && (rv = memsess_user_make(user, c->req->ns, name)) == APR_SUCCESS
+        && (rv = memsess_epoch_key(&key, c->req->ns, user)) == APR_SUCCESS) {
+        rv = memsess_epoch_change(c->store, &key, c->conf->lock_wait, c->r->pool);
+    }
+    return rv;
 }
 
 /* The changes could not be made: the answer is an error, or goes on without them. */
@@ -532,7 +670,9 @@ static int failed(const commit_t *c, apr_status_t rv)
         memsess_count(MEMSESS_N_UNAVAILABLE);
     }
     ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, c->r, "MemSess: changes are lost: %s", why);
-    return c->conf->on_error == MEMSESS_DENY ? memsess_req_deny(c->r) : OK;
+    /* Whoever asks that all sessions end is not told that they did. */
+    return c->conf->on_error == MEMSESS_DENY || c->changes->destroy_all ? memsess_req_deny(c->r)
+                                                                        : OK;
 }
 
 static void count_changes(const commit_t *c, int had_session)
@@ -557,7 +697,11 @@ static void count_changes(const commit_t *c, int had_session)
 static int carry_out(commit_t *c, memsess_state_t state)
 {
     int had_session = state == MEMSESS_STATE_ACTIVE;
-    apr_status_t rv = had_session ? change_session(c, c->conf->lock_wait) : begin_session(c);
+    apr_status_t rv = had_session && c->changes->destroy_all ? end_all(c) : APR_SUCCESS;
+
+    if (rv == APR_SUCCESS) {
+        rv = had_session ? change_session(c, c->conf->lock_wait) : begin_session(c);
+    }
 
     /* Renewed meanwhile: the changes are for the session, wherever it is. */
     if (rv == MEMSESS_GONE) {
@@ -611,7 +755,7 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
     commit_t c = {req, req->conf, NULL, r, top, srv->store, apr_time_now(), "", {{0}, {0}}, NULL,
-                  NULL, 0};
+                  NULL, 0, {"", {0}}};
     memsess_state_t state;
 
     if (changes && memsess_changes_any(changes)) {

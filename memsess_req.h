@@ -38,6 +38,7 @@ typedef struct memsess_req_t {
     apr_time_t read_at;          /**< when the pool said so, maybe to another request */
     memsess_found_t found;       /**< once it was read */
     memsess_session_t *session;  /**< for MEMSESS_FOUND */
+    memsess_wish_t epoch;        /**< of its user, if it has one */
     memsess_lock_t *lock;        /**< for MemSessLock request */
     memsess_changes_t pending;   /**< what modules want, see memsess_api.c; list NULL: nothing */
     memsess_session_t *view;     /**< as it would be with that; NULL: as it was found, or none */

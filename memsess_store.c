@@ -182,10 +182,9 @@ static int is_of(const void *key, const char *data, apr_size_t len)
     return memsess_record_is_of(data, len, key) && memsess_seal_is_of(data, len, key);
 }
 
-/* Asks the servers of these copies, all at once. */
-static void ask(reading_t *reading, memsess_copy_t *const *wanted, unsigned n)
+static void prepare_gets(const reading_t *reading, memsess_copy_t *const *wanted, unsigned n,
+                         memsess_get_t *gets)
 {
-    memsess_get_t *gets = apr_pcalloc(reading->p, sizeof(*gets) * n);
     unsigned i;
 
     for (i = 0; i < n; i++) {
@@ -194,18 +193,33 @@ static void ask(reading_t *reading, memsess_copy_t *const *wanted, unsigned n)
         gets[i].check = is_of;
         gets[i].baton = reading->key;
     }
-    memsess_pool_mget(gets, (int)n, reading->p);
+}
+
+static void take_answers(reading_t *reading, memsess_copy_t *const *wanted, unsigned n,
+                         const memsess_get_t *gets)
+{
+    unsigned i;
+
     for (i = 0; i < n; i++) {
         take_answer(reading, wanted[i], &gets[i]);
     }
 }
 
-/* Asks the next servers in order that are not known to be down, as many as there are copies.
- * Returns how many that were. */
-static unsigned ask_next(reading_t *reading, unsigned *from)
+/* Asks the servers of these copies, all at once. */
+static void ask(reading_t *reading, memsess_copy_t *const *wanted, unsigned n)
+{
+    memsess_get_t *gets = apr_pcalloc(reading->p, sizeof(*gets) * n);
+
+    prepare_gets(reading, wanted, n, gets);
+    memsess_pool_mget(gets, (int)n, reading->p);
+    take_answers(reading, wanted, n, gets);
+}
+
+/* The next servers in order that are not known to be down, as many as there are copies; how many
+ * that are. */
+static unsigned want_next(reading_t *reading, unsigned *from, memsess_copy_t **wanted)
 {
     const memsess_store_conf_t *conf = &reading->store->conf;
-    memsess_copy_t *wanted[MEMSESS_COPIES_MAX];
     unsigned n = 0;
 
     while (*from < reading->n && n < conf->copies) {
@@ -220,10 +234,17 @@ static unsigned ask_next(reading_t *reading, unsigned *from)
         }
         wanted[n++] = copy;
     }
+    return n;
+}
+
+static void ask_next(reading_t *reading, unsigned *from)
+{
+    memsess_copy_t *wanted[MEMSESS_COPIES_MAX];
+    unsigned n = want_next(reading, from, wanted);
+
     if (n) {
         ask(reading, wanted, n);
     }
-    return n;
 }
 
 /*
@@ -489,41 +510,67 @@ static int is_missing(const reading_t *reading)
     return 1;
 }
 
+static unsigned count_answered(const reading_t *reading)
+{
+    unsigned i, answered = 0;
+
+    for (i = 0; i < reading->n; i++) {
+        answered += has_answered(&reading->copies[i]);
+    }
+    return answered;
+}
+
+/* The rest of a reading, after the first homes were asked. */
+static memsess_found_t find_rest(reading_t *reading, unsigned from, memsess_session_t **session,
+                                 unsigned *lacking)
+{
+    unsigned copies = reading->store->conf.copies;
+
+    /* As many as there are copies; where one turns out to be down, who stands in for it. */
+    while (count_answered(reading) < copies && from < reading->n) {
+        ask_next(reading, &from);
+    }
+    /* A session that began while a home was away lies on those that stood in. */
+    if (!reading->newest) {
+        ask_next(reading, &from);
+    }
+    if (!reading->newest) {
+        return is_missing(reading) ? MEMSESS_MISSING : MEMSESS_UNAVAILABLE;
+    }
+    ask_placement(reading);
+    /* Fewer copies than there should be, or none that can be believed: those that stood in may know
+     * better, whoever saw a home go. */
+    while ((count_held(reading) < copies || !is_fresh(reading)) && from < reading->n) {
+        ask_next(reading, &from);
+        ask_placement(reading);
+    }
+    if (!is_trusted(reading)) {
+        return MEMSESS_UNAVAILABLE;
+    }
+    *lacking = count_lacking(reading);
+    *session = reading->newest;
+    return reading->newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
+}
+
+static void begin_reading(reading_t *reading, memsess_store_t *store, const memsess_key_t *key,
+                          apr_pool_t *p)
+{
+    memset(reading, 0, sizeof(*reading));
+    reading->store = store;
+    reading->key = key;
+    reading->p = p;
+    memsess_order(store, key, &reading->copies, &reading->n, p);
+}
+
 memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
                              memsess_session_t **session, unsigned *lacking, apr_pool_t *p)
 {
-    reading_t reading = {store, key, p, NULL, 0, NULL};
-    unsigned from = 0, i, answered;
+    reading_t reading;
+    unsigned from = 0;
 
-    memsess_order(store, key, &reading.copies, &reading.n, p);
-    /* As many as there are copies; where one turns out to be down, who stands in for it. */
-    do {
-        ask_next(&reading, &from);
-        for (i = answered = 0; i < reading.n; i++) {
-            answered += has_answered(&reading.copies[i]);
-        }
-    } while (answered < store->conf.copies && from < reading.n);
-    /* A session that began while a home was away lies on those that stood in. */
-    if (!reading.newest) {
-        ask_next(&reading, &from);
-    }
-    if (!reading.newest) {
-        return is_missing(&reading) ? MEMSESS_MISSING : MEMSESS_UNAVAILABLE;
-    }
-    ask_placement(&reading);
-    /* Fewer copies than there should be, or none that can be believed: those that stood in may know
-     * better, whoever saw a home go. */
-    while ((count_held(&reading) < store->conf.copies || !is_fresh(&reading))
-           && from < reading.n) {
-        ask_next(&reading, &from);
-        ask_placement(&reading);
-    }
-    if (!is_trusted(&reading)) {
-        return MEMSESS_UNAVAILABLE;
-    }
-    *lacking = count_lacking(&reading);
-    *session = reading.newest;
-    return reading.newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
+    begin_reading(&reading, store, key, p);
+    ask_next(&reading, &from);
+    return find_rest(&reading, from, session, lacking);
 }
 
 static apr_status_t same_again(void *baton, const memsess_session_t *newest,
@@ -533,16 +580,13 @@ static apr_status_t same_again(void *baton, const memsess_session_t *newest,
     return APR_SUCCESS;
 }
 
-memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *key,
-                                   memsess_session_t **session, apr_pool_t *p)
+/* What is lacking somewhere is written once more, as a revision of its own: so a repair can undo no
+ * commit. Left to whoever is writing, if somebody is. */
+static void repair(memsess_store_t *store, const memsess_key_t *key, memsess_session_t **session,
+                   unsigned lacking, apr_time_t read_at, apr_pool_t *p)
 {
-    apr_time_t read_at = apr_time_now();
-    unsigned lacking = 0;
-    memsess_found_t found = memsess_find(store, key, session, &lacking, p);
     memsess_session_t *again;
 
-    /* What is lacking somewhere is written once more, as a revision of its own: so a repair can
-     * undo no commit. Left to whoever is writing, if somebody is. */
     if (lacking && read_at - (*session)->written >= UNDER_WAY
         && memsess_store_commit(store, key, *session, read_at, 0, same_again, &again, p)
                == APR_SUCCESS) {
@@ -551,5 +595,55 @@ memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *
         memsess_log(MEMSESS_LOG_INFO, 0, "repaired %u of the copies of session %s", lacking,
                     key_log(key, p));
     }
+}
+
+memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *key,
+                                   memsess_session_t **session, apr_pool_t *p)
+{
+    apr_time_t read_at = apr_time_now();
+    unsigned lacking = 0;
+    memsess_found_t found = memsess_find(store, key, session, &lacking, p);
+
+    repair(store, key, session, lacking, read_at, p);
     return found;
+}
+
+void memsess_store_read_both(memsess_store_t *store, memsess_wish_t *a, memsess_wish_t *b,
+                             apr_pool_t *p)
+{
+    memsess_wish_t *wishes[2] = {a, b};
+    memsess_copy_t *wanted[2][MEMSESS_COPIES_MAX];
+    memsess_get_t *gets = apr_pcalloc(p, sizeof(*gets) * 2 * MEMSESS_COPIES_MAX);
+    apr_time_t read_at = apr_time_now();
+    unsigned from[2] = {0, 0}, n[2], i;
+    reading_t readings[2];
+
+    for (i = 0; i < 2; i++) {
+        begin_reading(&readings[i], store, &wishes[i]->key, p);
+        n[i] = want_next(&readings[i], &from[i], wanted[i]);
+        prepare_gets(&readings[i], wanted[i], n[i], gets + (i ? n[0] : 0));
+    }
+    memsess_pool_mget(gets, (int)(n[0] + n[1]), p);
+    for (i = 0; i < 2; i++) {
+        unsigned lacking = 0;
+
+        take_answers(&readings[i], wanted[i], n[i], gets + (i ? n[0] : 0));
+        wishes[i]->read_at = read_at;
+        wishes[i]->found = find_rest(&readings[i], from[i], &wishes[i]->session, &lacking);
+        repair(store, &wishes[i]->key, &wishes[i]->session, lacking, read_at, p);
+    }
+}
+
+apr_status_t memsess_store_blank(memsess_session_t **session, memsess_store_t *store,
+                                 const memsess_key_t *key, apr_pool_t *p)
+{
+    apr_status_t rv = memsess_session_make(session, apr_time_now(), p);
+    unsigned chosen[MEMSESS_COPIES_MAX], n;
+    memsess_copy_t *copies;
+
+    if (rv == APR_SUCCESS) {
+        memsess_order(store, key, &copies, &n, p);
+        choose(store, copies, n, chosen, &(*session)->placement);
+    }
+    return rv;
 }

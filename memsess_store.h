@@ -55,6 +55,25 @@ typedef enum {
 memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *key,
                                    memsess_session_t **session, apr_pool_t *p);
 
+/** One key of memsess_store_read_both, and the answer as of memsess_store_read. */
+typedef struct memsess_wish_t {
+    memsess_key_t key;
+    apr_time_t read_at;
+    memsess_found_t found;
+    memsess_session_t *session;
+} memsess_wish_t;
+
+/** Reads two keys in the time of one. */
+void memsess_store_read_both(memsess_store_t *store, memsess_wish_t *a, memsess_wish_t *b,
+                             apr_pool_t *p);
+
+/**
+ * What memsess_store_commit can make the first revision of a key upon, where that must not be
+ * written twice: as if a session had been read there.
+ */
+apr_status_t memsess_store_blank(memsess_session_t **session, memsess_store_t *store,
+                                 const memsess_key_t *key, apr_pool_t *p);
+
 /**
  * Writes all copies, with the session's revision made one higher, whoever else is writing: for a
  * session that nobody knows yet, and for MemSessLock none.

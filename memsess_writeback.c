@@ -95,15 +95,18 @@ void memsess_gather(request_rec *r)
     gather_from(r, r->err_headers_out);
 }
 
-/* Whether every comma-separated piece is 1, and there is one. */
-static int is_one(const char *value, apr_pool_t *p)
+/* Whether every comma-separated piece is 1 or, where that is asked for, "all", and there is one. */
+static int is_one(const char *value, int *all, apr_pool_t *p)
 {
     char *state, *item;
     int any = 0;
 
     for (item = apr_strtok(apr_pstrdup(p, value), ", \t", &state); item;
          item = apr_strtok(NULL, ", \t", &state)) {
-        if (strcmp(item, "1")) {
+        if (all && !strcasecmp(item, "all")) {
+            *all = 1;
+        }
+        else if (strcmp(item, "1")) {
             return 0;
         }
         any = 1;
@@ -119,9 +122,13 @@ static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t
     apr_array_header_t *refused;
     const char *error;
 
-    if (ask->what == ASK_DESTROY || ask->what == ASK_RENEW) {
-        *(ask->what == ASK_DESTROY ? &changes->destroy : &changes->renew) = 1;
-        return is_one(ask->value, p) ? NULL : "the value must be 1";
+    if (ask->what == ASK_DESTROY) {
+        changes->destroy = 1;
+        return is_one(ask->value, &changes->destroy_all, p) ? NULL : "the value must be 1 or all";
+    }
+    if (ask->what == ASK_RENEW) {
+        changes->renew = 1;
+        return is_one(ask->value, NULL, p) ? NULL : "the value must be 1";
     }
     refused = apr_array_make(p, 1, sizeof(const char *));
     error = memsess_changes_parse(changes, ops[ask->what], ask->value, conf->writeback_keys,

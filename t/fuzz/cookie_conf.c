@@ -74,7 +74,7 @@ static int browsers_keep(const memsess_cookie_t *c)
 
 void fuzz(const unsigned char *data, size_t len)
 {
-    static const memsess_cookie_value_t value = {"0123456789-abcdef_ABCDEF", 7, 0};
+    static const memsess_cookie_value_t value = {"0123456789-abcdef_ABCDEF", "", 7, 0};
     char *words[WORDS_MAX];
     size_t at = 0;
     int n = 0;

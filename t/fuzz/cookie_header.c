@@ -75,7 +75,7 @@ void fuzz(const unsigned char *data, size_t len)
     const memsess_secrets_t *secrets = len && data[0] & 8 ? fuzz_secrets : NULL;
     const char *header = len ? fuzz_string(data + 1, len - 1) : "";
     const char *stripped = memsess_cookie_strip(header, name, fuzz_pool);
-    memsess_cookie_value_t value = {"", 0, 0};
+    memsess_cookie_value_t value = {"", "", 0, 0};
     memsess_cookie_found_t found = memsess_cookie_find(header, name, secrets, &value);
     int ours = count_ours(header, ";,", name);
 

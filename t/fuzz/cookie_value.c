@@ -49,12 +49,12 @@ static void change(char *text, const unsigned char *how)
 
 static int is_same(const memsess_cookie_value_t *a, const memsess_cookie_value_t *b)
 {
-    return !strcmp(a->id, b->id) && a->revision == b->revision;
+    return !strcmp(a->id, b->id) && !strcmp(a->user, b->user) && a->revision == b->revision;
 }
 
 void fuzz(const unsigned char *data, size_t len)
 {
-    memsess_cookie_value_t value = {"0123456789-abcdef_ABCDEF", 0, 0}, found;
+    memsess_cookie_value_t value = {"0123456789-abcdef_ABCDEF", "", 0, 0}, found;
     memsess_secrets_t old = {0};
     char *header, *changed;
 
@@ -62,6 +62,9 @@ void fuzz(const unsigned char *data, size_t len)
         return;
     }
     memcpy(&value.revision, data, sizeof(value.revision));
+    if (value.revision & 1) {
+        memcpy(value.user, "0123456789_-AbCd", sizeof(value.user));
+    }
     data += sizeof(value.revision);
     len -= sizeof(value.revision);
     header = sent_back(&value, fuzz_secrets);

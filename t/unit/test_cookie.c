@@ -267,7 +267,7 @@ static memsess_secrets_t *one_secret(int n, const char *ns)
 /* "memsess=VALUE" as the browser sends it back. */
 static char *signed_cookie(const char *id, apr_uint64_t revision, const memsess_secrets_t *secrets)
 {
-    memsess_cookie_value_t value = {"", revision, 0};
+    memsess_cookie_value_t value = {"", "", revision, 0};
     const char *header;
 
     apr_cpystrn(value.id, id, sizeof(value.id));
@@ -293,6 +293,35 @@ static void assert_forged(const char *header, const memsess_secrets_t *secrets)
         fail();
     }
     assert_memory_equal(&value, &untouched, sizeof(value));
+}
+
+static void test_the_hint_at_the_user(void **state)
+{
+    static const char *const bad[] = {ID "~", ID "~u", ID "~UUUUUUUUUUUUUUUUU", ID "~UUUUUUUUUUUUUUU=",
+                                      ID "~UUUUUUUUUUUUUUU.", "~UUUUUUUUUUUUUUUU",
+                                      ID "~~UUUUUUUUUUUUUUU", ID "-UUUUUUUUUUUUUUUU"};
+    const memsess_secrets_t *secrets = one_secret(0, "shop");
+    memsess_cookie_value_t value = {ID, "0123456789_-AbCd", 7, 0};
+    memsess_cookie_value_t found;
+    const char *header;
+    unsigned i;
+
+    (void)state;
+    assert_int_equal(find_signed("memsess=" ID "~0123456789_-AbCd", NULL, &found),
+                     MEMSESS_COOKIE_OK);
+    assert_string_equal(found.id, ID);
+    assert_string_equal(found.user, "0123456789_-AbCd");
+    for (i = 0; i < COUNT(bad); i++) {
+        assert_forged(apr_pstrcat(unit_pool, "memsess=", bad[i], NULL), NULL);
+    }
+    header = memsess_cookie_format(&memsess_cookie_default, &value, secrets, 0, unit_pool);
+    header = apr_pstrmemdup(unit_pool, header, strcspn(header, ";"));
+    assert_int_equal(find_signed(header, secrets, &found), MEMSESS_COOKIE_OK);
+    assert_string_equal(found.id, ID);
+    assert_string_equal(found.user, "0123456789_-AbCd");
+    assert_true(found.revision == 7);
+    *(char *)strchr(header, '~') = '.';
+    assert_forged(header, secrets);
 }
 
 #define REVISIONS                                                                                  \
@@ -376,7 +405,7 @@ static void test_unsigned_or_signed_for_something_else(void **state)
     const memsess_secrets_t *secrets = one_secret(0, "shop");
     char *cookie = signed_cookie(ID, 5, secrets);
     const char *mac = strrchr(cookie, '.');
-    memsess_cookie_value_t value = {ID, 0, 0};
+    memsess_cookie_value_t value = {ID, "", 0, 0};
     memsess_cookie_t other = memsess_cookie_default;
     char *text;
 
@@ -549,7 +578,7 @@ static void test_strip_64_kilobytes(void **state)
 
 static const char *format(const memsess_cookie_t *cookie, const char *id, int https)
 {
-    memsess_cookie_value_t value = {"", 0, 0};
+    memsess_cookie_value_t value = {"", "", 0, 0};
 
     if (id) {
         apr_cpystrn(value.id, id, sizeof(value.id));
@@ -987,6 +1016,7 @@ int main(void)
         COOKIE_TEST(test_find_every_byte_in_an_id),
         COOKIE_TEST(test_find_in_64_kilobytes),
         COOKIE_TEST(test_find_in_random_bytes),
+        COOKIE_TEST(test_the_hint_at_the_user),
         COOKIE_TEST(test_signed_and_found),
         COOKIE_TEST(test_every_changed_byte_is_a_forgery),
         COOKIE_TEST(test_truncated_or_extended),
