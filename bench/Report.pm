@@ -21,6 +21,7 @@ sub keep_in {
     my ($parent) = @_;
     mkdir $parent;
     $path = strftime("$parent/%Y%m%d-%H%M%S", localtime);
+    $path .= "-$$" if -e $path;
     mkdir $path or die "$path: $!\n";
     my ($uid, $gid) = (getpwnam 'nobody')[2, 3];
     chown $uid, $gid, $path if $> == 0;

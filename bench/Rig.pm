@@ -128,6 +128,21 @@ sub spawn {
     return $pid;
 }
 
+# The same for a function of our own, whose process ends with it.
+sub spawn_code {
+    my ($code) = @_;
+    my $pid = fork;
+    die "fork: $!\n" if !defined $pid;
+    if (!$pid) {
+        $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
+        setpgrp;
+        eval { $code->(); 1 } or warn $@;
+        POSIX::_exit(1);
+    }
+    $running{$pid} = 1;
+    return $pid;
+}
+
 # The status of a process that has ended, or undef.
 sub ended {
     my ($pid) = @_;
@@ -143,9 +158,10 @@ sub finish {
 }
 
 sub stop {
-    my ($pid) = @_;
+    my ($pid, $signal) = @_;
     return if !$running{$pid};
-    kill 'TERM', $pid if !ended($pid);
+    kill $signal || 'TERM', $pid if !ended($pid);
+    kill 'CONT', $pid if !ended($pid);
     if (!await($STOP, sub { ended($pid) })) {
         kill 'KILL', -$pid;
         waitpid $pid, 0;
@@ -197,7 +213,13 @@ sub memcached {
         return ('memcached', '-l', '127.0.0.1', '-p', $option{port} || $_[0], '-U', 0,
             '-m', $option{megabytes} || 64, '-t', 2, '-c', 16_384);
     }, $option{port});
-    return { name => $name, pid => $pid, port => $port, address => "127.0.0.1:$port" };
+    my $self = { name => $name, pid => $pid, port => $port, address => "127.0.0.1:$port" };
+    await($START, sub {
+        my $before = $self->{idle} || 0;
+        $self->{idle} = memcached_stats($self)->{curr_connections};
+        return $self->{idle} == $before;
+    });
+    return $self;
 }
 
 sub _memcached_socket {
@@ -212,6 +234,12 @@ sub memcached_set {
     my $answer = <$socket>;
     die "memcached did not store $key\n" if ($answer || '') !~ /^STORED/;
     return;
+}
+
+# What a memcached that nobody uses counts as connections while it is asked.
+sub memcached_idle {
+    my ($memcached) = @_;
+    return $memcached->{idle};
 }
 
 sub memcached_get {
@@ -401,7 +429,8 @@ sub memory {
 # --- load --------------------------------------------------------------------
 
 # Options: url, connections, seconds; cookies (of as many sessions as there are),
-# follows (see load.lua), output.
+# follows (see load.lua), output; closed, where httpd may close connections: the
+# event MPM does so to idle clients when all its threads are busy.
 sub wrk_start {
     my (%option) = @_;
     my $output = $option{output} || "$dir/wrk";
@@ -437,7 +466,8 @@ sub wrk_look {
     $seen{bad} = $1 if $text =~ /Non-2xx or 3xx responses: (\d+)/;
     $seen{stalled} = $1 if $text =~ /timeout (\d+)/;
     die "wrk $wrk->{url}:\n$text"
-        if !$good || !defined $seen{rate} || $text =~ /Socket errors: (?!connect 0, read 0, write 0,)/;
+        if !$good || !defined $seen{rate}
+        || !$wrk->{closed} && $text =~ /Socket errors: (?!connect 0, read 0, write 0,)/;
     return \%seen;
 }
 

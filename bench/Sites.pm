@@ -24,41 +24,76 @@ our %CONTESTANTS = (
     'off'         => { place => 'one', path => '/none', says => 'module loaded, MemSess Off' },
     'anonymous'   => { place => 'one', path => '/idle', says => 'MemSess On, no cookie' },
     'read'        => { place => 'one', path => '/read', says => 'session read' },
-    'write'       => { place => 'one', path => '/write', says => 'read, written exactly', writes => 1 },
-    'write-lax'   => { place => 'one', path => '/write-lax', says => 'the same, MemSessLock none', writes => 1 },
+    'write'       => { place => 'one', path => '/write',
+        says => 'read, written exactly', writes => 1 },
+    'write-lax'   => { place => 'one', path => '/write-lax',
+        says => 'the same, MemSessLock none', writes => 1 },
     'read-2'      => { place => 'two', path => '/read', says => 'read, two copies' },
-    'write-2'     => { place => 'two', path => '/write', says => 'written exactly, two copies', writes => 1 },
+    'write-2'     => { place => 'two', path => '/write',
+        says => 'written exactly, two copies', writes => 1 },
 
-    'proxy-none'  => { place => 'proxy', path => '/none', says => 'a proxied back end, no session' },
+    'read-sealed'    => { place => 'sealed', path => '/read', says => 'read, sealed' },
+    'write-sealed'   => { place => 'sealed', path => '/write', says => 'written exactly, sealed',
+        writes => 1 },
+    'read-sealed-2'  => { place => 'sealed-two', path => '/read', says => 'two copies, sealed' },
+    'write-sealed-2' => { place => 'sealed-two', path => '/write',
+        says => 'written exactly, two copies, sealed', writes => 1 },
+    'read-cached'    => { place => 'cached', path => '/read', says => 'read, local cache' },
+    'write-cached'   => { place => 'cached', path => '/write-told',
+        says => 'written exactly, local cache', writes => 1, follows => 1 },
+
+    'proxy-none'  => { place => 'proxy', path => '/none',
+        says => 'a proxied back end, no session' },
     'proxy-read'  => { place => 'proxy', path => '/read', says => 'a back end reads' },
-    'proxy-write' => { place => 'proxy', path => '/write', says => 'a back end reads and writes', writes => 1 },
+    'proxy-write' => { place => 'proxy', path => '/write',
+        says => 'a back end reads and writes', writes => 1 },
 
-    'php-read'         => { place => 'php-usual', path => '/read.php', says => 'PHP as most run it: lock, no persistence' },
-    'php-write'        => { place => 'php-usual', path => '/write.php', says => 'the same, written', writes => 1 },
-    'php-locked-read'  => { place => 'php-locked', path => '/read_and_close.php', says => 'PHP tuned, with its lock' },
-    'php-locked-write' => { place => 'php-locked', path => '/write.php', says => 'the same, written', writes => 1 },
-    'php-tuned-read'   => { place => 'php-tuned', path => '/read_and_close.php', says => 'PHP tuned, without lock' },
-    'php-tuned-write'  => { place => 'php-tuned', path => '/write.php', says => 'the same, written', writes => 1 },
-    'pecl-read'        => { place => 'php-pecl', path => '/read.php', says => 'PHP, pecl memcache, its defaults', fails => 1 },
-    'pecl-write'       => { place => 'php-pecl', path => '/write.php', says => 'the same, written', writes => 1, fails => 1 },
+    'php-read'         => { place => 'php-usual', path => '/read.php',
+        says => 'PHP as most run it: lock, no persistence' },
+    'php-write'        => { place => 'php-usual', path => '/write.php',
+        says => 'the same, written', writes => 1 },
+    'php-locked-read'  => { place => 'php-locked', path => '/read_and_close.php',
+        says => 'PHP tuned, with its lock' },
+    'php-locked-write' => { place => 'php-locked', path => '/write.php',
+        says => 'the same, written', writes => 1 },
+    'php-tuned-read'   => { place => 'php-tuned', path => '/read_and_close.php',
+        says => 'PHP tuned, without lock' },
+    'php-tuned-write'  => { place => 'php-tuned', path => '/write.php',
+        says => 'the same, written', writes => 1 },
+    'pecl-read'        => { place => 'php-pecl', path => '/read.php',
+        says => 'PHP, pecl memcache, its defaults', fails => 1 },
+    'pecl-write'       => { place => 'php-pecl', path => '/write.php',
+        says => 'the same, written', writes => 1, fails => 1 },
 
-    'fpm-read'         => { place => 'fpm-usual', path => '/read.php', says => 'php-fpm as most run it: lock, no persistence' },
-    'fpm-write'        => { place => 'fpm-usual', path => '/write.php', says => 'the same, written', writes => 1 },
-    'fpm-locked-read'  => { place => 'fpm-locked', path => '/read_and_close.php', says => 'php-fpm tuned, with its lock' },
-    'fpm-locked-write' => { place => 'fpm-locked', path => '/write.php', says => 'the same, written', writes => 1 },
-    'fpm-tuned-read'   => { place => 'fpm-tuned', path => '/read_and_close.php', says => 'php-fpm tuned, without lock' },
-    'fpm-tuned-write'  => { place => 'fpm-tuned', path => '/write.php', says => 'the same, written', writes => 1 },
+    'fpm-read'         => { place => 'fpm-usual', path => '/read.php',
+        says => 'php-fpm as most run it: lock, no persistence' },
+    'fpm-write'        => { place => 'fpm-usual', path => '/write.php',
+        says => 'the same, written', writes => 1 },
+    'fpm-locked-read'  => { place => 'fpm-locked', path => '/read_and_close.php',
+        says => 'php-fpm tuned, with its lock' },
+    'fpm-locked-write' => { place => 'fpm-locked', path => '/write.php',
+        says => 'the same, written', writes => 1 },
+    'fpm-tuned-read'   => { place => 'fpm-tuned', path => '/read_and_close.php',
+        says => 'php-fpm tuned, without lock' },
+    'fpm-tuned-write'  => { place => 'fpm-tuned', path => '/write.php',
+        says => 'the same, written', writes => 1 },
 
-    'cookie-read'  => { place => 'cookie', path => '/read', says => 'mod_session_cookie, mod_session_crypto' },
-    'cookie-write' => { place => 'cookie', path => '/write', says => 'the same, written', writes => 1, follows => 1 },
-    'dbd-read'     => { place => 'dbd', path => '/read', says => 'mod_session_dbd, SQLite', fails => 1 },
-    'dbd-write'    => { place => 'dbd', path => '/write', says => 'the same, written', writes => 1, follows => 1, fails => 1 },
+    'cookie-read'  => { place => 'cookie', path => '/read',
+        says => 'mod_session_cookie, mod_session_crypto' },
+    'cookie-write' => { place => 'cookie', path => '/write',
+        says => 'the same, written', writes => 1, follows => 1 },
+    'dbd-read'     => { place => 'dbd', path => '/read',
+        says => 'mod_session_dbd, SQLite', fails => 1 },
+    'dbd-write'    => { place => 'dbd', path => '/write',
+        says => 'the same, written', writes => 1, follows => 1, fails => 1 },
 );
 
 # In the order of the table; a group's name stands for all in it.
 our @GROUPS = (
     [yardstick => qw(none bare-get bare-getset)],
     [ours      => qw(off anonymous read read-2 write write-lax write-2)],
+    [sealed    => qw(read-sealed write-sealed read-sealed-2 write-sealed-2)],
+    [cached    => qw(read-cached write-cached)],
     [proxy     => qw(proxy-none proxy-read proxy-write)],
     [php       => qw(php-read php-write php-locked-read php-locked-write php-tuned-read
                      php-tuned-write)],
@@ -74,6 +109,12 @@ our @GOALS = (
     ['write',   'bare-getset',      0.75],
     ['read-2',  'bare-get'],
     ['write-2', 'bare-getset'],
+    ['read-sealed-2', 'read',       0.75],
+    ['read-cached',  'none',        0.90],
+    ['read-cached',  'read'],
+    ['write-cached', 'bare-getset', 0.95],
+    ['read-cached',  'php-tuned-read',   1.4],
+    ['write-cached', 'php-locked-write', 1.4],
     ['read',    'php-read',         5],
     ['write',   'php-write'],
     ['read',    'php-tuned-read'],
@@ -92,20 +133,25 @@ my %PLACES = (
     bare  => { site => 'bare' },
     one   => { site => 'one',   make => '/write', show => '/show' },
     two   => { site => 'two',   make => '/write', show => '/show' },
+    (map { ($_ => { site => $_, make => '/write', show => '/show' }) } qw(sealed sealed-two)),
+    cached => { site => 'cached', make => '/write', show => '/show', fresh => 1 },
     proxy => { site => 'proxy', base => '/back', make => '/write', show => '/show' },
-    (map { ("php-$_" => { site => 'php', base => "/$_", make => '/write.php', show => '/show.php' }) }
-        qw(usual locked tuned)),
+    (map { my ($of) = /(\w+)/;
+        ($_ => { site => $of, base => '/' . s/\w+-//r, make => '/write.php', show => '/show.php' }) }
+        qw(php-usual php-locked php-tuned fpm-usual fpm-locked fpm-tuned)),
     'php-pecl' => { site => 'php', base => '/pecl', make => '/write.php', fresh => 1 },
-    (map { ("fpm-$_" => { site => 'fpm', base => "/$_", make => '/write.php', show => '/show.php' }) }
-        qw(usual locked tuned)),
-    cookie => { site => 'session', base => '/cookie', make => '/write', show => '/show', fresh => 1 },
-    dbd    => { site => 'session', base => '/dbd',    make => '/write', show => '/show', fresh => 1 },
+    (map { ($_ => { site => 'session', base => "/$_", make => '/write', show => '/show', fresh => 1 }) }
+        qw(cookie dbd)),
 );
 
 my %MAKE = (
     bare    => \&bare_site,
     one     => sub { memsess_site('one', copies => 1, @_) },
     two     => sub { memsess_site('two', copies => 2, @_) },
+    sealed       => sub { memsess_site('sealed', copies => 1, conf => secret_conf(), @_) },
+    'sealed-two' => sub { memsess_site('sealed-two', copies => 2, conf => secret_conf(), @_) },
+    cached       => sub { memsess_site('cached', copies => 1, @_,
+        conf => secret_conf() . "MemSessLocalCache 64M max-age=60s\n") },
     proxy   => \&proxy_site,
     php     => \&php_site,
     fpm     => \&fpm_site,
@@ -196,10 +242,10 @@ LoadModule memsess_module "%(dir)/mod_memsess.so"
     SetHandler bare-none
     MemSess On
 </Location>
-<LocationMatch "^(/back)?/(read|write|write-lax|renew|destroy|show)$">
+<LocationMatch "^(/back)?/(read|write|write-lax|write-told|renew|destroy|show)$">
     MemSess On
 </LocationMatch>
-<LocationMatch "^(/back)?/(write|write-lax|renew|destroy)$">
+<LocationMatch "^(/back)?/(write|write-lax|write-told|renew|destroy)$">
     MemSessWriteback On
 </LocationMatch>
 CONFIG
@@ -215,6 +261,9 @@ my $HANDLER_CONFIG = <<'CONFIG';
     SetHandler memsess-write
     MemSessLock none
 </Location>
+<Location "/write-told">
+    SetHandler memsess-write-told
+</Location>
 <Location "/renew">
     SetHandler memsess-renew
 </Location>
@@ -227,7 +276,7 @@ my $HANDLER_CONFIG = <<'CONFIG';
 CONFIG
 
 # Options beside those of httpd: copies; memcached, where there are servers
-# already; servers, how many are started else.
+# already; servers, how many are started else; addresses, if others than theirs.
 sub memsess_site {
     my ($name, %option) = @_;
     die "mod_memsess.so is not built\n" if !-e 'mod_memsess.so';
@@ -235,12 +284,19 @@ sub memsess_site {
     my @memcached = @{ $option{memcached} || [] };
     @memcached = map { Rig::memcached("memcached-$name-$_") } 1 .. $option{servers} || $copies
         if !@memcached;
+    my @addresses = $option{addresses} ? @{ $option{addresses} } : map { $_->{address} } @memcached;
     my $site = Rig::httpd($name, %option, conf => $MEMSESS_CONFIG
         . ($option{handlers} || $HANDLER_CONFIG)
-        . "MemSessServers @{[$option{addresses} || map { $_->{address} } @memcached]}\n"
+        . "MemSessServers @addresses\n"
         . "MemSessRedundancy $copies\n" . ($option{conf} || ''));
     $site->{memcached} = \@memcached;
     return $site;
+}
+
+sub secret_conf {
+    my $file = Rig::write_file('secret', '0123456789abcdef' x 4 . "\n");
+    chmod 0600, $file;
+    return "MemSessSecret file:$file\n";
 }
 
 # Two httpds: the second has the handlers, and no module.

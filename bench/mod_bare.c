@@ -8,6 +8,8 @@
  *   memsess-read  looks at the session that mod_memsess exposes, here or in
  *                 the server that proxies to this one
  *   memsess-write the same, and changes one attribute
+ *   memsess-write-told
+ *                 the same, and says of which session the answer is
  *   memsess-renew, memsess-destroy
  *                 give the session a new id, or end it
  *   memsess-show  the session's state and data as text, for checks
@@ -104,6 +106,16 @@ static const char *exposed(request_rec *r, const char *variable, const char *hea
     return value ? value : apr_table_get(r->headers_in, header);
 }
 
+/* X-Session tells a client which session a new cookie is of. */
+static void tell_session(request_rec *r, const char *data)
+{
+    const char *seen = data ? ap_strstr_c(data, "seen=") : NULL;
+
+    if (seen) {
+        apr_table_setn(r->headers_out, "X-Session", apr_pstrndup(r->pool, seen + 5, 4));
+    }
+}
+
 static int has_session(request_rec *r)
 {
     const char *data = exposed(r, "MEMSESS_DATA", "MemSess-Data");
@@ -129,6 +141,13 @@ static int answer_write(request_rec *r)
     }
     apr_table_setn(r->headers_out, "MemSess-Set", changes);
     return answer_none(r);
+}
+
+/* With the local cache the cookie changes with every write. */
+static int answer_write_told(request_rec *r)
+{
+    tell_session(r, exposed(r, "MEMSESS_DATA", "MemSess-Data"));
+    return answer_write(r);
 }
 
 static int answer_renew(request_rec *r)
@@ -172,12 +191,11 @@ static int answer_session_read(request_rec *r)
 
 /*
  * mod_session takes the whole session from a header, so the attribute that
- * changes comes first. Its cookie changes with every write: X-Session tells the
- * client which session a new cookie is of.
+ * changes comes first. Its cookie changes with every write.
  */
 static int answer_session_write(request_rec *r)
 {
-    const char *data = r->args ? r->args : session_data(r), *seen;
+    const char *data = r->args ? r->args : session_data(r);
 
     if (!data) {
         return HTTP_INTERNAL_SERVER_ERROR;
@@ -189,10 +207,7 @@ static int answer_session_write(request_rec *r)
         }
         data = apr_psprintf(r->pool, "n=%u&%s", apr_atomic_inc32(&writes) + 1, data);
     }
-    seen = ap_strstr_c(data, "seen=");
-    if (seen) {
-        apr_table_setn(r->headers_out, "X-Session", apr_pstrndup(r->pool, seen + 5, 4));
-    }
+    tell_session(r, data);
     apr_table_setn(r->headers_out, "X-Replace-Session", data);
     return answer_none(r);
 }
@@ -215,6 +230,7 @@ static const bare_handler_t handlers[] = {
     {"bare-none", answer_none},      {"bare-get", answer_get},
     {"bare-getset", answer_getset},  {"memsess-read", answer_read},
     {"memsess-write", answer_write}, {"memsess-show", answer_show},
+    {"memsess-write-told", answer_write_told},
     {"memsess-renew", answer_renew}, {"memsess-destroy", answer_destroy},
     {"session-read", answer_session_read},
     {"session-write", answer_session_write},

@@ -1,0 +1,99 @@
+package Trips;
+
+# What each operation asks of memcached, by memcached's own counters, and how
+# many answers a request waits for in turn, by its time with slow servers.
+
+use strict;
+use warnings;
+
+use Delay;
+use Report;
+use Rig;
+use Sites;
+
+use Time::HiRes qw(time);
+
+my $REQUESTS = 20;
+my $DELAY = 0.04;    # seconds; far above what a request takes otherwise
+
+my @OPERATIONS = (
+    ['no session, no cookie', '/idle', anonymous => 1],
+    ['new session',           '/write', new => 1],
+    ['read',                  '/read'],
+    ['read, commit exactly',  '/write'],
+    ['read, write (MemSessLock none)', '/write-lax'],
+    ['read, renew the id',    '/renew', fresh => 1],
+    ['read, destroy',         '/destroy', fresh => 1],
+);
+
+# cmd_get counts keys, and so does each of these: claims are add, and count as set.
+my @COUNTED = (
+    [get => qw(cmd_get)], [set => qw(cmd_set)], [delete => qw(delete_hits delete_misses)],
+    [touch => qw(cmd_touch)],
+);
+
+sub counters {
+    my (@memcached) = @_;
+    my %sum;
+    for my $memcached (@memcached) {
+        my $stat = Rig::memcached_stats($memcached);
+        for my $counted (@COUNTED) {
+            my ($name, @of) = @$counted;
+            $sum{$name} += $stat->{$_} || 0 for @of;
+        }
+    }
+    return \%sum;
+}
+
+# How long its requests take: the median, in seconds. Counters see these alone.
+sub repeat {
+    my ($site, $path, %option) = @_;
+    my $form = Sites::session_form(0);
+    my $some = Sites::make_session($site, '/write', $form);
+    my @cookies = map { $option{new} || $option{anonymous} ? undef : $option{fresh}
+        ? Sites::make_session($site, '/write', $form) : $some } 1 .. $REQUESTS;
+    my $before = counters(@{ $site->{memcached} });
+    my @took;
+    for my $cookie (@cookies) {
+        my $start = time();
+        $site->get($path . ($option{new} ? "?$form" : ''), $cookie);
+        push @took, time() - $start;
+    }
+    my $after = counters(@{ $site->{memcached} });
+    return (median(@took), { map { $_ => ($after->{$_} - $before->{$_}) / $REQUESTS } keys %$after });
+}
+
+sub of_copies {
+    my ($copies) = @_;
+    my $quick = Sites::memsess_site("quick$copies", copies => $copies);
+    my @delays = map { Delay::before($_, $DELAY) } @{ $quick->{memcached} };
+    my $slow = Sites::memsess_site("slow$copies", copies => $copies,
+        memcached => $quick->{memcached}, addresses => [map { $_->{address} } @delays],
+        conf => "MemSessTimeout 2s\n");
+
+    say_on("%-34s %6s   %s\n", $copies == 1 ? 'one copy' : "$copies copies", 'waits',
+        join ' ', map { sprintf '%7s', $_->[0] } @COUNTED);
+    for my $operation (@OPERATIONS) {
+        my ($what, $path, %option) = @$operation;
+        my ($quick_time, $count) = repeat($quick, $path, %option);
+        my ($slow_time) = repeat($slow, $path, %option);
+        say_on("%-34s %6.0f   %s\n", $what, abs($slow_time - $quick_time) / $DELAY,
+            join ' ', map { sprintf '%7.2f', $count->{ $_->[0] } } @COUNTED);
+    }
+    say_on("\n");
+    Rig::stop($_->{pid}) for @delays;
+    Rig::stop($slow->{pid});
+    $quick->close_site;
+    return;
+}
+
+sub run {
+    machine();
+    say_on("waits: answers of memcached that one request waits for, one after the other; then the "
+        . "commands of one request, on all servers together (claims count as set)\n\n");
+    of_copies($_) for 1, 2;
+    Report::leave('trips');
+    return;
+}
+
+1;
