@@ -46,6 +46,9 @@ typedef struct timeouts_t {
 
 static apr_array_header_t *timeouts_seen;
 
+/* Whether MemSess is On anywhere. */
+static int sessions_wanted;
+
 /* -- Structures ------------------------------------------------------------------------------- */
 
 #define DEFAULT(type, field, value, args, name, setter, least, most, help) conf->field = value;
@@ -178,6 +181,7 @@ static const char *set_flag(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     static const char *const words[] = {"off", "on"};
 
+    sessions_wanted |= cmd->info == &slot_enabled && !strcasecmp(arg, "on");
     return set_word(cmd, dir_conf, arg, words, 2, "must be On or Off");
 }
 
@@ -680,6 +684,7 @@ const command_rec memsess_commands[] = {
 void memsess_conf_start(apr_pool_t *pconf)
 {
     timeouts_seen = apr_array_make(pconf, 8, sizeof(timeouts_t));
+    sessions_wanted = 0;
 }
 
 /* For messages. */
@@ -821,6 +826,38 @@ apr_status_t memsess_conf_cache(server_rec *main_server, apr_pool_t *pconf)
     return rv;
 }
 
+/* httpd reads its configuration twice when it starts: what is allowed, but hardly meant, is said
+ * the second time, or by apachectl -t. */
+static int is_first_reading(void)
+{
+    return ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG
+           && ap_state_query(AP_SQ_RUN_MODE) != AP_SQ_RM_CONFIG_TEST;
+}
+
+static void warn(server_rec *main_server, apr_pool_t *ptemp)
+{
+    const memsess_srv_conf_t *first = memsess_srv_conf(main_server);
+    int is_signed = 0;
+    server_rec *s;
+
+    for (s = main_server; s; s = s->next) {
+        const memsess_srv_conf_t *conf = memsess_srv_conf(s);
+
+        is_signed |= conf->secrets != NULL;
+        if (conf->copies_set && conf->copies == 1 && conf->members->nelts > 1
+            && (s == main_server || first->copies != 1 || first->members != conf->members)) {
+            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, s, "MemSessRedundancy 1: "
+                         "each session of %s is on one of its %d servers alone, and lost with it: "
+                         "ask for 2 copies", name_of(s, ptemp), conf->members->nelts);
+        }
+    }
+    if (!is_signed && sessions_wanted) {
+        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, main_server, "MemSess: there is "
+                     "no MemSessSecret: cookies are not signed, and whoever can read memcached "
+                     "reads the sessions: name the same secret on all members");
+    }
+}
+
 int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     apr_hash_t *sources = apr_hash_make(ptemp);
@@ -833,6 +870,9 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
     }
     for (i = 0; i < timeouts_seen->nelts; i++) {
         ok &= timeouts_ok(&APR_ARRAY_IDX(timeouts_seen, i, timeouts_t), ptemp);
+    }
+    if (ok && !is_first_reading()) {
+        warn(main_server, ptemp);
     }
     return ok;
 }

@@ -16,13 +16,24 @@
 /* Who looked at the figures is taken to look for this long. */
 #define WATCHED apr_time_from_sec(30)
 
+/* Members compare themselves this often, first when httpd has been running for a while, and log
+ * what is wrong this often. */
+#define COMPARE_AFTER apr_time_from_sec(15)
+#define COMPARE_EVERY apr_time_from_sec(60)
+#define WARN_EVERY apr_time_from_sec(600)
+
 typedef volatile apr_uint64_t figure_t;
 
 /* What all children count together. */
 typedef struct shared_t {
     apr_time_t began;
     volatile apr_uint32_t threads; /* that have counted yet */
-    figure_t sampled_at, watched_at;
+    figure_t sampled_at, watched_at, compared_at;
+    figure_t told[MEMSESS_N], told_at[MEMSESS_N];
+    struct {
+        figure_t at, logged_at;
+        char text[MEMSESS_WARNING_LEN];
+    } warning[MEMSESS_WARNINGS];
     struct {
         LINE figure_t figure[MEMSESS_N];
     } stripe[STRIPES];
@@ -309,14 +320,23 @@ apr_interval_time_t memsess_percentile(const memsess_histogram_t *histogram, dou
 
 /* -- Reading ---------------------------------------------------------------------------------- */
 
+static apr_uint64_t figure_of(memsess_counter_t counter)
+{
+    apr_uint64_t sum = 0;
+    unsigned i;
+
+    for (i = 0; i < STRIPES; i++) {
+        sum += apr_atomic_read64(&shared->stripe[i].figure[counter]);
+    }
+    return sum;
+}
+
 void memsess_count_read(apr_uint64_t figures[MEMSESS_N])
 {
-    unsigned i, k;
+    unsigned k;
 
     for (k = 0; k < MEMSESS_N; k++) {
-        for (figures[k] = 0, i = 0; i < STRIPES; i++) {
-            figures[k] += apr_atomic_read64(&shared->stripe[i].figure[k]);
-        }
+        figures[k] = figure_of((memsess_counter_t)k);
     }
 }
 
@@ -395,6 +415,53 @@ void memsess_count_read_server(const memsess_server_count_t *count,
 apr_time_t memsess_count_since(void)
 {
     return shared->began;
+}
+
+/* -- What operators are told ------------------------------------------------------------------- */
+
+/* Found again at each comparison, and logged now and then. */
+int memsess_count_warn(memsess_warning_t warning, const char *text)
+{
+    apr_uint64_t now = (apr_uint64_t)apr_time_now();
+    apr_uint64_t last = apr_atomic_read64(&shared->warning[warning].logged_at);
+
+    apr_cpystrn(shared->warning[warning].text, text, MEMSESS_WARNING_LEN);
+    apr_atomic_set64(&shared->warning[warning].at, now);
+    return now - last >= WARN_EVERY
+           && apr_atomic_cas64(&shared->warning[warning].logged_at, now, last) == last;
+}
+
+void memsess_count_warning(memsess_warning_t warning, char text[MEMSESS_WARNING_LEN])
+{
+    apr_uint64_t at = apr_atomic_read64(&shared->warning[warning].at);
+
+    text[0] = '\0';
+    if (at && (apr_uint64_t)apr_time_now() - at < 3 * COMPARE_EVERY) {
+        /* It may be being written anew: that is a page's worth of nonsense at worst. */
+        apr_cpystrn(text, shared->warning[warning].text, MEMSESS_WARNING_LEN);
+    }
+}
+
+apr_uint64_t memsess_count_news(memsess_counter_t counter, apr_time_t now)
+{
+    apr_uint64_t told_at = apr_atomic_read64(&shared->told_at[counter]);
+    apr_uint64_t told = apr_atomic_read64(&shared->told[counter]), figure = figure_of(counter);
+
+    if (figure == told || (apr_uint64_t)now - told_at < apr_time_from_sec(60)
+        || apr_atomic_cas64(&shared->told_at[counter], (apr_uint64_t)now, told_at) != told_at) {
+        return 0;
+    }
+    apr_atomic_set64(&shared->told[counter], figure);
+    return figure - told;
+}
+
+int memsess_count_compare_due(apr_time_t now)
+{
+    apr_uint64_t last = apr_atomic_read64(&shared->compared_at);
+
+    return now - shared->began >= COMPARE_AFTER
+           && (apr_uint64_t)now - last >= COMPARE_EVERY
+           && apr_atomic_cas64(&shared->compared_at, (apr_uint64_t)now, last) == last;
 }
 
 /* -- Samples ---------------------------------------------------------------------------------- */

@@ -150,6 +150,24 @@ apr_interval_time_t memsess_bucket_end(unsigned bucket);
 /** The latency that this share of all (0.99, say) do not exceed; 0 where there are none. */
 apr_interval_time_t memsess_percentile(const memsess_histogram_t *histogram, double share);
 
+/** What one member found out about another. */
+typedef enum { MEMSESS_WARN_POOL, MEMSESS_WARN_CLOCK, MEMSESS_WARNINGS } memsess_warning_t;
+
+#define MEMSESS_WARNING_LEN 256
+
+/** Has the status show it for as long as it is found again; returns whether to log it too. */
+int memsess_count_warn(memsess_warning_t warning, const char *text);
+
+/** The warning as it was found lately, or "". */
+void memsess_count_warning(memsess_warning_t warning, char text[MEMSESS_WARNING_LEN]);
+
+/** How far a counter went up since this was asked last; 0 within a minute of that. */
+apr_uint64_t memsess_count_news(memsess_counter_t counter, apr_time_t now);
+
+/** Whether members are to compare themselves with others now: some time after httpd was started,
+ * and then once a minute. */
+int memsess_count_compare_due(apr_time_t now);
+
 /** Takes the samples that are due, in one of all children; returns whether in this one. */
 int memsess_count_sample(apr_time_t now);
 

@@ -309,9 +309,15 @@ void memsess_page_send(request_rec *r, const memsess_status_t *status)
                REFRESH, escaped(host, r->pool), nonce, style, escaped(host, r->pool));
     send_verdict(r, status);
     ap_rprintf(r, "<p class=\"soft\">At %.8s UTC; anew every %d s. Counting for %s, all child "
-               "processes together. Version " MEMSESS_VERSION ".</p>\n<div class=\"cards\">\n",
+               "processes together. Version " MEMSESS_VERSION ".</p>\n",
                memsess_status_time(status->now, r->pool) + 11, REFRESH,
                duration(status->now - status->since, r->pool));
+    for (i = 0; i < status->warnings->nelts; i++) {
+        ap_rprintf(r, "%s<li>%s</li>\n%s", i ? "" : "<ul>",
+                   escaped(APR_ARRAY_IDX(status->warnings, i, const char *), r->pool),
+                   i + 1 < status->warnings->nelts ? "" : "</ul>\n");
+    }
+    ap_rputs("<div class=\"cards\">\n", r);
     for (i = 0; i < status->servers->nelts; i++) {
         send_server(r, &APR_ARRAY_IDX(status->servers, i, memsess_shown_t), status->now);
     }

@@ -31,6 +31,8 @@ struct memsess_pool_t {
     apr_thread_t *prober;
     apr_file_t *wake_in, *wake_out;
     volatile apr_uint32_t stopping;
+    void (*call)(void *baton, apr_time_t now);
+    void *call_baton;
 };
 
 /* The list of idle connections makes them unconnected, since it does so under its lock. */
@@ -111,6 +113,19 @@ static apr_status_t ask_version(memsess_server_t *server)
     return rv;
 }
 
+apr_status_t memsess_server_time(memsess_server_t *server, apr_int64_t *seconds)
+{
+    memsess_conn_t c = {NULL, NULL, NULL, 0, -1, 0, 0, NULL, NULL};
+    apr_memcache_stats_t *stats;
+    apr_status_t rv = memsess_server_is_down(server) ? MEMSESS_DOWN : conn_connect(&c, server);
+
+    if (rv == APR_SUCCESS && (rv = apr_memcache_stats(c.ms, c.p, &stats)) == APR_SUCCESS) {
+        *seconds = apr_time_sec(stats->time);
+    }
+    memsess_conn_close(&c, &server->link);
+    return rv;
+}
+
 static void probe(memsess_server_t *server)
 {
     apr_time_t begun = apr_time_now();
@@ -149,8 +164,9 @@ static apr_interval_time_t probe_all(memsess_pool_t *pool)
     apr_interval_time_t rest = MEMSESS_SAMPLE_EVERY;
     int i;
 
-    memsess_count_sample(apr_time_now());
-
+    if (memsess_count_sample(apr_time_now()) && pool->call) {
+        pool->call(pool->call_baton, apr_time_now());
+    }
     for (i = 0; i < pool->servers->nelts; i++) {
         memsess_server_t *server = APR_ARRAY_IDX(pool->servers, i, memsess_server_t *);
         apr_time_t now = apr_time_now();
@@ -246,6 +262,13 @@ apr_status_t memsess_pool_add(memsess_server_t **result, memsess_pool_t *pool,
         *result = server;
     }
     return rv;
+}
+
+void memsess_pool_call(memsess_pool_t *pool, void (*call)(void *baton, apr_time_t now),
+                       void *baton)
+{
+    pool->call = call;
+    pool->call_baton = baton;
 }
 
 apr_status_t memsess_pool_start(memsess_pool_t *pool)

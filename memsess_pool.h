@@ -49,6 +49,15 @@ apr_status_t memsess_pool_create(memsess_pool_t **pool);
 apr_status_t memsess_pool_add(memsess_server_t **server, memsess_pool_t *pool,
                               const memsess_server_conf_t *conf);
 
+/**
+ * Has the prober call this now and then, in one child of all at a time; before memsess_pool_start.
+ */
+void memsess_pool_call(memsess_pool_t *pool, void (*call)(void *baton, apr_time_t now),
+                       void *baton);
+
+/** The server's own clock, in seconds; on a connection of its own. */
+apr_status_t memsess_server_time(memsess_server_t *server, apr_int64_t *seconds);
+
 /** Starts the prober: only then is a server that failed ever tried again. */
 apr_status_t memsess_pool_start(memsess_pool_t *pool);
 

@@ -44,10 +44,19 @@ static void take_servers(memsess_status_t *status, int implied, apr_pool_t *p)
 static memsess_status_t *take_figures(apr_pool_t *p)
 {
     memsess_status_t *status = apr_pcalloc(p, sizeof(*status));
+    char text[MEMSESS_WARNING_LEN];
+    int i;
 
     status->now = apr_time_now();
     status->since = memsess_count_since();
     status->servers = apr_array_make(p, 4, sizeof(memsess_shown_t));
+    status->warnings = apr_array_make(p, MEMSESS_WARNINGS, sizeof(const char *));
+    for (i = 0; i < MEMSESS_WARNINGS; i++) {
+        memsess_count_warning((memsess_warning_t)i, text);
+        if (text[0]) {
+            APR_ARRAY_PUSH(status->warnings, const char *) = apr_pstrdup(p, text);
+        }
+    }
     memsess_count_read(status->figure);
     take_servers(status, 0, p);
     if (!status->servers->nelts) {
@@ -154,7 +163,12 @@ static void send_json(request_rec *r, const memsess_status_t *status)
     }
     ap_rputs("]", r);
     json_counters(r, status);
-    ap_rputs("}\n", r);
+    ap_rputs(",\n \"warnings\": [", r);
+    for (i = 0; i < status->warnings->nelts; i++) {
+        ap_rprintf(r, "%s%s", i ? ", " : "",
+                   json_string(APR_ARRAY_IDX(status->warnings, i, const char *), r->pool));
+    }
+    ap_rputs("]}\n", r);
 }
 
 /* -- Prometheus's text format ----------------------------------------------------------------- */

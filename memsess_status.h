@@ -20,6 +20,7 @@ typedef struct memsess_shown_t {
 typedef struct memsess_status_t {
     apr_time_t now, since;
     apr_uint64_t figure[MEMSESS_N];
+    apr_array_header_t *warnings; /**< of const char * */
     apr_array_header_t *servers; /**< of memsess_shown_t */
 } memsess_status_t;
 

@@ -592,7 +592,7 @@ static void repair(memsess_store_t *store, const memsess_key_t *key, memsess_ses
                == APR_SUCCESS) {
         *session = again;
         memsess_count_add(MEMSESS_N_REPAIRED, lacking);
-        memsess_log(MEMSESS_LOG_INFO, 0, "repaired %u of the copies of session %s", lacking,
+        memsess_log(MEMSESS_LOG_DEBUG, 0, "repaired %u of the copies of session %s", lacking,
                     key_log(key, p));
     }
 }

@@ -6,6 +6,7 @@
 
 #include "httpd.h"
 #include "ap_mpm.h"
+#include "apr_lib.h"
 #include "apr_strings.h"
 #include "http_config.h"
 #include "http_core.h"
@@ -21,7 +22,9 @@
 #include "memsess_conf.h"
 #include "memsess_expose.h"
 #include "memsess_req.h"
+#include "memsess_ring.h"
 #include "memsess_status.h"
+#include "memsess_watch.h"
 #include "memsess_writeback.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
@@ -76,10 +79,28 @@ static apr_status_t pool_cleanup(void *pool)
     return APR_SUCCESS;
 }
 
+/* The same after a restart, and another one's if there are several on this machine. */
+static const char *member_name(server_rec *main_server, apr_pool_t *p)
+{
+    char host[APRMAXHOSTLEN + 1] = "member", *c;
+    memsess_node_t node;
+
+    apr_gethostname(host, sizeof(host), p);
+    for (c = host; *c; c++) {
+        *c = apr_isalnum(*c) || *c == '.' ? *c : '-';
+    }
+    if (memsess_node_init(&node, apr_psprintf(p, "%s %d", ap_server_root, main_server->port), 1)
+        != APR_SUCCESS) {
+        return host[0] ? apr_pstrdup(p, host) : "member";
+    }
+    return apr_pstrcat(p, host, ":", node.tag, NULL);
+}
+
 /* Each child has its own connections, since none survives a fork. */
 static void child_init(apr_pool_t *pchild, server_rec *main_server)
 {
     apr_hash_t *servers = apr_hash_make(pchild);
+    memsess_watch_t *watch = NULL;
     memsess_pool_t *pool;
     apr_status_t rv;
     server_rec *s;
@@ -91,12 +112,19 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
     if (rv == APR_SUCCESS) {
         rv = memsess_pool_create(&pool);
     }
+    if (rv == APR_SUCCESS) {
+        watch = memsess_watch_create(pool, member_name(main_server, pchild), pchild);
+    }
     for (s = main_server; s && rv == APR_SUCCESS; s = s->next) {
         memsess_srv_conf_t *conf = memsess_srv_conf(s);
         memsess_store_conf_t store;
 
         memsess_conf_store(conf, threads < 1 ? 1 : threads, &store, pchild);
         rv = memsess_store_create(&conf->store, &store, pool, servers, pchild);
+        /* What nobody named may be no memcached at all. */
+        if (rv == APR_SUCCESS && conf->members_set) {
+            rv = memsess_watch_add(watch, conf->store, conf->ns);
+        }
     }
     if (rv == APR_SUCCESS) {
         rv = memsess_pool_start(pool);

@@ -1,0 +1,128 @@
+# What an operator hears of: at start and by apachectl -t, of mistakes that are no errors; later, of
+# events and of members that do not fit together.
+use strict;
+use warnings;
+use lib 't/lib';
+
+use Apache::Test qw(-withtestmore);
+use Digest::SHA;
+use JSON::PP;
+use MemSess::Faults;
+use MemSess::Test;
+use MIME::Base64 qw(encode_base64url);
+
+plan tests => 7;
+
+my $config = timing() . q(
+    <Location "/status">
+        SetHandler memsess-status
+    </Location>
+);
+my @pool = pool(2);
+
+sub status { return decode_json(client($_[0])->get('/status?format=json')->body) }
+
+# A secret that nobody else can read.
+my $secret = "$ENV{MEMSESS_T_ROOT}/logs/secret-$$";
+open my $out, '>', $secret or die $!;
+print $out '0123456789abcdef' x 4;
+close $out;
+chmod 0600, $secret;
+
+subtest 'configuration' => sub {
+    my ($two, $signed) = ('MemSessServers 127.0.0.1:1 127.0.0.1:2', "MemSessSecret file:$secret");
+    my $no_secret = qr/there is no MemSessSecret/;
+    my $one_copy = qr/MemSessRedundancy 1: each session of the server is on one of its 2 servers alone/;
+    my @cases = (
+        ["$two", [$no_secret], [$one_copy]],
+        ["$two\nMemSessSecret file:$secret", [], [$no_secret, $one_copy]],
+        ["$two\n$signed\nMemSessRedundancy 1", [$one_copy], [$no_secret]],
+        ["MemSessServers 127.0.0.1:1\n$signed\nMemSessRedundancy 1", [], [$one_copy]],
+        ["MemSess Off\n", [], [$one_copy]],
+    );
+    for (@cases) {
+        my ($directives, $said, $unsaid) = @$_;
+        my ($status, $message) = MemSess::Member->check($directives);
+        is $status, 0, 'accepted: ' . $directives =~ s/\n/ | /gr;
+        my @n = map { my $pattern = $_; scalar(() = $message =~ /$pattern/g) } @$said;
+        is_deeply \@n, [map { 1 } @$said], 'said once' or diag $message;
+        unlike $message, $_, 'not said' for @$unsaid;
+    }
+};
+
+subtest 'at start' => sub {
+    my $m = MemSess::Member->start(servers => \@pool, config => $config);
+    is scalar(() = $m->log->text =~ /there is no MemSessSecret/g), 1, 'once';
+    $m->stop;
+};
+
+my $m = MemSess::Member->start(servers => \@pool, config => "$config
+    CustomLog \"\${T_DIR}/sessions\" \"%U %{MEMSESS_STATE}e %{MEMSESS_ID}e\"");
+
+subtest 'access log' => sub {
+    my $c = started($m);
+    my $id = $c->get('/lua/env')->env('MEMSESS_ID');
+    $c->copy(cookie => 'nonsense')->get('/lua/env');
+    $c->get('/plain.txt');
+    open my $in, '<', $m->dir . '/sessions' or die $!;
+    my $lines = do { local $/; <$in> };
+    like $lines, qr{^/lua/env active \Q$id\E$}m, 'state and public id';
+    like $lines, qr{^/lua/env invalid -$}m, 'of every request';
+    like $lines, qr{^/plain.txt active \Q$id\E$}m, 'whoever answers it';
+};
+
+subtest 'events' => sub {
+    my ($c, $mark, @homes) = marked($m, @pool);
+    client($m)->set_cookie('nonsense')->get('/lua/env') for 1 .. 4;
+    ok $m->log->wait_for(qr/memsess:notice.*\d+ cookies refused/), 'cookies refused';
+    $pool[0]->delete((grep { $_->[0] == $pool[0] } @homes)[0][1]);
+    ok repaired($c, $mark, 2, @pool), 'a copy is written again';
+    ok $m->log->wait_for(qr/memsess:notice.*\d+ copies were missing or old: repaired/), 'copies repaired';
+    my $log = $m->log->mark;
+    client($m)->set_cookie('nonsense')->get('/lua/env') for 1 .. 20;
+    select undef, undef, undef, 6;
+    unlike $m->log->text($log), qr/memsess:notice/, 'not again at once';
+    $pool[0]->kill9;
+    $c->get('/lua/env') for 1 .. 20;
+    set_via($c, 'n=2');
+    ok $m->log->wait_for(qr/memsess:error.*server \Q@{[ $pool[0]->address ]}\E is down/), 'down';
+    ok $m->log->wait_for(qr/memsess:warn.*writes reached fewer servers/), 'too few copies';
+    $pool[0]->restart;
+    ok $m->log->wait_for(qr/memsess:notice.*server \Q@{[ $pool[0]->address ]}\E is back/), 'back';
+    is scalar(() = $m->log->text($log) =~ /\Q@{[ $pool[0]->address ]}\E is (?:down|back)/g), 2, 'each once';
+};
+
+subtest 'members whose pools differ' => sub {
+    my @names = map { $_->address } @pool;
+    my $other = MemSess::Member->start(servers => ["$names[0]?weight=2", $names[1]], config => $config);
+    my $alike = MemSess::Member->start(servers => [@names[1, 0]], config => $config);
+    my $warning = qr/memsess:warn.*member \S+ has another pool than this one/;
+    ok wait_for(100, sub { $m->log->text =~ $warning || $other->log->text =~ $warning }), 'somebody says so';
+    my ($one) = grep { $_->log->text =~ $warning } $m, $other, $alike;
+    is scalar(() = $one->log->text =~ /$warning/g), 1, 'once';
+    like "@{ status($one)->{warnings} }", qr/another pool than this one/, 'JSON';
+    like client($one)->get('/status')->body, qr/<li>member \S+ has another pool/, 'the page';
+    $_->stop for $other, $alike;
+};
+
+subtest 'members whose pools and clocks are alike' => sub {
+    my $pool = MemSess::Memcached->start;
+    my @m = map { MemSess::Member->start(servers => [$pool], config => $config) } 1, 2;
+    my $items = sub { scalar grep { /^1 \S+ -?\d+ [\w-]{8}$/ } values %{ items($pool) } };
+    ok wait_for(60, sub { $items->() == 1 }), 'they have left their mark';
+    select undef, undef, undef, 7;
+    unlike $_->log->text, qr/another pool|the clock of/, 'and nobody complains' for @m;
+    is_deeply status($_)->{warnings}, [], 'nor here' for @m;
+    $_->stop for @m;
+};
+
+subtest 'a member whose clock is ahead' => sub {
+    my $pool = MemSess::Memcached->start;
+    my $key = encode_base64url(substr Digest::SHA::sha512("memsess\0\0members"), 0, 32);
+    $pool->set($key, '1 web9:abc 100 AAAAAAAA');
+    my $m = MemSess::Member->start(servers => [$pool], config => $config);
+    ok wait_for(60, sub { $m->log->text =~ /memsess:warn.*the clock of member web9:abc is (?:99|10[01]) s ahead/ }), 'is named'
+        or diag join ' ', %{ items($pool) };
+    is scalar(grep { /clock of member web9/ } @{ status($m)->{warnings} }), 1, 'in the status too';
+    $m->stop;
+};
