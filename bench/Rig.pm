@@ -254,7 +254,8 @@ sub memcached_get {
 # What it counts, by name; kinds: none, or 'slabs' and the like.
 sub memcached_stats {
     my ($memcached, @kind) = @_;
-    my $socket = _memcached_socket($memcached);
+    # Always on the same connection: one that is closed may be counted for a while.
+    my $socket = $memcached->{asked} ||= _memcached_socket($memcached);
     my %stat;
     print $socket "stats @kind\r\n";
     while (defined(my $line = <$socket>)) {
