@@ -91,7 +91,7 @@ sub run {
     say_on("four memcacheds, two copies, $CONNECTIONS connections, $SESSIONS sessions; medians of "
         . "$ROUNDS rounds, runs of $SECONDS s; MemSessTimeout is 250 ms\n"
         . "goal: p99 of reads, stopped / all up: $GOAL or less\n\n");
-    my $site = Sites::memsess_site('four', copies => 2, servers => 4);
+    my $site = Sites::memsess_site('four', copies => 2, servers => 4, timeout => '250ms');
     $site->{cookies} = [map { Sites::make_session($site, '/write', Sites::session_form($_)) }
         0 .. $SESSIONS - 1];
     for my $path (@_ ? map {"/$_"} @_ : qw(/read /write)) {

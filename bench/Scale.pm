@@ -40,7 +40,7 @@ sub connections_of {
     my @memcached = map { Rig::memcached("memcached-$_") } 1, 2;
     my @sites = map { Sites::memsess_site("member$_", copies => 2, memcached => \@memcached,
         children => $children, threads => $threads,
-        conf => "MemSessTimeout 2s\n" . ($limit ? "MemSessConnections $limit\n" : '')) } 1 .. $members;
+        conf => $limit ? "MemSessConnections $limit\n" : '') } 1 .. $members;
     my @cookies = map { Sites::make_session($sites[0], '/write', Sites::session_form($_)) } 0 .. 255;
     my @wrk = map { Rig::wrk_start(url => "$sites[$_]{url}/read", seconds => 3, cookies => \@cookies,
         connections => 2 * $children * $threads, closed => 1, output => Rig::directory() . "/wrk-$_") } 0 .. $#sites;

@@ -276,7 +276,8 @@ my $HANDLER_CONFIG = <<'CONFIG';
 CONFIG
 
 # Options beside those of httpd: copies; memcached, where there are servers
-# already; servers, how many are started else; addresses, if others than theirs.
+# already; servers, how many are started else; addresses, if others than theirs;
+# timeout, longer than the default so that a busy machine makes nobody fail.
 sub memsess_site {
     my ($name, %option) = @_;
     die "mod_memsess.so is not built\n" if !-e 'mod_memsess.so';
@@ -288,7 +289,8 @@ sub memsess_site {
     my $site = Rig::httpd($name, %option, conf => $MEMSESS_CONFIG
         . ($option{handlers} || $HANDLER_CONFIG)
         . "MemSessServers @addresses\n"
-        . "MemSessRedundancy $copies\n" . ($option{conf} || ''));
+        . "MemSessRedundancy $copies\nMemSessTimeout @{[$option{timeout} || '2s']}\n"
+        . ($option{conf} || ''));
     $site->{memcached} = \@memcached;
     return $site;
 }

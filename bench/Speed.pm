@@ -37,7 +37,8 @@ sub measure {
     Sites::fill($place) if $place->{fresh};
     my @before = (Rig::used(@{ $site->{pids} }), Rig::used(@memcached));
     my $wrk = $start->($SECONDS);
-    my $seen = $contestant->{fails} ? Rig::wrk_look($wrk) : Rig::wrk_end($wrk);
+    my $seen = $contestant->{fails} ? Rig::wrk_look($wrk) : eval { Rig::wrk_end($wrk) }
+        || die "$name: $@" . $site->complaints;
     $seen->{failed} = ($seen->{bad} + $seen->{stalled}) / ($seen->{count} || 1);
     return { stalled => 1 } if !$seen->{count} || $seen->{failed} > $TOLERATED;
     $seen->{httpd} = 1e6 * (Rig::used(@{ $site->{pids} }) - $before[0]) / $seen->{count};

@@ -68,8 +68,7 @@ sub of_copies {
     my $quick = Sites::memsess_site("quick$copies", copies => $copies);
     my @delays = map { Delay::before($_, $DELAY) } @{ $quick->{memcached} };
     my $slow = Sites::memsess_site("slow$copies", copies => $copies,
-        memcached => $quick->{memcached}, addresses => [map { $_->{address} } @delays],
-        conf => "MemSessTimeout 2s\n");
+        memcached => $quick->{memcached}, addresses => [map { $_->{address} } @delays]);
 
     say_on("%-34s %6s   %s\n", $copies == 1 ? 'one copy' : "$copies copies", 'waits',
         join ' ', map { sprintf '%7s', $_->[0] } @COUNTED);
