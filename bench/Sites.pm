@@ -107,6 +107,8 @@ our @GROUPS = (
 our @GOALS = (
     ['read',    'bare-get',         0.95],
     ['write',   'bare-getset',      0.75],
+    ['read-sealed',  'read',        0.9],
+    ['write-sealed', 'write',       0.9],
     ['read-2',  'bare-get'],
     ['write-2', 'bare-getset'],
     ['read-sealed-2', 'read',       0.75],
