@@ -304,7 +304,7 @@ static memsess_rc_t memsess_renew(memsess_t *s)
     return rc;
 }
 
-static memsess_rc_t memsess_destroy(memsess_t *s)
+static memsess_rc_t end_session(memsess_t *s, int all)
 {
     memsess_rc_t rc = begin_change_of_some(s);
     memsess_changes_t end;
@@ -312,10 +312,21 @@ static memsess_rc_t memsess_destroy(memsess_t *s)
     if (rc == MEMSESS_RC_OK) {
         memsess_changes_init(&end, s->top->p);
         end.destroy = 1;
+        end.destroy_all = all;
         memsess_changes_join(&s->pending, &end);
         s->view = NULL;
     }
     return rc;
+}
+
+static memsess_rc_t memsess_destroy(memsess_t *s)
+{
+    return end_session(s, 0);
+}
+
+static memsess_rc_t memsess_destroy_all(memsess_t *s)
+{
+    return end_session(s, 1);
 }
 
 static memsess_rc_t memsess_expire(memsess_t *s, apr_time_t when)
@@ -347,6 +358,7 @@ void memsess_api_register(void)
     APR_REGISTER_OPTIONAL_FN(memsess_incr);
     APR_REGISTER_OPTIONAL_FN(memsess_renew);
     APR_REGISTER_OPTIONAL_FN(memsess_destroy);
+    APR_REGISTER_OPTIONAL_FN(memsess_destroy_all);
     APR_REGISTER_OPTIONAL_FN(memsess_expire);
     APR_REGISTER_OPTIONAL_FN(memsess_kind_make);
     APR_REGISTER_OPTIONAL_FN(memsess_open_kind);

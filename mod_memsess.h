@@ -145,6 +145,10 @@ APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_renew, (memsess_t *session));
  * MEMSESS_RC_ABSENT where there is none. */
 APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_destroy, (memsess_t *session));
 
+/** memsess_destroy, and all other sessions of the same user: of the attribute that MemSessUserAttr
+ * names here. Without a user, this session alone. */
+APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_destroy_all, (memsess_t *session));
+
 /** Has the session end at that time exactly, whatever the time-outs; 0: by time-outs again.
  * Remembered with the session. MEMSESS_RC_ABSENT where there is none. */
 APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_expire, (memsess_t *session, apr_time_t when));

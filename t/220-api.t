@@ -6,7 +6,7 @@ use lib 't/lib';
 use Apache::Test qw(-withtestmore);
 use MemSess::Test;
 
-plan tests => 17;
+plan tests => 18;
 
 -f "t/modules/.build/mod_$_.so" or die "mod_$_.so is missing: run make -f Makefile.apxs test-modules\n"
     for qw(apitest counter);
@@ -153,6 +153,16 @@ subtest 'renew and destroy' => sub {
     is_deeply [run($c, '', 'list')], ['  c=3', 'list: 0'], 'with what was set then';
     isnt $c->cookie, $old->cookie, 'another cookie';
     isnt [run($c, '', 'id')]->[0], $other[0], 'another session';
+};
+
+subtest 'log out everywhere' => sub {
+    my ($here, $there, $other) = map { client($m) } 1 .. 3;
+    run($_, '', 'set user ann') for $here, $there;
+    run($other, '', 'set user bob');
+    is_deeply [run($here, '', 'everywhere', 'get user')], ['everywhere: 0', 'get: 1 null'], 'destroy_all';
+    is $here->cookie, undef, 'this session';
+    is_deeply [run($there->via($n), '', 'get user')], ['get: 1 null'], "and the user's others";
+    is_deeply [run($other, '', 'get user')], ['get: 0 3 bob'], 'but nobody else';
 };
 
 subtest 'with write-back headers, in one commit' => sub {
