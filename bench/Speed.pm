@@ -13,7 +13,7 @@ use Sites;
 use List::Util qw(max min);
 
 my $SECONDS     = $ENV{BENCH_SECONDS}     || 1;
-my $ROUNDS      = $ENV{BENCH_ROUNDS}      || 7;
+my $ROUNDS      = $ENV{BENCH_ROUNDS}      || 5;
 my $ROUNDS_MORE = $ENV{BENCH_ROUNDS_MORE} || 3;
 my @CONNECTIONS = split /[\s,]+/, $ENV{BENCH_CONNECTIONS} || '16 1 256';
 
