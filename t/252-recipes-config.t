@@ -7,7 +7,7 @@ use Apache::Test qw(-withtestmore);
 use MemSess::Recipe;
 use MemSess::Test;
 
-plan tests => 3;
+plan tests => 5;
 
 subtest 'rewrite' => sub {
     my ($m) = MemSess::Recipe->start('rewrite', members => 1)->members;
@@ -44,6 +44,30 @@ subtest 'logs' => sub {
     ok $log{odd}->wait_for(qr{\?odd HTTP/1.1".* state=unknown$}m), 'odd cookies';
     unlike $log{users}->text, qr/nobody|odd/, 'no users: not in the log of users';
     unlike $log{odd}->text, qr/\?ann|nobody/, 'not odd: not in that of the odd';
+};
+
+subtest 'require' => sub {
+    my ($m) = MemSess::Recipe->start('require', members => 1)->members;
+    my ($nobody, $ann, $eve) = (client($m), started($m, 'user=ann&role=guest'), started($m, 'user=eve&role=board'));
+    is lc location($nobody->get('/members/', 'Accept: text/html')), '/login.html?back=%2fmembers%2f', 'nobody is sent to log in';
+    is $nobody->get('/login.html')->status, 200, 'and gets there';
+    is $_->get('/members/')->body, "For members.\n", 'members come in' for $ann, $eve;
+    is $ann->get('/members/board/')->status, 403, 'not the board';
+    is $eve->get('/members/board/')->body, "For the board.\n", 'the board';
+};
+
+subtest 'form' => sub {
+    my ($one, $two) = MemSess::Recipe->start('form')->members;
+    my $c = client($one, name => 'login');
+    my $form = 'Content-Type: application/x-www-form-urlencoded';
+    is location($c->get('/private/')), '/login.html', 'nobody is sent to log in';
+    is location($c->post('/dologin', 'httpd_username=ann&httpd_password=wrong', $form)), '/login.html', 'a wrong password';
+    is location($c->post('/dologin', 'httpd_username=ann&httpd_password=test', $form)), '/private/', 'the right one';
+    like $c->get('/private/')->body, qr/^For those/, 'comes in';
+    like $c->via($two)->get('/private/')->body, qr/^For those/, 'on the other member too';
+    my $old = $c->copy;
+    is location($c->get('/logout')), '/login.html', 'log-out';
+    is location($old->via($one)->get('/private/')), '/login.html', 'for good';
 };
 
 sub location { (scalar $_[0]->header('Location')) =~ s{^http://[^/]+}{}r }

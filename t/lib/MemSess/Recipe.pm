@@ -52,7 +52,8 @@ sub config {
     open my $in, '<', "$self->{dir}/site.conf" or die "$self->{dir}/site.conf: $!";
     my ($modules) = do { local $/; <$in> } =~ /^# a2enmod (.*)$/m;
     my $load = join '', map {
-        qq(<IfModule !${_}_module>\nLoadModule ${_}_module "@{[ MemSess::Site::query('LIBEXECDIR') ]}/mod_$_.so"\n</IfModule>\n)
+        my $from = /memsess/ ? MemSess::Site::top() . '/.libs' : MemSess::Site::query('LIBEXECDIR');
+        qq(<IfModule !${_}_module>\nLoadModule ${_}_module "$from/mod_$_.so"\n</IfModule>\n)
     } grep { !/^(?:cgid|log_config)$/ } split ' ', $modules // '';
     return qq(
         Define EXAMPLE "$self->{dir}"

@@ -1,0 +1,70 @@
+# Memcacheds behind a proxy: two of twemproxy (nutcracker), each with memcacheds of its own, are the
+# pool. That is as docs/moving-in.md says to set it up.
+use strict;
+use warnings;
+use lib 't/lib';
+
+use Apache::Test qw(-withtestmore);
+use IO::Socket::INET;
+use MemSess::Process qw(free_port);
+use MemSess::Test;
+
+plan tests => 3;
+
+package Nutcracker {
+    use parent -norequire, 'MemSess::Process';
+
+    my $count = 0;
+
+    sub start {
+        my ($class, @memcacheds) = @_;
+        my $self = bless { log => sprintf 't/logs/nutcracker-%d-%d.log', $$, ++$count }, $class;
+        my $conf = "$ENV{MEMSESS_T_ROOT}/logs/nutcracker-$$-$count.yml";
+        $self->{port} = MemSess::Process::free_port();
+        my $stats = MemSess::Process::free_port();
+        open my $out, '>', $conf or die "$conf: $!";
+        print $out "sessions:\n  listen: 127.0.0.1:$self->{port}\n  distribution: ketama\n  timeout: 200\n",
+            "  auto_eject_hosts: false\n  servers:\n", map { '   - ' . $_->address . ":1\n" } @memcacheds;
+        close $out;
+        $self->{command} = ['nutcracker', '-c', $conf, '-s', $stats, '-a', '127.0.0.1', '-o', $self->{log}];
+        $self->launch;
+        MemSess::Process::wait_for(15, sub {
+            !$self->alive || IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $self->{port})
+        }) && $self->alive or die 'nutcracker does not start: ' . $self->output;
+        return $self;
+    }
+
+    sub address { "127.0.0.1:$_[0]{port}" }
+}
+
+my @memcacheds = map { MemSess::Memcached->start } 1 .. 4;
+my @proxies = (Nutcracker->start(@memcacheds[0, 1]), Nutcracker->start(@memcacheds[2, 3]));
+my ($one, $two) = map {
+    MemSess::Member->start(servers => \@proxies, config => "MemSessRedundancy 2\nMemSessRetry 300ms")
+} 1 .. 2;
+
+subtest 'a session, on both members' => sub {
+    my $c = started($one, 'n=1');
+    is data($c->via($two)), 'n=1', 'made on one, read on the other';
+    is $c->get(say_via('cgi', 'MemSess-Incr: n=41'))->status, 200, 'changed there';
+    is data($c->via($one)), 'n=42', 'and read here';
+    my $before = $c->copy;
+    is $c->get(say_via('cgi', 'MemSess-Renew: 1'))->status, 200, 'renewed';
+    is state($before), 'unknown', 'the old id is dead';
+    is data($c), 'n=42', 'the new one is not';
+    my $old = $c->copy;
+    $c->get(say_via('cgi', 'MemSess-Destroy: 1'));
+    is state($old->via($two)), 'unknown', 'and ended';
+};
+
+subtest 'two copies: a proxy dies' => sub {
+    my @clients = map { started($one, "n=$_") } 1 .. 8;
+    ok $proxies[0]->stop('KILL'), 'killed';
+    is data($clients[$_ - 1]->via($two)), "n=$_", "session $_ is there" for 1 .. 8;
+};
+
+subtest 'a memcached behind the other dies' => sub {
+    my $c = client($two);
+    ok $memcacheds[$_]->kill9, 'killed' for 2, 3;
+    is client($two)->set_cookie('A' x 24)->get('/lua/env')->status, 503, 'that is an error, not a miss';
+};
