@@ -12,10 +12,20 @@
  * Exact commits without a compare-and-swap
  * ----------------------------------------
  * A writer of revision n+1 first adds a claim of that revision, with a token of its own, on every
- * server that holds the session or is to hold it; memcached's add is atomic, so of two writers
- * that share one such server only one goes on. The other reads again until it sees n+1, puts its
- * changes upon that, and claims n+2. Nobody removes the claim of a revision that was written: it
- * goes by itself.
+ * server that holds the session or is to hold it, in the session's own order; memcached's add is
+ * atomic, so of two writers that share one such server only one goes on. The other reads again
+ * until it sees n+1, puts its changes upon that, and claims n+2. Nobody removes the claim of a
+ * revision that was sent: it goes by itself.
+ *
+ * Then it sends n+1 to the claimed servers, all copies at once and each once. Where only some of
+ * them are certain to have it, whoever reads may build upon it already, so it is not sent again:
+ * the same is written once more as n+2, under a claim of its own, to servers that answer. Where
+ * none is certain, the answer is an error, and nobody tries again.
+ *
+ * Whoever finds n+1 on only some of its servers may stand beside a writer that has yet to send the
+ * others, or beside another one of n+1: he claims n+1 there too before he builds upon it. The claim
+ * of that record's own writer, known by the record's mark, is passed over once that one must have
+ * sent all. Of two records of one revision the later written counts.
  *
  * A claim lives CLAIM_TTL seconds. A writer sends no copy later than CLAIM_SAFE after it began to
  * claim, and does not believe a reading that was older than CLAIM_SAFE when it began: so whoever
@@ -28,15 +38,13 @@
  *  - any two members that see the session sharing at least one of its servers: with two copies
  *    they may disagree on one server being down, with one copy they may not;
  *  - that server keeping the claim for its few seconds (no restart, no eviction);
- *  - for what a server may have missed while it was away, the members' clocks agreeing to well
- *    under a second.
+ *  - for what a server may have missed while it was away, and for records that are on some of
+ *    their servers only, the members' clocks agreeing to a tenth of a second.
  * Where one of these fails, an update may be lost; never is a session mixed or made up.
  *
- * Not closed yet, each found by t/model, which has the mend: a revision that is sent a second time
- * after a partial failure; building on a revision that only some servers have; a commit that ran
- * out of time after its first copy and still counts; two records of one revision; and strays that
- * are deleted under no claim of the next writer. Each takes a failure in mid-commit and a second
- * writer at that moment.
+ * t/model has this protocol, and shows that each part of it is needed. What it leaves out: servers
+ * that refuse a record; and a reader that meets a failing server just while copies that stood in
+ * are deleted, who may be shown an older revision once.
  *
  * Who dies between claim and write holds others up for CLAIM_TTL at most.
  */
@@ -44,38 +52,71 @@
 #define CLAIM_SAFE apr_time_from_sec(2)
 #define TOKEN_LEN 16
 
-/* A claim, and the servers that it is held on. */
+/* A claim of up to two things: a revision, or the lock; and the revision before. */
 typedef struct claim_t {
     memsess_store_t *store;
     const memsess_key_t *key;
-    const char *what;  /* is claimed: a revision, or the lock */
-    apr_uint32_t ttl;  /* in seconds */
+    const char *what;
+    const memsess_session_t *before; /* is claimed too, where it is not on all of its servers */
+    apr_uint32_t ttl;                /* in seconds */
     apr_time_t begun;
     char token[TOKEN_LEN + 1];
-    unsigned held[2 * MEMSESS_COPIES_MAX];
+    apr_uint16_t mark;               /* of this token, in the record */
+    struct {
+        memsess_copy_t *copy;
+        const char *what;
+    } held[4 * MEMSESS_COPIES_MAX];
     unsigned n;
 } claim_t;
 
-static const char *claim_text(const claim_t *claim, unsigned at, apr_pool_t *p)
+static const char *revision_text(apr_uint64_t revision, apr_pool_t *p)
 {
-    return apr_pstrcat(p, memsess_key_text(claim->store, claim->key, at, p), ".", claim->what,
-                       NULL);
+    return apr_psprintf(p, "%" APR_UINT64_T_FMT, revision);
+}
+
+static const char *claim_text(const claim_t *claim, unsigned at, const char *what, apr_pool_t *p)
+{
+    return apr_pstrcat(p, memsess_key_text(claim->store, claim->key, at, p), ".", what, NULL);
+}
+
+static apr_uint16_t mark_of(const char *token)
+{
+    unsigned char bytes[3] = {0, 0, 0};
+
+    apr_decode_base64_binary(bytes, token, 4, APR_ENCODE_BASE64URL, NULL);
+    return (apr_uint16_t)(bytes[0] << 8 | bytes[1]);
+}
+
+/* Whether a claim that is there already is that of the revision's own writer, who is done. */
+static int is_settled(const claim_t *claim, const char *what, const char *holder)
+{
+    return what != claim->what && claim->before->settled
+           && mark_of(holder) == claim->before->mark;
 }
 
 /* Where a connection breaks, an add may have been done before it was repeated: then the claim that
  * is there already is our own. */
-static apr_status_t claim_on(claim_t *claim, unsigned at, apr_pool_t *p)
+static apr_status_t claim_on(claim_t *claim, memsess_copy_t *copy, const char *what, apr_pool_t *p)
 {
-    memsess_server_t *server = claim->store->servers[at];
-    const char *text = claim_text(claim, at, p);
+    memsess_server_t *server = claim->store->servers[copy->at];
+    const char *text = claim_text(claim, copy->at, what, p);
     apr_status_t rv = memsess_server_add(server, text, claim->token, TOKEN_LEN, claim->ttl);
     apr_size_t len;
     char *holder;
 
     if (rv == MEMSESS_EXISTS
         && memsess_server_get(server, text, &holder, &len, p) == APR_SUCCESS
-        && len == TOKEN_LEN && !memcmp(holder, claim->token, len)) {
-        rv = APR_SUCCESS;
+        && len == TOKEN_LEN) {
+        if (is_settled(claim, what, holder)) {
+            return APR_SUCCESS;
+        }
+        if (!memcmp(holder, claim->token, len)) {
+            rv = APR_SUCCESS;
+        }
+    }
+    if (rv == APR_SUCCESS) {
+        claim->held[claim->n].copy = copy;
+        claim->held[claim->n++].what = what;
     }
     return rv;
 }
@@ -87,38 +128,49 @@ static void claim_drop(claim_t *claim, apr_pool_t *p)
         claim->n = 0;
     }
     while (claim->n) {
-        unsigned at = claim->held[--claim->n];
+        unsigned at = claim->held[--claim->n].copy->at;
 
-        memsess_server_delete(claim->store->servers[at], claim_text(claim, at, p));
+        memsess_server_delete(claim->store->servers[at],
+                              claim_text(claim, at, claim->held[claim->n].what, p));
     }
+}
+
+static apr_status_t claim_begin(claim_t *claim)
+{
+    unsigned char random[TOKEN_LEN / 4 * 3];
+    apr_status_t rv = apr_generate_random_bytes(random, sizeof(random));
+
+    apr_encode_base64_binary(claim->token, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
+    claim->mark = mark_of(claim->token);
+    claim->begun = apr_time_now();
+    claim->n = 0;
+    return rv;
 }
 
 /* Claims something of a session wherever that lies and wherever its next revision is to lie. */
 static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest,
-                               const memsess_copy_t *copies, unsigned n, apr_pool_t *p)
+                               memsess_copy_t *copies, unsigned n, apr_pool_t *p)
 {
     const memsess_store_t *store = claim->store;
-    unsigned char random[TOKEN_LEN / 4 * 3];
-    apr_status_t rv = apr_generate_random_bytes(random, sizeof(random));
-    apr_status_t worst = MEMSESS_DOWN;
+    const char *before = claim->before ? revision_text(claim->before->revision, p) : NULL;
+    apr_status_t rv = claim_begin(claim), worst = MEMSESS_DOWN;
     unsigned i, targets = 0, shared = 0;
 
-    apr_encode_base64_binary(claim->token, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
-    claim->begun = apr_time_now();
-    claim->n = 0;
     for (i = 0; i < n && rv == APR_SUCCESS; i++) {
-        unsigned at = copies[i].at;
+        memsess_copy_t *copy = &copies[i];
+        int placed = memsess_is_placed(store, &newest->placement, copy->at);
 
-        if (memsess_server_is_down(store->servers[at])
-            || (targets >= store->conf.copies
-                && !memsess_is_placed(store, &newest->placement, at))) {
+        copy->claimed = 0;
+        if (memsess_server_is_down(store->servers[copy->at])
+            || (!placed && (targets >= store->conf.copies || copy->state == COPY_REFUSED))) {
             continue;
         }
-        rv = claim_on(claim, at, p);
+        rv = before ? claim_on(claim, copy, before, p) : APR_SUCCESS;
+        rv = rv == APR_SUCCESS ? claim_on(claim, copy, claim->what, p) : rv;
         if (rv == APR_SUCCESS) {
-            claim->held[claim->n++] = at;
-            targets++;
-            shared |= (unsigned)memsess_is_placed(store, &newest->placement, at);
+            copy->claimed = 1;
+            targets += copy->state != COPY_REFUSED;
+            shared |= (unsigned)placed;
         }
         else if (rv == MEMSESS_EXISTS) {
             claim_drop(claim, p);
@@ -130,85 +182,153 @@ static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest,
         }
     }
     /* Others claim where the session lies: who sees none of these servers cannot meet them. */
-    if (claim->n && !shared) {
+    if (rv != APR_SUCCESS || !shared) {
         claim_drop(claim, p);
-        return MEMSESS_DOWN;
+        return rv != APR_SUCCESS ? rv : worst;
     }
-    return claim->n ? APR_SUCCESS : rv == APR_SUCCESS ? worst : rv;
+    return APR_SUCCESS;
 }
 
-/* Copies that stood in for a server that is back: they would only grow old. */
-static void drop_strays(const claim_t *claim, const memsess_session_t *before,
-                        const memsess_session_t *now, apr_pool_t *p)
+/* -- Committing -------------------------------------------------------------------------------- */
+
+typedef struct commit_t {
+    claim_t claim;
+    memsess_copy_t *copies;
+    unsigned n;
+    const memsess_session_t *newest;
+    apr_time_t read_at;             /* when that was */
+    const memsess_session_t *ours;  /* written, but not to all of its servers; or NULL */
+    memsess_next_t *make;
+    void *baton;
+    apr_pool_t *p;
+} commit_t;
+
+/* Written to some of its servers: the same is to be written once more. */
+#define AGAIN APR_CHILD_NOTDONE
+
+/*
+ * Copies that stood in for a server that is back would only grow old. To delete one while somebody
+ * may be writing to its server takes a claim of what would be written.
+ */
+static void drop_strays(const commit_t *c, const memsess_session_t *before,
+                        const memsess_session_t *now)
 {
-    memsess_store_t *store = claim->store;
+    memsess_store_t *store = c->claim.store;
+    claim_t claim = c->claim;
     unsigned i;
 
-    for (i = 0; i < claim->n; i++) {
-        unsigned at = claim->held[i];
+    claim.n = 0;
+    claim.what = revision_text(now->revision + 1, c->p);
+    for (i = 0; i < c->n; i++) {
+        memsess_copy_t *copy = &c->copies[i];
 
-        if (memsess_is_placed(store, &before->placement, at)
-            && !memsess_is_placed(store, &now->placement, at)) {
-            memsess_server_delete(store->servers[at], memsess_key_text(store, claim->key, at, p));
+        if (copy->claimed && memsess_is_placed(store, &before->placement, copy->at)
+            && !memsess_is_placed(store, &now->placement, copy->at)
+            && claim_on(&claim, copy, claim.what, c->p) == APR_SUCCESS) {
+            memsess_server_delete(store->servers[copy->at],
+                                  memsess_key_text(store, claim.key, copy->at, c->p));
         }
     }
+    claim_drop(&claim, c->p);
 }
 
-/* memcached removes the item that it has when it refuses what was to replace it. */
-static void put_back(memsess_store_t *store, const memsess_key_t *key,
-                     const memsess_session_t *session, apr_pool_t *p)
+/* What became of the next revision, by what became of its copies. */
+static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_sent_t *sent)
 {
-    memsess_session_t *again = apr_pmemdup(p, session, sizeof(*session));
-
-    memsess_write_before(store, key, again, 0, p);
+    if (sent->stored && sent->stored == next->placement.n) {
+        if (sent->stored < c->claim.store->conf.copies) {
+            memsess_count(MEMSESS_N_UNDER_REPLICATED);
+        }
+        drop_strays(c, c->newest, next);
+        return APR_SUCCESS;
+    }
+    if (sent->stored) {
+        c->ours = c->newest = next;
+        c->read_at = next->written;
+        return AGAIN;
+    }
+    if (sent->failed) {
+        return MEMSESS_UNSURE; /* the claims stay: a copy may still be on its way */
+    }
+    claim_drop(&c->claim, c->p);
+    return sent->unsent ? MEMSESS_BUSY : sent->rv;
 }
 
-/* Writes what make says, under the claim; MEMSESS_BUSY where that took too long. */
-static apr_status_t write_claimed(claim_t *claim, const memsess_session_t *newest,
-                                  memsess_next_t *make, void *baton, apr_pool_t *p)
+static apr_status_t write_claimed(commit_t *c)
 {
     memsess_session_t *next;
-    apr_status_t rv = make(baton, newest, &next, p);
+    memsess_sent_t sent;
+    apr_status_t rv = APR_SUCCESS;
 
+    if (c->ours) {
+        next = apr_pmemdup(c->p, c->newest, sizeof(*next));
+    }
+    else {
+        rv = c->make(c->baton, c->newest, &next, c->p);
+    }
     if (rv != APR_SUCCESS) {
-        claim_drop(claim, p);
+        claim_drop(&c->claim, c->p);
         return rv;
     }
-    next->revision = newest->revision;
-    rv = memsess_write_before(claim->store, claim->key, next, claim->begun + CLAIM_SAFE, p);
-    if (rv == APR_SUCCESS) {
-        drop_strays(claim, newest, next, p);
-    }
-    else if (rv == MEMSESS_REFUSED) {
-        put_back(claim->store, claim->key, newest, p);
-    }
-    return rv;
+    next->revision = c->newest->revision + 1;
+    next->mark = c->claim.mark;
+    memsess_write_copies(&sent, c->claim.store, c->claim.key, next, c->newest, c->copies, c->n,
+                         c->claim.begun + CLAIM_SAFE, c->p);
+    return outcome(c, next, &sent);
 }
 
-/* The newest revision, if there is a newer one than the one at hand. */
-static apr_status_t look_again(memsess_store_t *store, const memsess_key_t *key,
-                               const memsess_session_t **newest, apr_time_t *read_at,
-                               apr_pool_t *p)
+/* Reads again. What is older than what is at hand is not taken: that was on other servers. */
+static apr_status_t look_again(commit_t *c)
 {
     memsess_session_t *session;
     apr_time_t now = apr_time_now();
     unsigned lacking;
 
-    switch (memsess_find(store, key, &session, &lacking, p)) {
-    case MEMSESS_FOUND:
-        if (session->revision > (*newest)->revision) {
-            *newest = session;
+    switch (memsess_find(c->claim.store, c->claim.key, &session, &lacking, c->p)) {
+    case MEMSESS_ENDED:
+        if (memsess_is_newer(session, c->newest) || !c->newest->ended) {
+            return MEMSESS_GONE;
         }
         break;
-    case MEMSESS_MISSING: /* evicted since: what is at hand is the last copy */
+    case MEMSESS_FOUND:
         break;
-    case MEMSESS_ENDED:
-        return MEMSESS_GONE;
+    case MEMSESS_MISSING: /* ended, and its tombstones are gone; or lost: it is not brought back */
+        if (c->newest->revision) {
+            return MEMSESS_GONE;
+        }
+        c->read_at = now;
+        return APR_SUCCESS;
     default:
         return MEMSESS_DOWN;
     }
-    *read_at = now;
-    return APR_SUCCESS;
+    if (!memsess_is_newer(c->newest, session)) {
+        c->newest = session;
+    }
+    c->read_at = now;
+    /* Ours may have been built upon, or not: there is no telling. */
+    return c->ours && memsess_is_newer(c->newest, c->ours) ? MEMSESS_UNSURE : APR_SUCCESS;
+}
+
+/* Claims the next revision and writes it; MEMSESS_BUSY, and newest, are where to go on from. */
+static apr_status_t try_commit(commit_t *c)
+{
+    const memsess_session_t *before = c->newest;
+    apr_status_t rv;
+
+    c->claim.what = revision_text(before->revision + 1, c->p);
+    c->claim.before = before->partial ? before : NULL;
+    rv = claim_take(&c->claim, before, c->copies, c->n, c->p);
+    if (rv == APR_SUCCESS && c->claim.begun - c->read_at > CLAIM_SAFE) {
+        rv = look_again(c);
+        if (rv == APR_SUCCESS && (memsess_is_newer(c->newest, before)
+                                  || (c->newest->partial && !c->claim.before))) {
+            rv = MEMSESS_BUSY;
+        }
+        if (rv != APR_SUCCESS) {
+            claim_drop(&c->claim, c->p);
+        }
+    }
+    return rv == APR_SUCCESS ? write_claimed(c) : rv;
 }
 
 /* Longer each time, up to 32 ms, and never quite as long as somebody else's. */
@@ -241,48 +361,127 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
                                   apr_pool_t *p)
 {
     apr_time_t give_up = apr_time_now() + wait;
-    claim_t claim = {store, key, NULL, CLAIM_TTL, 0, "", {0}, 0};
-    unsigned n, tries;
-    memsess_copy_t *copies;
+    commit_t c = {{store, key, NULL, NULL, CLAIM_TTL, 0, "", 0, {{NULL, NULL}}, 0},
+                  NULL, 0, newest, read_at, NULL, make, baton, p};
+    unsigned tries, again = 0;
     apr_status_t rv;
 
-    memsess_order(store, key, &copies, &n, p);
+    memsess_order(store, key, &c.copies, &c.n, p);
     for (tries = 0;; tries++) {
-        const memsess_session_t *seen = newest;
-
-        claim.what = apr_psprintf(p, "%" APR_UINT64_T_FMT, newest->revision + 1);
-        rv = claim_take(&claim, newest, copies, n, p);
-        if (rv == APR_SUCCESS && claim.begun - read_at > CLAIM_SAFE) {
-            rv = look_again(store, key, &newest, &read_at, p);
-            if (rv != APR_SUCCESS || newest != seen) {
-                claim_drop(&claim, p);
-                rv = rv == APR_SUCCESS ? MEMSESS_BUSY : rv;
-            }
-        }
-        if (rv == APR_SUCCESS) {
-            rv = write_claimed(&claim, newest, make, baton, p);
+        rv = try_commit(&c);
+        if (rv == AGAIN && ++again <= c.n) {
+            continue;
         }
         if (rv != MEMSESS_BUSY || apr_time_now() >= give_up) {
-            return count_timeout(rv, wait);
+            break;
         }
         count_wait(tries);
-        if (newest == seen) {
-            pause_before_try(&claim, tries);
-            rv = look_again(store, key, &newest, &read_at, p);
-            if (rv != APR_SUCCESS) {
-                return rv;
-            }
+        pause_before_try(&c.claim, tries);
+        rv = look_again(&c);
+        if (rv != APR_SUCCESS) {
+            break;
         }
     }
+    return count_timeout(c.ours && rv != APR_SUCCESS ? MEMSESS_UNSURE : rv, wait);
 }
 
-/* -- Locking ---------------------------------------------------------------------------------- */
+/* -- Locking ----------------------------------------------------------------------------------
+ *
+ * The lock itself is a claim. Who finds it taken draws a ticket, on the first of the session's
+ * servers that is up, and tries to take the lock once no ticket before his own is there any more:
+ * so they come in the order in which they asked, on whatever members, to within a few
+ * milliseconds. A ticket goes when its owner has the lock or gives up, and by itself soon after he
+ * died. Where that server fails, the order is lost, and nothing else.
+ */
+
+/* Seconds that a ticket lives, and how often it is put there again. */
+#define TICKET_TTL 3
+#define TICKET_AGAIN apr_time_from_sec(1)
+
+/* So many in a row that are not there are believed to be all. */
+#define TICKETS_LOOKED_AT 8
+
+/* The counter of tickets begins with the time: one that is begun anew is ahead of the last. */
+#define COUNTER_TTL (24 * 60 * 60)
 
 struct memsess_lock_t {
     claim_t claim;
     memsess_key_t key;
+    memsess_copy_t *copies;
     apr_pool_t *p;
+    memsess_server_t *server; /* of the tickets; NULL: none was drawn */
+    const char *counter;
+    apr_uint32_t ticket, before;
+    apr_time_t put;           /* when the ticket was */
 };
+
+static const char *ticket_text(const memsess_lock_t *lock, apr_uint32_t ticket, apr_pool_t *p)
+{
+    return apr_psprintf(p, "%s.%u", lock->counter, ticket);
+}
+
+static void ticket_put(memsess_lock_t *lock, apr_pool_t *p)
+{
+    char one[] = "1";
+
+    if (lock->server && apr_time_now() - lock->put > TICKET_AGAIN) {
+        lock->put = apr_time_now();
+        memsess_server_set(lock->server, ticket_text(lock, lock->ticket, p), one, 1, TICKET_TTL);
+    }
+}
+
+/* Draws one if others have done so lately, or where it has to be. */
+static void ticket_draw(memsess_lock_t *lock, unsigned n, int has_to_be)
+{
+    memsess_server_t *server = NULL;
+    apr_status_t rv;
+    unsigned i;
+
+    for (i = 0; i < n && !server; i++) {
+        server = lock->claim.store->servers[lock->copies[i].at];
+        lock->counter = claim_text(&lock->claim, lock->copies[i].at, "queue", lock->p);
+        server = memsess_server_is_down(server) ? NULL : server;
+    }
+    if (!server) {
+        return;
+    }
+    rv = memsess_server_incr(server, lock->counter, &lock->ticket);
+    if (rv == MEMSESS_ABSENT && has_to_be) {
+        char *now = apr_psprintf(lock->p, "%u", (unsigned)apr_time_sec(apr_time_now()));
+
+        memsess_server_add(server, lock->counter, now, strlen(now), COUNTER_TTL);
+        rv = memsess_server_incr(server, lock->counter, &lock->ticket);
+    }
+    if (rv == APR_SUCCESS) {
+        lock->server = server;
+        lock->before = lock->ticket - 1;
+        ticket_put(lock, lock->p);
+    }
+}
+
+static void ticket_drop(memsess_lock_t *lock)
+{
+    if (lock->server) {
+        memsess_server_delete(lock->server, ticket_text(lock, lock->ticket, lock->p));
+    }
+    lock->server = NULL;
+}
+
+/* Whether somebody waits who has asked before. A ticket that has gone does not come again. */
+static int is_behind(memsess_lock_t *lock, apr_pool_t *p)
+{
+    apr_size_t len;
+    char *one;
+
+    while (lock->server && lock->ticket - lock->before <= TICKETS_LOOKED_AT) {
+        if (memsess_server_get(lock->server, ticket_text(lock, lock->before, p), &one, &len, p)
+                == APR_SUCCESS) {
+            return 1;
+        }
+        lock->before--;
+    }
+    return 0;
+}
 
 apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
                                const memsess_key_t *key, const memsess_session_t *session,
@@ -290,8 +489,8 @@ apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
 {
     memsess_lock_t *lock = apr_pcalloc(p, sizeof(*lock));
     apr_time_t give_up = apr_time_now() + wait;
-    memsess_copy_t *copies;
-    unsigned n, tries;
+    apr_pool_t *temp;
+    unsigned n, tries = 0;
     apr_status_t rv;
 
     lock->p = p;
@@ -300,15 +499,25 @@ apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
     lock->claim.key = &lock->key;
     lock->claim.what = "lock";
     lock->claim.ttl = MEMSESS_LOCK_TTL;
-    memsess_order(store, key, &copies, &n, p);
-    for (tries = 0;; tries++) {
-        rv = claim_take(&lock->claim, session, copies, n, p);
+    memsess_order(store, key, &lock->copies, &n, p);
+    apr_pool_create(&temp, p);
+    ticket_draw(lock, n, 0);
+    for (;;) {
+        rv = is_behind(lock, temp) ? MEMSESS_BUSY
+                                   : claim_take(&lock->claim, session, lock->copies, n, temp);
         if (rv != MEMSESS_BUSY || apr_time_now() >= give_up) {
             break;
         }
-        count_wait(tries);
-        pause_before_try(&lock->claim, tries);
+        count_wait(tries++);
+        if (!lock->server) {
+            ticket_draw(lock, n, 1);
+        }
+        ticket_put(lock, temp);
+        apr_sleep(2000 + (unsigned char)lock->claim.token[0] * 16);
+        apr_pool_clear(temp);
     }
+    ticket_drop(lock);
+    apr_pool_destroy(temp);
     *result = lock;
     return count_timeout(rv, wait);
 }

@@ -57,6 +57,17 @@ static apr_status_t bound_waits(int fd, apr_interval_time_t timeout)
     return APR_SUCCESS;
 }
 
+/* What a server has not got by the time that its connection is given up must not reach it later:
+ * the kernel would go on sending it for minutes. */
+static void forget_when_closed(apr_socket_t *wire)
+{
+    struct linger none = {1, 0};
+    apr_os_sock_t fd;
+
+    apr_os_sock_get(&fd, wire);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
 static apr_status_t wire_connect_to(apr_socket_t **wire, apr_sockaddr_t *sa,
                                     const memsess_server_conf_t *conf, apr_pool_t *p)
 {
@@ -74,6 +85,7 @@ static apr_status_t wire_connect_to(apr_socket_t **wire, apr_sockaddr_t *sa,
     if (!conf->path) {
         apr_socket_opt_set(*wire, APR_TCP_NODELAY, 1);
         apr_socket_opt_set(*wire, APR_SO_KEEPALIVE, 1);
+        forget_when_closed(*wire);
     }
     return APR_SUCCESS;
 }
@@ -162,7 +174,7 @@ static int find_guest(const struct sockaddr_in *lobby, int guess)
 /* -- Deadlines --------------------------------------------------------------------------------
  *
  * The kernel bounds each wait; a server that sends a byte now and then would still be waited for
- * without end. So the prober shuts down what is in use for too long.
+ * without end. So a thread of the pool shuts down what is in use for too long.
  */
 
 static void watch_begin(memsess_conn_t *c, memsess_link_t *link, int fd)
@@ -200,14 +212,20 @@ static void set_due(memsess_conn_t *c, const memsess_link_t *link, apr_time_t no
     apr_atomic_set64(&c->due, (apr_uint64_t)(now + link->conf->timeout));
 }
 
+int memsess_conn_is_open(const memsess_conn_t *c)
+{
+    char byte;
+
+    return c->mc && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0
+           && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link)
 {
     apr_time_t now = apr_time_now();
-    char byte;
 
     set_due(c, link, now);
-    if (c->mc && now - c->rested > IDLE_FOR_LONG
-        && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
+    if (c->mc && now - c->rested > IDLE_FOR_LONG && !memsess_conn_is_open(c)) {
         memsess_conn_close(c, link);
     }
 }

@@ -51,6 +51,9 @@ void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link);
  * while if the server closed it meanwhile, or said something that nobody asked for. */
 void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link);
 
+/** Whether the server has neither closed it nor said more than it was asked for. */
+int memsess_conn_is_open(const memsess_conn_t *c);
+
 /** Ends it. */
 void memsess_conn_rest(memsess_conn_t *c);
 

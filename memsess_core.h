@@ -71,6 +71,7 @@ typedef struct memsess_session_t {
     apr_time_t created;                        /**< its birth */
     apr_time_t used;                           /**< its last re-dating */
     apr_time_t written;                        /**< when this revision was written */
+    apr_uint16_t mark;                         /**< of the claim it was written under, or 0 */
     apr_time_t renewed;                        /**< when it got the id that it has */
     apr_interval_time_t idle;                  /**< the longest idle time-out it was used under */
     int fixed;                                 /**< over at used + idle, whatever time-outs say */
@@ -80,6 +81,8 @@ typedef struct memsess_session_t {
     memsess_placement_t placement;             /**< where this revision was written to */
     memsess_login_t login;                     /**< whose it is */
     int aged;                                  /**< as it was read: an older secret sealed it */
+    int partial;                               /**< as it was read: not on all of these */
+    int settled;                               /**< and by then its writer had sent all */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
 } memsess_session_t;
 

@@ -9,6 +9,7 @@
 #include "apr_strings.h"
 #include "memsess_conn.h"
 #include "memsess_core.h"
+#include "memsess_crew.h"
 #include "memsess_resolve.h"
 #include "memsess_thread.h"
 
@@ -24,12 +25,21 @@ struct memsess_server_t {
     apr_time_t next_probe;       /* the prober's own */
 };
 
+/* A thread that looks after all servers, now and then and when it is woken. */
+typedef struct keeper_t {
+    memsess_pool_t *pool;
+    apr_interval_time_t (*look)(memsess_pool_t *pool); /* returns how long it may rest */
+    apr_thread_t *thread;
+    apr_file_t *wake_in, *wake_out;
+} keeper_t;
+
 struct memsess_pool_t {
     apr_pool_t *p;
     apr_array_header_t *servers; /* of memsess_server_t * */
     memsess_resolver_t *resolver;
-    apr_thread_t *prober;
-    apr_file_t *wake_in, *wake_out;
+    memsess_crew_t *crew;
+    keeper_t prober;  /* of servers that are down */
+    keeper_t watcher; /* of deadlines, those of probes too */
     volatile apr_uint32_t stopping;
     void (*call)(void *baton, apr_time_t now);
     void *call_baton;
@@ -59,9 +69,9 @@ static apr_status_t conn_free(void *resource, void *params, apr_pool_t *p)
 
 /* -- Health ---------------------------------------------------------------------------------- */
 
-static void wake_prober(memsess_pool_t *pool)
+static void wake(const keeper_t *keeper)
 {
-    apr_file_putc('!', pool->wake_out);
+    apr_file_putc('!', keeper->wake_out);
 }
 
 /* Every child finds out by itself; the first one says so. */
@@ -89,7 +99,7 @@ static void server_failed(memsess_server_t *server, apr_status_t rv)
         if (server->link.host) {
             memsess_host_again(server->link.host);
         }
-        wake_prober(server->pool);
+        wake(&server->pool->prober);
     }
 }
 
@@ -171,9 +181,6 @@ static apr_interval_time_t probe_all(memsess_pool_t *pool)
         memsess_server_t *server = APR_ARRAY_IDX(pool->servers, i, memsess_server_t *);
         apr_time_t now = apr_time_now();
 
-        if (memsess_link_shut_overdue(&server->link) && server->conf.timeout < rest) {
-            rest = server->conf.timeout;
-        }
         if (!apr_atomic_read32(&server->down)
             && memsess_count_check_due(server->conf.count, server->conf.retry)) {
             check(server);
@@ -196,17 +203,64 @@ static apr_interval_time_t probe_all(memsess_pool_t *pool)
     return rest > 1000 ? rest : 1000;
 }
 
-static void *APR_THREAD_FUNC prober_main(apr_thread_t *thread, void *data)
+/* Ends what takes too long; returns how long nothing can. */
+static apr_interval_time_t watch_all(memsess_pool_t *pool)
 {
-    memsess_pool_t *pool = data;
+    apr_interval_time_t rest = apr_time_from_sec(10);
+    int i;
+
+    for (i = 0; i < pool->servers->nelts; i++) {
+        memsess_server_t *server = APR_ARRAY_IDX(pool->servers, i, memsess_server_t *);
+
+        if (memsess_link_shut_overdue(&server->link) && server->conf.timeout < rest) {
+            rest = server->conf.timeout;
+        }
+    }
+    return rest;
+}
+
+static void *APR_THREAD_FUNC keeper_main(apr_thread_t *thread, void *data)
+{
+    keeper_t *keeper = data;
     char c;
 
     (void)thread;
-    while (!apr_atomic_read32(&pool->stopping)) {
-        apr_file_pipe_timeout_set(pool->wake_in, probe_all(pool));
-        apr_file_getc(&c, pool->wake_in);
+    while (!apr_atomic_read32(&keeper->pool->stopping)) {
+        apr_file_pipe_timeout_set(keeper->wake_in, keeper->look(keeper->pool));
+        apr_file_getc(&c, keeper->wake_in);
     }
     return NULL;
+}
+
+static apr_status_t keeper_init(keeper_t *keeper, memsess_pool_t *pool,
+                                apr_interval_time_t (*look)(memsess_pool_t *pool))
+{
+    apr_status_t rv = apr_file_pipe_create_ex(&keeper->wake_in, &keeper->wake_out,
+                                              APR_FULL_NONBLOCK, pool->p);
+
+    keeper->pool = pool;
+    keeper->look = look;
+    if (rv == APR_SUCCESS) {
+        apr_file_inherit_unset(keeper->wake_in);
+        apr_file_inherit_unset(keeper->wake_out);
+    }
+    return rv;
+}
+
+static apr_status_t keeper_start(keeper_t *keeper)
+{
+    return memsess_thread_create(&keeper->thread, keeper_main, keeper, keeper->pool->p);
+}
+
+/* After stopping is set. */
+static void keeper_stop(keeper_t *keeper)
+{
+    apr_status_t rv;
+
+    wake(keeper);
+    if (keeper->thread) {
+        apr_thread_join(&rv, keeper->thread);
+    }
 }
 
 /* -- Life ------------------------------------------------------------------------------------ */
@@ -224,10 +278,9 @@ apr_status_t memsess_pool_create(memsess_pool_t **result)
     pool->p = p;
     pool->servers = apr_array_make(p, 8, sizeof(memsess_server_t *));
     if ((rv = memsess_resolver_create(&pool->resolver)) == APR_SUCCESS
-        && (rv = apr_file_pipe_create_ex(&pool->wake_in, &pool->wake_out, APR_FULL_NONBLOCK, p))
-               == APR_SUCCESS) {
-        apr_file_inherit_unset(pool->wake_in);
-        apr_file_inherit_unset(pool->wake_out);
+        && (rv = memsess_crew_create(&pool->crew)) == APR_SUCCESS
+        && (rv = keeper_init(&pool->prober, pool, probe_all)) == APR_SUCCESS
+        && (rv = keeper_init(&pool->watcher, pool, watch_all)) == APR_SUCCESS) {
         *result = pool;
     }
     return rv;
@@ -250,7 +303,8 @@ apr_status_t memsess_pool_add(memsess_server_t **result, memsess_pool_t *pool,
         server->conf.count = memsess_count_private(p);
     }
     server->pool = pool;
-    rv = memsess_link_init(&server->link, &server->conf, pool->resolver, pool->wake_out, p);
+    rv = memsess_link_init(&server->link, &server->conf, pool->resolver,
+                           pool->watcher.wake_out, p);
     if (rv == APR_SUCCESS) {
         rv = apr_reslist_create(&server->idle, 0, 0, conf->max_conns, conf->idle, conn_make,
                                 conn_free, server, p);
@@ -273,22 +327,23 @@ void memsess_pool_call(memsess_pool_t *pool, void (*call)(void *baton, apr_time_
 
 apr_status_t memsess_pool_start(memsess_pool_t *pool)
 {
-    apr_status_t rv = memsess_resolver_start(pool->resolver);
+    apr_status_t rv;
 
-    return rv == APR_SUCCESS
-               ? memsess_thread_create(&pool->prober, prober_main, pool, pool->p) : rv;
+    if ((rv = memsess_resolver_start(pool->resolver)) == APR_SUCCESS
+        && (rv = keeper_start(&pool->watcher)) == APR_SUCCESS) {
+        rv = keeper_start(&pool->prober);
+    }
+    return rv;
 }
 
 void memsess_pool_destroy(memsess_pool_t *pool)
 {
-    apr_status_t rv;
     int i;
 
     apr_atomic_set32(&pool->stopping, 1);
-    wake_prober(pool);
-    if (pool->prober) {
-        apr_thread_join(&rv, pool->prober);
-    }
+    keeper_stop(&pool->prober);
+    keeper_stop(&pool->watcher);
+    memsess_crew_destroy(pool->crew);
     for (i = 0; i < pool->servers->nelts; i++) {
         apr_pool_destroy(APR_ARRAY_IDX(pool->servers, i, memsess_server_t *)->p);
     }
@@ -313,11 +368,13 @@ const memsess_server_conf_t *memsess_server_conf(const memsess_server_t *server)
 
 /* -- Operations ------------------------------------------------------------------------------ */
 
-/* Whether the server gave a whole answer, so that the connection is in step with it. A refusal is
- * an answer too, but one that comes in many shapes: the connection is not kept after it. */
+/* Whether the server gave a whole answer, or was not asked, so that the connection is in step with
+ * it. A refusal is an answer too, but one that comes in many shapes: the connection is not kept
+ * after it. */
 static int in_step(apr_status_t rv)
 {
-    return rv == APR_SUCCESS || rv == MEMSESS_ABSENT || rv == MEMSESS_EXISTS;
+    return rv == APR_SUCCESS || rv == MEMSESS_ABSENT || rv == MEMSESS_EXISTS
+           || rv == MEMSESS_UNSENT;
 }
 
 /* The kernel's time-out is what a blocking read meets, so it has two names. */
@@ -354,7 +411,7 @@ static void conn_give(memsess_conn_t *c, memsess_server_t *server, apr_status_t 
 
 typedef apr_status_t operation_t(memsess_conn_t *c, void *args);
 
-/* What the operation returned; but where the prober ended it, that was a time-out. */
+/* What the operation returned; but where the watcher ended it, that was a time-out. */
 static apr_status_t operate(memsess_conn_t *c, operation_t *operation, void *args)
 {
     apr_status_t rv = operation(c, args);
@@ -362,14 +419,19 @@ static apr_status_t operate(memsess_conn_t *c, operation_t *operation, void *arg
     return !in_step(rv) && memsess_conn_is_overdue(c) ? APR_TIMEUP : rv;
 }
 
+/* How an operation is run. */
+#define STORES 1 /* it can be refused */
+#define ONCE 2   /* it is not repeated, whatever happens */
+
 /* apr_memcache has one error for a refusal, for nonsense and for the end of the connection. Only
- * what stores can be refused, and by a server that still tells its version. */
-static apr_status_t refused_or_broken(memsess_conn_t *c, memsess_server_t *server, int stores)
+ * what stores can be refused, on a connection that stays open, by a server that still tells its
+ * version. */
+static apr_status_t refused_or_broken(memsess_conn_t *c, memsess_server_t *server)
 {
     char *version;
 
     memsess_conn_close(c, &server->link);
-    return stores && conn_connect(c, server) == APR_SUCCESS
+    return conn_connect(c, server) == APR_SUCCESS
                    && apr_memcache_version(c->ms, c->p, &version) == APR_SUCCESS
                ? MEMSESS_REFUSED : APR_ECONNABORTED;
 }
@@ -385,39 +447,43 @@ static void count_operation(memsess_server_t *server, apr_time_t begun, apr_stat
     }
 }
 
+static apr_status_t operate_anew(memsess_conn_t *c, memsess_server_t *server,
+                                 operation_t *operation, void *args)
+{
+    apr_status_t rv = conn_connect(c, server);
+
+    return rv == APR_SUCCESS ? operate(c, operation, args) : rv;
+}
+
 /*
  * Runs an operation on a connection. Where it fails on one that was used before, the server may
- * have restarted meanwhile: it is then repeated once, on a new connection. A time-out is not
- * repeated, and a server that fails on a new connection is down.
+ * have restarted meanwhile: it is then repeated once, on a new connection, unless it must not be.
+ * A time-out is not repeated, and a server that fails on a new connection is down.
  */
 static apr_status_t run_one(memsess_server_t *server, operation_t *operation, void *args,
-                            int stores)
+                            int how)
 {
+    int used, refused, blamed = 1;
     memsess_conn_t *c;
-    int used;
     apr_status_t rv = conn_take(&c, server);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
     used = c->mc != NULL;
-    if (used) {
-        rv = operate(c, operation, args);
+    rv = used ? operate(c, operation, args) : operate_anew(c, server, operation, args);
+    refused = rv == MEMSESS_REFUSED && (how & STORES) && memsess_conn_is_open(c);
+    if (used && !refused && !in_step(rv) && !timed_out(rv)) {
+        memsess_conn_close(c, &server->link);
+        apr_atomic_inc32(&server->epoch);
+        blamed = !(how & ONCE);
+        rv = blamed ? operate_anew(c, server, operation, args) : APR_ECONNABORTED;
+        refused = rv == MEMSESS_REFUSED && (how & STORES) && memsess_conn_is_open(c);
     }
-    if (!used || (!in_step(rv) && !timed_out(rv))) {
-        if (used) {
-            memsess_conn_close(c, &server->link);
-            apr_atomic_inc32(&server->epoch);
-        }
-        rv = conn_connect(c, server);
-        if (rv == APR_SUCCESS) {
-            rv = operate(c, operation, args);
-        }
-        if (rv == MEMSESS_REFUSED) {
-            rv = refused_or_broken(c, server, stores);
-        }
+    if (rv == MEMSESS_REFUSED) {
+        rv = refused ? refused_or_broken(c, server) : APR_ECONNABORTED;
     }
-    if (!in_step(rv) && rv != MEMSESS_REFUSED && rv != MEMSESS_FOREIGN) {
+    if (blamed && !in_step(rv) && rv != MEMSESS_REFUSED && rv != MEMSESS_FOREIGN) {
         server_failed(server, rv);
     }
     conn_give(c, server, rv);
@@ -425,14 +491,14 @@ static apr_status_t run_one(memsess_server_t *server, operation_t *operation, vo
 }
 
 /* Runs and counts it. */
-static apr_status_t run(memsess_server_t *server, operation_t *operation, void *args, int stores)
+static apr_status_t run(memsess_server_t *server, operation_t *operation, void *args, int how)
 {
     apr_time_t begun;
     apr_status_t rv = MEMSESS_DOWN;
 
     if (!memsess_server_is_down(server)) {
         begun = apr_time_now();
-        rv = run_one(server, operation, args, stores);
+        rv = run_one(server, operation, args, how);
         count_operation(server, begun, rv);
     }
     return rv;
@@ -480,41 +546,88 @@ apr_status_t memsess_server_get(memsess_server_t *server, const char *key, char 
     return get.rv;
 }
 
-typedef struct set_args_t {
-    const char *key;
-    char *data;
-    apr_size_t len;
-    apr_uint32_t ttl;
-} set_args_t;
-
 static apr_status_t set_operation(memsess_conn_t *c, void *args)
 {
-    set_args_t *a = args;
+    const memsess_put_t *put = args;
+    apr_status_t rv = MEMSESS_EXISTS;
 
-    return apr_memcache_set(c->mc, a->key, a->data, a->len, a->ttl, 0);
+    if (put->not_after && apr_time_now() >= put->not_after) {
+        return MEMSESS_UNSENT;
+    }
+    /* memcached removes the item that it has when it refuses a set, but not a replace. */
+    if (put->replace) {
+        rv = apr_memcache_replace(c->mc, put->key, put->data, put->len, put->ttl, 0);
+    }
+    if (rv == MEMSESS_EXISTS && put->not_after && apr_time_now() >= put->not_after) {
+        return MEMSESS_UNSENT;
+    }
+    return rv == MEMSESS_EXISTS
+               ? apr_memcache_set(c->mc, put->key, put->data, put->len, put->ttl, 0) : rv;
+}
+
+static void put_one(void *item)
+{
+    memsess_put_t *put = item;
+
+    put->rv = run(put->server, set_operation, put, STORES | (put->once ? ONCE : 0));
+}
+
+void memsess_pool_mput(memsess_put_t *puts, unsigned n)
+{
+    void *items[MEMSESS_COPIES_MAX];
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        items[i] = &puts[i];
+    }
+    if (n) {
+        memsess_crew_do(puts->server->pool->crew, put_one, items, n);
+    }
 }
 
 apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    set_args_t args = {key, data, len, ttl};
+    memsess_put_t put = {server, key, data, len, ttl, 0, 0, 0, APR_SUCCESS};
 
-    return run(server, set_operation, &args, 1);
+    put_one(&put);
+    return put.rv;
 }
 
 static apr_status_t add_operation(memsess_conn_t *c, void *args)
 {
-    set_args_t *a = args;
+    const memsess_put_t *put = args;
 
-    return apr_memcache_add(c->mc, a->key, a->data, a->len, a->ttl, 0);
+    return apr_memcache_add(c->mc, put->key, put->data, put->len, put->ttl, 0);
 }
 
 apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    set_args_t args = {key, data, len, ttl};
+    memsess_put_t put = {server, key, data, len, ttl, 0, 0, 0, APR_SUCCESS};
 
-    return run(server, add_operation, &args, 1);
+    return run(server, add_operation, &put, STORES);
+}
+
+typedef struct incr_args_t {
+    const char *key;
+    apr_uint32_t value;
+} incr_args_t;
+
+static apr_status_t incr_operation(memsess_conn_t *c, void *args)
+{
+    incr_args_t *a = args;
+
+    return apr_memcache_incr(c->mc, a->key, 1, &a->value);
+}
+
+apr_status_t memsess_server_incr(memsess_server_t *server, const char *key, apr_uint32_t *value)
+{
+    incr_args_t args = {key, 0};
+    apr_status_t rv = run(server, incr_operation, &args, 0);
+
+    *value = args.value;
+    return rv;
 }
 
 static apr_status_t delete_operation(memsess_conn_t *c, void *args)

@@ -7,6 +7,7 @@
  * One pool per child process. No call waits for a server longer than that server's time-out for
  * connecting plus once for the answer, and no lock is held while waiting. A server that failed is
  * "down": calls to it fail at once, until the prober, one thread of the pool, has seen it answer.
+ * Another thread watches all deadlines, and several write copies side by side.
  */
 #ifndef MEMSESS_POOL_H
 #define MEMSESS_POOL_H
@@ -40,6 +41,7 @@ typedef struct memsess_server_t memsess_server_t;
 #define MEMSESS_REFUSED APR_EGENERAL  /**< the server answered: it cannot store that */
 #define MEMSESS_FOREIGN APR_EMISMATCH /**< the server answered for another key, twice: data has it */
 #define MEMSESS_DOWN APR_ECONNREFUSED /**< known to be down; it was not asked */
+#define MEMSESS_UNSENT APR_ENOTIME /**< it was too late to ask it */
 /* Anything else: the server could not be reached or did not answer properly in time. */
 
 /** An empty pool. To be called in the process that uses it: a fork does not take it along. */
@@ -61,7 +63,7 @@ apr_status_t memsess_server_time(memsess_server_t *server, apr_int64_t *seconds)
 /** Starts the prober: only then is a server that failed ever tried again. */
 apr_status_t memsess_pool_start(memsess_pool_t *pool);
 
-/** Stops the prober, waits for it (a probe at most) and frees everything. */
+/** Stops all threads, waits for them (a probe at most) and frees everything. */
 void memsess_pool_destroy(memsess_pool_t *pool);
 
 int memsess_server_is_down(memsess_server_t *server);
@@ -100,12 +102,31 @@ void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p);
 apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl);
 
+/** One key of memsess_pool_mput: its server, and the answer. */
+typedef struct memsess_put_t {
+    memsess_server_t *server;
+    const char *key;
+    char *data;
+    apr_size_t len;
+    apr_uint32_t ttl;
+    int once;             /**< never sent twice: where a connection breaks, that is an error */
+    int replace;          /**< the key is likely to be there; it stays as it is if this is refused */
+    apr_time_t not_after; /**< not sent then or later, but MEMSESS_UNSENT; 0: whenever */
+    apr_status_t rv;      /**< as of memsess_server_set, or MEMSESS_UNSENT */
+} memsess_put_t;
+
+/** Stores several keys, each on another server and of one pool, at the same time. */
+void memsess_pool_mput(memsess_put_t *puts, unsigned n);
+
 /**
  * Stores a key unless it is there: MEMSESS_EXISTS. Where the connection broke in between, that may
  * be our own.
  */
 apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl);
+
+/** Adds 1 to a number that is there, or MEMSESS_ABSENT. */
+apr_status_t memsess_server_incr(memsess_server_t *server, const char *key, apr_uint32_t *value);
 
 /** Removes a key; MEMSESS_ABSENT where there was none. */
 apr_status_t memsess_server_delete(memsess_server_t *server, const char *key);

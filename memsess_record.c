@@ -16,7 +16,7 @@
  *   0  "MSS" and the version        56  written, microseconds
  *   4  flags                        64  renewed, microseconds
  *   5  number of placement tags     72  public id, 12 bytes
- *   6  two zero bytes               84  payload length before compression
+ *   6  mark of the claim            84  payload length before compression
  *   8  first half of the key        88  number of attributes
  *  24  revision                     92  XXH3 of all other bytes, 32 bits
  *  32  created, microseconds        96  placement tags, 8 bytes each
@@ -161,7 +161,8 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     record[3] = VERSION;
     record[4] = (unsigned char)flags;
     record[5] = (unsigned char)placement->n;
-    record[6] = record[7] = 0;
+    record[6] = (unsigned char)(session->mark >> 8);
+    record[7] = (unsigned char)session->mark;
     memcpy(record + 8, key->digest, 16);
     put64(record + 24, session->revision);
     put64(record + 32, (apr_uint64_t)session->created);
@@ -284,6 +285,7 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     }
     s->ended = (record[4] & FLAG_ENDED) != 0;
     s->fixed = (record[4] & FLAG_FIXED) != 0;
+    s->mark = (apr_uint16_t)(record[6] << 8 | record[7]);
     s->revision = get64(record + 24);
     s->created = (apr_time_t)get64(record + 32);
     s->used = (apr_time_t)get64(record + 40);

@@ -534,8 +534,10 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     commit_t *c = baton;
     int ends = c->changes && (c->changes->destroy || c->changes->renew);
     int moves = !ends && renewal_due(c, newest);
-    memsess_session_t *session = c->changes ? build(c, newest)
-                                            : apr_pmemdup(p, newest, sizeof(*newest));
+    /* With MemSessLock none the last writer wins: it changes what it has read. */
+    memsess_session_t *session =
+        !c->changes ? apr_pmemdup(p, newest, sizeof(*newest))
+                    : build(c, c->conf->lock == MEMSESS_LOCK_NONE ? c->req->session : newest);
     apr_status_t rv = APR_SUCCESS;
 
     c->merged = newest->revision > c->req->session->revision;
@@ -592,24 +594,20 @@ static apr_status_t keep_epoch(const commit_t *c)
 
 static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
 {
-    memsess_session_t *next;
     apr_status_t rv = keep_epoch(c);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (c->conf->lock != MEMSESS_LOCK_NONE) {
-        return memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
-                                    next_revision, c, c->r->pool);
-    }
-    if (c->req->is_cached) {
+    /* The last writer wins over what he has seen, but that is not to be a copy of our own. */
+    if (c->conf->lock == MEMSESS_LOCK_NONE && c->req->is_cached) {
         read_pool(c->req, c->top);
         if (c->req->found != MEMSESS_FOUND) {
             return c->req->found == MEMSESS_UNAVAILABLE ? MEMSESS_DOWN : MEMSESS_GONE;
         }
     }
-    rv = next_revision(c, c->req->session, &next, c->r->pool);
-    return rv == APR_SUCCESS ? memsess_store_write(c->store, &c->req->key, next, c->r->pool) : rv;
+    return memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
+                                next_revision, c, c->r->pool);
 }
 
 static apr_status_t begin_session(commit_t *c)
@@ -660,13 +658,17 @@ static int failed(const commit_t *c, apr_status_t rv)
     }
     if (rv == MEMSESS_GONE) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: changes are dropped, since "
-                      "another request ended or renewed the session meanwhile");
+                      "the session was ended or renewed by another request meanwhile, or is lost");
         return OK;
     }
     if (rv == MEMSESS_BUSY) {
         why = "others changed the session for longer than MemSessLockWait";
     }
-    else if (!c->req->was_read || c->req->found != MEMSESS_UNAVAILABLE) {
+    else if (rv == MEMSESS_UNSURE) {
+        why = "servers failed while they were written, which may have been done or not";
+    }
+    if (rv != MEMSESS_BUSY
+        && (!c->req->was_read || c->req->found != MEMSESS_UNAVAILABLE)) {
         memsess_count(MEMSESS_N_UNAVAILABLE);
     }
     ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, c->r, "MemSess: changes are lost: %s", why);

@@ -28,9 +28,10 @@ struct memsess_resolver_t {
     apr_pool_t *p;
     apr_array_header_t *hosts; /* of memsess_host_t * */
     apr_thread_t *thread;
+    apr_pool_t *thread_p;      /* outlives a thread that frees the resolver */
     apr_thread_mutex_t *lock;  /* guards what follows, and all hosts */
     apr_thread_cond_t *asked, *answered;
-    int stopping, looking_up;
+    int stopping, looking_up, is_left; /* is_left: to the look-up, which frees it */
 };
 
 apr_status_t memsess_resolver_create(memsess_resolver_t **result)
@@ -45,7 +46,8 @@ apr_status_t memsess_resolver_create(memsess_resolver_t **result)
     resolver = apr_pcalloc(p, sizeof(*resolver));
     resolver->p = p;
     resolver->hosts = apr_array_make(p, 4, sizeof(memsess_host_t *));
-    if ((rv = apr_thread_mutex_create(&resolver->lock, APR_THREAD_MUTEX_DEFAULT, p)) == APR_SUCCESS
+    if ((rv = apr_pool_create_unmanaged_ex(&resolver->thread_p, NULL, NULL)) == APR_SUCCESS
+        && (rv = apr_thread_mutex_create(&resolver->lock, APR_THREAD_MUTEX_DEFAULT, p)) == APR_SUCCESS
         && (rv = apr_thread_cond_create(&resolver->asked, p)) == APR_SUCCESS) {
         rv = apr_thread_cond_create(&resolver->answered, p);
     }
@@ -105,56 +107,74 @@ static void look_up(memsess_resolver_t *resolver, memsess_host_t *host)
     apr_thread_cond_broadcast(resolver->answered);
 }
 
+static memsess_host_t *next_due(const memsess_resolver_t *resolver)
+{
+    int i;
+
+    for (i = 0; i < resolver->hosts->nelts; i++) {
+        memsess_host_t *host = APR_ARRAY_IDX(resolver->hosts, i, memsess_host_t *);
+
+        if (host->is_due) {
+            return host;
+        }
+    }
+    return NULL;
+}
+
 static void *APR_THREAD_FUNC resolver_main(apr_thread_t *thread, void *data)
 {
     memsess_resolver_t *resolver = data;
-    int i, was_asked;
+    memsess_host_t *due;
+    int i, is_left;
 
     (void)thread;
     apr_thread_mutex_lock(resolver->lock);
     while (!resolver->stopping) {
-        for (i = 0; i < resolver->hosts->nelts && !resolver->stopping; i++) {
-            memsess_host_t *host = APR_ARRAY_IDX(resolver->hosts, i, memsess_host_t *);
-
-            if (host->is_due) {
-                look_up(resolver, host);
+        /* Looked for after each look-up: who asked meanwhile woke nobody. */
+        if ((due = next_due(resolver)) != NULL) {
+            look_up(resolver, due);
+        }
+        else if (apr_thread_cond_timedwait(resolver->asked, resolver->lock, AGAIN)
+                     != APR_SUCCESS) {
+            for (i = 0; i < resolver->hosts->nelts; i++) {
+                APR_ARRAY_IDX(resolver->hosts, i, memsess_host_t *)->is_due = 1;
             }
         }
-        if (resolver->stopping) {
-            break;
-        }
-        was_asked = apr_thread_cond_timedwait(resolver->asked, resolver->lock, AGAIN)
-                    == APR_SUCCESS;
-        for (i = 0; !was_asked && i < resolver->hosts->nelts; i++) {
-            APR_ARRAY_IDX(resolver->hosts, i, memsess_host_t *)->is_due = 1;
-        }
     }
+    is_left = resolver->is_left;
     apr_thread_mutex_unlock(resolver->lock);
+    if (is_left) {
+        apr_pool_destroy(resolver->p);
+    }
     return NULL;
 }
 
 apr_status_t memsess_resolver_start(memsess_resolver_t *resolver)
 {
     return resolver->hosts->nelts
-               ? memsess_thread_create(&resolver->thread, resolver_main, resolver, resolver->p)
+               ? memsess_thread_create(&resolver->thread, resolver_main, resolver,
+                                       resolver->thread_p)
                : APR_SUCCESS;
 }
 
 void memsess_resolver_destroy(memsess_resolver_t *resolver)
 {
     apr_status_t rv;
-    int is_free;
+    int is_left;
 
     apr_thread_mutex_lock(resolver->lock);
     resolver->stopping = 1;
-    is_free = !resolver->looking_up;
+    is_left = resolver->is_left = resolver->looking_up;
+    if (is_left) {
+        apr_thread_detach(resolver->thread); /* nothing ends a look-up */
+    }
     apr_thread_cond_signal(resolver->asked);
     apr_thread_mutex_unlock(resolver->lock);
-    /* Nothing ends a look-up; the process will. */
-    if (is_free) {
+    if (!is_left) {
         if (resolver->thread) {
             apr_thread_join(&rv, resolver->thread);
         }
+        apr_pool_destroy(resolver->thread_p);
         apr_pool_destroy(resolver->p);
     }
 }

@@ -11,8 +11,11 @@
 #include "memsess_record.h"
 #include "memsess_seal.h"
 
+/* The copies of a revision are all sent within this time after it was stamped, or not at all. */
+#define ALL_SENT apr_time_from_msec(100)
+
 /* A revision this young may just be on its way to its other servers. */
-#define UNDER_WAY apr_time_from_msec(200)
+#define UNDER_WAY (2 * ALL_SENT)
 
 /* What a session's record is sealed as. */
 #define RECORD "record"
@@ -31,6 +34,7 @@ typedef struct reading_t {
     memsess_copy_t *copies;
     unsigned n;
     memsess_session_t *newest;
+    apr_time_t begun;
 } reading_t;
 
 static apr_status_t server_of(memsess_server_t **server, const memsess_server_conf_t *conf,
@@ -108,6 +112,11 @@ int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *p
 
 /* -- Reading ---------------------------------------------------------------------------------- */
 
+int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b)
+{
+    return a->revision > b->revision || (a->revision == b->revision && a->written > b->written);
+}
+
 /* At most so many lines a second: whoever can write to a server could fill the disk. */
 #define COMPLAINTS 20
 
@@ -132,7 +141,7 @@ static void take_record(reading_t *reading, memsess_copy_t *copy, const memsess_
     switch (memsess_record_decode(data, len, reading->key, &copy->session, reading->p)) {
     case MEMSESS_RECORD_OK:
         copy->state = COPY_HELD;
-        if (!reading->newest || copy->session->revision > reading->newest->revision) {
+        if (!reading->newest || memsess_is_newer(copy->session, reading->newest)) {
             reading->newest = copy->session;
         }
         return;
@@ -311,19 +320,19 @@ void memsess_order(const memsess_store_t *store, const memsess_key_t *key, memse
     }
 }
 
-
 /* -- Writing ---------------------------------------------------------------------------------- */
 
 /* The servers that are to get a copy now: the first in order that are not known to be down. */
-static unsigned choose(const memsess_store_t *store, const memsess_copy_t *copies, unsigned n,
-                       unsigned *chosen, memsess_placement_t *placement)
+static unsigned choose(const memsess_store_t *store, memsess_copy_t *copies, unsigned n,
+                       int claimed, memsess_copy_t **chosen, memsess_placement_t *placement)
 {
     unsigned i;
 
     placement->n = 0;
     for (i = 0; i < n && placement->n < store->conf.copies; i++) {
-        if (!memsess_server_is_down(store->servers[copies[i].at])) {
-            chosen[placement->n] = copies[i].at;
+        if (!memsess_server_is_down(store->servers[copies[i].at])
+            && copies[i].state != COPY_REFUSED && (!claimed || copies[i].claimed)) {
+            chosen[placement->n] = &copies[i];
             memcpy(placement->tag[placement->n++], store->nodes[copies[i].at].tag,
                    MEMSESS_TAG_LEN);
         }
@@ -331,8 +340,9 @@ static unsigned choose(const memsess_store_t *store, const memsess_copy_t *copie
     return placement->n;
 }
 
-static apr_status_t encode(const memsess_store_t *store, const memsess_key_t *key,
-                           memsess_session_t *session, char **data, apr_size_t *len, apr_pool_t *p)
+static apr_status_t encode_sealed(const memsess_store_t *store, const memsess_key_t *key,
+                                  memsess_session_t *session, char **data, apr_size_t *len,
+                                  apr_pool_t *p)
 {
     apr_status_t rv;
 
@@ -345,69 +355,103 @@ static apr_status_t encode(const memsess_store_t *store, const memsess_key_t *ke
                                             len, p) : rv;
 }
 
-/* One attempt: returns how many copies are stored; failed tells whether a server turned out to be
- * down, so that others must be chosen and named in the record. */
-static unsigned write_copies(memsess_store_t *store, const memsess_key_t *key,
-                             memsess_session_t *session, const memsess_copy_t *copies, unsigned n,
-                             apr_time_t not_after, int *failed, apr_status_t *rv, apr_pool_t *p)
+static void count_put(memsess_sent_t *sent, const memsess_put_t *put, memsess_copy_t *copy)
 {
-    unsigned chosen[MEMSESS_COPIES_MAX];
-    unsigned i, stored = 0;
+    if (put->rv == APR_SUCCESS) {
+        sent->stored++;
+        return;
+    }
+    sent->rv = put->rv;
+    if (put->rv == MEMSESS_UNSENT) {
+        sent->unsent++;
+    }
+    else if (put->rv == MEMSESS_REFUSED) {
+        sent->refused++;
+        copy->state = COPY_REFUSED;
+    }
+    else {
+        sent->failed++;
+        sent->down |= memsess_server_is_down(put->server);
+    }
+}
+
+/* Encodes a session, stamped with a time that is no older than ALL_SENT afterwards: compressing a
+ * large one takes its time. */
+static apr_status_t encode(const memsess_store_t *store, const memsess_key_t *key,
+                           memsess_session_t *session, char **data, apr_size_t *len,
+                           apr_pool_t *p)
+{
+    apr_interval_time_t took;
+    apr_status_t rv;
+
+    session->written = apr_time_now();
+    rv = encode_sealed(store, key, session, data, len, p);
+    took = apr_time_now() - session->written;
+    if (rv == APR_SUCCESS && took > ALL_SENT) {
+        session->written += 2 * took;
+        rv = encode_sealed(store, key, session, data, len, p);
+    }
+    return rv;
+}
+
+void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const memsess_key_t *key,
+                          memsess_session_t *session, const memsess_session_t *before,
+                          memsess_copy_t *copies, unsigned n, apr_time_t not_after, apr_pool_t *p)
+{
+    memsess_copy_t *chosen[MEMSESS_COPIES_MAX];
+    memsess_put_t puts[MEMSESS_COPIES_MAX];
+    apr_time_t soon;
     apr_size_t len;
+    unsigned i;
     char *data;
 
-    *failed = 0;
-    *rv = MEMSESS_DOWN;
-    if (choose(store, copies, n, chosen, &session->placement)) {
-        *rv = encode(store, key, session, &data, &len, p);
-        if (*rv != APR_SUCCESS) {
-            return 0;
-        }
+    memset(sent, 0, sizeof(*sent));
+    session->partial = 0;
+    if (!choose(store, copies, n, before != NULL, chosen, &session->placement)) {
+        sent->rv = MEMSESS_DOWN;
+        return;
     }
+    sent->rv = encode(store, key, session, &data, &len, p);
+    if (sent->rv != APR_SUCCESS) {
+        return;
+    }
+    soon = apr_time_now() + ALL_SENT;
     for (i = 0; i < session->placement.n; i++) {
-        apr_status_t put_rv = MEMSESS_BUSY;
+        memsess_put_t *put = &puts[i];
 
-        if (!not_after || apr_time_now() < not_after) {
-            put_rv = memsess_server_set(store->servers[chosen[i]],
-                                        memsess_key_text(store, key, chosen[i], p), data, len,
-                                        ttl_of(session));
-            /* One that is not down would only be chosen again. */
-            *failed |= put_rv != APR_SUCCESS && memsess_server_is_down(store->servers[chosen[i]]);
-        }
-        if (put_rv == APR_SUCCESS) {
-            stored++;
-        }
-        else {
-            *rv = put_rv;
-        }
+        put->server = store->servers[chosen[i]->at];
+        put->key = memsess_key_text(store, key, chosen[i]->at, p);
+        put->data = data;
+        put->len = len;
+        put->ttl = ttl_of(session);
+        put->once = before != NULL;
+        put->replace = before && memsess_is_placed(store, &before->placement, chosen[i]->at);
+        put->not_after = !before ? 0 : not_after < soon ? not_after : soon;
     }
-    return stored;
+    memsess_pool_mput(puts, session->placement.n);
+    for (i = 0; i < session->placement.n; i++) {
+        count_put(sent, &puts[i], chosen[i]);
+    }
 }
 
-apr_status_t memsess_write_before(memsess_store_t *store, const memsess_key_t *key,
-                                 memsess_session_t *session, apr_time_t not_after, apr_pool_t *p)
-{
-    unsigned n, stored, tries = 0;
-    apr_status_t rv;
-    memsess_copy_t *copies;
-    int failed;
-
-    session->revision++;
-    session->written = apr_time_now();
-    memsess_order(store, key, &copies, &n, p);
-    do {
-        stored = write_copies(store, key, session, copies, n, not_after, &failed, &rv, p);
-    } while (failed && ++tries < n);
-    if (stored && stored < store->conf.copies) {
-        memsess_count(MEMSESS_N_UNDER_REPLICATED);
-    }
-    return stored ? APR_SUCCESS : rv;
-}
-
+/* Nobody knows of the session yet, so it can be sent as often as servers fail. */
 apr_status_t memsess_store_write(memsess_store_t *store, const memsess_key_t *key,
                                  memsess_session_t *session, apr_pool_t *p)
 {
-    return memsess_write_before(store, key, session, 0, p);
+    unsigned n, tries = 0;
+    memsess_copy_t *copies;
+    memsess_sent_t sent;
+
+    session->revision++;
+    session->mark = 0;
+    memsess_order(store, key, &copies, &n, p);
+    do {
+        memsess_write_copies(&sent, store, key, session, NULL, copies, n, 0, p);
+    } while (sent.down && ++tries < n);
+    if (sent.stored && sent.stored < store->conf.copies) {
+        memsess_count(MEMSESS_N_UNDER_REPLICATED);
+    }
+    return sent.stored ? APR_SUCCESS : sent.rv;
 }
 
 memsess_session_t *memsess_tombstone(const memsess_session_t *session,
@@ -431,11 +475,17 @@ static int has_answered(const memsess_copy_t *copy)
     return copy->state != COPY_SILENT && copy->state != COPY_UNASKED;
 }
 
+/* Whether a copy is of the newest record: of two writers of one revision, the later one's. */
+static int is_newest_copy(const reading_t *reading, const memsess_copy_t *copy)
+{
+    return copy->state == COPY_HELD && !memsess_is_newer(reading->newest, copy->session);
+}
+
 /* Whether a copy is the newest and its server was not away since that was written: it would know of
  * a newer one. */
 static int is_fresh_copy(const reading_t *reading, const memsess_copy_t *copy)
 {
-    return copy->state == COPY_HELD && copy->session->revision == reading->newest->revision
+    return is_newest_copy(reading, copy)
            && memsess_server_bad_at(reading->store->servers[copy->at])
                   <= reading->newest->written;
 }
@@ -458,25 +508,53 @@ static unsigned count_held(const reading_t *reading)
     unsigned i, held = 0;
 
     for (i = 0; i < reading->n; i++) {
-        held += reading->copies[i].state == COPY_HELD
-                && reading->copies[i].session->revision == reading->newest->revision;
+        held += (unsigned)is_newest_copy(reading, &reading->copies[i]);
     }
     return held;
 }
 
-/* How many of the servers that should have the session now, those that stand in included, answered
- * but lack what the newest copy says, or cannot be believed alone, since they were away. */
+/* How many of the servers that a write would choose now answered but lack what the newest copy
+ * says, or cannot be believed alone, since they were away. */
 static unsigned count_lacking(const reading_t *reading)
 {
-    unsigned i, answered = 0, lacking = 0;
+    const memsess_store_t *store = reading->store;
+    unsigned i, chosen = 0, lacking = 0;
 
-    for (i = 0; i < reading->n && answered < reading->store->conf.copies; i++) {
-        if (has_answered(&reading->copies[i])) {
-            answered++;
-            lacking += !is_fresh_copy(reading, &reading->copies[i]);
+    for (i = 0; i < reading->n && chosen < store->conf.copies; i++) {
+        const memsess_copy_t *copy = &reading->copies[i];
+
+        if (!memsess_server_is_down(store->servers[copy->at])) {
+            chosen++;
+            lacking += has_answered(copy) && !is_fresh_copy(reading, copy);
         }
     }
     return lacking;
+}
+
+/* Whether a server that the newest record was written to answered without it. */
+static int is_partial(const reading_t *reading)
+{
+    unsigned i;
+
+    for (i = 0; i < reading->n; i++) {
+        const memsess_copy_t *copy = &reading->copies[i];
+
+        if (has_answered(copy) && !is_newest_copy(reading, copy)
+            && memsess_is_placed(reading->store, &reading->newest->placement, copy->at)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether its writer had sent all copies when the reading began, and had an answer of each or had
+ * given it up. */
+static int is_settled(const reading_t *reading)
+{
+    apr_interval_time_t timeout =
+        memsess_server_conf(reading->store->servers[0])->timeout;
+
+    return reading->begun - reading->newest->written > UNDER_WAY + timeout;
 }
 
 /*
@@ -548,6 +626,8 @@ static memsess_found_t find_rest(reading_t *reading, unsigned from, memsess_sess
         return MEMSESS_UNAVAILABLE;
     }
     *lacking = count_lacking(reading);
+    reading->newest->partial = is_partial(reading);
+    reading->newest->settled = is_settled(reading);
     *session = reading->newest;
     return reading->newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
 }
@@ -559,6 +639,7 @@ static void begin_reading(reading_t *reading, memsess_store_t *store, const mems
     reading->store = store;
     reading->key = key;
     reading->p = p;
+    reading->begun = apr_time_now();
     memsess_order(store, key, &reading->copies, &reading->n, p);
 }
 
@@ -638,12 +719,12 @@ apr_status_t memsess_store_blank(memsess_session_t **session, memsess_store_t *s
                                  const memsess_key_t *key, apr_pool_t *p)
 {
     apr_status_t rv = memsess_session_make(session, apr_time_now(), p);
-    unsigned chosen[MEMSESS_COPIES_MAX], n;
-    memsess_copy_t *copies;
+    memsess_copy_t *copies, *chosen[MEMSESS_COPIES_MAX];
+    unsigned n;
 
     if (rv == APR_SUCCESS) {
         memsess_order(store, key, &copies, &n, p);
-        choose(store, copies, n, chosen, &(*session)->placement);
+        choose(store, copies, n, 0, chosen, &(*session)->placement);
     }
     return rv;
 }

@@ -75,8 +75,7 @@ apr_status_t memsess_store_blank(memsess_session_t **session, memsess_store_t *s
                                  const memsess_key_t *key, apr_pool_t *p);
 
 /**
- * Writes all copies, with the session's revision made one higher, whoever else is writing: for a
- * session that nobody knows yet, and for MemSessLock none.
+ * Writes all copies of a session that nobody knows yet, with its revision made one higher.
  * @return APR_SUCCESS if at least one copy is stored; MEMSESS_REFUSED if servers answered but
  *         none would have it; else why no server could be asked
  */
@@ -92,12 +91,13 @@ typedef apr_status_t memsess_next_t(void *baton, const memsess_session_t *newest
                                     memsess_session_t **next, apr_pool_t *p);
 
 /** What a commit can answer beside what memsess_store_write does: */
-#define MEMSESS_GONE APR_ENOENT /**< the session was ended by somebody else */
+#define MEMSESS_GONE APR_ENOENT /**< the session was ended by somebody else, or is lost */
 #define MEMSESS_BUSY APR_EBUSY  /**< others were writing all the time */
+#define MEMSESS_UNSURE APR_INCOMPLETE /**< servers failed in mid-write: it may be written or not */
 
 /**
- * Writes the next revision of a session, so that no other commit is lost; see memsess_store.c for
- * what that rests on.
+ * Writes the next revision of a session, so that no other commit is lost; see memsess_commit.c for
+ * what that rests on. What cannot be stored leaves the session as it is.
  * @param session as it was read; the newest there is will be given to @a make
  * @param read_at when that was
  * @param wait how long to wait for others; 0: give up where somebody else is writing
@@ -114,7 +114,7 @@ typedef struct memsess_lock_t memsess_lock_t;
 #define MEMSESS_LOCK_TTL 30
 
 /**
- * Waits until nobody else holds the lock of a session.
+ * Waits until nobody else holds the lock of a session, nor has waited for it longer.
  * @return APR_SUCCESS; MEMSESS_BUSY after @a wait; or why the store cannot tell
  */
 apr_status_t memsess_lock_take(memsess_lock_t **lock, memsess_store_t *store,

@@ -18,12 +18,23 @@ struct memsess_store_t {
     volatile apr_uint32_t complained_at, complaints; /* in that second, of records */
 };
 
-/* What one server said of a key. */
+/* What one server said of a key, or of what was to be written to it. */
 typedef struct memsess_copy_t {
     unsigned at; /* in the store */
-    enum { COPY_UNASKED, COPY_SILENT, COPY_NONE, COPY_DAMAGED, COPY_HELD } state;
+    enum { COPY_UNASKED, COPY_SILENT, COPY_NONE, COPY_DAMAGED, COPY_HELD, COPY_REFUSED } state;
     memsess_session_t *session;
+    int claimed;
 } memsess_copy_t;
+
+/* What became of the copies of one write. */
+typedef struct memsess_sent_t {
+    unsigned stored;
+    unsigned refused; /* certainly not stored; what was there is as it was */
+    unsigned unsent;  /* it was too late for them */
+    unsigned failed;  /* they may have been stored or not */
+    int down;         /* whether one of these is down now, so that others would be chosen */
+    apr_status_t rv;  /* why, unless all were stored */
+} memsess_sent_t;
 
 /** The servers of a key in its own order, as many as are ever looked at. */
 void memsess_order(const memsess_store_t *store, const memsess_key_t *key, memsess_copy_t **copies,
@@ -37,6 +48,9 @@ const char *memsess_key_text(const memsess_store_t *store, const memsess_key_t *
 int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,
                       unsigned at);
 
+/** Of two records of one session, the one that counts: the later written of one revision. */
+int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b);
+
 /**
  * The newest copy, without repairing any.
  * @param lacking receives how many of those that should have it answered that they do not
@@ -45,10 +59,14 @@ memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
                              memsess_session_t **session, unsigned *lacking, apr_pool_t *p);
 
 /**
- * memsess_store_write, sending no copy at @a not_after or later (0: whenever).
- * @return MEMSESS_BUSY where it was too late for all
+ * Writes a revision, all copies at the same time, to the first servers in order that are not down.
+ * Under a claim: each copy is sent once at most, to claimed servers alone, and none at @a not_after
+ * or later, nor a while after the revision was stamped. What refuses it becomes COPY_REFUSED, and
+ * is not chosen again.
+ * @param before what it follows under the claim; NULL: nobody knows of the session yet
  */
-apr_status_t memsess_write_before(memsess_store_t *store, const memsess_key_t *key,
-                                  memsess_session_t *session, apr_time_t not_after, apr_pool_t *p);
+void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const memsess_key_t *key,
+                          memsess_session_t *session, const memsess_session_t *before,
+                          memsess_copy_t *copies, unsigned n, apr_time_t not_after, apr_pool_t *p);
 
 #endif

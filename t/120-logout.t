@@ -173,10 +173,10 @@ subtest 'a tombstone is repaired like any record' => sub {
     for (@records, @records) {
         my ($home, @record) = @$_;
         my ($server, $key) = @$home;
-        sleep 0.3;
+        sleep 0.6;
         $server->set($key, @record);
         is_dead($old, $mark, 'an old copy');
-        sleep 0.3;
+        sleep 0.6;
         $server->delete($key);
         is_dead($old, $mark, 'no copy');
         ok defined $server->item($key), 'there is a tombstone again';

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The commit protocol of memsess_store.c, for spin: one session, N copies of it on NS servers in
+ * The commit protocol of memsess_commit.c, for spin: one session, N copies of it on NS servers in
  * the session's own order 0, 1, 2; writers that increment once, one that ends the session, readers
  * that repair. t/model/run says which configurations are searched, all of them exhaustively.
  *
@@ -16,6 +16,10 @@
  *  - A server goes away or loses its memory only while another that can be reached holds all that
  *    was acknowledged or shown, and no two within one commit (CLAIM_TTL): the condition of the
  *    guarantee.
+ *  - No server fails in a commit that deletes copies where they stood in. The code cannot know, and
+ *    a reader that began before may then be shown an older revision: see deleted-beside-reader.
+ *  - That a record is old enough for its writer to have sent all means that he did not send while
+ *    this reading lasted; its claim is then told by its mark, here the writer's number.
  *
  * What is not modelled: servers that refuse a record, evictions, N other than 2, MemSessLock none.
  *
@@ -27,9 +31,11 @@
  *  NO_HELD          a reading ends at the homes, whatever they lack
  *  NO_TIE           of two records of one revision the first in order wins, not the later written
  *  NO_PART          what is not on all of its servers yet is built upon without claiming it too
+ *  AGE_ALONE        not even another's claim of it counts, once it is old enough
  *  NO_ONCE          a revision is sent to a server again when another server failed
  *  NO_WHOLE         a commit that ran out of time after its first copy counts as done
  *  NO_PLACED        who holds no claim where the session lies may write
+ *  STRAYS_LEFT      copies that stood in are left
  *  STRAYS_DELETED   copies that stood in are deleted, under no claim
  *  STALLS           a writer is stopped for longer than its claim lives
  *  BLIND            one writer takes two of three servers for away which the others see
@@ -76,7 +82,8 @@
 #define ALL (B(NS) - 1)
 #define HOMES (B(N) - 1)
 #define ENDED 128
-#define ORPHAN 15 /* a claim nobody works under any more */
+#define ORPHAN 16 /* of a claim: nobody works under it any more */
+#define DEAD 15   /* a writer of whom only a copy is left */
 
 #define INC 0
 #define END 1
@@ -91,6 +98,7 @@ typedef Rec {
     byte at;  /* when it was written, among those of the same revision */
     byte val;
     byte pl; /* placement */
+    byte by; /* the mark of its writer's claim */
 };
 
 /* The servers. */
@@ -107,6 +115,9 @@ byte back[NP];      /* came back, in its eyes, after what they hold was written 
 Rec base[NP];       /* what it builds upon */
 byte claiming;      /* processes between the begin of their claim and the end of their writing */
 byte part;          /* processes that build upon what is not on all of its servers */
+byte done_by;       /* processes that pass over the claim of who wrote what they build upon */
+byte sending;       /* processes that send copies */
+byte sent_since[NP]; /* those that did so since this process began to read */
 byte twice;         /* processes that write once more what they have written */
 byte old;           /* processes whose reading is above CLAIM_SAFE */
 byte olden;         /* the same, for what they are just writing */
@@ -114,6 +125,7 @@ byte reading;       /* processes that read, or have read and are not done */
 byte shaken;        /* those that a server failed meanwhile, or that began while a copy lacked
                        or while they still took a server for away */
 byte near;          /* those that began beside one of these */
+byte swept;         /* those that were reading when a copy that stood in was deleted */
 
 /* What has been promised. */
 byte acked;
@@ -123,8 +135,8 @@ byte done;
 byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, expiries = EXPIRIES;
 
 #define CL(s, r) claim[(s) * REVS + (r)]
-#define COPY(to, from) to.rev = from.rev; to.at = from.at; to.val = from.val; to.pl = from.pl
-#define FORGET(r) r.rev = 0; r.at = 0; r.val = 0; r.pl = 0
+#define COPY(to, from) to.rev = from.rev; to.at = from.at; to.val = from.val; to.pl = from.pl; to.by = from.by
+#define FORGET(r) r.rev = 0; r.at = 0; r.val = 0; r.pl = 0; r.by = 0
 
 #ifdef NO_TIE
 #define NEWER(a, b) (a.rev > b.rev)
@@ -155,7 +167,20 @@ byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, expiries = 
 #define COUNT(m) (((m) & 1) + (((m) >> 1) & 1) + (((m) >> 2) & 1))
 
 /* The revision to be written, and that before while its writer may still be at work on it. */
-#define BLOCKED(s) (CL(s, base[me].rev + 1) || ((part & B(me)) && CL(s, base[me].rev)))
+#ifdef AGE_ALONE
+#define DONE_BY(s) (done_by & B(me))
+#else
+#define DONE_BY(s) ((done_by & B(me)) && (CL(s, base[me].rev) & 15) == base[me].by)
+#endif
+#define BLOCKED(s) (CL(s, base[me].rev + 1) \
+                    || ((part & B(me)) && CL(s, base[me].rev) && !DONE_BY(s)))
+
+/* Only what is claimed is written to. */
+#if defined(NO_CLAIMS) || defined(PLAIN_REPAIR) || defined(ONE_CLAIM)
+#define MAY_WRITE(s) 1
+#else
+#define MAY_WRITE(s) (held & B(s))
+#endif
 
 #ifdef ONE_CLAIM
 #define ENOUGH held
@@ -171,6 +196,16 @@ byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, expiries = 
 #endif
 
 byte di, dm;
+
+inline begin_to_send()
+{
+    sending = sending | B(me);
+    di = 0;
+    do
+    :: di < NP -> sent_since[di] = sent_since[di] | B(me); di++
+    :: else -> di = 0; break
+    od
+}
 
 inline stored(srv, what)
 {
@@ -189,11 +224,12 @@ inline let_go(rv, left)
     do
     :: di < NS ->
         if
-        :: CL(di, rv) == me + 1 -> CL(di, rv) = ((up & B(di)) -> left : ORPHAN)
+        :: CL(di, rv) == me + 1 -> CL(di, rv) = ((up & B(di)) && !left -> 0 : (me + 1) | ORPHAN)
         :: else
         fi;
         if
-        :: CL(di, (rv) - 1) == me + 1 -> CL(di, (rv) - 1) = ((up & B(di)) -> left : ORPHAN)
+        :: CL(di, (rv) - 1) == me + 1 ->
+            CL(di, (rv) - 1) = ((up & B(di)) && !left -> 0 : (me + 1) | ORPHAN)
         :: else
         fi;
         di++
@@ -221,7 +257,7 @@ proctype P(byte me; byte kind)
 {
     byte s, wanted, most, asked, silent, none, hold, top, stale, lacks;
     byte must, mustrev, reads, why, held, got, tries;
-    bit failed, late, sent, more, whole, again;
+    bit failed, late, sent, more, whole, again, dead;
     Rec nw, nx;
 
 begin:
@@ -230,14 +266,14 @@ begin:
 /* -- find ----------------------------------------------------------------------------------- */
 read:
     atomic {
-        must = acked; mustrev = shown; reading = reading | B(me);
+        must = acked; mustrev = shown; reading = reading | B(me); sent_since[me] = sending;
         if
-        :: why != CHECK -> shaken = shaken & ~B(me); near = near & ~B(me)
+        :: why != CHECK -> shaken = shaken & ~B(me); near = near & ~B(me); swept = swept & ~B(me)
         :: else
         fi;
         if
         :: COPIES < N || down[me] -> shaken = shaken | B(me)
-        :: COPIES == N && !down[me] && (shaken & ~B(me)) -> near = near | B(me)
+        :: COPIES >= N && !down[me] && (shaken & ~B(me)) -> near = near | B(me)
         :: else
         fi;
         asked = 0; silent = 0; none = 0; hold = 0; top = 0;
@@ -346,9 +382,13 @@ ask:
             fi;
             COPY(base[me], nw);
             part = part & ~B(me);
+            done_by = done_by & ~B(me);
             if
 #ifndef NO_PART
             :: lacks -> part = part | B(me)
+            /* It was old enough when the reading began: its writer can send no more of it. */
+            :: lacks && (nw.by == 0 || nw.by == DEAD || !(sent_since[me] & B(nw.by - 1))) ->
+                part = part | B(me); done_by = done_by | B(me)
 #endif
             :: else
             fi
@@ -412,7 +452,7 @@ commit:
                 printf("P%d claims %d on server %d, part %d\n", me, base[me].rev + 1, s, (part >> me) & 1);
                 CL(s, base[me].rev + 1) = me + 1; held = held | B(s);
                 if
-                :: part & B(me) -> CL(s, base[me].rev) = me + 1
+                :: (part & B(me)) && !CL(s, base[me].rev) -> CL(s, base[me].rev) = me + 1
                 :: else
                 fi
             :: (up & B(s)) && BLOCKED(s) -> printf("P%d is too late for %d on server %d\n", me, base[me].rev + 1, s); goto busy
@@ -447,7 +487,7 @@ write:
     atomic {
         more = 0; tries = 0; late = 0; sent = 0; why = AGAIN;
         nx.rev = base[me].rev + 1;
-        writes[nx.rev]++; nx.at = writes[nx.rev];
+        writes[nx.rev]++; nx.at = writes[nx.rev]; nx.by = me + 1;
         if
         :: again -> nx.val = base[me].val
         :: !again && kind == INC -> assert(!(base[me].val & B(me))); nx.val = base[me].val | B(me)
@@ -458,10 +498,11 @@ write:
 attempt:
     atomic {
         failed = 0; got = 0; wanted = 0; s = 0;
+        begin_to_send();
         do
         :: s < NS && COUNT(wanted) < N ->
             if
-            :: !(down[me] & B(s)) -> wanted = wanted | B(s)
+            :: !(down[me] & B(s)) && MAY_WRITE(s) -> wanted = wanted | B(s)
             :: else
             fi;
             s++
@@ -472,10 +513,10 @@ attempt:
     do
     :: atomic {
         wanted && !late ->
-        if
+        if /* all at once: in any order */
         :: wanted & 1 -> s = 0
-        :: !(wanted & 1) && (wanted & 2) -> s = 1
-        :: !(wanted & 3) && (wanted & 4) -> s = 2
+        :: wanted & 2 -> s = 1
+        :: wanted & 4 -> s = 2
         fi;
         if
         :: up & B(s) -> printf("P%d writes %d.%d to server %d, placement %d, value %d\n", me, nx.rev, nx.at, s, nx.pl, nx.val); sent = 1; stored(s, nx); got = got | B(s)
@@ -494,7 +535,7 @@ attempt:
             :: true
             fi
         :: lates && kind != READ -> lates--; late = 1; printf("P%d is out of time\n", me)
-        :: deaths -> deaths--; printf("P%d dies\n", me); goto leave
+        :: deaths -> deaths--; printf("P%d dies\n", me); dead = 1; goto leave
         fi;
         wanted = wanted & ~B(s); s = 0
        }
@@ -506,6 +547,9 @@ attempt:
         :: failed && tries + 1 < NS && !late -> tries++; goto attempt
 #else
         :: failed && got && !late -> failed = 0; goto rewrite
+#ifndef NO_WHOLE
+        :: late && got -> late = 0; failed = 0; goto rewrite
+#endif
 #endif
         :: else -> break
         fi
@@ -519,8 +563,11 @@ attempt:
         :: !got && late -> goto unwritten
 #else
         :: got && !late -> skip
-        :: late && !sent -> goto unwritten
-        :: late && sent -> goto leave /* nobody can tell: an error, never once more */
+        :: !got && late && !sent -> goto unwritten
+#ifdef NO_ONCE
+        :: got && late -> goto leave
+#endif
+        :: !got && late && sent -> goto leave /* nobody can tell: an error, never once more */
 #endif
         :: !got && !late -> goto leave
         fi;
@@ -528,7 +575,9 @@ attempt:
     }
 
 /* -- drop_strays ------------------------------------------------------------------------------ */
-#ifdef STRAYS_DELETED
+    atomic { sending = sending & ~B(me) }
+/* Under a claim of what would be written there next. */
+#ifndef STRAYS_LEFT
     do
     :: atomic {
         held & base[me].pl & ~nx.pl ->
@@ -537,12 +586,25 @@ attempt:
         :: held & base[me].pl & ~nx.pl & 2 -> s = 1
         :: held & base[me].pl & ~nx.pl & 4 -> s = 2
         fi;
+#ifndef STRAYS_DELETED
         if
-        :: up & B(s) -> FORGET(rec[s])
+        :: !(up & B(s)) || CL(s, nx.rev + 1) || (shaken & B(me)) -> held = held & ~B(s); goto next_stray
+        :: else -> CL(s, nx.rev + 1) = me + 1
+        fi
+       };
+       atomic {
+#endif
+        if
+        :: up & B(s) -> FORGET(rec[s]); swept = swept | (reading & ~B(me))
         :: !(up & B(s)) -> down[me] = down[me] | B(s); keptdel = keptdel | B(s)
         :: !(up & B(s)) -> down[me] = down[me] | B(s)
         fi;
-        held = held & ~B(s); s = 0
+#ifndef STRAYS_DELETED
+        CL(s, nx.rev + 1) = ((up & B(s)) -> 0 : (me + 1) | ORPHAN);
+#endif
+        held = held & ~B(s);
+next_stray:
+        s = 0
        }
     :: atomic { !(held & base[me].pl & ~nx.pl) -> break }
     od;
@@ -566,6 +628,7 @@ attempt:
 /* A server failed: the same once more, elsewhere, as a revision of its own. */
 rewrite:
     atomic {
+        sending = sending & ~B(me);
         let_go(nx.rev, ORPHAN);
         COPY(base[me], nx);
         claiming = claiming & ~B(me); part = part & ~B(me);
@@ -577,7 +640,8 @@ rewrite:
 /* Time was over before anything was sent: the claim stays until it goes by itself. */
 unwritten:
     atomic {
-        let_go(nx.rev, ORPHAN);
+        sending = sending & ~B(me);
+        let_go(nx.rev, 0);
         FORGET(nx); late = 0; sent = 0; stale = 0; held = 0; goto wait
     }
 busy:
@@ -596,7 +660,9 @@ wait:
     }
     /* It tries now and then; nothing changes before one of these. */
     (ANY_NEWER(base[me])
-     || !(ANY_CLAIM(base[me].rev + 1) || ((part & B(me)) && ANY_CLAIM(base[me].rev)))) -> goto read;
+     || !(ANY_CLAIM(base[me].rev + 1) || ((part & B(me)) && ANY_CLAIM(base[me].rev)))
+     || ((part & B(me)) && !ANY_CLAIM(base[me].rev + 1) && !(done_by & B(me)) && base[me].by
+         && (base[me].by == DEAD || !(sending & B(base[me].by - 1))))) -> goto read;
 
 seen:
     atomic {
@@ -611,10 +677,17 @@ seen:
     }
 leave:
     atomic {
-        let_go(base[me].rev + 1, ORPHAN);
+        sending = sending & ~B(me);
+        if
+        :: nx.rev != base[me].rev + 1 && !dead -> let_go(base[me].rev + 1, 0)
+        :: else -> let_go(base[me].rev + 1, ORPHAN)
+        fi;
+        dead = 0;
         claiming = claiming & ~B(me); old = old & ~B(me); olden = olden & ~B(me);
-        down[me] = 0; back[me] = 0; part = part & ~B(me); twice = twice & ~B(me);
+        down[me] = 0; back[me] = 0; part = part & ~B(me); done_by = done_by & ~B(me); twice = twice & ~B(me);
+        sent_since[me] = 0;
         reading = reading & ~B(me); shaken = shaken & ~B(me); near = near & ~B(me);
+        swept = swept & ~B(me);
         done++
     }
 }
@@ -643,7 +716,7 @@ endworld:
     do
     /* A server goes away, or loses its memory in a restart. */
     :: atomic {
-        faults && up == ALL && done < NP && !shaken && !near ->
+        faults && up == ALL && done < NP && !shaken && !near && !swept ->
         select(s : 0 .. NS - 1);
         if
         :: OTHER_HOLDS(s) && !(DOWNS & ~B(s)) ->
@@ -718,9 +791,9 @@ endworld:
             do
             :: s < NS ->
                 if
-                :: CL(s, r) == ORPHAN -> CL(s, r) = 0; p = 1
+                :: CL(s, r) & ORPHAN -> CL(s, r) = 0; p = 1
 #ifdef STALLS
-                :: CL(s, r) && CL(s, r) != ORPHAN -> CL(s, r) = 0; p = 1
+                :: CL(s, r) && !(CL(s, r) & ORPHAN) -> CL(s, r) = 0; p = 1
                 :: CL(s, r) == 0
 #else
                 :: else
@@ -764,7 +837,7 @@ init {
 #ifdef PENDING
         /* A writer died 6 s ago, having sent its first copy to server 0, which hangs. */
         up = ALL & ~1;
-        kept[0].rev = 2; kept[0].at = 1; kept[0].val = 64; kept[0].pl = 3;
+        kept[0].rev = 2; kept[0].at = 1; kept[0].val = 64; kept[0].pl = 3; kept[0].by = DEAD;
         writes[2] = 1;
 #endif
         rec[0].rev = 1; rec[0].at = 1; rec[0].pl = 3;

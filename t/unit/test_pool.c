@@ -1024,6 +1024,59 @@ static void test_server_that_drips(void **state)
     }
 }
 
+/* Nor does a server that drips when it is probed keep the prober from the others. */
+static void test_server_that_drips_when_probed(void **state)
+{
+    unit_answers_t drips = {NULL, NULL, NULL, 0, 60, 1};
+    memsess_server_t *dripping, *other;
+    unit_memcached_t *m = unit_memcached();
+    char version[1000];
+    apr_time_t start;
+    int i;
+
+    (void)state;
+    memset(version, 'x', sizeof(version) - 1);
+    version[sizeof(version) - 1] = '\0';
+    drips.version = version;
+    open_pool();
+    dripping = add_port(unit_faulty_start(&drips));
+    other = add_port(m->port);
+    start_pool();
+    assert_true(is_error(get_rv(dripping, "key")));
+    drips.refuse = 0;
+    unit_faulty_answers(&drips);
+    unit_await(unit_faulty_asked() > 0);
+    for (i = 0; i < 2; i++) {
+        unit_memcached_kill(m);
+        assert_true(is_error(get_rv(other, "key")));
+        unit_memcached_start(m);
+        start = apr_time_now();
+        unit_await(!memsess_server_is_down(other));
+        assert_true(apr_time_now() - start < apr_time_from_sec(6));
+    }
+    assert_true(memsess_server_is_down(dripping));
+}
+
+/* What a server had not got when its connection was given up does not reach it afterwards. */
+static void test_what_timed_out_is_not_delivered_late(void **state)
+{
+    enum { LARGE = 900000 };
+    char *value = apr_palloc(unit_pool, LARGE);
+    memsess_server_t *server;
+    unit_memcached_t *m;
+
+    (void)state;
+    memset(value, 'x', LARGE);
+    server = one_server(&m);
+    assert_int_equal(set(server, "key", "old"), APR_SUCCESS);
+    unit_memcached_freeze(m);
+    assert_true(is_error(memsess_server_set(server, "key", value, LARGE, 0)));
+    unit_memcached_thaw(m);
+    unit_await(!memsess_server_is_down(server));
+    apr_sleep(300000); /* what should not come cannot be awaited */
+    assert_holds(server, "key", "old");
+}
+
 typedef struct asker_t {
     pthread_t thread;
     memsess_get_t gets[2];
@@ -1489,6 +1542,8 @@ int main(void)
         POOL_TEST(test_server_that_closes_at_once),
         POOL_TEST(test_broken_answers_are_failures),
         POOL_TEST(test_server_that_drips),
+        POOL_TEST(test_server_that_drips_when_probed),
+        POOL_TEST(test_what_timed_out_is_not_delivered_late),
         POOL_TEST(test_only_its_own_descriptors_are_shut),
         POOL_TEST(test_mget_of_keys_that_begin_alike),
         POOL_TEST(test_threads),

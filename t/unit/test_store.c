@@ -10,6 +10,7 @@
 
 #include "unit_servers.h"
 
+#include "apr_atomic.h"
 #include "apr_encode.h"
 #include "memsess_record.h"
 #include "memsess_ring.h"
@@ -1361,10 +1362,140 @@ static void test_commit_that_is_refused(void **state)
     }
     value[LARGE - 1] = '\0';
     assert_int_equal(commit(read_session(), value), MEMSESS_REFUSED);
+    /* Not for a moment was it away: it was never replaced. */
+    assert_revisions("1 1 -");
     assert_finds("a");
     assert_int_equal(unit_logged("is down"), 0);
     assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
     assert_finds("ab");
+}
+
+/* A record as another writer would have stored it; the revision and its age in seconds. */
+static void put_record(const memsess_session_t *before, unsigned place, const char *value,
+                       unsigned revision, int age, int mark)
+{
+    memsess_session_t *session = apr_pmemdup(unit_pool, before, sizeof(*before));
+    apr_size_t len;
+    char *data;
+
+    set_value(session, value);
+    session->revision = revision;
+    session->mark = (apr_uint16_t)mark;
+    session->written = apr_time_now() - apr_time_from_sec(age);
+    assert_int_equal(memsess_record_encode(session, &key, 0, &data, &len, unit_pool),
+                     APR_SUCCESS);
+    put_raw(place, data, len);
+}
+
+/* Two writers of one revision, one of them late: the later written counts, wherever it lies. */
+static void test_two_records_of_one_revision(void **state)
+{
+    memsess_session_t *before;
+    unsigned place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        write_value(before = new_session(), "a");
+        put_record(before, place, "dead", 2, 6, 0);
+        put_record(before, 1 - place, "living", 2, 1, 0);
+        assert_finds("living");
+        await_repaired("3 3 -");
+        assert_finds("living");
+    }
+}
+
+/* What only some of its servers have may still be on its way to the others: who builds upon it
+ * claims it there too. */
+static void test_commit_upon_what_is_under_way(void **state)
+{
+    static const char token[] = "ABCDefgh01234567"; /* its mark: 0x0010 */
+    memsess_session_t *before, *session;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(before = new_session(), "a");
+    put_record(before, 0, "b", 2, 0, 0x0010);
+    unit_memcached_set(at(1), claim_key(1, 2), token, 16);
+    assert_int_equal(commit(read_session(), "c"), MEMSESS_BUSY);
+    assert_revisions("2 1 -");
+    /* Its writer has sent all by now, or was somebody else's. */
+    put_record(before, 0, "b", 2, 5, 0x1234);
+    assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
+    assert_int_equal(commit(session, "c"), MEMSESS_BUSY);
+    put_record(before, 0, "b", 2, 5, 0x0010);
+    assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
+    assert_int_equal(commit(session, "c"), APR_SUCCESS);
+    assert_finds("bc");
+}
+
+/* A late writer does not bring back what nobody has any more. */
+static void test_commit_upon_what_is_gone(void **state)
+{
+    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "a");
+    session = read_session();
+    unit_memcached_delete(at(0), copy_key(0));
+    unit_memcached_delete(at(1), copy_key(1));
+    assert_int_equal(commit_at(session, apr_time_now() - apr_time_from_sec(60),
+                               apr_time_from_sec(5), &edit), MEMSESS_GONE);
+    assert_int_equal(edit.calls, 0);
+    assert_revisions("- - -");
+}
+
+/* Servers that fail in mid-write: the same again where one has it, an error where none has. */
+static apr_status_t make_next_and_kill(void *baton, const memsess_session_t *newest,
+                                       memsess_session_t **next, apr_pool_t *p)
+{
+    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    unsigned *kills = baton;
+
+    if (*kills & 1) {
+        unit_memcached_kill(at(0));
+    }
+    if (*kills & 2) {
+        unit_memcached_kill(at(1));
+    }
+    return make_next(&edit, newest, next, p);
+}
+
+static void test_commit_while_servers_fail(void **state)
+{
+    unsigned kills;
+
+    (void)state;
+    open_store(3, 2, 1);
+    for (kills = 1; kills <= 3; kills++) {
+        memsess_session_t *session;
+        apr_status_t rv;
+
+        next_key();
+        write_value(new_session(), "a");
+        session = read_session();
+        rv = memsess_store_commit(store, &key, session, apr_time_now(), apr_time_from_sec(5),
+                                  make_next_and_kill, &kills, unit_pool);
+        assert_int_equal(rv, kills == 3 ? MEMSESS_UNSURE : APR_SUCCESS);
+        know_down(kills == 2);
+        if (kills < 3) {
+            /* A revision of its own, where it is whole. */
+            assert_revisions(kills == 1 ? "x 3 3" : "3 x 3");
+            assert_finds("ab");
+        }
+        else {
+            know_down(0);
+            know_down(1);
+        }
+        for (unsigned place = 0; place < 2; place++) {
+            if (!at(place)->pid) {
+                restart(place);
+            }
+        }
+    }
 }
 
 static void test_commit_while_a_home_is_away(void **state)
@@ -1453,6 +1584,64 @@ static void test_lock_while_a_home_is_away(void **state)
     }
     assert_int_not_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool),
                          APR_SUCCESS);
+}
+
+typedef struct waiter_t {
+    pthread_t thread;
+    memsess_session_t *session;
+    int number;
+} waiter_t;
+
+static int served[8];
+static volatile apr_uint32_t served_n;
+
+static void *waiter_main(void *data)
+{
+    waiter_t *w = data;
+    memsess_lock_t *lock;
+    apr_pool_t *p;
+
+    apr_pool_create(&p, NULL);
+    if (memsess_lock_take(&lock, store, &key, w->session, apr_time_from_sec(20), p)
+            == APR_SUCCESS) {
+        served[apr_atomic_inc32(&served_n)] = w->number;
+        apr_sleep(10000);
+        memsess_lock_free(lock);
+    }
+    apr_pool_destroy(p);
+    return NULL;
+}
+
+/* First come, first served; and who came when it was free does not push in. */
+static void test_lock_is_taken_in_turn(void **state)
+{
+    enum { WAITERS = 6 };
+    waiter_t waiters[WAITERS];
+    memsess_lock_t *mine;
+    int i;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "a");
+    served_n = 0;
+    for (i = 0; i < WAITERS; i++) {
+        waiters[i].session = read_session();
+        waiters[i].number = i;
+    }
+    assert_int_equal(memsess_lock_take(&mine, store, &key, waiters[0].session, 0, unit_pool),
+                     APR_SUCCESS);
+    for (i = 0; i < WAITERS; i++) {
+        assert_int_equal(pthread_create(&waiters[i].thread, NULL, waiter_main, &waiters[i]), 0);
+        apr_sleep(150000); /* they come one after the other */
+    }
+    memsess_lock_free(mine);
+    for (i = 0; i < WAITERS; i++) {
+        pthread_join(waiters[i].thread, NULL);
+    }
+    assert_int_equal(served_n, WAITERS);
+    for (i = 0; i < WAITERS; i++) {
+        assert_int_equal(served[i], i);
+    }
 }
 
 /* -- Threads, one a member --------------------------------------------------------------------- */
@@ -1706,7 +1895,12 @@ int main(void)
         STORE_TEST(test_commit_that_is_called_off),
         STORE_TEST(test_commit_that_is_refused),
         STORE_TEST(test_commit_while_a_home_is_away),
+        STORE_TEST(test_two_records_of_one_revision),
+        STORE_TEST(test_commit_upon_what_is_under_way),
+        STORE_TEST(test_commit_upon_what_is_gone),
+        STORE_TEST(test_commit_while_servers_fail),
         STORE_TEST(test_lock),
+        STORE_TEST(test_lock_is_taken_in_turn),
         STORE_TEST(test_lock_while_a_home_is_away),
         STORE_TEST(test_commits_side_by_side_are_exact),
         STORE_TEST(test_commits_are_exact_while_a_home_crashes),

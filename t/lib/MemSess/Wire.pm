@@ -1,6 +1,6 @@
 package MemSess::Wire;
 # Stands before a real memcached and understands what goes by, so that single answers can be
-# spoilt, as told by mode(). A mode may end in /get (readings alone) or /set (set and add alone);
+# spoilt, as told by mode(). A mode may end in /get (readings alone) or /set (set, add, replace);
 # else everything is spoilt, the prober's question too:
 #   pass       nothing is spoilt
 #   mute       no answer, ever
@@ -104,13 +104,13 @@ sub converse {
         note("$verb " . ($rest // ''));
         exit 0 if $verb eq 'quit';
         my $data = '';
-        if ($verb =~ /^(?:set|add)$/) {
+        if ($verb =~ /^(?:set|add|replace)$/) {
             my (undef, undef, undef, $length) = split ' ', $rest;
             read $client, $data, $length + 2;
-            remember($data) if $verb eq 'set';
+            remember($data) if $verb ne 'add';
         }
         my ($mode, $which) = split m{/}, do { open my $in, '<', "$base.mode" or die $!; scalar <$in> };
-        $mode = 'pass' if $which and $which eq 'get' ? $verb ne 'get' : $verb !~ /^(?:set|add)$/;
+        $mode = 'pass' if $which and $which eq 'get' ? $verb ne 'get' : $verb !~ /^(?:set|add|replace)$/;
         if ($mode =~ /^slow=(.*)/) { sleep $1; $mode = 'pass' }
         if ($mode eq 'refuse') {
             print $client "SERVER_ERROR out of memory storing object\r\n";
