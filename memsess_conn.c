@@ -139,7 +139,7 @@ static apr_status_t lobby_open(apr_socket_t **lobby, apr_sockaddr_t **address, a
 
 static int is_guest(int fd, const struct sockaddr_in *lobby)
 {
-    struct sockaddr_in peer;
+    struct sockaddr_in peer = {0};
     socklen_t len = sizeof(peer);
 
     return getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.sin_family == AF_INET
