@@ -9,7 +9,8 @@
 #include "apr_strings.h"
 
 #define STRIPES 16
-#define LINE __attribute__((aligned(64))) /* of a processor's cache */
+#define LINE_BYTES 64 /* of a processor's cache */
+#define LINE __attribute__((aligned(LINE_BYTES)))
 
 #define ADDRESS_MAX 280
 
@@ -83,15 +84,20 @@ static apr_array_header_t *listed;
 
 /* -- Shared memory ---------------------------------------------------------------------------- */
 
-/* All zero. Goes with the process, not with its last child: nobody else can attach to it. */
+/* All zero, and on a cache line of its own, which neither APR's pools nor its shared memory see to.
+ * Goes with the process, not with its last child: nobody else can attach to it. */
+static void *aligned(void *memory, apr_size_t size)
+{
+    return memset((void *)APR_ALIGN((apr_uintptr_t)memory, LINE_BYTES), 0, size);
+}
+
 static apr_status_t make_shared(void **memory, apr_size_t size, apr_pool_t *p)
 {
     apr_shm_t *shm;
-    apr_status_t rv = apr_shm_create(&shm, size, NULL, p);
+    apr_status_t rv = apr_shm_create(&shm, size + LINE_BYTES, NULL, p);
 
     if (rv == APR_SUCCESS) {
-        *memory = apr_shm_baseaddr_get(shm);
-        memset(*memory, 0, size);
+        *memory = aligned(apr_shm_baseaddr_get(shm), size);
     }
     return rv;
 }
@@ -190,10 +196,8 @@ const apr_array_header_t *memsess_count_listed(void)
 
 memsess_server_count_t *memsess_count_private(apr_pool_t *p)
 {
-    /* A pool aligns to less than a line. */
-    char *memory = apr_pcalloc(p, sizeof(memsess_server_count_t) + 64);
-
-    return (memsess_server_count_t *)(memory + 64 - (apr_uintptr_t)memory % 64);
+    return aligned(apr_palloc(p, sizeof(memsess_server_count_t) + LINE_BYTES),
+                   sizeof(memsess_server_count_t));
 }
 
 /* -- Counting --------------------------------------------------------------------------------- */

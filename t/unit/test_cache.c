@@ -246,6 +246,7 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
     apr_pool_t *p;
     unsigned i;
 
+    (void)thread;
     apr_pool_create(&p, NULL);
     for (i = 0; i < ROUNDS; i++) {
         unsigned draw = w->seed = w->seed * 1103515245 + 12345;
@@ -263,7 +264,6 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
         apr_pool_clear(p);
     }
     apr_pool_destroy(p);
-    apr_thread_exit(thread, APR_SUCCESS);
     return NULL;
 }
 
