@@ -318,6 +318,9 @@ static apr_status_t try_commit(commit_t *c)
     c->claim.what = revision_text(before->revision + 1, c->p);
     c->claim.before = before->partial ? before : NULL;
     rv = claim_take(&c->claim, before, c->copies, c->n, c->p);
+    memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.key, c->p),
+                  c->claim.what, rv == APR_SUCCESS ? "ours"
+                                 : rv == MEMSESS_BUSY ? "another's" : "not to be had");
     if (rv == APR_SUCCESS && c->claim.begun - c->read_at > CLAIM_SAFE) {
         rv = look_again(c);
         if (rv == APR_SUCCESS && (memsess_is_newer(c->newest, before)

@@ -13,6 +13,8 @@
 
 void (*memsess_log_sink)(memsess_log_level_t, apr_status_t, const char *);
 
+int memsess_tracing;
+
 void memsess_log(memsess_log_level_t level, apr_status_t rv, const char *fmt, ...)
 {
     char message[512];
@@ -135,4 +137,12 @@ apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id
     memcpy(key->digest, digest, sizeof(key->digest));
     memcpy(key->material, digest + sizeof(key->digest), sizeof(key->material));
     return rv;
+}
+
+const char *memsess_key_log(const memsess_key_t *key, apr_pool_t *p)
+{
+    char *text = apr_palloc(p, 13);
+
+    apr_encode_base64_binary(text, key->digest, 9, APR_ENCODE_BASE64URL, NULL);
+    return text;
 }

@@ -119,7 +119,8 @@ typedef enum {
     MEMSESS_LOG_WARNING = 4,
     MEMSESS_LOG_NOTICE = 5,
     MEMSESS_LOG_INFO = 6,
-    MEMSESS_LOG_DEBUG = 7
+    MEMSESS_LOG_DEBUG = 7,
+    MEMSESS_LOG_TRACE = 8
 } memsess_log_level_t;
 
 /** The server sets this once; unset, messages are dropped. Never given an id or a value. */
@@ -128,5 +129,19 @@ extern void (*memsess_log_sink)(memsess_log_level_t level, apr_status_t rv, cons
 /** Logs at most 512 bytes. @a rv is 0 where no error belongs to the message. */
 void memsess_log(memsess_log_level_t level, apr_status_t rv, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/** Whether requests are traced; the server sets this before it serves. */
+extern int memsess_tracing;
+
+/** One step of a request. Costs nothing while nobody traces: what it logs is not even made. */
+#define memsess_trace(...)                                                                         \
+    do {                                                                                           \
+        if (memsess_tracing) {                                                                     \
+            memsess_log(MEMSESS_LOG_TRACE, 0, __VA_ARGS__);                                        \
+        }                                                                                          \
+    } while (0)
+
+/** For logs: enough of the digest to find one session's lines, and no way back to its id. */
+const char *memsess_key_log(const memsess_key_t *key, apr_pool_t *p);
 
 #endif

@@ -21,6 +21,7 @@ static memsess_top_t *top_make(request_rec *r)
 {
     memsess_top_t *top = apr_pcalloc(r->pool, sizeof(*top));
 
+    top->r = r;
     top->p = r->pool;
     top->server = r->server;
     return top;
@@ -42,6 +43,12 @@ memsess_own_t *memsess_own(request_rec *r, int make)
     }
     return own;
 }
+
+/* One step of a request, for LogLevel memsess:trace1; the rest is not evaluated below that. */
+#define TRACE(r, ...) ap_log_rerror(APLOG_MARK, APLOG_TRACE1, 0, r, "MemSess: " __VA_ARGS__)
+
+static const char *const cookie_names[] = {"none", "invalid", "valid"};
+static const char *const found_names[] = {"found", "missing", "ended", "unavailable"};
 
 int memsess_req_enabled(const request_rec *r)
 {
@@ -68,6 +75,7 @@ static memsess_req_t *find_or_make(request_rec *r, const memsess_dir_conf_t *con
         req->ns = ns;
         req->cookie = memsess_cookie_find(apr_table_get(r->headers_in, "Cookie"), name,
                                           memsess_srv_conf(top->server)->secrets, &req->sent);
+        TRACE(top->r, "cookie %s: %s", name, cookie_names[req->cookie]);
     }
     req->conf = conf;
     return req;
@@ -168,6 +176,9 @@ static void read_pool(memsess_req_t *req, memsess_top_t *top)
     if (req->found == MEMSESS_FOUND && req->session->login.user[0]) {
         judge_login(req, conf->store, top->p);
     }
+    TRACE(top->r, "session %s: %s in the pool, revision %" APR_UINT64_T_FMT,
+          memsess_key_log(&req->key, top->p), found_names[req->found],
+          req->session ? req->session->revision : 0);
     if (conf->cache && !req->id_is_old) {
         cache_answer(req, conf->cache, top->p);
     }
@@ -191,6 +202,8 @@ static void read_once(memsess_req_t *req, memsess_top_t *top)
     }
     if (req->is_cached) {
         req->found = MEMSESS_FOUND;
+        TRACE(top->r, "session %s: in the local cache, revision %" APR_UINT64_T_FMT,
+              memsess_key_log(&req->key, top->p), req->session->revision);
     }
     else {
         read_pool(req, top);
@@ -304,6 +317,7 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
     if (!req->counted) {
         req->counted = 1;
         count_state(state);
+        TRACE(top->r, "the state is %s", memsess_state_names[state]);
     }
     return state;
 }
@@ -402,6 +416,7 @@ static void send_cookie(commit_t *c, const char *id)
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the cookie cannot be signed");
         return;
     }
+    TRACE(c->r, "cookie %s: %s", c->conf->cookie->name, id ? "set" : "cleared");
     apr_table_addn(c->r->err_headers_out, "Set-Cookie", cookie);
     c->top->cookie_set = 1;
 }
@@ -696,6 +711,18 @@ static void count_changes(const commit_t *c, int had_session)
     }
 }
 
+static void trace_commit(const commit_t *c, apr_status_t rv)
+{
+    const memsess_key_t *old = &c->req->key;
+
+    TRACE(c->r, "session %s: %s%s, as session %s, revision %" APR_UINT64_T_FMT,
+          c->req->was_read ? memsess_key_log(old, c->r->pool) : "(new)",
+          rv != APR_SUCCESS ? "not committed" : c->kept ? "committed" : "ended",
+          c->merged ? ", merged" : "",
+          c->kept ? memsess_key_log(c->id[0] ? &c->key : old, c->r->pool) : "(none)",
+          c->kept ? c->kept->revision : 0);
+}
+
 static int carry_out(commit_t *c, memsess_state_t state)
 {
     int had_session = state == MEMSESS_STATE_ACTIVE;
@@ -713,6 +740,7 @@ static int carry_out(commit_t *c, memsess_state_t state)
         }
     }
     cache_commit(c, rv);
+    trace_commit(c, rv);
     if (rv != APR_SUCCESS) {
         return failed(c, rv);
     }
@@ -743,6 +771,7 @@ static void redate(commit_t *c)
     }
     rv = change_session(c, 0);
     cache_commit(c, rv);
+    trace_commit(c, rv);
     if (rv == APR_SUCCESS) {
         keep_cookie(c);
     }

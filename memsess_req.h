@@ -46,6 +46,7 @@ typedef struct memsess_req_t {
 
 /** All that one client request needs. */
 struct memsess_top_t {
+    request_rec *r;            /**< as the client sent it */
     apr_pool_t *p;
     server_rec *server;
     memsess_req_t *sessions;

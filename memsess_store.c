@@ -88,15 +88,6 @@ const char *memsess_key_text(const memsess_store_t *store, const memsess_key_t *
     return text;
 }
 
-/* For logs: enough of the digest to find one session's lines, and no way back to its id. */
-static const char *key_log(const memsess_key_t *key, apr_pool_t *p)
-{
-    char *text = apr_palloc(p, 13);
-
-    apr_encode_base64_binary(text, key->digest, 9, APR_ENCODE_BASE64URL, NULL);
-    return text;
-}
-
 int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,
                      unsigned at)
 {
@@ -130,8 +121,8 @@ static void complain(const reading_t *reading, const memsess_get_t *get, const c
     }
     if (apr_atomic_inc32(&store->complaints) < COMPLAINTS) {
         memsess_log(MEMSESS_LOG_ERR, 0, "server %s: the record of session %s is %s",
-                    memsess_server_conf(get->server)->name, key_log(reading->key, reading->p),
-                    trouble);
+                    memsess_server_conf(get->server)->name,
+                    memsess_key_log(reading->key, reading->p), trouble);
     }
 }
 
@@ -204,6 +195,18 @@ static void prepare_gets(const reading_t *reading, memsess_copy_t *const *wanted
     }
 }
 
+static void trace_answer(const reading_t *reading, const memsess_copy_t *copy)
+{
+    static const char *const said[] = {"was not asked", "did not answer", "has none",
+                                       "has none that can be used", "has it", "refused"};
+    apr_uint64_t revision = copy->state == COPY_HELD ? copy->session->revision : 0;
+
+    memsess_trace("record %s: server %s %s (revision %" APR_UINT64_T_FMT ")",
+                  memsess_key_log(reading->key, reading->p),
+                  memsess_server_conf(reading->store->servers[copy->at])->name, said[copy->state],
+                  revision);
+}
+
 static void take_answers(reading_t *reading, memsess_copy_t *const *wanted, unsigned n,
                          const memsess_get_t *gets)
 {
@@ -211,6 +214,7 @@ static void take_answers(reading_t *reading, memsess_copy_t *const *wanted, unsi
 
     for (i = 0; i < n; i++) {
         take_answer(reading, wanted[i], &gets[i]);
+        trace_answer(reading, wanted[i]);
     }
 }
 
@@ -431,6 +435,10 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
     memsess_pool_mput(puts, session->placement.n);
     for (i = 0; i < session->placement.n; i++) {
         count_put(sent, &puts[i], chosen[i]);
+        memsess_trace("record %s: server %s was sent revision %" APR_UINT64_T_FMT ": %s",
+                      memsess_key_log(key, p), memsess_server_conf(puts[i].server)->name,
+                      session->revision, puts[i].rv == APR_SUCCESS ? "stored"
+                                         : puts[i].rv == MEMSESS_REFUSED ? "refused" : "failed");
     }
 }
 
@@ -674,7 +682,7 @@ static void repair(memsess_store_t *store, const memsess_key_t *key, memsess_ses
         *session = again;
         memsess_count_add(MEMSESS_N_REPAIRED, lacking);
         memsess_log(MEMSESS_LOG_DEBUG, 0, "repaired %u of the copies of session %s", lacking,
-                    key_log(key, p));
+                    memsess_key_log(key, p));
     }
 }
 

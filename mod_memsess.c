@@ -108,6 +108,7 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
 
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
+    memsess_tracing = APLOG_IS_LEVEL(main_server, APLOG_TRACE1);
     rv = memsess_core_init(pchild);
     if (rv == APR_SUCCESS) {
         rv = memsess_pool_create(&pool);
