@@ -7,6 +7,7 @@
 #include "apr_encode.h"
 #include "apr_general.h"
 #include "apr_strings.h"
+#include "memsess_seal.h"
 
 /*
  * Exact commits without a compare-and-swap
@@ -52,6 +53,9 @@
 #define CLAIM_SAFE apr_time_from_sec(2)
 #define TOKEN_LEN 16
 
+/* What members' clocks may differ by before a claim is taken for a replayed one. */
+#define CLOCKS_APART apr_time_from_sec(60)
+
 /* A claim of up to two things: a revision, or the lock; and the revision before. */
 typedef struct claim_t {
     memsess_store_t *store;
@@ -94,24 +98,77 @@ static int is_settled(const claim_t *claim, const char *what, const char *holder
            && mark_of(holder) == claim->before->mark;
 }
 
+/* What lies in memcached: the token, and when it was made; sealed where records are. */
+static apr_status_t claim_value(const claim_t *claim, const char *what, char **value,
+                                apr_size_t *len, apr_pool_t *p)
+{
+    char *plain = apr_psprintf(p, "%s%" APR_TIME_T_FMT, claim->token, claim->begun);
+
+    return memsess_seal(claim->store->conf.secrets, claim->key, apr_pstrcat(p, "claim ", what, NULL),
+                        plain, strlen(plain), value, len, p);
+}
+
+/* Whether a value that opens is as old as no claim gets: kept by somebody, and put there again. */
+static int is_replayed(const claim_t *claim, const char *value, apr_size_t len)
+{
+    apr_time_t begun = len > TOKEN_LEN ? apr_strtoi64(value + TOKEN_LEN, NULL, 10) : 0;
+    apr_interval_time_t age = apr_time_now() - begun;
+
+    return age < -CLOCKS_APART || age > apr_time_from_sec(claim->ttl) + CLOCKS_APART;
+}
+
+/* The token of whoever holds the claim, or NULL where there is no telling. What none of us put
+ * there is taken away. */
+static const char *claim_holder(const claim_t *claim, memsess_server_t *server, const char *text,
+                                const char *what, int *planted, apr_pool_t *p)
+{
+    const memsess_secrets_t *secrets = claim->store->conf.secrets;
+    memsess_seal_status_t sealed;
+    char *value;
+    apr_size_t len;
+    int aged;
+
+    if (memsess_server_get(server, text, &value, &len, p) != APR_SUCCESS) {
+        return NULL;
+    }
+    sealed = memsess_unseal(secrets, claim->key, apr_pstrcat(p, "claim ", what, NULL), value, len,
+                            &value, &len, &aged, p);
+    value = sealed == MEMSESS_SEAL_OK ? apr_pstrmemdup(p, value, len) : NULL;
+    if (secrets && (!value || is_replayed(claim, value, len))) {
+        memsess_complain(claim->store, server, claim->key, "claim",
+                         value ? "an old one: taken away"
+                               : apr_pstrcat(p, memsess_seal_words(sealed), ": taken away", NULL), p);
+        memsess_server_delete(server, text);
+        *planted = 1;
+        return NULL;
+    }
+    return len >= TOKEN_LEN ? value : NULL;
+}
+
 /* Where a connection breaks, an add may have been done before it was repeated: then the claim that
  * is there already is our own. */
 static apr_status_t claim_on(claim_t *claim, memsess_copy_t *copy, const char *what, apr_pool_t *p)
 {
     memsess_server_t *server = claim->store->servers[copy->at];
-    const char *text = claim_text(claim, copy->at, what, p);
-    apr_status_t rv = memsess_server_add(server, text, claim->token, TOKEN_LEN, claim->ttl);
+    const char *text = claim_text(claim, copy->at, what, p), *holder;
+    int planted = 0;
     apr_size_t len;
-    char *holder;
+    char *value;
+    apr_status_t rv = claim_value(claim, what, &value, &len, p);
 
-    if (rv == MEMSESS_EXISTS
-        && memsess_server_get(server, text, &holder, &len, p) == APR_SUCCESS
-        && len == TOKEN_LEN) {
-        if (is_settled(claim, what, holder)) {
+    if (rv == APR_SUCCESS) {
+        rv = memsess_server_add(server, text, value, len, claim->ttl);
+    }
+    if (rv == MEMSESS_EXISTS) {
+        holder = claim_holder(claim, server, text, what, &planted, p);
+        if (holder && is_settled(claim, what, holder)) {
             return APR_SUCCESS;
         }
-        if (!memcmp(holder, claim->token, len)) {
+        if (holder && !memcmp(holder, claim->token, TOKEN_LEN)) {
             rv = APR_SUCCESS;
+        }
+        else if (planted) {
+            rv = memsess_server_add(server, text, value, len, claim->ttl);
         }
     }
     if (rv == APR_SUCCESS) {

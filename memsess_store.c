@@ -111,19 +111,24 @@ int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b)
 /* At most so many lines a second: whoever can write to a server could fill the disk. */
 #define COMPLAINTS 20
 
-static void complain(const reading_t *reading, const memsess_get_t *get, const char *trouble)
+void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
+                      const memsess_key_t *key, const char *item, const char *trouble,
+                      apr_pool_t *p)
 {
-    memsess_store_t *store = reading->store;
     apr_uint32_t now = (apr_uint32_t)apr_time_sec(apr_time_now());
 
     if (apr_atomic_xchg32(&store->complained_at, now) != now) {
         apr_atomic_set32(&store->complaints, 0);
     }
     if (apr_atomic_inc32(&store->complaints) < COMPLAINTS) {
-        memsess_log(MEMSESS_LOG_ERR, 0, "server %s: the record of session %s is %s",
-                    memsess_server_conf(get->server)->name,
-                    memsess_key_log(reading->key, reading->p), trouble);
+        memsess_log(MEMSESS_LOG_ERR, 0, "server %s: the %s of session %s is %s",
+                    memsess_server_conf(server)->name, item, memsess_key_log(key, p), trouble);
     }
+}
+
+static void complain(const reading_t *reading, const memsess_get_t *get, const char *trouble)
+{
+    memsess_complain(reading->store, get->server, reading->key, RECORD, trouble, reading->p);
 }
 
 static void take_record(reading_t *reading, memsess_copy_t *copy, const memsess_get_t *get,

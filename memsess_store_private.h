@@ -51,6 +51,11 @@ int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *p
 /** Of two records of one session, the one that counts: the later written of one revision. */
 int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b);
 
+/** Says what is wrong with an item on a server; not more often than a log can bear. */
+void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
+                      const memsess_key_t *key, const char *item, const char *trouble,
+                      apr_pool_t *p);
+
 /**
  * The newest copy, without repairing any.
  * @param lacking receives how many of those that should have it answered that they do not

@@ -8,7 +8,7 @@ use Apache::Test qw(-withtestmore);
 use MemSess::Faults;
 use MemSess::Test;
 
-plan tests => 10;
+plan tests => 11;
 
 my $secret = "$ENV{MEMSESS_T_ROOT}/logs/205-secret-$$";
 open my $out, '>', $secret or die "$secret: $!";
@@ -20,6 +20,7 @@ my @pool   = pool(2);
 my $config = timing() . "MemSessSecret file:$secret\n";
 my $one    = MemSess::Member->start(servers => [$pool[0]], config => $config);
 my $two    = MemSess::Member->start(servers => \@pool, config => "$config\n<LocationMatch /renew>\nMemSessRenew 1ms\n</LocationMatch>\n");
+my $locks  = MemSess::Member->start(servers => [$pool[0]], config => "$config\nMemSessLock request\nMemSessLockWait 5s\n");
 
 # The items of a server that are records, and came into being while the code ran: key => value.
 sub born {
@@ -216,7 +217,25 @@ subtest 'tombstones are altered' => sub {
     }
 };
 
+subtest 'claims and locks that none of us made hold nobody up' => sub {
+    my ($c, $key) = recorded('n=0');
+    my $seconds = seconds(sub {
+        $pool[0]->set("$key.$_", 'x' x 16) for 2 .. 4;
+        set_via($c, "n=$_") for 1 .. 4;
+    });
+    my $old = $pool[0]->get("$key.5");
+    ok defined $old, 'a claim of ours is there, for a while';
+    like $one->log->text, qr/the claim of session \w+ is /, 'the log tells of those that are not';
+    $seconds += seconds(sub {
+        $pool[0]->set("$key.6", $old);
+        set_via($c, 'n=5');
+        $pool[0]->set("$key.lock", $old);
+        is data($c->copy(server => $locks)), 'n=5', 'nor does such a lock';
+    });
+    cmp_ok $seconds, '<', 5, 'at once';
+};
+
 subtest 'never an error' => sub {
-    is scalar(grep { / (?:500|503)$/ } map { split /\n/, do { open my $in, '<', $_->dir . '/access_log' or die; local $/; <$in> } } $one, $two),
+    is scalar(grep { / (?:500|503)$/ } map { split /\n/, do { open my $in, '<', $_->dir . '/access_log' or die; local $/; <$in> } } $one, $two, $locks),
         0, 'no answer was 500 or 503';
 };
