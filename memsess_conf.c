@@ -279,21 +279,37 @@ static const char *set_time(cmd_parms *cmd, void *dir_conf, const char *arg)
     return NULL;
 }
 
+/* Gathers words, each a bit by its index; the first of them is for none, and stands alone. */
+static const char *set_bits(cmd_parms *cmd, void *dir_conf, const char *arg,
+                            const char *const words[], int n, const char *why)
+{
+    int i = word_index(arg, words, n), was_set;
+    int *bits;
+
+    if (i < 0) {
+        return refuse(cmd, arg, why);
+    }
+    bits = place(cmd, dir_conf, &was_set);
+    if (was_set && (i == 0 || *bits == 0)) {
+        return refuse(cmd, arg, apr_psprintf(cmd->pool, "%s does not go with other words",
+                                             words[0]));
+    }
+    *bits = (was_set ? *bits : 0) | (i ? 1 << (i - 1) : 0);
+    return NULL;
+}
+
 static const char *set_expose(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     static const char *const words[] = {"none", "env", "headers"};
-    int i = word_index(arg, words, 3), was_set;
-    int *expose;
 
-    if (i < 0) {
-        return refuse(cmd, arg, "must be any of env and headers, or none");
-    }
-    expose = place(cmd, dir_conf, &was_set);
-    if (was_set && (i == 0 || *expose == 0)) {
-        return refuse(cmd, arg, "none does not go with other words");
-    }
-    *expose = (was_set ? *expose : 0) | i;
-    return NULL;
+    return set_bits(cmd, dir_conf, arg, words, 3, "must be any of env and headers, or none");
+}
+
+static const char *set_bind(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    static const char *const words[] = {"off", "ua", "ip"};
+
+    return set_bits(cmd, dir_conf, arg, words, 3, "must be any of ua and ip, or off");
 }
 
 static const char *set_keys(cmd_parms *cmd, void *dir_conf, const char *arg)

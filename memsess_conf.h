@@ -89,6 +89,8 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
       "deny or anonymous: what to do when the store cannot answer")                                \
     S(apr_int64_t, max_size, 1000000, TAKE1, "MemSessMaxSize", set_number, 1, 1000000000,          \
       "a session larger than this many bytes is refused")                                          \
+    S(int, bind, 0, ITERATE, "MemSessBind", set_bind, 0, 0,                                        \
+      "any of ua and ip, or off: what of the client a session is bound to")                        \
     S(const char *, user_attr, "user", TAKE1, "MemSessUserAttr", set_attr_name, 0, 0,              \
       "the attribute that says who is logged in")                                                  \
     S(const char *, login_url, NULL, TAKE1, "MemSessLoginURL", set_login_url, 0, 0,                \

@@ -139,6 +139,39 @@ apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id
     return rv;
 }
 
+/* Keyed with the session, so that nobody sees which sessions have a client in common. */
+static apr_status_t bind_digest(unsigned char mac[MEMSESS_MAC_BYTES],
+                                const memsess_session_t *session, memsess_bind_t to,
+                                const char *value)
+{
+    unsigned char key[1 + MEMSESS_PUBLIC_ID_LEN];
+
+    key[0] = (unsigned char)to;
+    memcpy(key + 1, session->public_id, MEMSESS_PUBLIC_ID_LEN);
+    return memsess_hmac(key, sizeof(key), value, strlen(value), mac);
+}
+
+apr_status_t memsess_bind(memsess_session_t *session, memsess_bind_t to, const char *value)
+{
+    unsigned char mac[MEMSESS_MAC_BYTES];
+    apr_status_t rv = bind_digest(mac, session, to, value);
+
+    if (rv == APR_SUCCESS) {
+        memcpy(session->binding.digest[to], mac, MEMSESS_BIND_BYTES);
+        session->binding.to |= 1U << to;
+    }
+    return rv;
+}
+
+int memsess_bind_fits(const memsess_session_t *session, memsess_bind_t to, const char *value)
+{
+    unsigned char mac[MEMSESS_MAC_BYTES];
+
+    return !(session->binding.to & 1U << to)
+           || (bind_digest(mac, session, to, value) == APR_SUCCESS
+               && memsess_equal(mac, session->binding.digest[to], MEMSESS_BIND_BYTES));
+}
+
 const char *memsess_key_log(const memsess_key_t *key, apr_pool_t *p)
 {
     char *text = apr_palloc(p, 13);

@@ -64,6 +64,16 @@ typedef struct memsess_login_t {
     unsigned char epoch[MEMSESS_EPOCH_BYTES];
 } memsess_login_t;
 
+/** What a session can be bound to, and the bytes that are kept of each. */
+typedef enum { MEMSESS_BIND_UA, MEMSESS_BIND_IP, MEMSESS_BINDS } memsess_bind_t;
+#define MEMSESS_BIND_BYTES 16
+
+/** The client that a session belongs to. */
+typedef struct memsess_binding_t {
+    unsigned to; /**< a bit for each that is set; 0: whoever has the id */
+    unsigned char digest[MEMSESS_BINDS][MEMSESS_BIND_BYTES];
+} memsess_binding_t;
+
 /** The state of a session at one revision. */
 typedef struct memsess_session_t {
     char public_id[MEMSESS_PUBLIC_ID_LEN + 1]; /**< stable over the session's life */
@@ -80,6 +90,7 @@ typedef struct memsess_session_t {
     memsess_key_t moved_to;                    /**< the key of its new id, for moved */
     memsess_placement_t placement;             /**< where this revision was written to */
     memsess_login_t login;                     /**< whose it is */
+    memsess_binding_t binding;                 /**< whom it is shown to */
     int aged;                                  /**< as it was read: an older secret sealed it */
     int partial;                               /**< as it was read: not on all of these */
     int settled;                               /**< and by then its writer had sent all */
@@ -112,6 +123,12 @@ apr_status_t memsess_core_init(apr_pool_t *p);
 
 /** The storage key of @a id in @a ns; two namespaces never share one. */
 apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id);
+
+/** Binds a session to what that is of its client. */
+apr_status_t memsess_bind(memsess_session_t *session, memsess_bind_t to, const char *value);
+
+/** Whether a session is bound to that value, or to none of that kind. */
+int memsess_bind_fits(const memsess_session_t *session, memsess_bind_t to, const char *value);
 
 /* Levels as syslog and httpd number them, so that no table is needed between them. */
 typedef enum {

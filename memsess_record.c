@@ -24,8 +24,8 @@
  *  48  idle, microseconds               NUL, the value's length (4 bytes), value, NUL;
  *                                       of what moved: both halves of the key that it moved to
  *
- * Between tags and payload, if the session is somebody's: the digest of the user's name and the
- * epoch, 12 bytes each.
+ * Between tags and payload: for each flag of what the session is bound to, 16 bytes; if it is
+ * somebody's, the digest of the user's name and the epoch, 12 bytes each.
  *
  * The NULs let names and values be used where they lie. The key's half makes an answer for
  * another key visible, the hash a damaged one.
@@ -40,6 +40,7 @@
 #define FLAG_MOVED 4
 #define FLAG_FIXED 8
 #define FLAG_LOGIN 16
+#define FLAG_BIND 32 /* and the one after it: one for each of MEMSESS_BINDS */
 
 #define LOGIN_BYTES (MEMSESS_USER_BYTES + MEMSESS_EPOCH_BYTES)
 
@@ -90,7 +91,38 @@ apr_size_t memsess_record_size(const memsess_session_t *session)
 
 static apr_size_t head_len(unsigned tags, unsigned flags)
 {
-    return HEADER + MEMSESS_TAG_LEN * (apr_size_t)tags + (flags & FLAG_LOGIN ? LOGIN_BYTES : 0);
+    apr_size_t len = HEADER + MEMSESS_TAG_LEN * (apr_size_t)tags;
+    unsigned i;
+
+    for (i = 0; i < MEMSESS_BINDS; i++) {
+        len += flags & FLAG_BIND << i ? MEMSESS_BIND_BYTES : 0;
+    }
+    return len + (flags & FLAG_LOGIN ? LOGIN_BYTES : 0);
+}
+
+static void put_binding(unsigned char *at, const memsess_binding_t *binding)
+{
+    unsigned i;
+
+    for (i = 0; i < MEMSESS_BINDS; i++) {
+        if (binding->to & 1U << i) {
+            memcpy(at, binding->digest[i], MEMSESS_BIND_BYTES);
+            at += MEMSESS_BIND_BYTES;
+        }
+    }
+}
+
+static void get_binding(const unsigned char *at, unsigned flags, memsess_binding_t *binding)
+{
+    unsigned i;
+
+    for (i = 0; i < MEMSESS_BINDS; i++) {
+        if (flags & FLAG_BIND << i) {
+            binding->to |= 1U << i;
+            memcpy(binding->digest[i], at, MEMSESS_BIND_BYTES);
+            at += MEMSESS_BIND_BYTES;
+        }
+    }
 }
 
 static void put_login(unsigned char *at, const memsess_login_t *login)
@@ -132,7 +164,7 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     apr_size_t size = session->moved ? sizeof(memsess_key_t) : memsess_record_size(session);
     unsigned flags = (session->ended ? FLAG_ENDED : 0) | (session->moved ? FLAG_MOVED : 0)
                      | (session->fixed ? FLAG_FIXED : 0)
-                     | (session->login.user[0] ? FLAG_LOGIN : 0);
+                     | (session->login.user[0] ? FLAG_LOGIN : 0) | session->binding.to * FLAG_BIND;
     apr_size_t head = head_len(placement->n, flags);
     unsigned char *record = apr_palloc(p, head + size);
 
@@ -175,6 +207,7 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     put32(record + 84, (apr_uint32_t)size);
     put32(record + 88, (apr_uint32_t)session->attrs->nelts);
     memcpy(record + HEADER, placement->tag, MEMSESS_TAG_LEN * (apr_size_t)placement->n);
+    put_binding(record + HEADER + MEMSESS_TAG_LEN * (apr_size_t)placement->n, &session->binding);
     if (flags & FLAG_LOGIN) {
         put_login(record + head - LOGIN_BYTES, &session->login);
     }
@@ -296,6 +329,8 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
                              APR_ENCODE_BASE64URL, NULL);
     s->placement.n = record[5];
     memcpy(s->placement.tag, record + HEADER, MEMSESS_TAG_LEN * (apr_size_t)s->placement.n);
+    get_binding(record + HEADER + MEMSESS_TAG_LEN * (apr_size_t)s->placement.n, record[4],
+                &s->binding);
     if (record[4] & FLAG_LOGIN) {
         get_login(record + head - LOGIN_BYTES, &s->login);
     }

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "apr_atomic.h"
 #include "apr_strings.h"
 #include "http_core.h"
 #include "http_log.h"
@@ -55,6 +56,15 @@ int memsess_req_enabled(const request_rec *r)
     return memsess_dir_conf(r)->enabled && r->proxyreq != PROXYREQ_PROXY;
 }
 
+/* As it is now: other modules may change headers later. */
+static void see_client(memsess_req_t *req, const request_rec *r)
+{
+    const char *agent = apr_table_get(r->headers_in, "User-Agent");
+
+    req->client[MEMSESS_BIND_UA] = agent ? agent : "";
+    req->client[MEMSESS_BIND_IP] = r->useragent_ip ? r->useragent_ip : "";
+}
+
 /* The session of that cookie, where its keys are in that namespace. */
 static memsess_req_t *find_or_make(request_rec *r, const memsess_dir_conf_t *conf, const char *ns)
 {
@@ -75,6 +85,7 @@ static memsess_req_t *find_or_make(request_rec *r, const memsess_dir_conf_t *con
         req->ns = ns;
         req->cookie = memsess_cookie_find(apr_table_get(r->headers_in, "Cookie"), name,
                                           memsess_srv_conf(top->server)->secrets, &req->sent);
+        see_client(req, top->r);
         TRACE(top->r, "cookie %s: %s", name, cookie_names[req->cookie]);
     }
     req->conf = conf;
@@ -256,6 +267,27 @@ static int is_over(const memsess_session_t *session, const memsess_dir_conf_t *c
            || (conf->absolute && now - session->created > conf->absolute);
 }
 
+static int is_bound_to_client(const memsess_req_t *req, const memsess_dir_conf_t *conf)
+{
+    memsess_bind_t to;
+
+    for (to = 0; to < MEMSESS_BINDS; to++) {
+        if ((conf->bind & 1 << to) && !memsess_bind_fits(req->session, to, req->client[to])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static memsess_state_t judge_found(const memsess_req_t *req, const memsess_dir_conf_t *conf)
+{
+    if (!is_bound_to_client(req, conf)) {
+        return MEMSESS_STATE_INVALID;
+    }
+    return is_over(req->session, conf, req->asked_at) ? MEMSESS_STATE_EXPIRED
+                                                      : MEMSESS_STATE_ACTIVE;
+}
+
 static memsess_state_t judge(memsess_req_t *req, const memsess_dir_conf_t *conf,
                              memsess_top_t *top)
 {
@@ -270,17 +302,28 @@ static memsess_state_t judge(memsess_req_t *req, const memsess_dir_conf_t *conf,
         read_pool(req, top);
     }
     if (conf->lock == MEMSESS_LOCK_REQUEST && req->found == MEMSESS_FOUND && !req->lock
-        && !top->responded) {
+        && !top->responded && is_bound_to_client(req, conf)) {
         lock_session(req, conf, top);
     }
     switch (req->found) {
     case MEMSESS_FOUND:
-        return is_over(req->session, conf, req->asked_at) ? MEMSESS_STATE_EXPIRED
-                                                         : MEMSESS_STATE_ACTIVE;
+        return judge_found(req, conf);
     case MEMSESS_UNAVAILABLE:
         return MEMSESS_STATE_UNAVAILABLE;
     default:
         return MEMSESS_STATE_UNKNOWN;
+    }
+}
+
+/* At most one line a second. */
+static void log_stranger(request_rec *r)
+{
+    static volatile apr_uint32_t said_at;
+    apr_uint32_t now = (apr_uint32_t)apr_time_sec(apr_time_now());
+
+    if (apr_atomic_xchg32(&said_at, now) != now) {
+        ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "MemSess: a session was not shown to a "
+                      "client other than its own (MemSessBind)");
     }
 }
 
@@ -317,6 +360,9 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
     if (!req->counted) {
         req->counted = 1;
         count_state(state);
+        if (state == MEMSESS_STATE_INVALID && req->cookie == MEMSESS_COOKIE_OK) {
+            log_stranger(top->r);
+        }
         TRACE(top->r, "the state is %s", memsess_state_names[state]);
     }
     return state;
@@ -520,6 +566,28 @@ static apr_status_t bind_login(commit_t *c, memsess_session_t *session)
     return APR_SUCCESS;
 }
 
+/* Binds a session to the client as far as the section says and it is not bound yet. */
+static apr_status_t bind_client(const commit_t *c, memsess_session_t *session)
+{
+    unsigned missing = (unsigned)c->conf->bind & ~session->binding.to;
+    apr_status_t rv = APR_SUCCESS;
+    memsess_bind_t to;
+
+    for (to = 0; to < MEMSESS_BINDS && rv == APR_SUCCESS; to++) {
+        if (missing & 1U << to) {
+            rv = memsess_bind(session, to, c->req->client[to]);
+        }
+    }
+    return rv;
+}
+
+static apr_status_t bind_session(commit_t *c, memsess_session_t *session)
+{
+    apr_status_t rv = bind_client(c, session);
+
+    return rv == APR_SUCCESS ? bind_login(c, session) : rv;
+}
+
 /* Writes a session under an id that nobody knows yet. */
 static apr_status_t write_fresh(commit_t *c, memsess_session_t *session)
 {
@@ -560,7 +628,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     if (c->error) {
         return APR_EINVAL;
     }
-    if (session && (rv = bind_login(c, session)) != APR_SUCCESS) {
+    if (session && (rv = bind_session(c, session)) != APR_SUCCESS) {
         return rv;
     }
     c->kept = session;
@@ -637,7 +705,7 @@ static apr_status_t begin_session(commit_t *c)
         return APR_SUCCESS;
     }
     c->kept = session;
-    rv = bind_login(c, session);
+    rv = bind_session(c, session);
     return rv == APR_SUCCESS ? write_fresh(c, session) : rv;
 }
 
@@ -806,8 +874,13 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
         break;
     case MEMSESS_STATE_UNKNOWN:
     case MEMSESS_STATE_EXPIRED:
-    case MEMSESS_STATE_INVALID:
         send_cookie(&c, NULL);
+        break;
+    case MEMSESS_STATE_INVALID:
+        /* Its own client may have been away from its address for a while. */
+        if (req->cookie != MEMSESS_COOKIE_OK) {
+            send_cookie(&c, NULL);
+        }
         break;
     default:
         break;

@@ -58,6 +58,7 @@ static int are_equal(const memsess_session_t *a, const memsess_session_t *b)
         || a->moved != b->moved || a->placement.n != b->placement.n
         || memcmp(a->placement.tag, b->placement.tag, MEMSESS_TAG_LEN * (size_t)a->placement.n)
         || a->attrs->nelts != b->attrs->nelts
+        || memcmp(&a->binding, &b->binding, sizeof(a->binding))
         || (a->moved && memcmp(&a->moved_to, &b->moved_to, sizeof(a->moved_to)))) {
         return 0;
     }

@@ -244,7 +244,7 @@ static void test_where_directives_may_stand(void **state)
         "MemSess", "MemSessCookie", "MemSessCookieForward", "MemSessIdleTimeout",
         "MemSessAbsoluteTimeout", "MemSessRefresh", "MemSessExpose", "MemSessExposeKeys",
         "MemSessRenew", "MemSessWriteback", "MemSessWritebackKeys", "MemSessLock",
-        "MemSessLockWait", "MemSessOnError", "MemSessMaxSize"};
+        "MemSessLockWait", "MemSessOnError", "MemSessMaxSize", "MemSessBind"};
     const command_rec *cmd, *other;
     unsigned i;
 
@@ -484,6 +484,21 @@ static void test_words(void **state)
     assert_int_equal(dir->on_error, MEMSESS_DENY);
     assert_refused(main_server, "MemSessOnError allow", "allow");
     assert_refused(main_server, "MemSessOnError den", "den");
+}
+
+static void test_bind(void **state)
+{
+    (void)state;
+    assert_int_equal(server_dir(main_server)->bind, 0);
+    must(main_server, "MemSessBind off");
+    assert_int_equal(server_dir(main_server)->bind, 0);
+    assert_refused(new_server(NULL), "MemSessBind ua off", "off");
+    assert_refused(new_server(NULL), "MemSessBind off ua", "ua");
+    assert_refused(new_server(NULL), "MemSessBind cookie", "cookie");
+    must(main_server = new_server(NULL), "MemSessBind UA");
+    assert_int_equal(server_dir(main_server)->bind, 1 << MEMSESS_BIND_UA);
+    must(main_server, "MemSessBind ip");
+    assert_int_equal(server_dir(main_server)->bind, 1 << MEMSESS_BIND_UA | 1 << MEMSESS_BIND_IP);
 }
 
 static void test_expose(void **state)
@@ -1284,6 +1299,7 @@ int main(void)
         CONF_TEST(test_numbers),
         CONF_TEST(test_times),
         CONF_TEST(test_words),
+        CONF_TEST(test_bind),
         CONF_TEST(test_expose),
         CONF_TEST(test_keys),
         CONF_TEST(test_namespace),

@@ -90,6 +90,8 @@ static void assert_same(const memsess_session_t *a, const memsess_session_t *b)
     assert_true(a->used == b->used);
     assert_true(a->idle == b->idle);
     assert_int_equal(a->fixed, b->fixed);
+    assert_memory_equal(&a->login, &b->login, sizeof(a->login));
+    assert_memory_equal(&a->binding, &b->binding, sizeof(a->binding));
     assert_int_equal(a->ended, b->ended);
     assert_true(a->written == b->written);
     assert_true(a->renewed == b->renewed);
@@ -191,6 +193,49 @@ static void test_end_of_its_own(void **state)
     (void)state;
     session->fixed = 1;
     round_trip(session, 0, 0);
+}
+
+/* With each part that may stand before the payload, and without. */
+static void test_binding(void **state)
+{
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 8; i++) {
+        memsess_session_t *session = small_session();
+
+        if (i & 1) {
+            assert_int_equal(memsess_bind(session, MEMSESS_BIND_UA, "agent"), APR_SUCCESS);
+        }
+        if (i & 2) {
+            assert_int_equal(memsess_bind(session, MEMSESS_BIND_IP, "::1"), APR_SUCCESS);
+        }
+        if (i & 4) {
+            strcpy(session->login.user, "0123456789abcdef");
+            memset(session->login.epoch, 7, sizeof(session->login.epoch));
+        }
+        session->placement.n = i % 3;
+        memcpy(session->placement.tag, "abcdefghABCDEFGH", 16);
+        round_trip(session, 0, 0);
+    }
+}
+
+static void test_whom_a_binding_fits(void **state)
+{
+    memsess_session_t *session = small_session(), *other = new_session();
+
+    (void)state;
+    assert_true(memsess_bind_fits(session, MEMSESS_BIND_UA, "agent"));
+    assert_int_equal(memsess_bind(session, MEMSESS_BIND_UA, "agent"), APR_SUCCESS);
+    assert_true(memsess_bind_fits(session, MEMSESS_BIND_UA, "agent"));
+    assert_false(memsess_bind_fits(session, MEMSESS_BIND_UA, "agent2"));
+    assert_false(memsess_bind_fits(session, MEMSESS_BIND_UA, ""));
+    assert_true(memsess_bind_fits(session, MEMSESS_BIND_IP, "::1"));
+    assert_int_equal(memsess_bind(session, MEMSESS_BIND_IP, "agent"), APR_SUCCESS);
+    assert_memory_not_equal(session->binding.digest[0], session->binding.digest[1], 16);
+    other->public_id[0] = session->public_id[0] == 'A' ? 'B' : 'A';
+    assert_int_equal(memsess_bind(other, MEMSESS_BIND_UA, "agent"), APR_SUCCESS);
+    assert_memory_not_equal(session->binding.digest[0], other->binding.digest[0], 16);
 }
 
 static void test_tombstone(void **state)
@@ -363,7 +408,7 @@ static int setup(void **state)
 
 #define RECORD_TEST(test) cmocka_unit_test_setup_teardown(test, setup, unit_teardown)
 
-/* A plain record, a compressed one, a tombstone, an empty one and one that moved. */
+/* A plain record, a compressed one, a bound tombstone, an empty one and one that moved. */
 static void make_samples(sample_t samples[SAMPLES], const memsess_key_t *key)
 {
     memsess_session_t *session = small_session();
@@ -378,6 +423,8 @@ static void make_samples(sample_t samples[SAMPLES], const memsess_key_t *key)
     assert_true(samples[1].data[AT_FLAGS] & COMPRESSED);
     session = new_session();
     session->ended = 1;
+    assert_int_equal(memsess_bind(session, MEMSESS_BIND_UA, "agent"), APR_SUCCESS);
+    assert_int_equal(memsess_bind(session, MEMSESS_BIND_IP, "::1"), APR_SUCCESS);
     session->placement.n = 1;
     memcpy(session->placement.tag, "12345678", 8);
     samples[2].data = encode(session, key, 0, &samples[2].len);
@@ -867,6 +914,8 @@ int main(void)
         RECORD_TEST(test_numbers_at_their_limits),
         RECORD_TEST(test_tombstone),
         RECORD_TEST(test_end_of_its_own),
+        RECORD_TEST(test_binding),
+        RECORD_TEST(test_whom_a_binding_fits),
         RECORD_TEST(test_tombstone_of_what_moved),
         RECORD_TEST(test_values_of_any_byte_but_nul),
         RECORD_TEST(test_names_of_every_length),
