@@ -22,8 +22,8 @@
 
 /*
  * A slot holds a place and 16 bits of the key, so that most other keys are told apart without a
- * look at the ring. Places only grow: the ring's cell is the place modulo its size, and a place that
- * is farther behind the head than the ring is long has been overwritten. 0: nothing.
+ * look at the ring. Places only grow: the ring's cell is the place modulo its size, and a place
+ * that is farther behind the head than the ring is long has been overwritten. 0: nothing.
  */
 typedef apr_uint64_t slot_t;
 #define PLACE_BITS 48

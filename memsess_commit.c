@@ -98,14 +98,19 @@ static int is_settled(const claim_t *claim, const char *what, const char *holder
            && mark_of(holder) == claim->before->mark;
 }
 
+static const char *claim_kind(const char *what, apr_pool_t *p)
+{
+    return apr_pstrcat(p, "claim ", what, NULL);
+}
+
 /* What lies in memcached: the token, and when it was made; sealed where records are. */
 static apr_status_t claim_value(const claim_t *claim, const char *what, char **value,
                                 apr_size_t *len, apr_pool_t *p)
 {
     char *plain = apr_psprintf(p, "%s%" APR_TIME_T_FMT, claim->token, claim->begun);
 
-    return memsess_seal(claim->store->conf.secrets, claim->key, apr_pstrcat(p, "claim ", what, NULL),
-                        plain, strlen(plain), value, len, p);
+    return memsess_seal(claim->store->conf.secrets, claim->key, claim_kind(what, p), plain,
+                        strlen(plain), value, len, p);
 }
 
 /* Whether a value that opens is as old as no claim gets: kept by somebody, and put there again. */
@@ -131,13 +136,13 @@ static const char *claim_holder(const claim_t *claim, memsess_server_t *server, 
     if (memsess_server_get(server, text, &value, &len, p) != APR_SUCCESS) {
         return NULL;
     }
-    sealed = memsess_unseal(secrets, claim->key, apr_pstrcat(p, "claim ", what, NULL), value, len,
-                            &value, &len, &aged, p);
+    sealed = memsess_unseal(secrets, claim->key, claim_kind(what, p), value, len, &value, &len,
+                            &aged, p);
     value = sealed == MEMSESS_SEAL_OK ? apr_pstrmemdup(p, value, len) : NULL;
     if (secrets && (!value || is_replayed(claim, value, len))) {
         memsess_complain(claim->store, server, claim->key, "claim",
-                         value ? "an old one: taken away"
-                               : apr_pstrcat(p, memsess_seal_words(sealed), ": taken away", NULL), p);
+                         apr_pstrcat(p, value ? "an old one" : memsess_seal_words(sealed),
+                                     ": taken away", NULL), p);
         memsess_server_delete(server, text);
         *planted = 1;
         return NULL;
