@@ -125,6 +125,9 @@ memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *co
 /* How long requests that were sent with the id before still find the session (MemSessRenew). */
 #define OLD_ID_LIVES apr_time_from_sec(10)
 
+/* So many times is a session looked for that went on under another id in that time. */
+#define MOVES_MAX 16
+
 /* -- Reading ---------------------------------------------------------------------------------- */
 
 /* Keeps what the pool said for requests to come: those whose cookies name this revision. */
@@ -168,6 +171,7 @@ static void read_pool(memsess_req_t *req, memsess_top_t *top)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
     const char *user = req->sent.user;
+    int moves;
 
     req->is_cached = 0;
     req->read_at = apr_time_now();
@@ -178,8 +182,11 @@ static void read_pool(memsess_req_t *req, memsess_top_t *top)
         req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
     }
     /* Renewed while this request was under way: it goes on with the session where that is now. */
-    if (req->found == MEMSESS_ENDED && req->session->moved
-        && req->read_at - req->session->written < OLD_ID_LIVES) {
+    for (moves = 0; req->found == MEMSESS_ENDED && req->session->moved && moves < MOVES_MAX
+                    && req->read_at - req->session->written < OLD_ID_LIVES; moves++) {
+        if (conf->cache) {
+            memsess_cache_drop(conf->cache, &req->key);
+        }
         req->key = req->session->moved_to;
         req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
         req->id_is_old = 1;
@@ -227,23 +234,34 @@ static apr_status_t unlock(void *lock)
     return APR_SUCCESS;
 }
 
-/* One request of a session at a time. What was read before the lock may be old by now. */
+/* One request of a session at a time. What was read before the lock may be old by now; and where
+ * the session goes on under another id, those who come with that have another lock. */
 static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
 {
     memsess_store_t *store = memsess_srv_conf(top->server)->store;
-    apr_status_t rv = memsess_lock_take(&req->lock, store, &req->key, req->session, conf->lock_wait,
-                                        top->p);
+    apr_time_t give_up = apr_time_now() + conf->lock_wait;
+    memsess_key_t locked;
+    apr_status_t rv;
 
-    if (rv == APR_SUCCESS) {
+    for (;;) {
+        locked = req->key;
+        rv = memsess_lock_take(&req->lock, store, &locked, req->session, give_up - apr_time_now(),
+                               top->p);
+        if (rv != APR_SUCCESS) {
+            break;
+        }
         apr_pool_cleanup_register(top->p, req->lock, unlock, apr_pool_cleanup_null);
         read_pool(req, top);
+        if (req->found != MEMSESS_FOUND
+            || !memcmp(locked.digest, req->key.digest, sizeof(locked.digest))) {
+            return;
+        }
+        memsess_lock_free(req->lock);
     }
-    else {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, top->server, "MemSess: no lock: %s",
-                     rv == MEMSESS_BUSY ? "another request held the session for longer than "
-                                          "MemSessLockWait" : "the store is unavailable");
-        req->found = MEMSESS_UNAVAILABLE;
-    }
+    ap_log_error(APLOG_MARK, APLOG_ERR, rv, top->server, "MemSess: no lock: %s",
+                 rv == MEMSESS_BUSY ? "another request held the session for longer than "
+                                      "MemSessLockWait" : "the store is unavailable");
+    req->found = MEMSESS_UNAVAILABLE;
 }
 
 void memsess_req_unlock(memsess_top_t *top)
