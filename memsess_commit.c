@@ -452,11 +452,12 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
 
 /* -- Locking ----------------------------------------------------------------------------------
  *
- * The lock itself is a claim. Who finds it taken draws a ticket, on the first of the session's
- * servers that is up, and tries to take the lock once no ticket before his own is there any more:
- * so they come in the order in which they asked, on whatever members, to within a few
- * milliseconds. A ticket goes when its owner has the lock or gives up, and by itself soon after he
- * died. Where that server fails, the order is lost, and nothing else.
+ * The lock itself is a claim that a thread keeps up for as long as its holder lives. Who finds it
+ * taken draws a ticket, on the first of the session's servers that is up, and tries to take the
+ * lock once no ticket before his own is there any more: so they come in the order in which they
+ * asked, on whatever members, to within a few milliseconds. A ticket goes when its owner has the
+ * lock or gives up, and by itself soon after he died. Where that server fails, the order is lost,
+ * and nothing else.
  */
 
 /* Seconds that a ticket lives, and how often it is put there again. */
@@ -471,6 +472,7 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
 
 struct memsess_lock_t {
     claim_t claim;
+    memsess_lease_t lease;
     memsess_key_t key;
     memsess_copy_t *copies;
     apr_pool_t *p;
@@ -548,11 +550,58 @@ static int is_behind(memsess_lock_t *lock, apr_pool_t *p)
     return 0;
 }
 
+/* Ours is put there again; where there is none, the server was restarted, or we were stopped. */
+static apr_status_t lock_renew_on(const claim_t *claim, unsigned at, apr_pool_t *p)
+{
+    memsess_server_t *server = claim->store->servers[at];
+    const char *text = claim_text(claim, at, claim->what, p), *holder;
+    int planted = 0;
+    apr_size_t len;
+    char *value;
+    apr_status_t rv = claim_value(claim, claim->what, &value, &len, p);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    holder = claim_holder(claim, server, text, claim->what, &planted, p);
+    if (!holder) {
+        return memsess_server_add(server, text, value, len, claim->ttl);
+    }
+    return memcmp(holder, claim->token, TOKEN_LEN)
+               ? MEMSESS_BUSY : memsess_server_set(server, text, value, len, claim->ttl);
+}
+
+static void lock_renew(void *baton)
+{
+    claim_t *claim = &((memsess_lock_t *)baton)->claim;
+    apr_time_t before = claim->begun;
+    int renewed = 0;
+    apr_pool_t *p;
+    unsigned i;
+
+    if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS) {
+        return;
+    }
+    claim->begun = apr_time_now();
+    for (i = 0; i < claim->n; i++) {
+        renewed |= lock_renew_on(claim, claim->held[i].copy->at, p) == APR_SUCCESS;
+    }
+    claim->begun = renewed ? claim->begun : before;
+    apr_pool_destroy(p);
+}
+
+static apr_status_t lock_cleanup(void *lock)
+{
+    memsess_lock_free(lock);
+    return APR_SUCCESS;
+}
+
 apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
                                const memsess_key_t *key, const memsess_session_t *session,
                                apr_interval_time_t wait, apr_pool_t *p)
 {
     memsess_lock_t *lock = apr_pcalloc(p, sizeof(*lock));
+    memsess_leases_t *leases = memsess_server_leases(store->servers[0]);
     apr_time_t give_up = apr_time_now() + wait;
     apr_pool_t *temp;
     unsigned n, tries = 0;
@@ -583,11 +632,17 @@ apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
     }
     ticket_drop(lock);
     apr_pool_destroy(temp);
+    if (rv == APR_SUCCESS) {
+        memsess_lease_begin(leases, &lock->lease, lock_renew, lock);
+        apr_pool_cleanup_register(p, lock, lock_cleanup, apr_pool_cleanup_null);
+    }
     *result = lock;
     return count_timeout(rv, wait);
 }
 
 void memsess_lock_free(memsess_lock_t *lock)
 {
+    apr_pool_cleanup_kill(lock->p, lock, lock_cleanup);
+    memsess_lease_end(memsess_server_leases(lock->claim.store->servers[0]), &lock->lease);
     claim_drop(&lock->claim, lock->p);
 }

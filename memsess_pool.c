@@ -38,6 +38,7 @@ struct memsess_pool_t {
     apr_array_header_t *servers; /* of memsess_server_t * */
     memsess_resolver_t *resolver;
     memsess_crew_t *crew;
+    memsess_leases_t *leases;
     keeper_t prober;  /* of servers that are down */
     keeper_t watcher; /* of deadlines, those of probes too */
     volatile apr_uint32_t stopping;
@@ -279,6 +280,7 @@ apr_status_t memsess_pool_create(memsess_pool_t **result)
     pool->servers = apr_array_make(p, 8, sizeof(memsess_server_t *));
     if ((rv = memsess_resolver_create(&pool->resolver)) == APR_SUCCESS
         && (rv = memsess_crew_create(&pool->crew)) == APR_SUCCESS
+        && (rv = memsess_leases_create(&pool->leases)) == APR_SUCCESS
         && (rv = keeper_init(&pool->prober, pool, probe_all)) == APR_SUCCESS
         && (rv = keeper_init(&pool->watcher, pool, watch_all)) == APR_SUCCESS) {
         *result = pool;
@@ -340,6 +342,7 @@ void memsess_pool_destroy(memsess_pool_t *pool)
 {
     int i;
 
+    memsess_leases_destroy(pool->leases);
     apr_atomic_set32(&pool->stopping, 1);
     keeper_stop(&pool->prober);
     keeper_stop(&pool->watcher);
@@ -359,6 +362,11 @@ int memsess_server_is_down(memsess_server_t *server)
 apr_time_t memsess_server_bad_at(memsess_server_t *server)
 {
     return (apr_time_t)apr_atomic_read64(&server->bad_at);
+}
+
+memsess_leases_t *memsess_server_leases(memsess_server_t *server)
+{
+    return server->pool->leases;
 }
 
 const memsess_server_conf_t *memsess_server_conf(const memsess_server_t *server)

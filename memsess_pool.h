@@ -7,7 +7,8 @@
  * One pool per child process. No call waits for a server longer than that server's time-out for
  * connecting plus once for the answer, and no lock is held while waiting. A server that failed is
  * "down": calls to it fail at once, until the prober, one thread of the pool, has seen it answer.
- * Another thread watches all deadlines, and several write copies side by side.
+ * Another thread watches all deadlines, another renews leases, and several write copies side by
+ * side.
  */
 #ifndef MEMSESS_POOL_H
 #define MEMSESS_POOL_H
@@ -17,6 +18,7 @@
 #include "apr_pools.h"
 #include "apr_time.h"
 #include "memsess_count.h"
+#include "memsess_lease.h"
 
 /** How a server is reached. */
 typedef struct memsess_server_conf_t {
@@ -70,6 +72,9 @@ int memsess_server_is_down(memsess_server_t *server);
 
 /** When it was last seen not to answer: what it has from before may be old. 0: never. */
 apr_time_t memsess_server_bad_at(memsess_server_t *server);
+
+/** What this process holds on servers, all stores together. */
+memsess_leases_t *memsess_server_leases(memsess_server_t *server);
 
 const memsess_server_conf_t *memsess_server_conf(const memsess_server_t *server);
 

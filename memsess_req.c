@@ -228,12 +228,6 @@ static void read_once(memsess_req_t *req, memsess_top_t *top)
     }
 }
 
-static apr_status_t unlock(void *lock)
-{
-    memsess_lock_free(lock);
-    return APR_SUCCESS;
-}
-
 /* One request of a session at a time. What was read before the lock may be old by now; and where
  * the session goes on under another id, those who come with that have another lock. */
 static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
@@ -250,7 +244,6 @@ static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, mem
         if (rv != APR_SUCCESS) {
             break;
         }
-        apr_pool_cleanup_register(top->p, req->lock, unlock, apr_pool_cleanup_null);
         read_pool(req, top);
         if (req->found != MEMSESS_FOUND
             || !memcmp(locked.digest, req->key.digest, sizeof(locked.digest))) {

@@ -110,8 +110,8 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
 /** The lock of one session, held by one request; for MemSessLock request. */
 typedef struct memsess_lock_t memsess_lock_t;
 
-/** Seconds after which a lock goes by itself, if its owner died. */
-#define MEMSESS_LOCK_TTL 30
+/** Seconds after which a lock goes by itself, if its owner died: else that is kept up. */
+#define MEMSESS_LOCK_TTL 10
 
 /**
  * Waits until nobody else holds the lock of a session, nor has waited for it longer.
@@ -121,7 +121,7 @@ apr_status_t memsess_lock_take(memsess_lock_t **lock, memsess_store_t *store,
                                const memsess_key_t *key, const memsess_session_t *session,
                                apr_interval_time_t wait, apr_pool_t *p);
 
-/** Frees it, if it is still ours. May be called again. */
+/** Frees it, if it is still ours; done too when the pool goes. May be called again. */
 void memsess_lock_free(memsess_lock_t *lock);
 
 /**

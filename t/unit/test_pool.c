@@ -4,6 +4,11 @@
 
 #include "unit_servers.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
+
+#include "apr_atomic.h"
+
 #include "memsess_pool.h"
 
 #define TIMEOUT apr_time_from_msec(300)
@@ -374,6 +379,66 @@ static void test_host_name_that_does_not_exist(void **state)
     /* The failure has the name looked up once more; a pool that is closed meanwhile leaves its
      * memory to that. */
     apr_sleep(100000);
+}
+
+/* -- A name server that does not answer -------------------------------------------------------- */
+
+#define HANGING "hanging.invalid"
+
+static volatile apr_uint32_t hanging, hung;
+
+typedef int getaddrinfo_t(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+/* Every look-up of this process comes by here. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **result)
+{
+    getaddrinfo_t *real;
+
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (name && !strcmp(name, HANGING)) {
+        apr_atomic_inc32(&hung);
+        while (apr_atomic_read32(&hanging)) {
+            apr_sleep(10000);
+        }
+        return EAI_AGAIN;
+    }
+    return real(name, service, hints, result);
+}
+
+/* Neither the start, nor who asks the others, nor the end of a child process waits for it. */
+static void test_host_name_whose_look_up_hangs(void **state)
+{
+    unit_memcached_t *m = unit_memcached();
+    memsess_server_conf_t conf = server_conf(HANGING, 11211);
+    memsess_server_t *lost, *server;
+    apr_time_t start = apr_time_now();
+    int i;
+
+    (void)state;
+    apr_atomic_set32(&hanging, 1);
+    apr_atomic_set32(&hung, 0);
+    open_pool();
+    lost = add_conf(&conf);
+    server = add_port(m->port);
+    start_pool();
+    unit_await(apr_atomic_read32(&hung));
+    for (i = 0; i < 50; i++) {
+        memsess_get_t gets[2] = {{lost, "key", NULL, NULL, APR_SUCCESS, NULL, 0},
+                                 {server, "key", NULL, NULL, APR_SUCCESS, NULL, 0}};
+
+        assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+        memsess_pool_mget(gets, 2, unit_pool);
+        assert_true(is_error(gets[0].rv));
+        assert_int_equal(gets[1].rv, APR_SUCCESS);
+        assert_true(memsess_server_is_down(lost)); /* it costs the first one its time-out */
+    }
+    assert_false(memsess_server_is_down(server));
+    assert_true(apr_time_now() - start < AT_MOST);
+    close_pool();
+    assert_true(apr_time_now() - start < 2 * AT_MOST);
+    apr_atomic_set32(&hanging, 0);
+    apr_sleep(100000); /* the look-up frees what it was left */
 }
 
 /* -- Health ------------------------------------------------------------------------------------ */
@@ -1521,6 +1586,7 @@ int main(void)
         POOL_TEST(test_unix_socket),
         POOL_TEST(test_host_name),
         POOL_TEST(test_host_name_that_does_not_exist),
+        POOL_TEST(test_host_name_whose_look_up_hangs),
         POOL_TEST(test_restart_costs_no_operation),
         POOL_TEST(test_restart_costs_no_mget),
         POOL_TEST(test_frozen_server_with_a_connection),
