@@ -14,7 +14,7 @@ use MemSess::Site;
 my $count = 0;
 
 # config: directives that follow the site's; servers: what MemSessServers says (memcacheds
-# or strings), one line each
+# or strings), one line each; under: a command to run it under, as one process
 sub new {
     my ($class, %args) = @_;
     my $dir = sprintf '%s/logs/member-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$count;
@@ -27,7 +27,8 @@ sub new {
         config  => $args{config} // '',
         error_log => MemSess::Log->new("$dir/error_log"),
     }, $class;
-    $self->{command} = [MemSess::Site::httpd(), '-D', 'FOREGROUND', '-f', $self->{conf}];
+    $self->{command} = [@{ $args{under} // [] }, MemSess::Site::httpd(),
+                        $args{under} ? '-X' : ('-D', 'FOREGROUND'), '-f', $self->{conf}];
     return $self;
 }
 

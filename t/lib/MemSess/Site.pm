@@ -28,7 +28,7 @@ sub top { $ENV{MEMSESS_T_ROOT} =~ s{/t$}{}r }
 
 sub modules_file { "$ENV{MEMSESS_T_ROOT}/conf/modules.conf" }
 
-# The environment is how t/TEST tells the test files.
+# The environment is how t/TEST tells the test files. cgi => 0: without CGI.
 sub prepare {
     my (%shared) = @_;
     my $mpm = $ENV{MPM} || 'event';
@@ -37,10 +37,11 @@ sub prepare {
     $ENV{MEMSESS_T_BACKEND}   = $shared{backend};
     $ENV{MEMSESS_T_MEMCACHED} = $shared{memcached};
     my $dir = query('LIBEXECDIR');
+    my @cgi = $shared{cgi} // 1 ? $mpm eq 'prefork' ? 'cgi' : 'cgid' : ();
     open my $out, '>', modules_file() or die modules_file() . ": $!";
     print $out qq(LoadModule $_->[0]_module "$_->[1]"\n)
         for ["mpm_$mpm", "$dir/mod_mpm_$mpm.so"],
-            (map { [$_, "$dir/mod_$_.so"] } @modules, $mpm eq 'prefork' ? 'cgi' : 'cgid'),
+            (map { [$_, "$dir/mod_$_.so"] } @modules, @cgi),
             ['memsess', getcwd() . '/.libs/mod_memsess.so'];
     close $out or die $!;
 }
