@@ -709,7 +709,7 @@ void memsess_store_read_both(memsess_store_t *store, memsess_wish_t *a, memsess_
     memsess_copy_t *wanted[2][MEMSESS_COPIES_MAX];
     memsess_get_t *gets = apr_pcalloc(p, sizeof(*gets) * 2 * MEMSESS_COPIES_MAX);
     apr_time_t read_at = apr_time_now();
-    unsigned from[2] = {0, 0}, n[2], i;
+    unsigned from[2] = {0, 0}, n[2] = {0, 0}, i;
     reading_t readings[2];
 
     for (i = 0; i < 2; i++) {
