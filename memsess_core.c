@@ -119,23 +119,14 @@ apr_status_t memsess_core_init(apr_pool_t *p)
 
 apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id)
 {
-    static const char label[] = "memsess";
+    const char *const strings[] = {"memsess", ns, id};
     unsigned char digest[MEMSESS_SHA512_BYTES];
-    char text[512];
-    apr_status_t rv;
-    apr_size_t ns_len = strlen(ns), id_len = strlen(id);
-    /* A namespace holds no NUL, so the NUL after it keeps "a"+"bc" and "ab"+"c" apart. */
-    apr_size_t len = sizeof(label) + ns_len + 1 + id_len;
+    apr_status_t rv = memsess_sha512(strings, 3, digest);
 
-    if (len > sizeof(text)) {
-        return APR_EINVAL;
+    if (rv == APR_SUCCESS) {
+        memcpy(key->digest, digest, sizeof(key->digest));
+        memcpy(key->material, digest + sizeof(key->digest), sizeof(key->material));
     }
-    memcpy(text, label, sizeof(label));
-    memcpy(text + sizeof(label), ns, ns_len + 1);
-    memcpy(text + sizeof(label) + ns_len + 1, id, id_len);
-    rv = memsess_sha512(text, len, digest);
-    memcpy(key->digest, digest, sizeof(key->digest));
-    memcpy(key->material, digest + sizeof(key->digest), sizeof(key->material));
     return rv;
 }
 

@@ -90,13 +90,17 @@ apr_status_t memsess_sha256(const void *data, apr_size_t len,
     return EVP_Digest(data, len, digest, NULL, EVP_sha256(), NULL) ? APR_SUCCESS : APR_EGENERAL;
 }
 
-apr_status_t memsess_sha512(const void *data, apr_size_t len,
+apr_status_t memsess_sha512(const char *const strings[], unsigned n,
                             unsigned char digest[MEMSESS_SHA512_BYTES])
 {
     contexts_t *c = contexts_get();
+    int ok = c && EVP_DigestInit_ex2(c->digest, sha512, NULL);
+    unsigned i;
 
-    return c && EVP_DigestInit_ex2(c->digest, sha512, NULL) && EVP_DigestUpdate(c->digest, data, len)
-                   && EVP_DigestFinal_ex(c->digest, digest, NULL) ? APR_SUCCESS : APR_EGENERAL;
+    for (i = 0; ok && i < n; i++) {
+        ok = EVP_DigestUpdate(c->digest, strings[i], strlen(strings[i]) + (i + 1 < n));
+    }
+    return ok && EVP_DigestFinal_ex(c->digest, digest, NULL) ? APR_SUCCESS : APR_EGENERAL;
 }
 
 apr_status_t memsess_hmac(const unsigned char *key, apr_size_t key_len, const void *data,

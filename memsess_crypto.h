@@ -26,7 +26,8 @@ apr_status_t memsess_crypto_init(apr_pool_t *p);
 apr_status_t memsess_sha256(const void *data, apr_size_t len,
                             unsigned char digest[MEMSESS_SHA256_BYTES]);
 
-apr_status_t memsess_sha512(const void *data, apr_size_t len,
+/** Of several strings, with the NUL of each but the last: "a" and "bc" are not "ab" and "c". */
+apr_status_t memsess_sha512(const char *const strings[], unsigned n,
                             unsigned char digest[MEMSESS_SHA512_BYTES]);
 
 /** HMAC-SHA256. */

@@ -2,7 +2,6 @@
 
 #include "memsess_epoch.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "apr_encode.h"
@@ -11,22 +10,10 @@
 
 apr_status_t memsess_user_make(char user[MEMSESS_USER_LEN + 1], const char *ns, const char *name)
 {
-    static const char label[] = "memsess-user";
+    const char *const strings[] = {"memsess-user", ns, name};
     unsigned char digest[MEMSESS_SHA512_BYTES];
-    apr_size_t ns_size = strlen(ns) + 1, name_len = strlen(name);
-    apr_size_t len = sizeof(label) + ns_size + name_len;
-    char small[512], *text = len <= sizeof(small) ? small : malloc(len);
-    apr_status_t rv = APR_ENOMEM;
+    apr_status_t rv = memsess_sha512(strings, 3, digest);
 
-    if (text) {
-        memcpy(text, label, sizeof(label));
-        memcpy(text + sizeof(label), ns, ns_size);
-        memcpy(text + sizeof(label) + ns_size, name, name_len);
-        rv = memsess_sha512(text, len, digest);
-    }
-    if (text != small) {
-        free(text);
-    }
     return rv == APR_SUCCESS ? apr_encode_base64_binary(user, digest, MEMSESS_USER_BYTES,
                                                         APR_ENCODE_BASE64URL, NULL) : rv;
 }

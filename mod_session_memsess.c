@@ -177,17 +177,25 @@ static entry_t *open_entry(request_rec *r, const memsess_kind_t *kind)
     return entry;
 }
 
-static apr_status_t session_load(request_rec *r, session_rec **z)
+/* OK and the entry of this section, DECLINED where it has none of ours, or why it cannot be had. */
+static apr_status_t usable_entry(request_rec *r, entry_t **entry)
 {
     const memsess_kind_t *kind = kind_of(r);
-    entry_t *entry;
 
     if (!kind) {
         return DECLINED;
     }
-    entry = open_entry(r, kind);
-    if (!entry->session || entry->denied) {
-        return APR_EGENERAL;
+    *entry = open_entry(r, kind);
+    return !(*entry)->session || (*entry)->denied ? APR_EGENERAL : OK;
+}
+
+static apr_status_t session_load(request_rec *r, session_rec **z)
+{
+    entry_t *entry;
+    apr_status_t rv = usable_entry(r, &entry);
+
+    if (rv != OK) {
+        return rv;
     }
     /* A request that came in time goes on with the session; mod_session would end it in the
      * middle, and then lose what is set. */
@@ -247,16 +255,12 @@ static memsess_rc_t save_entry(entry_t *entry, const session_rec *z)
 
 static apr_status_t session_save(request_rec *r, session_rec *z)
 {
-    const memsess_kind_t *kind = kind_of(r);
     memsess_rc_t rc;
     entry_t *entry;
+    apr_status_t rv = usable_entry(r, &entry);
 
-    if (!kind) {
-        return DECLINED;
-    }
-    entry = open_entry(r, kind);
-    if (!entry->session || entry->denied) {
-        return APR_EGENERAL;
+    if (rv != OK) {
+        return rv;
     }
     rc = save_entry(entry, z);
     z->encoded = NULL;

@@ -63,12 +63,16 @@ static void assert_hex(const unsigned char *data, const char *expected)
 /* FIPS 180-4. */
 static void test_digests(void **state)
 {
-    unsigned char digest[MEMSESS_SHA512_BYTES];
+    static const char *const whole[] = {"abc"}, *const parts[] = {"a", "bc"}, *const others[] = {"ab", "c"};
+    unsigned char digest[MEMSESS_SHA512_BYTES], other[MEMSESS_SHA512_BYTES];
     int i;
 
     (void)state;
+    assert_int_equal(memsess_sha512(parts, 2, digest), APR_SUCCESS);
+    assert_int_equal(memsess_sha512(others, 2, other), APR_SUCCESS);
+    assert_memory_not_equal(digest, other, sizeof(digest));
     for (i = 0; i < 3; i++) {
-        assert_int_equal(memsess_sha512("abc", 3, digest), APR_SUCCESS);
+        assert_int_equal(memsess_sha512(whole, 1, digest), APR_SUCCESS);
         assert_hex(digest, "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
                            "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f");
         assert_int_equal(memsess_sha256("abc", 3, digest), APR_SUCCESS);
