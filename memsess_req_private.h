@@ -1,0 +1,19 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file memsess_req_private.h
+ * @brief What memsess_req.c (reading) and memsess_req_commit.c (committing) share.
+ */
+#ifndef MEMSESS_REQ_PRIVATE_H
+#define MEMSESS_REQ_PRIVATE_H
+
+#include "memsess_req.h"
+
+/** One step of a request, for LogLevel memsess:trace1; the rest is not evaluated below that. */
+#define MEMSESS_TRACE(r, ...)                                                                      \
+    ap_log_rerror(APLOG_MARK, APLOG_TRACE1, 0, r, "MemSess: " __VA_ARGS__)
+
+/** Reads it from the pool, where the newest is, whatever was read before. */
+void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top);
+
+#endif
