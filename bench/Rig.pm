@@ -85,7 +85,7 @@ sub settle {
         POSIX::setuid($uid);
         die "cannot become nobody\n" if $> != $uid || $< != $uid;
     }
-    _build('mod_bare');
+    _build($_) for qw(mod_bare mod_api);
     return;
 }
 
@@ -102,7 +102,7 @@ sub write_file {
 
 sub _build {
     my ($module) = @_;
-    output_of('apxs', '-c', (map {"-Wc,$_"} qw(-Wall -Wextra -Wshadow)), "$module.c");
+    output_of('apxs', '-c', (map {"-Wc,$_"} qw(-Wall -Wextra -Wshadow -I.)), "$module.c");
     rename ".libs/$module.so", "$module.so" or die "$module.so: $!\n";
     return;
 }

@@ -42,6 +42,12 @@ our %CONTESTANTS = (
     'write-cached'   => { place => 'cached', path => '/write-told',
         says => 'written exactly, local cache', writes => 1, follows => 1 },
 
+    'api-read'    => { place => 'one', path => '/api-read', says => 'read through the C API' },
+    'api-write'   => { place => 'one', path => '/api-write',
+        says => 'written exactly, through the C API', writes => 1 },
+    'api-read-cached' => { place => 'cached', path => '/api-read',
+        says => 'read through the C API, local cache' },
+
     'proxy-none'  => { place => 'proxy', path => '/none',
         says => 'a proxied back end, no session' },
     'proxy-read'  => { place => 'proxy', path => '/read', says => 'a back end reads' },
@@ -94,6 +100,7 @@ our @GROUPS = (
     [ours      => qw(off anonymous read read-2 write write-lax write-2)],
     [sealed    => qw(read-sealed write-sealed read-sealed-2 write-sealed-2)],
     [cached    => qw(read-cached write-cached)],
+    [api       => qw(api-read api-write api-read-cached)],
     [proxy     => qw(proxy-none proxy-read proxy-write)],
     [php       => qw(php-read php-write php-locked-read php-locked-write php-tuned-read
                      php-tuned-write)],
@@ -121,6 +128,8 @@ our @GOALS = (
     ['write',   'php-write'],
     ['read',    'php-tuned-read'],
     ['write',   'php-locked-write'],
+    ['api-read',  'bare-get'],
+    ['api-write', 'bare-getset'],
     ['proxy-read', 'proxy-none'],
     ['proxy-write', 'proxy-none'],
     ['read',    'fpm-tuned-read'],
@@ -240,6 +249,7 @@ sub bare_site {
 
 my $MEMSESS_CONFIG = <<'CONFIG';
 LoadModule memsess_module "%(dir)/mod_memsess.so"
+LoadModule bench_api_module "%(dir)/mod_api.so"
 <Location "/idle">
     SetHandler bare-none
     MemSess On
@@ -249,6 +259,10 @@ LoadModule memsess_module "%(dir)/mod_memsess.so"
 </LocationMatch>
 <LocationMatch "^(/back)?/(write|write-lax|write-told|renew|destroy)$">
     MemSessWriteback On
+</LocationMatch>
+<LocationMatch "^/api-(read|write)$">
+    MemSess On
+    MemSessExpose none
 </LocationMatch>
 CONFIG
 
@@ -274,6 +288,12 @@ my $HANDLER_CONFIG = <<'CONFIG';
 </Location>
 <Location "/show">
     SetHandler memsess-show
+</Location>
+<Location "/api-read">
+    SetHandler api-read
+</Location>
+<Location "/api-write">
+    SetHandler api-write
 </Location>
 CONFIG
 
