@@ -852,12 +852,11 @@ static int is_first_reading(void)
 
 static void warn(server_rec *main_server, apr_pool_t *ptemp)
 {
-    const memsess_srv_conf_t *first = memsess_srv_conf(main_server);
     int is_signed = 0;
     server_rec *s;
 
     for (s = main_server; s; s = s->next) {
-        const memsess_srv_conf_t *conf = memsess_srv_conf(s);
+        const memsess_srv_conf_t *conf = memsess_srv_conf(s), *first = memsess_srv_conf(main_server);
 
         is_signed |= conf->secrets != NULL;
         if (conf->copies_set && conf->copies == 1 && conf->members->nelts > 1

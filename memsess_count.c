@@ -88,7 +88,9 @@ static apr_array_header_t *listed;
  * Goes with the process, not with its last child: nobody else can attach to it. */
 static void *aligned(void *memory, apr_size_t size)
 {
-    return memset((void *)APR_ALIGN((apr_uintptr_t)memory, LINE_BYTES), 0, size);
+    apr_uintptr_t at = (apr_uintptr_t)memory;
+
+    return memset((char *)memory + (APR_ALIGN(at, LINE_BYTES) - at), 0, size);
 }
 
 static apr_status_t make_shared(void **memory, apr_size_t size, apr_pool_t *p)

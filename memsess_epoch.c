@@ -75,8 +75,11 @@ static apr_status_t write_next(memsess_store_t *store, const memsess_wish_t *epo
 
 void memsess_epoch_read(memsess_store_t *store, memsess_wish_t *epoch, apr_pool_t *p)
 {
+    memsess_session_t *session = NULL;
+
     epoch->read_at = apr_time_now();
-    epoch->found = memsess_store_read(store, &epoch->key, &epoch->session, p);
+    epoch->found = memsess_store_read(store, &epoch->key, &session, p);
+    epoch->session = session;
 }
 
 apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_wish_t *epoch,

@@ -101,7 +101,7 @@ static const char *read_file(const char *path, memsess_raw_secret_t *raw, apr_po
     /* Looked at before it is opened, too: to open a pipe is to wait. */
     apr_status_t rv = apr_stat(&info, path, APR_FINFO_TYPE | APR_FINFO_PROT, p);
 
-    if (rv != APR_SUCCESS && rv != APR_INCOMPLETE) {
+    if (rv != APR_SUCCESS) {
         return open_error(rv, p);
     }
     if ((error = file_kind_error(&info)) != NULL) {
@@ -112,7 +112,7 @@ static const char *read_file(const char *path, memsess_raw_secret_t *raw, apr_po
         return open_error(rv, p);
     }
     rv = apr_file_info_get(&info, APR_FINFO_TYPE | APR_FINFO_PROT, file);
-    error = rv == APR_SUCCESS || rv == APR_INCOMPLETE ? file_kind_error(&info) : open_error(rv, p);
+    error = rv == APR_SUCCESS ? file_kind_error(&info) : open_error(rv, p);
     if (!error) {
         rv = apr_file_read_full(file, raw->bytes, sizeof(raw->bytes), &raw->len);
         error = rv == APR_SUCCESS || APR_STATUS_IS_EOF(rv) ? NULL : open_error(rv, p);
@@ -131,7 +131,7 @@ static const char *program_of(const char *command, char ***argv, apr_pool_t *p)
     if (rv == APR_SUCCESS) {
         rv = apr_stat(&info, (*argv)[0], APR_FINFO_TYPE, p);
     }
-    if (rv != APR_SUCCESS && rv != APR_INCOMPLETE) {
+    if (rv != APR_SUCCESS) {
         return apr_psprintf(p, "cannot be run: %s", words_of(rv, p));
     }
     if (info.filetype != APR_REG || access((*argv)[0], X_OK) != 0) {
@@ -141,7 +141,7 @@ static const char *program_of(const char *command, char ***argv, apr_pool_t *p)
 }
 
 /* In a process group of its own, so that what it starts can be ended with it; that is what APR
- * has no way to say. Its errors go where ours go. */
+ * has no way to say. Its errors go where ours go. 0, with errno, if it cannot be started. */
 static int start(pid_t *pid, int *out, char **argv)
 {
     posix_spawn_file_actions_t files;
@@ -150,7 +150,7 @@ static int start(pid_t *pid, int *out, char **argv)
     int fds[2], rv;
 
     if (pipe2(fds, O_CLOEXEC) != 0) {
-        return errno;
+        return 0;
     }
     sigemptyset(&none);
     sigemptyset(&usual);
@@ -170,8 +170,9 @@ static int start(pid_t *pid, int *out, char **argv)
     *out = fds[0];
     if (rv) {
         close(fds[0]);
+        errno = rv;
     }
-    return rv;
+    return !rv;
 }
 
 /* Reads to the end, or for as long as may be; whether it came to the end. */
@@ -229,7 +230,7 @@ static const char *run_program(const char *command, apr_interval_time_t wait,
                                memsess_raw_secret_t *raw, apr_pool_t *p)
 {
     apr_time_t end = apr_time_now() + wait;
-    int fd, status = 0, rv, at_end;
+    int fd, status = 0, at_end;
     const char *error;
     char **argv;
     pid_t pid;
@@ -237,8 +238,8 @@ static const char *run_program(const char *command, apr_interval_time_t wait,
     if ((error = program_of(command, &argv, p)) != NULL) {
         return error;
     }
-    if ((rv = start(&pid, &fd, argv)) != 0) {
-        return apr_psprintf(p, "cannot be run: %s", words_of(rv, p));
+    if (!start(&pid, &fd, argv)) {
+        return apr_psprintf(p, "cannot be run: %s", words_of(errno, p));
     }
     at_end = read_pipe(fd, end, raw);
     close(fd);

@@ -186,7 +186,7 @@ static const char *label(const char *text, apr_pool_t *p)
         if (*text == '\\' || *text == '"' || *text == '\n') {
             *to++ = '\\';
         }
-        *to++ = *text == '\n' ? 'n' : *text;
+        *to++ = (char)(*text == '\n' ? 'n' : *text);
     }
     *to = '\0';
     return quoted;
@@ -290,7 +290,7 @@ static const char *short_name(const memsess_counter_name_t *name, apr_pool_t *p)
 
     for (; *from; from++) {
         if (*from != '_') {
-            *to++ = from[-1] == '_' ? (char)apr_toupper(*from) : *from;
+            *to++ = (char)(from[-1] == '_' ? apr_toupper(*from) : *from);
         }
     }
     *to = '\0';

@@ -65,7 +65,7 @@ apr_status_t memsess_store_create(memsess_store_t **result, const memsess_store_
     store->conf = *conf;
     store->n = (unsigned)conf->members->nelts;
     store->nodes = apr_pcalloc(p, sizeof(*store->nodes) * store->n);
-    store->servers = apr_pcalloc(p, sizeof(*store->servers) * store->n);
+    store->servers = apr_pcalloc(p, sizeof(memsess_server_t *) * store->n);
     for (i = 0; i < store->n && rv == APR_SUCCESS; i++) {
         const memsess_member_t *member = &APR_ARRAY_IDX(conf->members, i, memsess_member_t);
 
