@@ -182,30 +182,44 @@ static char *form_append(char *to, const memsess_attr_t *attr, int *control)
     return to;
 }
 
+/* Whether a variable's name is taken already, since a table does not tell case. Of two that look
+ * alike to it the first in name order has it, and that is one with a capital or with a character
+ * that was replaced: before the first such one there is no need to look. */
+static int is_taken(const char *name, apr_size_t len, int is_odd, apr_hash_t **taken, apr_pool_t *p)
+{
+    char *alike, *c;
+
+    if (!*taken && !is_odd) {
+        return 0;
+    }
+    *taken = *taken ? *taken : apr_hash_make(p);
+    alike = apr_pstrmemdup(p, name, len);
+    for (c = alike; *c; c++) {
+        *c = (char)apr_tolower(*c);
+    }
+    if (apr_hash_get(*taken, alike, (apr_ssize_t)len)) {
+        return 1;
+    }
+    apr_hash_set(*taken, alike, (apr_ssize_t)len, alike);
+    return 0;
+}
+
 static void set_attr_variable(apr_table_t *env, const memsess_attr_t *attr, apr_size_t name_len,
                               apr_hash_t **taken, apr_pool_t *p)
 {
     static const char prefix[] = ENV_PREFIX "ATTR_";
-    char *name = apr_palloc(p, sizeof(prefix) + name_len);
-    char *c;
+    char *name = apr_palloc(p, sizeof(prefix) + name_len), *tail = name + sizeof(prefix) - 1, *c;
+    int is_odd = 0;
 
     memcpy(name, prefix, sizeof(prefix) - 1);
-    memcpy(name + sizeof(prefix) - 1, attr->name, name_len + 1);
-    for (c = name + sizeof(prefix) - 1; *c; c++) {
-        if (*c == '.' || *c == '-') {
-            *c = '_';
-            *taken = *taken ? *taken : apr_hash_make(p);
-        }
+    memcpy(tail, attr->name, name_len + 1);
+    for (c = tail; *c; c++) {
+        is_odd |= *c == '.' || *c == '-' || apr_isupper(*c);
+        *c = *c == '.' || *c == '-' ? '_' : *c;
     }
-    /* Of two names that become one, the first in name order has it, and that is one with a
-     * character that was replaced. A table would compare them all, they look alike to it. */
-    if (*taken) {
-        if (apr_hash_get(*taken, name, APR_HASH_KEY_STRING)) {
-            return;
-        }
-        apr_hash_set(*taken, name, APR_HASH_KEY_STRING, name);
+    if (!is_taken(tail, name_len, is_odd, taken, p)) {
+        apr_table_addn(env, name, attr->value);
     }
-    apr_table_addn(env, name, attr->value);
 }
 
 /* All exposed attributes in form encoding, in name order. With an environment, those that can be

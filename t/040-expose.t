@@ -7,7 +7,7 @@ use Apache::Test qw(-withtestmore);
 use MemSess::Test;
 use Time::HiRes qw(sleep);
 
-plan tests => 15;
+plan tests => 16;
 
 my $memcached = MemSess::Memcached->start;
 my $m = MemSess::Member->start(servers => [$memcached], config => q(
@@ -124,6 +124,15 @@ subtest 'names and values in the environment' => sub {
             split /&/, $data;
         is_deeply \%got, { %value, 'with.dot-and_dash' => 'y' }, 'data: and decodes to the values';
     }
+};
+
+subtest 'names that are one to the environment' => sub {
+    my $c = started($m, 'role=guest&Role=x&ROLE=admin&user=eve&a-b=1&a.b=2&a_b=3&A_B=4');
+    my $r = $c->get('/cgi/env');
+    is_deeply {$r->body =~ /^(MEMSESS_ATTR_\w+)=(.*)$/mg},
+        {MEMSESS_ATTR_ROLE => 'admin', MEMSESS_ATTR_A_B => 4, MEMSESS_ATTR_user => 'eve'}, 'the first in name order';
+    is $c->get('/rewritten')->env('PATH_INFO'), '/admin', 'the same one to whoever asks';
+    is data($c), 'A_B=4&ROLE=admin&Role=x&a-b=1&a.b=2&a_b=3&role=guest&user=eve', 'the data has them all';
 };
 
 subtest 'headers to a back end' => sub {

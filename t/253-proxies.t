@@ -26,7 +26,7 @@ package Nutcracker {
         print $out "sessions:\n  listen: 127.0.0.1:$self->{port}\n  distribution: ketama\n  timeout: 200\n",
             "  auto_eject_hosts: false\n  servers:\n", map { '   - ' . $_->address . ":1\n" } @memcacheds;
         close $out;
-        $self->{command} = ['nutcracker', '-c', $conf, '-s', $stats, '-a', '127.0.0.1', '-o', $self->{log}];
+        $self->{command} = ['/usr/sbin/nutcracker', '-c', $conf, '-s', $stats, '-a', '127.0.0.1', '-o', $self->{log}];
         $self->launch;
         MemSess::Process::wait_for(15, sub {
             !$self->alive || IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $self->{port})
