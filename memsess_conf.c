@@ -458,47 +458,28 @@ static const char *set_local_cache(cmd_parms *cmd, void *dir_conf, const char *s
     return NULL;
 }
 
-static const char *read_secret_line(cmd_parms *cmd, const char *path, char *line, apr_size_t size)
-{
-    apr_finfo_t info;
-    apr_file_t *file;
-    apr_status_t rv = apr_file_open(&file, path, APR_READ, APR_OS_DEFAULT, cmd->temp_pool);
-
-    if (rv == APR_SUCCESS) {
-        rv = apr_file_info_get(&info, APR_FINFO_PROT, file);
-    }
-    if (rv == APR_SUCCESS && (info.protection & APR_FPROT_WREAD)) {
-        return "is readable by all: chmod o-r it";
-    }
-    if (rv == APR_SUCCESS) {
-        rv = apr_file_gets(line, (int)size, file);
-    }
-    if (rv != APR_SUCCESS) {
-        char text[120];
-
-        return apr_psprintf(cmd->pool, "cannot be read: %s",
-                            apr_strerror(rv, text, sizeof(text)));
-    }
-    return NULL;
-}
+#define AUTH_LINE "must hold one line user:password, without spaces"
 
 static const char *set_auth(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     const char *path = ap_server_root_relative(cmd->temp_pool, arg);
     const char *error;
     char line[512], *colon;
+    apr_size_t len = 0;
 
     if (!path) {
         return refuse(cmd, arg, "is no path");
     }
-    error = read_secret_line(cmd, path, line, sizeof(line));
+    error = memsess_secret_file(path, "it " AUTH_LINE, line, sizeof(line) - 1, &len,
+                                cmd->temp_pool);
     if (error) {
         return refuse(cmd, arg, error);
     }
+    line[len] = '\0';
     line[strcspn(line, "\r\n")] = '\0';
     colon = strchr(line, ':');
     if (!colon || colon == line || !colon[1] || strpbrk(line, " \t")) {
-        return refuse(cmd, arg, "must hold one line user:password, without spaces");
+        return refuse(cmd, arg, AUTH_LINE);
     }
     *colon = ' ';
     *(const char **)place(cmd, dir_conf, NULL) = apr_pstrdup(cmd->pool, line);

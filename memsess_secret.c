@@ -67,10 +67,10 @@ static const char *judge(memsess_raw_secret_t *raw, apr_pool_t *p)
 
 /* -- file: ------------------------------------------------------------------------------------- */
 
-static const char *open_error(apr_status_t rv, apr_pool_t *p)
+static const char *open_error(apr_status_t rv, const char *mend, apr_pool_t *p)
 {
     if (APR_STATUS_IS_ENOENT(rv)) {
-        return "does not exist: " ONE_LINER;
+        return apr_pstrcat(p, "does not exist: ", mend, NULL);
     }
     if (APR_STATUS_IS_EACCES(rv) && geteuid() != 0) {
         return apr_psprintf(p, "cannot be read by this user (uid %ld): whether it holds a secret "
@@ -93,7 +93,8 @@ static const char *file_kind_error(const apr_finfo_t *info)
     return NULL;
 }
 
-static const char *read_file(const char *path, memsess_raw_secret_t *raw, apr_pool_t *p)
+const char *memsess_secret_file(const char *path, const char *mend, void *bytes, apr_size_t size,
+                                apr_size_t *len, apr_pool_t *p)
 {
     const char *error;
     apr_finfo_t info;
@@ -102,20 +103,20 @@ static const char *read_file(const char *path, memsess_raw_secret_t *raw, apr_po
     apr_status_t rv = apr_stat(&info, path, APR_FINFO_TYPE | APR_FINFO_PROT, p);
 
     if (rv != APR_SUCCESS) {
-        return open_error(rv, p);
+        return open_error(rv, mend, p);
     }
     if ((error = file_kind_error(&info)) != NULL) {
         return error;
     }
     rv = apr_file_open(&file, path, APR_READ, APR_OS_DEFAULT, p);
     if (rv != APR_SUCCESS) {
-        return open_error(rv, p);
+        return open_error(rv, mend, p);
     }
     rv = apr_file_info_get(&info, APR_FINFO_TYPE | APR_FINFO_PROT, file);
-    error = rv == APR_SUCCESS ? file_kind_error(&info) : open_error(rv, p);
+    error = rv == APR_SUCCESS ? file_kind_error(&info) : open_error(rv, mend, p);
     if (!error) {
-        rv = apr_file_read_full(file, raw->bytes, sizeof(raw->bytes), &raw->len);
-        error = rv == APR_SUCCESS || APR_STATUS_IS_EOF(rv) ? NULL : open_error(rv, p);
+        rv = apr_file_read_full(file, bytes, size, len);
+        error = rv == APR_SUCCESS || APR_STATUS_IS_EOF(rv) ? NULL : open_error(rv, mend, p);
     }
     apr_file_close(file);
     return error;
@@ -265,7 +266,8 @@ const char *memsess_secret_read(const char *source, apr_interval_time_t wait,
     const char *error;
 
     raw->len = 0;
-    error = is_file(source) ? read_file(what_of(source), raw, p)
+    error = is_file(source) ? memsess_secret_file(what_of(source), ONE_LINER, raw->bytes,
+                                                  sizeof(raw->bytes), &raw->len, p)
                             : run_program(what_of(source), wait, raw, p);
     if (!error) {
         error = judge(raw, p);

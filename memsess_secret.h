@@ -42,6 +42,14 @@ typedef struct memsess_secrets_t {
 const char *memsess_secret_syntax(const char *source);
 
 /**
+ * Reads a file of secrets, a regular one that not everybody may read or write.
+ * @param mend what to do where there is none
+ * @return NULL, or what is wrong and how to mend it, in words from @a p
+ */
+const char *memsess_secret_file(const char *path, const char *mend, void *bytes, apr_size_t size,
+                                apr_size_t *len, apr_pool_t *p);
+
+/**
  * Reads a source. A program that has not ended after @a wait is killed, with what it started.
  * @return NULL, or what is wrong and how to mend it, in words from @a p
  */

@@ -1272,11 +1272,14 @@ static void test_auth(void **state)
 
 static void test_auth_refused(void **state)
 {
+    static const mode_t open_modes[] = {0644, 0604, 0602, 0666, 0444};
+    unsigned i;
+
     (void)state;
-    assert_auth_refused("web:sesame\n", 0644, "readable by all");
-    assert_auth_refused("web:sesame\n", 0604, "readable by all");
-    assert_auth_refused("web:sesame\n", 0666, "readable by all");
-    assert_auth_refused("", 0600, "read");
+    for (i = 0; i < COUNT(open_modes); i++) {
+        assert_auth_refused("web:sesame\n", open_modes[i], "readable or writable by all: chmod");
+    }
+    assert_auth_refused("", 0600, "user:password");
     assert_auth_refused("\n", 0600, "user:password");
     assert_auth_refused("\nweb:sesame\n", 0600, "user:password");
     assert_auth_refused("sesame\n", 0600, "user:password");
@@ -1285,7 +1288,9 @@ static void test_auth_refused(void **state)
     assert_auth_refused("web :sesame\n", 0600, "spaces");
     assert_auth_refused("web:open sesame\n", 0600, "spaces");
     assert_auth_refused("web:sesame\t\n", 0600, "spaces");
-    assert_refused(main_server, "MemSessServerAuth /nonexistent/auth", "/nonexistent/auth");
+    assert_refused(main_server, "MemSessServerAuth /nonexistent/auth",
+                   "/nonexistent/auth: does not exist");
+    assert_refused(main_server, "MemSessServerAuth /", "/: is a directory");
     assert_refused(main_server, "MemSessServerAuth relative", "relative");
     assert_refused(main_server, "MemSessServerAuth no-path", "no-path");
 }
