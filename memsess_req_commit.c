@@ -242,7 +242,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
         return rv;
     }
     c->kept = session;
-    if (!ends && !moves) {
+    if (session && !ends && !moves) {
         mark_used(c, session);
         *next = session;
         return APR_SUCCESS;
