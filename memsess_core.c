@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "apr_atomic.h"
 #include "apr_encode.h"
 #include "apr_general.h"
 #include "apr_lib.h"
@@ -26,6 +27,16 @@ void memsess_log(memsess_log_level_t level, apr_status_t rv, const char *fmt, ..
         va_end(args);
         memsess_log_sink(level, rv, message);
     }
+}
+
+int memsess_due(volatile apr_uint64_t *last, apr_time_t now, apr_interval_time_t every)
+{
+    apr_uint64_t was = apr_atomic_read64(last);
+    apr_interval_time_t passed = now - (apr_time_t)was;
+
+    /* A clock that was set back must not stop it. */
+    return (passed >= every || passed <= -every)
+           && apr_atomic_cas64(last, (apr_uint64_t)now, was) == was;
 }
 
 apr_status_t memsess_session_make(memsess_session_t **session, apr_time_t now, apr_pool_t *p)

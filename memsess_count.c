@@ -270,13 +270,11 @@ int memsess_count_up(memsess_server_count_t *count, apr_time_t begun)
 int memsess_count_check_due(memsess_server_count_t *count, apr_interval_time_t every)
 {
     apr_uint64_t now = (apr_uint64_t)apr_time_now();
-    apr_uint64_t last = apr_atomic_read64(&count->checked_at);
 
-    return now - last >= (apr_uint64_t)every
-           && (apr_atomic_read32(&count->down)
-                   ? now - apr_atomic_read64(&count->failed_at) >= 2 * (apr_uint64_t)every
-                   : now - apr_atomic_read64(&shared->watched_at) < WATCHED)
-           && apr_atomic_cas64(&count->checked_at, now, last) == last;
+    return (apr_atomic_read32(&count->down)
+                ? now - apr_atomic_read64(&count->failed_at) >= 2 * (apr_uint64_t)every
+                : now - apr_atomic_read64(&shared->watched_at) < WATCHED)
+           && memsess_due(&count->checked_at, (apr_time_t)now, every);
 }
 
 void memsess_count_watched(void)
@@ -428,13 +426,11 @@ apr_time_t memsess_count_since(void)
 /* Found again at each comparison, and logged now and then. */
 int memsess_count_warn(memsess_warning_t warning, const char *text)
 {
-    apr_uint64_t now = (apr_uint64_t)apr_time_now();
-    apr_uint64_t last = apr_atomic_read64(&shared->warning[warning].logged_at);
+    apr_time_t now = apr_time_now();
 
     apr_cpystrn(shared->warning[warning].text, text, MEMSESS_WARNING_LEN);
-    apr_atomic_set64(&shared->warning[warning].at, now);
-    return now - last >= WARN_EVERY
-           && apr_atomic_cas64(&shared->warning[warning].logged_at, now, last) == last;
+    apr_atomic_set64(&shared->warning[warning].at, (apr_uint64_t)now);
+    return memsess_due(&shared->warning[warning].logged_at, now, WARN_EVERY);
 }
 
 void memsess_count_warning(memsess_warning_t warning, char text[MEMSESS_WARNING_LEN])
@@ -450,11 +446,9 @@ void memsess_count_warning(memsess_warning_t warning, char text[MEMSESS_WARNING_
 
 apr_uint64_t memsess_count_news(memsess_counter_t counter, apr_time_t now)
 {
-    apr_uint64_t told_at = apr_atomic_read64(&shared->told_at[counter]);
     apr_uint64_t told = apr_atomic_read64(&shared->told[counter]), figure = figure_of(counter);
 
-    if (figure == told || (apr_uint64_t)now - told_at < apr_time_from_sec(60)
-        || apr_atomic_cas64(&shared->told_at[counter], (apr_uint64_t)now, told_at) != told_at) {
+    if (figure == told || !memsess_due(&shared->told_at[counter], now, apr_time_from_sec(60))) {
         return 0;
     }
     apr_atomic_set64(&shared->told[counter], figure);
@@ -463,11 +457,8 @@ apr_uint64_t memsess_count_news(memsess_counter_t counter, apr_time_t now)
 
 int memsess_count_compare_due(apr_time_t now)
 {
-    apr_uint64_t last = apr_atomic_read64(&shared->compared_at);
-
     return now - shared->began >= COMPARE_AFTER
-           && (apr_uint64_t)now - last >= COMPARE_EVERY
-           && apr_atomic_cas64(&shared->compared_at, (apr_uint64_t)now, last) == last;
+           && memsess_due(&shared->compared_at, now, COMPARE_EVERY);
 }
 
 /* -- Samples ---------------------------------------------------------------------------------- */
@@ -492,13 +483,9 @@ static void sample_server(memsess_server_count_t *count, apr_time_t now)
 
 int memsess_count_sample(apr_time_t now)
 {
-    apr_uint64_t last = apr_atomic_read64(&shared->sampled_at);
-    apr_interval_time_t passed = now - (apr_time_t)last;
     int i;
 
-    /* A clock that was set back must not stop the samples. */
-    if ((passed >= 0 && passed < MEMSESS_SAMPLE_EVERY)
-        || apr_atomic_cas64(&shared->sampled_at, (apr_uint64_t)now, last) != last) {
+    if (!memsess_due(&shared->sampled_at, now, MEMSESS_SAMPLE_EVERY)) {
         return 0;
     }
     for (i = 0; listed && i < listed->nelts; i++) {

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "apr_atomic.h"
 #include "apr_strings.h"
 #include "http_log.h"
 #include "memsess_epoch.h"
@@ -319,13 +318,11 @@ static memsess_state_t judge(memsess_req_t *req, const memsess_dir_conf_t *conf,
     }
 }
 
-/* At most one line a second. */
 static void log_stranger(request_rec *r)
 {
-    static volatile apr_uint32_t said_at;
-    apr_uint32_t now = (apr_uint32_t)apr_time_sec(apr_time_now());
+    static volatile apr_uint64_t logged_at;
 
-    if (apr_atomic_xchg32(&said_at, now) != now) {
+    if (memsess_due(&logged_at, apr_time_now(), apr_time_from_sec(1))) {
         ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "MemSess: a session was not shown to a "
                       "client other than its own (MemSessBind)");
     }

@@ -115,9 +115,7 @@ void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
                       const memsess_key_t *key, const char *item, const char *trouble,
                       apr_pool_t *p)
 {
-    apr_uint32_t now = (apr_uint32_t)apr_time_sec(apr_time_now());
-
-    if (apr_atomic_xchg32(&store->complained_at, now) != now) {
+    if (memsess_due(&store->complained_at, apr_time_now(), apr_time_from_sec(1))) {
         apr_atomic_set32(&store->complaints, 0);
     }
     if (apr_atomic_inc32(&store->complaints) < COMPLAINTS) {

@@ -15,7 +15,8 @@ struct memsess_store_t {
     unsigned n;
     memsess_node_t *nodes;
     memsess_server_t **servers;
-    volatile apr_uint32_t complained_at, complaints; /* in that second, of records */
+    volatile apr_uint64_t complained_at;
+    volatile apr_uint32_t complaints; /* in that second, of records */
 };
 
 /* What one server said of a key, or of what was to be written to it. */

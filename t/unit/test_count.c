@@ -255,6 +255,21 @@ static void test_samples(void **state)
     assert_true(memsess_count_sample(now));
 }
 
+/* Whoever took the time before somebody else, and asks after that one, comes too late. */
+static void test_now_and_then(void **state)
+{
+    volatile apr_uint64_t last = 0;
+    apr_time_t now = apr_time_now();
+
+    (void)state;
+    assert_true(memsess_due(&last, now, 1000));
+    assert_false(memsess_due(&last, now, 1000));
+    assert_false(memsess_due(&last, now - 1, 1000));
+    assert_false(memsess_due(&last, now + 999, 1000));
+    assert_true(memsess_due(&last, now + 1000, 1000));
+    assert_true(memsess_due(&last, now, 1000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +281,7 @@ int main(void)
         UNIT_TEST(test_the_latest_says_whether_it_is_down),
         UNIT_TEST(test_nobody_forgets_a_server_that_is_down),
         UNIT_TEST(test_samples),
+        UNIT_TEST(test_now_and_then),
     };
 
     unit_begin();
