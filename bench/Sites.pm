@@ -254,48 +254,25 @@ LoadModule bench_api_module "%(dir)/mod_api.so"
     SetHandler bare-none
     MemSess On
 </Location>
-<LocationMatch "^(/back)?/(read|write|write-lax|write-told|renew|destroy|show)$">
-    MemSess On
-</LocationMatch>
-<LocationMatch "^(/back)?/(write|write-lax|write-told|renew|destroy)$">
-    MemSessWriteback On
-</LocationMatch>
-<LocationMatch "^/api-(read|write)$">
-    MemSess On
-    MemSessExpose none
-</LocationMatch>
 CONFIG
 
-my $HANDLER_CONFIG = <<'CONFIG';
-<Location "/read">
-    SetHandler memsess-read
-</Location>
-<Location "/write">
-    SetHandler memsess-write
-</Location>
-<Location "/write-lax">
-    SetHandler memsess-write
-    MemSessLock none
-</Location>
-<Location "/write-told">
-    SetHandler memsess-write-told
-</Location>
-<Location "/renew">
-    SetHandler memsess-renew
-</Location>
-<Location "/destroy">
-    SetHandler memsess-destroy
-</Location>
-<Location "/show">
-    SetHandler memsess-show
-</Location>
-<Location "/api-read">
-    SetHandler api-read
-</Location>
-<Location "/api-write">
-    SetHandler api-write
-</Location>
-CONFIG
+# As few sections as the yardstick has: what httpd takes to look for one is not ours.
+sub session_section {
+    my ($path, $handler, @more) = @_;
+    my @lines = ($handler ? "SetHandler $handler" : (), 'MemSess On', @more);
+    return "<Location \"$path\">\n", (map { "    $_\n" } @lines), "</Location>\n";
+}
+
+my $HANDLER_CONFIG = join '',
+    session_section('/read', 'memsess-read'),
+    session_section('/show', 'memsess-show'),
+    session_section('/write', 'memsess-write', 'MemSessWriteback On'),
+    session_section('/write-lax', 'memsess-write', 'MemSessWriteback On', 'MemSessLock none'),
+    session_section('/write-told', 'memsess-write-told', 'MemSessWriteback On'),
+    session_section('/renew', 'memsess-renew', 'MemSessWriteback On'),
+    session_section('/destroy', 'memsess-destroy', 'MemSessWriteback On'),
+    session_section('/api-read', 'api-read', 'MemSessExpose none'),
+    session_section('/api-write', 'api-write', 'MemSessExpose none');
 
 # Options beside those of httpd: copies; memcached, where there are servers
 # already; servers, how many are started else; addresses, if others than theirs;
@@ -340,7 +317,10 @@ sub proxy_site {
     my (%option) = @_;
     my $backend = Rig::httpd('backend', %option, conf => $BACKEND_CONFIG);
     my $site = memsess_site('proxy', %option, copies => 1, modules => [qw(proxy proxy_http)],
-        handlers => "MemSessExpose headers\nProxyPass \"/back/\" \"$backend->{url}/\"\n");
+        handlers => join '', "MemSessExpose headers\n",
+            session_section('/back/read'), session_section('/back/show'),
+            session_section('/back/write', undef, 'MemSessWriteback On'),
+            "ProxyPass \"/back/\" \"$backend->{url}/\"\n");
     push @{ $site->{pids} }, $backend->{pid};
     return $site;
 }
