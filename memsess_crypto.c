@@ -12,10 +12,17 @@
 
 #include "apr_thread_proc.h"
 
+/* HMACs that a thread keeps, each with its key: there are few keys, of the secrets. */
+#define MACS 4
+
 /* What a thread keeps. */
 typedef struct contexts_t {
     EVP_MD_CTX *digest;
-    EVP_MAC_CTX *mac;
+    struct {
+        EVP_MAC_CTX *context;
+        unsigned char key[MEMSESS_SUBKEY_BYTES];
+        int has_key;
+    } mac[MACS];
     EVP_CIPHER_CTX *gcm;
     struct {
         unsigned char key[MEMSESS_SUBKEY_BYTES], info[MEMSESS_SUBKEY_BYTES];
@@ -33,9 +40,12 @@ static apr_threadkey_t *contexts_key;
 static void contexts_free(void *data)
 {
     contexts_t *contexts = data;
+    unsigned i;
 
     EVP_MD_CTX_free(contexts->digest);
-    EVP_MAC_CTX_free(contexts->mac);
+    for (i = 0; i < MACS; i++) {
+        EVP_MAC_CTX_free(contexts->mac[i].context);
+    }
     EVP_CIPHER_CTX_free(contexts->gcm);
     OPENSSL_clear_free(contexts, sizeof(*contexts));
 }
@@ -57,17 +67,24 @@ static contexts_t *contexts_make(void)
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, sha256, 0),
         OSSL_PARAM_construct_end()};
     contexts_t *contexts = OPENSSL_zalloc(sizeof(*contexts));
+    unsigned i;
+    int ok;
 
-    if (contexts) {
-        contexts->digest = EVP_MD_CTX_new();
-        contexts->mac = EVP_MAC_CTX_new(hmac);
-        contexts->gcm = EVP_CIPHER_CTX_new();
-        if (!contexts->digest || !contexts->mac || !contexts->gcm
-            || !EVP_MAC_CTX_set_params(contexts->mac, params)
-            || !EVP_CipherInit_ex2(contexts->gcm, aes_gcm, NULL, NULL, 1, NULL)) {
-            contexts_free(contexts);
-            contexts = NULL;
-        }
+    if (!contexts) {
+        return NULL;
+    }
+    contexts->digest = EVP_MD_CTX_new();
+    contexts->gcm = EVP_CIPHER_CTX_new();
+    ok = contexts->digest && contexts->gcm
+         && EVP_CipherInit_ex2(contexts->gcm, aes_gcm, NULL, NULL, 1, NULL);
+    for (i = 0; i < MACS && ok; i++) {
+        contexts->mac[i].context = EVP_MAC_CTX_new(hmac);
+        ok = contexts->mac[i].context
+             && EVP_MAC_CTX_set_params(contexts->mac[i].context, params);
+    }
+    if (!ok) {
+        contexts_free(contexts);
+        contexts = NULL;
     }
     return contexts;
 }
@@ -103,15 +120,39 @@ apr_status_t memsess_sha512(const char *const strings[], unsigned n,
     return ok && EVP_DigestFinal_ex(c->digest, digest, NULL) ? APR_SUCCESS : APR_EGENERAL;
 }
 
+/* Ready for the next message. With the key that it had, a context does not begin from nothing. */
+static EVP_MAC_CTX *mac_begin(const unsigned char *key, apr_size_t key_len)
+{
+    contexts_t *c = contexts_get();
+    int is_kept = key_len == MEMSESS_SUBKEY_BYTES;
+    unsigned i = is_kept ? key[0] % MACS : 0;
+
+    if (!c) {
+        return NULL;
+    }
+    if (is_kept && c->mac[i].has_key && memsess_equal(c->mac[i].key, key, key_len)) {
+        return EVP_MAC_init(c->mac[i].context, NULL, 0, NULL) ? c->mac[i].context : NULL;
+    }
+    c->mac[i].has_key = 0;
+    if (!EVP_MAC_init(c->mac[i].context, key, key_len, NULL)) {
+        return NULL;
+    }
+    if (is_kept) {
+        memcpy(c->mac[i].key, key, key_len);
+        c->mac[i].has_key = 1;
+    }
+    return c->mac[i].context;
+}
+
 apr_status_t memsess_hmac(const unsigned char *key, apr_size_t key_len, const void *data,
                           apr_size_t len, unsigned char mac[MEMSESS_MAC_BYTES])
 {
-    contexts_t *c = contexts_get();
+    EVP_MAC_CTX *context = mac_begin(key, key_len);
     size_t mac_len;
 
-    return c && EVP_MAC_init(c->mac, key, key_len, NULL) && EVP_MAC_update(c->mac, data, len)
-                   && EVP_MAC_final(c->mac, mac, &mac_len, MEMSESS_MAC_BYTES) ? APR_SUCCESS
-                                                                             : APR_EGENERAL;
+    return context && EVP_MAC_update(context, data, len)
+                   && EVP_MAC_final(context, mac, &mac_len, MEMSESS_MAC_BYTES) ? APR_SUCCESS
+                                                                              : APR_EGENERAL;
 }
 
 apr_status_t memsess_hkdf(const void *secret, apr_size_t secret_len, const void *salt,

@@ -133,27 +133,39 @@ static const char form_byte[256] = {
     ['u'] = 'u', ['v'] = 'v', ['w'] = 'w', ['x'] = 'x', ['y'] = 'y', ['z'] = 'z',
 };
 
-/* Sixteen bytes at a time, as far as all of them stay one byte: most of most values. */
 typedef unsigned char bytes_t __attribute__((vector_size(16)));
 
+/* Sixteen bytes, if all of them stay one byte. */
+static int form_block(char *to, const char *value)
+{
+    bytes_t c, space, kept;
+    apr_uint64_t half[2];
+
+    memcpy(&c, value, sizeof(c));
+    space = (bytes_t)(c == ' ');
+    kept = (bytes_t)((c | 0x20) - 'a' < 26) | (bytes_t)(c - '0' < 10) | (bytes_t)(c == '*')
+           | (bytes_t)(c - '-' < 2) | (bytes_t)(c == '_') | space;
+    memcpy(half, &kept, sizeof(half));
+    if ((half[0] & half[1]) != APR_UINT64_MAX) {
+        return 0;
+    }
+    c += space & ('+' - ' ');
+    memcpy(to, &c, sizeof(c));
+    return 1;
+}
+
+/* As far as sixteen bytes at a time go: most of most values. The last of them may be some of those
+ * before once more. */
 static apr_size_t form_bytes(char *to, const char *value, apr_size_t len)
 {
-    apr_size_t i;
+    apr_size_t i = 0;
 
-    for (i = 0; len - i >= sizeof(bytes_t); i += sizeof(bytes_t)) {
-        bytes_t c, space, kept;
-        apr_uint64_t half[2];
-
-        memcpy(&c, value + i, sizeof(c));
-        space = (bytes_t)(c == ' ');
-        kept = (bytes_t)((c | 0x20) - 'a' < 26) | (bytes_t)(c - '0' < 10) | (bytes_t)(c == '*')
-               | (bytes_t)(c == '-') | (bytes_t)(c == '.') | (bytes_t)(c == '_') | space;
-        memcpy(half, &kept, sizeof(half));
-        if ((half[0] & half[1]) != APR_UINT64_MAX) {
-            break;
-        }
-        c += space & ('+' - ' ');
-        memcpy(to + i, &c, sizeof(c));
+    while (len - i >= sizeof(bytes_t) && form_block(to + i, value + i)) {
+        i += sizeof(bytes_t);
+    }
+    if (i && len - i < sizeof(bytes_t)
+        && form_block(to + len - sizeof(bytes_t), value + len - sizeof(bytes_t))) {
+        i = len;
     }
     return i;
 }

@@ -43,7 +43,7 @@ unsigned memsess_ring_order(const memsess_node_t *nodes, unsigned n, const memse
         want = MEMSESS_ORDER_MAX;
     }
     for (i = 0; i < n; i++) {
-        double s = score(&nodes[i], key);
+        double s = n > 1 ? score(&nodes[i], key) : 0;
 
         /* Names break a tie, so that all members break it alike. */
         for (at = found; at > 0 && (s > best[at - 1]
