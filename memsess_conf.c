@@ -2,10 +2,8 @@
 
 #include "memsess_conf.h"
 
-#include <arpa/inet.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "apr_lib.h"
 #include "apr_strings.h"
@@ -13,13 +11,12 @@
 #include "http_log.h"
 #include "memsess_change.h"
 #include "memsess_login.h"
-#include "memsess_ring.h"
+#include "memsess_member.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
-#define DEFAULT_PORT 11211
-#define NAME_MAX_LEN 128
+#define NAMESPACE_MAX 128
 
 /* Where a directive puts its value. */
 typedef struct slot_t {
@@ -59,13 +56,8 @@ static int sessions_wanted;
 static apr_array_header_t *default_members(apr_pool_t *p)
 {
     apr_array_header_t *members = apr_array_make(p, 1, sizeof(memsess_member_t));
-    memsess_member_t *member = apr_array_push(members);
 
-    memset(member, 0, sizeof(*member));
-    member->server.name = "127.0.0.1:11211";
-    member->server.host = "127.0.0.1";
-    member->server.port = DEFAULT_PORT;
-    member->weight = 1;
+    memsess_member_parse(apr_array_push(members), "127.0.0.1:11211", p);
     return members;
 }
 
@@ -349,16 +341,9 @@ static const char *set_login_url(cmd_parms *cmd, void *dir_conf, const char *arg
     return error ? refuse(cmd, arg, error) : NULL;
 }
 
-static int has_control(const char *text)
-{
-    for (; *text && !apr_iscntrl(*text); text++) {
-    }
-    return *text != '\0';
-}
-
 static const char *set_namespace(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    if (has_control(arg) || strlen(arg) > NAME_MAX_LEN) {
+    if (memsess_has_control(arg) || strlen(arg) > NAMESPACE_MAX) {
         return refuse(cmd, arg, "must be at most 128 characters, none of them a control character");
     }
     *(const char **)place(cmd, dir_conf, NULL) = arg;
@@ -486,159 +471,10 @@ static const char *set_auth(cmd_parms *cmd, void *dir_conf, const char *arg)
     return NULL;
 }
 
-/* -- MemSessServers --------------------------------------------------------------------------- */
-
-static const char *parse_option(memsess_member_t *member, const char *option, apr_pool_t *p)
-{
-    if (!strncasecmp(option, "weight=", 7)) {
-        char *end;
-        apr_int64_t weight = apr_strtoi64(option + 7, &end, 10);
-
-        if (!apr_isdigit(option[7]) || *end || weight < 1 || weight > MEMSESS_WEIGHT_MAX) {
-            return apr_psprintf(p, "weight= must be a number from 1 to %d", MEMSESS_WEIGHT_MAX);
-        }
-        if (member->weight) {
-            return "weight= is given twice";
-        }
-        member->weight = (unsigned)weight;
-        return NULL;
-    }
-    if (!strncasecmp(option, "name=", 5)) {
-        const char *c;
-
-        for (c = option + 5; apr_isalnum(*c) || (*c && strchr("._:/[]-", *c)); c++) {
-        }
-        if (*c || !option[5] || strlen(option + 5) > NAME_MAX_LEN) {
-            return "name= must be 1 to 128 of [A-Za-z0-9._:/[]-]";
-        }
-        if (member->server.name) {
-            return "name= is given twice";
-        }
-        member->server.name = option + 5;
-        return NULL;
-    }
-    return "what follows the address must be ?weight=N, ?name=NAME or both, joined by '&'";
-}
-
-static const char *parse_port(memsess_server_conf_t *server, const char *text)
-{
-    char *end;
-    apr_int64_t port = apr_strtoi64(text, &end, 10);
-
-    if (!apr_isdigit(*text) || *end || port < 1 || port > 65535) {
-        return "the port must be a number from 1 to 65535";
-    }
-    server->port = (apr_port_t)port;
-    return NULL;
-}
-
-static const char *parse_v6(memsess_server_conf_t *server, const char *address, apr_pool_t *p)
-{
-    char text[INET6_ADDRSTRLEN];
-    struct in6_addr v6;
-    const char *close = strchr(address, ']');
-
-    if (!close || inet_pton(AF_INET6, apr_pstrmemdup(p, address + 1,
-                                                     (apr_size_t)(close - address - 1)), &v6) != 1
-        || (close[1] && close[1] != ':')) {
-        return "must be an IPv6 address in brackets and an optional port: [::1]:11211";
-    }
-    server->host = apr_pstrdup(p, inet_ntop(AF_INET6, &v6, text, sizeof(text)));
-    return close[1] ? parse_port(server, close + 2) : NULL;
-}
-
-static const char *parse_host(memsess_server_conf_t *server, const char *address, apr_pool_t *p)
-{
-    const char *colon = strchr(address, ':');
-    char *host = apr_pstrmemdup(p, address, colon ? (apr_size_t)(colon - address)
-                                                  : strlen(address));
-    struct in_addr v4;
-    const char *c;
-
-    if (colon && strchr(colon + 1, ':')) {
-        return "an IPv6 address must stand in brackets: [::1]:11211";
-    }
-    for (c = host; apr_isalnum(*c) || (*c && strchr("._-", *c)); c++) {
-    }
-    if (*c || !*host || *host == '-' || *host == '.' || strlen(host) > 253 || strstr(host, "..")) {
-        return "must be a host name or an address, with an optional port: host:11211";
-    }
-    /* What is made of digits and dots alone is meant as an address. */
-    if (!host[strspn(host, "0123456789.")] && inet_pton(AF_INET, host, &v4) != 1) {
-        return "is no IPv4 address";
-    }
-    ap_str_tolower(host);
-    server->host = host;
-    return colon ? parse_port(server, colon + 1) : NULL;
-}
-
-static const char *parse_address(memsess_server_conf_t *server, const char *address,
-                                 apr_pool_t *p)
-{
-    if (!strncasecmp(address, "unix:", 5)) {
-        if (address[5] != '/' || strlen(address + 5) >= sizeof(((struct sockaddr_un *)0)->sun_path)
-            || !strcmp(address + 5, "/") || has_control(address)) {
-            return "must be unix: and the absolute path of a socket, at most 107 characters, none "
-                   "of them a control character";
-        }
-        server->path = address + 5;
-        return NULL;
-    }
-    server->port = DEFAULT_PORT;
-    return *address == '[' ? parse_v6(server, address, p) : parse_host(server, address, p);
-}
-
-static const char *address_of(const memsess_server_conf_t *server, apr_pool_t *p)
-{
-    return server->path ? apr_pstrcat(p, "unix:", server->path, NULL)
-                        : apr_psprintf(p, strchr(server->host, ':') ? "[%s]:%d" : "%s:%d",
-                                       server->host, server->port);
-}
-
-static const char *parse_member(memsess_member_t *member, const char *arg, apr_pool_t *p)
-{
-    char *address = apr_pstrdup(p, arg);
-    char *options = strchr(address, '?');
-    const char *error;
-
-    memset(member, 0, sizeof(*member));
-    if (options) {
-        *options++ = '\0';
-    }
-    error = parse_address(&member->server, address, p);
-    while (!error && options) {
-        char *next = strchr(options, '&');
-
-        if (next) {
-            *next++ = '\0';
-        }
-        error = parse_option(member, options, p);
-        options = next;
-    }
-    if (error) {
-        return error;
-    }
-    if (!member->weight) {
-        member->weight = 1;
-    }
-    if (!member->server.name) {
-        member->server.name = address_of(&member->server, p);
-    }
-    return NULL;
-}
-
-static int same_address(const memsess_server_conf_t *a, const memsess_server_conf_t *b)
-{
-    if (a->path || b->path) {
-        return a->path && b->path && !strcmp(a->path, b->path);
-    }
-    return a->port == b->port && !strcmp(a->host, b->host);
-}
-
 static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     memsess_member_t member;
-    const char *error = parse_member(&member, arg, cmd->pool);
+    const char *error = memsess_member_parse(&member, arg, cmd->pool);
     apr_array_header_t **members;
     int was_set, i;
 
@@ -652,8 +488,7 @@ static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
     for (i = 0; i < (*members)->nelts; i++) {
         const memsess_member_t *other = &APR_ARRAY_IDX(*members, i, memsess_member_t);
 
-        if (!strcmp(other->server.name, member.server.name)
-            || same_address(&other->server, &member.server)) {
+        if (memsess_member_same(other, &member)) {
             return refuse(cmd, arg, apr_psprintf(cmd->pool, "this server is named twice, as %s "
                                                  "already: leave one out",
                                                  other->server.name));
@@ -880,7 +715,8 @@ static apr_status_t count_members(const memsess_srv_conf_t *conf, apr_pool_t *pc
 
     for (i = 0; i < conf->members->nelts && rv == APR_SUCCESS; i++) {
         memsess_member_t *member = &APR_ARRAY_IDX(conf->members, i, memsess_member_t);
-        memsess_counted_t counted = {member->server.name, address_of(&member->server, pconf),
+        memsess_counted_t counted = {member->server.name,
+                                     memsess_member_address(&member->server, pconf),
                                      member->weight, !conf->members_set, NULL};
 
         rv = memsess_count_list(&counted, &member->server.count);

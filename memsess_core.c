@@ -70,14 +70,15 @@ const memsess_attr_t *memsess_session_find(const memsess_session_t *session, con
 const char *memsess_session_user(const memsess_session_t *session, const char *name)
 {
     const memsess_attr_t *attr = memsess_session_find(session, name);
-    const char *c;
 
-    if (!attr || !attr->len) {
-        return NULL;
+    return !attr || !attr->len || memsess_has_control(attr->value) ? NULL : attr->value;
+}
+
+int memsess_has_control(const char *text)
+{
+    for (; *text && !apr_iscntrl(*text); text++) {
     }
-    for (c = attr->value; *c && !apr_iscntrl(*c); c++) {
-    }
-    return *c ? NULL : attr->value;
+    return *text != '\0';
 }
 
 int memsess_attr_name_ok(const char *name, apr_size_t len)

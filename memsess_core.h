@@ -106,6 +106,9 @@ const memsess_attr_t *memsess_session_find(const memsess_session_t *session, con
 /** Who is logged in, by that attribute; NULL where it is absent, empty, or has control characters. */
 const char *memsess_session_user(const memsess_session_t *session, const char *attr);
 
+/** Whether there is a control character in it. */
+int memsess_has_control(const char *text);
+
 /** Whether @a len bytes at @a name can name an attribute. */
 int memsess_attr_name_ok(const char *name, apr_size_t len);
 

@@ -13,13 +13,6 @@
 #include "httpd.h"
 #include "http_core.h"
 
-AP_DECLARE(void) ap_str_tolower(char *s)
-{
-    for (; *s; s++) {
-        *s = apr_tolower(*s);
-    }
-}
-
 /* The server's root is /root; one word stands for what httpd takes for no path. */
 AP_DECLARE(char *) ap_server_root_relative(apr_pool_t *p, const char *path)
 {
