@@ -666,7 +666,21 @@ static int is_first_reading(void)
            && ap_state_query(AP_SQ_RUN_MODE) != AP_SQ_RM_CONFIG_TEST;
 }
 
-static void warn(server_rec *main_server, apr_pool_t *ptemp)
+typedef void say_fn(server_rec *s, memsess_warning_t warning, const char *text);
+
+static void say_in_log(server_rec *s, memsess_warning_t warning, const char *text)
+{
+    (void)warning;
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, s, "MemSess: %s", text);
+}
+
+static void say_in_status(server_rec *s, memsess_warning_t warning, const char *text)
+{
+    (void)s;
+    memsess_count_advise(warning, text);
+}
+
+static void warn(server_rec *main_server, say_fn *say, apr_pool_t *p)
 {
     int is_signed = 0;
     server_rec *s;
@@ -677,15 +691,16 @@ static void warn(server_rec *main_server, apr_pool_t *ptemp)
         is_signed |= conf->secrets != NULL;
         if (conf->copies_set && conf->copies == 1 && conf->members->nelts > 1
             && (s == main_server || first->copies != 1 || first->members != conf->members)) {
-            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, s, "MemSessRedundancy 1: "
-                         "each session of %s is on one of its %d servers alone, and lost with it: "
-                         "ask for 2 copies", name_of(s, ptemp), conf->members->nelts);
+            say(s, MEMSESS_WARN_REDUNDANCY,
+                apr_psprintf(p, "MemSessRedundancy 1: each session of %s is on one of its %d "
+                             "servers alone, and lost with it: ask for 2 copies", name_of(s, p),
+                             conf->members->nelts));
         }
     }
     if (!is_signed && sessions_wanted) {
-        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, main_server, "MemSess: there is "
-                     "no MemSessSecret: cookies are not signed, and whoever can read memcached "
-                     "reads the sessions: name the same secret on all members");
+        say(main_server, MEMSESS_WARN_SECRET,
+            "there is no MemSessSecret: cookies are not signed, and whoever can read memcached "
+            "reads the sessions: name the same secret on all members");
     }
 }
 
@@ -703,7 +718,7 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
         ok &= timeouts_ok(&APR_ARRAY_IDX(timeouts_seen, i, timeouts_t), ptemp);
     }
     if (ok && !is_first_reading()) {
-        warn(main_server, ptemp);
+        warn(main_server, say_in_log, ptemp);
     }
     return ok;
 }
@@ -732,7 +747,10 @@ int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf)
     for (s = main_server; s && rv == APR_SUCCESS; s = s->next) {
         rv = count_members(memsess_srv_conf(s), pconf);
     }
-    if (rv != APR_SUCCESS) {
+    if (rv == APR_SUCCESS) {
+        warn(main_server, say_in_status, pconf);
+    }
+    else {
         ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, rv, main_server, "MemSess: no shared "
                      "memory for the counters of memsess-status: allow httpd more memory (ulimit "
                      "-v, or the container's limit)");

@@ -80,7 +80,8 @@ typedef struct registry_t {
 static shared_t process_only;
 static shared_t *shared = &process_only;
 static registry_t *registry;
-static apr_array_header_t *listed;
+static apr_array_header_t *listed; /* of memsess_counted_t */
+static apr_array_header_t *advice; /* of memsess_advice_t */
 
 /* -- Shared memory ---------------------------------------------------------------------------- */
 
@@ -128,6 +129,7 @@ apr_status_t memsess_count_begin(apr_pool_t *process, apr_pool_t *pconf)
         shared = registry->shared;
         registry->configuration++;
         listed = apr_array_make(pconf, 8, sizeof(memsess_counted_t));
+        advice = apr_array_make(pconf, 4, sizeof(memsess_advice_t));
     }
     return rv;
 }
@@ -433,15 +435,32 @@ int memsess_count_warn(memsess_warning_t warning, const char *text)
     return memsess_due(&shared->warning[warning].logged_at, now, WARN_EVERY);
 }
 
-void memsess_count_warning(memsess_warning_t warning, char text[MEMSESS_WARNING_LEN])
+void memsess_count_advise(memsess_warning_t warning, const char *text)
 {
-    apr_uint64_t at = apr_atomic_read64(&shared->warning[warning].at);
+    memsess_advice_t *advised = apr_array_push(advice);
 
-    text[0] = '\0';
-    if (at && (apr_uint64_t)apr_time_now() - at < 3 * COMPARE_EVERY) {
-        /* It may be being written anew: that is a page's worth of nonsense at worst. */
-        apr_cpystrn(text, shared->warning[warning].text, MEMSESS_WARNING_LEN);
+    advised->warning = warning;
+    advised->text = text;
+}
+
+apr_array_header_t *memsess_count_warnings(apr_pool_t *p)
+{
+    apr_array_header_t *warnings = advice ? apr_array_copy(p, advice)
+                                          : apr_array_make(p, 4, sizeof(memsess_advice_t));
+    int i;
+
+    for (i = 0; i < MEMSESS_WARNINGS; i++) {
+        apr_uint64_t at = apr_atomic_read64(&shared->warning[i].at);
+
+        if (at && (apr_uint64_t)apr_time_now() - at < 3 * COMPARE_EVERY) {
+            memsess_advice_t *found = apr_array_push(warnings);
+
+            found->warning = (memsess_warning_t)i;
+            /* It may be being written anew: that is a page's worth of nonsense at worst. */
+            found->text = apr_pstrndup(p, shared->warning[i].text, MEMSESS_WARNING_LEN - 1);
+        }
     }
+    return warnings;
 }
 
 apr_uint64_t memsess_count_news(memsess_counter_t counter, apr_time_t now)

@@ -49,8 +49,8 @@ typedef struct memsess_counted_t {
 } memsess_counted_t;
 
 /**
- * Finds or makes the shared memory, and begins an empty list of servers; for the parent process,
- * each time it reads the configuration.
+ * Finds or makes the shared memory, and begins empty lists of servers and advice; for the parent
+ * process, each time it reads the configuration.
  * @param process a pool that lives as long as the process
  * @param pconf one that lives as long as the configuration
  */
@@ -150,16 +150,28 @@ apr_interval_time_t memsess_bucket_end(unsigned bucket);
 /** The latency that this share of all (0.99, say) do not exceed; 0 where there are none. */
 apr_interval_time_t memsess_percentile(const memsess_histogram_t *histogram, double share);
 
-/** What one member found out about another. */
-typedef enum { MEMSESS_WARN_POOL, MEMSESS_WARN_CLOCK, MEMSESS_WARNINGS } memsess_warning_t;
+/** What is wrong, and yet no error: what one member found out about another, and what is hardly
+ * meant in the configuration. */
+typedef enum {
+    MEMSESS_WARN_POOL, MEMSESS_WARN_CLOCK, MEMSESS_WARN_SECRET, MEMSESS_WARN_REDUNDANCY,
+    MEMSESS_WARNINGS
+} memsess_warning_t;
+
+typedef struct memsess_advice_t {
+    memsess_warning_t warning;
+    const char *text;
+} memsess_advice_t;
 
 #define MEMSESS_WARNING_LEN 256
 
 /** Has the status show it for as long as it is found again; returns whether to log it too. */
 int memsess_count_warn(memsess_warning_t warning, const char *text);
 
-/** The warning as it was found lately, or "". */
-void memsess_count_warning(memsess_warning_t warning, char text[MEMSESS_WARNING_LEN]);
+/** Has the status show it for as long as this configuration lasts; for the parent process. */
+void memsess_count_advise(memsess_warning_t warning, const char *text);
+
+/** What there is to show now, of memsess_advice_t. */
+apr_array_header_t *memsess_count_warnings(apr_pool_t *p);
 
 /** How far a counter went up since this was asked last; 0 within a minute of that. */
 apr_uint64_t memsess_count_news(memsess_counter_t counter, apr_time_t now);

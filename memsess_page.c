@@ -314,7 +314,7 @@ void memsess_page_send(request_rec *r, const memsess_status_t *status)
                duration(status->now - status->since, r->pool));
     for (i = 0; i < status->warnings->nelts; i++) {
         ap_rprintf(r, "%s<li>%s</li>\n%s", i ? "" : "<ul>",
-                   escaped(APR_ARRAY_IDX(status->warnings, i, const char *), r->pool),
+                   escaped(APR_ARRAY_IDX(status->warnings, i, memsess_advice_t).text, r->pool),
                    i + 1 < status->warnings->nelts ? "" : "</ul>\n");
     }
     ap_rputs("<div class=\"cards\">\n", r);

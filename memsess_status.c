@@ -44,19 +44,11 @@ static void take_servers(memsess_status_t *status, int implied, apr_pool_t *p)
 static memsess_status_t *take_figures(apr_pool_t *p)
 {
     memsess_status_t *status = apr_pcalloc(p, sizeof(*status));
-    char text[MEMSESS_WARNING_LEN];
-    int i;
 
     status->now = apr_time_now();
     status->since = memsess_count_since();
     status->servers = apr_array_make(p, 4, sizeof(memsess_shown_t));
-    status->warnings = apr_array_make(p, MEMSESS_WARNINGS, sizeof(const char *));
-    for (i = 0; i < MEMSESS_WARNINGS; i++) {
-        memsess_count_warning((memsess_warning_t)i, text);
-        if (text[0]) {
-            APR_ARRAY_PUSH(status->warnings, const char *) = apr_pstrdup(p, text);
-        }
-    }
+    status->warnings = memsess_count_warnings(p);
     memsess_count_read(status->figure);
     take_servers(status, 0, p);
     if (!status->servers->nelts) {
@@ -166,7 +158,7 @@ static void send_json(request_rec *r, const memsess_status_t *status)
     ap_rputs(",\n \"warnings\": [", r);
     for (i = 0; i < status->warnings->nelts; i++) {
         ap_rprintf(r, "%s%s", i ? ", " : "",
-                   json_string(APR_ARRAY_IDX(status->warnings, i, const char *), r->pool));
+                   json_string(APR_ARRAY_IDX(status->warnings, i, memsess_advice_t).text, r->pool));
     }
     ap_rputs("]}\n", r);
 }
@@ -253,6 +245,21 @@ static void send_histogram(request_rec *r, const memsess_shown_t *shown)
                who, (double)f->total / 1e6, who, f->all.n);
 }
 
+/* One for each kind, so that what is not there is seen to be so. */
+static void send_warnings(request_rec *r, const memsess_status_t *status)
+{
+    static const char *const kinds[MEMSESS_WARNINGS] = {"pool", "clock", "secret", "redundancy"};
+    int there[MEMSESS_WARNINGS] = {0}, i;
+
+    for (i = 0; i < status->warnings->nelts; i++) {
+        there[APR_ARRAY_IDX(status->warnings, i, memsess_advice_t).warning] = 1;
+    }
+    family(r, "memsess_warning", "gauge", "1: there is a warning of this kind; 0: there is none");
+    for (i = 0; i < MEMSESS_WARNINGS; i++) {
+        ap_rprintf(r, "memsess_warning{kind=\"%s\"} %d\n", kinds[i], there[i]);
+    }
+}
+
 static void send_prometheus(request_rec *r, const memsess_status_t *status)
 {
     int i;
@@ -263,6 +270,7 @@ static void send_prometheus(request_rec *r, const memsess_status_t *status)
     family(r, "memsess_uptime_seconds", "gauge", "For how long it has been counting");
     ap_rprintf(r, "memsess_uptime_seconds %" APR_INT64_T_FMT "\n",
                apr_time_sec(status->now - status->since));
+    send_warnings(r, status);
     for (i = 0; i < MEMSESS_N; i++) {
         const memsess_counter_name_t *counter = &memsess_counter_names[i];
         const char *name = apr_pstrcat(r->pool, "memsess_", counter->group, "_", counter->figure,

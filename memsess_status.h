@@ -20,8 +20,8 @@ typedef struct memsess_shown_t {
 typedef struct memsess_status_t {
     apr_time_t now, since;
     apr_uint64_t figure[MEMSESS_N];
-    apr_array_header_t *warnings; /**< of const char * */
-    apr_array_header_t *servers; /**< of memsess_shown_t */
+    apr_array_header_t *warnings; /**< of memsess_advice_t */
+    apr_array_header_t *servers;  /**< of memsess_shown_t */
 } memsess_status_t;
 
 /** A counter's names and meaning. */

@@ -4,8 +4,8 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
-use JSON::PP;
 use MemSess::Faults;
+use MemSess::Status;
 use MemSess::Test;
 use MemSess::Site;
 
@@ -60,7 +60,7 @@ sub begun { my ($where, $client) = @_;
     change($c, $where, $client, 'MemSess-Set: a=1');
     return $c }
 
-sub rejected { return decode_json(client($m)->get('/status?format=json')->body)->{sessions}{rejected} }
+sub rejected { return status($m)->{sessions}{rejected} }
 
 subtest 'by User-Agent' => sub {
     my $c = begun('ua', \@her);

@@ -6,6 +6,7 @@ use lib 't/lib';
 use Apache::Test qw(-withtestmore);
 use JSON::PP;
 use MemSess::Faults;
+use MemSess::Status;
 use MemSess::Test;
 
 plan tests => 12;
@@ -18,14 +19,12 @@ my $config = timing() . q(
 my @pool = pool(2);
 my $m = MemSess::Member->start(servers => \@pool, config => $config);
 
-sub status { return decode_json(client($_[0] // $m)->get('/status?format=json')->body) }
-
 # How far figures of sessions (or of "group.figure") went up while the code ran.
 sub grown {
     my ($code, @names) = @_;
-    my $before = status();
+    my $before = status($m);
     $code->();
-    my $after = status();
+    my $after = status($m);
     return map {
         my ($group, $name) = /(\w+)\.(\w+)/ ? ($1, $2) : ('sessions', $_);
         $after->{$group}{$name} - $before->{$group}{$name}
@@ -111,28 +110,12 @@ subtest 'the page' => sub {
     is "@open", '', 'every element is closed';
 };
 
-# By Debian's python3-prometheus-client: name, labels, value of every sample.
-sub prometheus {
-    my ($text) = @_;
-    my $file = "$ENV{MEMSESS_T_ROOT}/logs/metrics-$$";
-    open my $out, '>', $file or die $!;
-    print $out $text;
-    close $out;
-    my $parsed = qx(/usr/bin/python3 -c '
-import json, sys
-from prometheus_client.parser import text_fd_to_metric_families
-print(json.dumps([[f.name, f.type, f.documentation, [[s.name, s.labels, str(s.value)] for s in f.samples]]
-                  for f in text_fd_to_metric_families(open(sys.argv[1]))]))' '$file' 2>&1);
-    is $?, 0, 'parsed' or diag $parsed;
-    return @{ decode_json($parsed) };
-}
-
 subtest 'Prometheus' => sub {
     started($m)->get('/lua/env') for 1 .. 5;
-    my $s = status();
+    my $s = status($m);
     my $r = client($m)->get('/status?format=prometheus');
     is scalar($r->header('Content-Type')), 'text/plain; version=0.0.4; charset=utf-8';
-    my @families = prometheus($r->body);
+    my @families = metrics($r->body);
     my %value;
     for (@families) {
         my ($name, $type, $help, $samples) = @$_;
@@ -214,9 +197,9 @@ subtest 'a lock that lasts too long' => sub {
 
 subtest 'servers' => sub {
     my ($c, $mark, @homes) = marked($m, @pool);
-    my @before = @{ status()->{servers} };
+    my @before = @{ status($m)->{servers} };
     $c->get('/lua/env') for 1 .. 10;
-    my @after = @{ status()->{servers} };
+    my @after = @{ status($m)->{servers} };
     for (0, 1) {
         cmp_ok $after[$_]{operations} - $before[$_]{operations}, '>=', 10, 'operations';
         is $after[$_]{errors}, $before[$_]{errors}, 'no error';
@@ -232,26 +215,26 @@ subtest 'servers' => sub {
     is $loaded, 4, 'one of two serves';
     is $unavailable, 0, 'so it is available';
     cmp_ok $less, '>=', 1, 'a write with too few copies';
-    my $sick = status()->{servers}[0];
+    my $sick = status($m)->{servers}[0];
     is $sick->{state}, 'down', 'the sick one';
     cmp_ok $sick->{errors}, '>', 0, 'errors';
     like $sick->{last_error}{text}, qr/refused|closed|end of file|abort|reset/i, 'why';
     cmp_ok $sick->{since}, 'ge', $before[0]{since}, 'since when';
-    is status()->{servers}[1]{state}, 'up', 'the other one';
+    is status($m)->{servers}[1]{state}, 'up', 'the other one';
     my ($repaired) = grown(sub {
         $pool[0]->restart;
-        ok wait_for(20, sub { status()->{servers}[0]{state} eq 'up' }), 'up again';
+        ok wait_for(20, sub { status($m)->{servers}[0]{state} eq 'up' }), 'up again';
         back_again(sub { 1 });
         ok repaired($c, $mark, 2, @pool), 'a copy is written again';
     }, 'copies.repaired');
     cmp_ok $repaired, '>=', 1, 'repaired';
 
     $pool[1]->pause;
-    my ($timeouts) = map { $_->{timeouts} } status()->{servers}[1];
+    my ($timeouts) = map { $_->{timeouts} } status($m)->{servers}[1];
     $c->get('/lua/env');
-    cmp_ok status()->{servers}[1]{timeouts}, '>', $timeouts, 'a time-out';
+    cmp_ok status($m)->{servers}[1]{timeouts}, '>', $timeouts, 'a time-out';
     $pool[1]->resume;
-    ok wait_for(20, sub { status()->{servers}[1]{state} eq 'up' }), 'up again';
+    ok wait_for(20, sub { status($m)->{servers}[1]{state} eq 'up' }), 'up again';
 };
 
 subtest 'no server left' => sub {
@@ -276,14 +259,14 @@ subtest 'no server left' => sub {
 
 subtest 'graceful restarts' => sub {
     my $d = MemSess::Memcached->start;
-    my $before = status();
+    my $before = status($m);
     cmp_ok $before->{sessions}{created}, '>', 0;
     my $c = started($m);
     $m->{servers} = [$pool[1], $d, $pool[0]];
     $_ = $_->address for @{ $m->{servers} };
     $m->configure($config);
     $m->graceful;
-    my $after = status();
+    my $after = status($m);
     is $after->{sessions}{created}, $before->{sessions}{created} + 1, 'the counters go on';
     cmp_ok $after->{uptime_s}, '>=', $before->{uptime_s};
     my %at = map { $_->{name} => $_ } @{ $after->{servers} };
@@ -292,7 +275,7 @@ subtest 'graceful restarts' => sub {
     cmp_ok $at{ $pool[0]->address }{operations}, '>=', $before->{servers}[0]{operations}, 'by name, not by place';
     cmp_ok $at{ $pool[1]->address }{operations}, '>=', $before->{servers}[1]{operations}, 'both';
     started($m) for 1 .. 8;
-    cmp_ok((grep { $_->{name} eq $d->address } @{ status()->{servers} })[0]{operations}, '>', 0, 'and counts');
+    cmp_ok((grep { $_->{name} eq $d->address } @{ status($m)->{servers} })[0]{operations}, '>', 0, 'and counts');
 };
 
 subtest 'virtual hosts' => sub {

@@ -4,8 +4,8 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
-use JSON::PP;
 use MemSess::Site;
+use MemSess::Status;
 use MemSess::Test;
 
 plan tests => 3;
@@ -24,7 +24,7 @@ my $m = MemSess::Member->start(servers => [$memcached], config => qq(
 started($m) for 1 .. 3;
 client($m)->set_cookie('nonsense')->get('/lua/env');
 
-my $json = decode_json(client($m)->get('/status?format=json')->body);
+my $json = status($m);
 
 subtest '?auto' => sub {
     my %figure = client($m)->get('/server-status?auto')->body =~ /^MemSess(\w+): (\d+)$/mg;
@@ -67,7 +67,7 @@ subtest 'names are escaped' => sub {
     ));
     like client($m)->get('/server-status')->body, qr{unix:/tmp/&lt;b&gt;};
     unlike client($m)->get($_)->body, qr{/tmp/<b>}, $_ for qw(/server-status /status);
-    my $names = decode_json(client($m)->get('/status?format=json')->body)->{servers};
+    my $names = status($m)->{servers};
     is $names->[0]{name}, "unix:$odd", 'JSON';
     $m->stop;
 };

@@ -6,12 +6,12 @@ use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
 use Digest::SHA;
-use JSON::PP;
 use MemSess::Faults;
+use MemSess::Status;
 use MemSess::Test;
 use MIME::Base64 qw(encode_base64url);
 
-plan tests => 7;
+plan tests => 8;
 
 my $config = timing() . q(
     <Location "/status">
@@ -20,7 +20,13 @@ my $config = timing() . q(
 );
 my @pool = pool(2);
 
-sub status { return decode_json(client($_[0])->get('/status?format=json')->body) }
+# Which kinds of warnings the form for Prometheus has; there is a sample of each kind.
+sub kinds {
+    my ($family) = grep { $_->[0] eq 'memsess_warning' } metrics(client($_[0])->get('/status?format=prometheus')->body);
+    my %value = map { $_->[1]{kind} => $_->[2] } @{ $family->[3] };
+    is_deeply [sort keys %value], [qw(clock pool redundancy secret)], 'each kind';
+    return [grep { $value{$_} == 1 } sort keys %value];
+}
 
 # A secret that nobody else can read.
 my $secret = "$ENV{MEMSESS_T_ROOT}/logs/secret-$$";
@@ -53,6 +59,19 @@ subtest 'configuration' => sub {
 subtest 'at start' => sub {
     my $m = MemSess::Member->start(servers => \@pool, config => $config);
     is scalar(() = $m->log->text =~ /there is no MemSessSecret/g), 1, 'once';
+    $m->stop;
+};
+
+subtest 'in the status, for as long as the configuration lasts' => sub {
+    my $m = MemSess::Member->start(servers => \@pool, config => "$config\nMemSessRedundancy 1");
+    like join("\n", @{ status($m)->{warnings} }),
+        qr/^MemSessRedundancy 1: each session of the server .*^there is no MemSessSecret/ms, 'JSON';
+    like client($m)->get('/status')->body, qr/<li>there is no MemSessSecret/, 'the page';
+    is_deeply kinds($m), [qw(redundancy secret)], 'Prometheus';
+    $m->configure("$config\nMemSessSecret file:$secret");
+    $m->graceful;
+    is_deeply status($m)->{warnings}, [], 'mended: JSON';
+    is_deeply kinds($m), [], 'mended: Prometheus';
     $m->stop;
 };
 
@@ -101,13 +120,14 @@ subtest 'members whose pools differ' => sub {
     my ($one) = grep { $_->log->text =~ $warning } $m, $other, $alike;
     is scalar(() = $one->log->text =~ /$warning/g), 1, 'once';
     like "@{ status($one)->{warnings} }", qr/another pool than this one/, 'JSON';
+    is_deeply kinds($one), [qw(pool secret)], 'Prometheus';
     like client($one)->get('/status')->body, qr/<li>member \S+ has another pool/, 'the page';
     $_->stop for $other, $alike;
 };
 
 subtest 'members whose pools and clocks are alike' => sub {
     my $pool = MemSess::Memcached->start;
-    my @m = map { MemSess::Member->start(servers => [$pool], config => $config) } 1, 2;
+    my @m = map { MemSess::Member->start(servers => [$pool], config => "$config\nMemSessSecret file:$secret") } 1, 2;
     my $items = sub { scalar grep { /^1 \S+ -?\d+ [\w-]{8}$/ } values %{ items($pool) } };
     ok wait_for(60, sub { $items->() == 1 }), 'they have left their mark';
     select undef, undef, undef, 7;
@@ -124,5 +144,6 @@ subtest 'a member whose clock is ahead' => sub {
     ok wait_for(60, sub { $m->log->text =~ /memsess:warn.*the clock of member web9:abc is (?:99|10[01]) s ahead/ }), 'is named'
         or diag join ' ', %{ items($pool) };
     is scalar(grep { /clock of member web9/ } @{ status($m)->{warnings} }), 1, 'in the status too';
+    is_deeply kinds($m), [qw(clock pool secret)], 'Prometheus; its pool is another, too';
     $m->stop;
 };

@@ -6,8 +6,8 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
-use JSON::PP;
 use MemSess::Faults;
+use MemSess::Status;
 use MemSess::Test;
 use Time::HiRes qw(time);
 
@@ -115,7 +115,7 @@ for my $kind (sort keys %member) {
         my $mac   = $kind eq 'signed' ? '.' . 'A' x 24 : '';
         my $random = sub { join('', map { $chars[rand @chars] } 1 .. 24) . $mac };
         started($m);
-        my $rejected = sub { decode_json(client($m)->get('/status?format=json')->body)->{sessions}{rejected} };
+        my $rejected = sub { status($m)->{sessions}{rejected} };
         my $before = $rejected->();
         my @names = qw(curr_items total_items cmd_get cmd_set cmd_touch delete_hits delete_misses);
         my @before = map { $_->stats } @pool;
