@@ -46,6 +46,9 @@ static apr_array_header_t *timeouts_seen;
 /* Whether MemSess is On anywhere. */
 static int sessions_wanted;
 
+/* The largest MemSessMaxSize of any section, the default at least. */
+static apr_int64_t largest;
+
 /* -- Structures ------------------------------------------------------------------------------- */
 
 #define DEFAULT(type, field, value, args, name, setter, least, most, help) conf->field = value;
@@ -211,6 +214,9 @@ static const char *set_number(cmd_parms *cmd, void *dir_conf, const char *arg)
 
     if (!error) {
         *(apr_int64_t *)place(cmd, dir_conf, NULL) = n;
+    }
+    if (!error && cmd->info == &slot_max_size && n > largest) {
+        largest = n;
     }
     return error;
 }
@@ -517,6 +523,7 @@ void memsess_conf_start(apr_pool_t *pconf)
 {
     timeouts_seen = apr_array_make(pconf, 8, sizeof(timeouts_t));
     sessions_wanted = 0;
+    largest = MEMSESS_MAX_SIZE;
 }
 
 /* For messages. */
@@ -777,5 +784,6 @@ void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_sto
     store->copies = (unsigned)(conf->copies < members->nelts ? conf->copies : members->nelts);
     store->failover = conf->failover;
     store->compress = (apr_size_t)conf->compress;
+    store->unpack = MEMSESS_UNPACK_TIMES * (apr_size_t)largest;
     store->secrets = conf->seal ? conf->secrets : NULL;
 }

@@ -32,6 +32,7 @@
  */
 #define VERSION 1
 #define HEADER 96
+#define SIZE_AT 84
 #define HASH_AT 92
 #define ATTR_OVERHEAD 7
 
@@ -204,7 +205,7 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     put64(record + 64, (apr_uint64_t)session->renewed);
     apr_decode_base64_binary(record + 72, session->public_id, MEMSESS_PUBLIC_ID_LEN,
                              APR_ENCODE_BASE64URL, NULL);
-    put32(record + 84, (apr_uint32_t)size);
+    put32(record + SIZE_AT, (apr_uint32_t)size);
     put32(record + 88, (apr_uint32_t)session->attrs->nelts);
     memcpy(record + HEADER, placement->tag, MEMSESS_TAG_LEN * (apr_size_t)placement->n);
     put_binding(record + HEADER + MEMSESS_TAG_LEN * (apr_size_t)placement->n, &session->binding);
@@ -260,18 +261,28 @@ static int get_moved(const unsigned char *payload, apr_size_t size, memsess_sess
     return 1;
 }
 
-/* The payload as it was before compression, or NULL. */
-static const unsigned char *unpack(const unsigned char *packed, apr_size_t packed_len, uLongf size,
-                                   apr_pool_t *p)
+/* The payload as it was before compression. */
+static memsess_record_status_t unpack(const unsigned char *packed, apr_size_t packed_len,
+                                      apr_size_t size, apr_size_t most,
+                                      const unsigned char **payload, apr_pool_t *p)
 {
+    unsigned char *unpacked;
     uLongf len = size;
-    unsigned char *payload;
 
     if (size / DEFLATE_RATIO_MAX > packed_len) {
-        return NULL;
+        return MEMSESS_RECORD_DAMAGED;
     }
-    payload = apr_palloc(p, size + 1);
-    return uncompress(payload, &len, packed, packed_len) == Z_OK && len == size ? payload : NULL;
+    if (size > most) {
+        return MEMSESS_RECORD_LARGE;
+    }
+    *payload = unpacked = apr_palloc(p, size + 1);
+    return uncompress(unpacked, &len, packed, packed_len) == Z_OK && len == size
+               ? MEMSESS_RECORD_OK : MEMSESS_RECORD_DAMAGED;
+}
+
+apr_size_t memsess_record_claims(const char *data)
+{
+    return get32((const unsigned char *)data + SIZE_AT);
 }
 
 int memsess_record_is_of(const char *data, apr_size_t len, const memsess_key_t *key)
@@ -281,10 +292,11 @@ int memsess_record_is_of(const char *data, apr_size_t len, const memsess_key_t *
 }
 
 memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
-                                              const memsess_key_t *key,
+                                              const memsess_key_t *key, apr_size_t most,
                                               memsess_session_t **session, apr_pool_t *p)
 {
     const unsigned char *record = (const unsigned char *)data;
+    memsess_record_status_t status = MEMSESS_RECORD_OK;
     const unsigned char *payload;
     memsess_session_t *s;
     apr_size_t head, size;
@@ -303,17 +315,20 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
         return MEMSESS_RECORD_FOREIGN;
     }
     payload = record + head;
-    size = get32(record + 84);
+    size = memsess_record_claims(data);
     if (record[4] & FLAG_COMPRESSED) {
-        payload = unpack(payload, len - head, size, p);
+        status = unpack(payload, len - head, size, most, &payload, p);
     }
     else if (size != len - head) {
-        payload = NULL;
+        status = MEMSESS_RECORD_DAMAGED;
+    }
+    if (status != MEMSESS_RECORD_OK) {
+        return status;
     }
     s = apr_pcalloc(p, sizeof(*s));
     s->moved = (record[4] & FLAG_MOVED) != 0;
-    if (!payload || !(s->moved ? get_moved(payload, size, s, p)
-                               : get_payload(payload, size, get32(record + 88), s, p))) {
+    if (!(s->moved ? get_moved(payload, size, s, p)
+                   : get_payload(payload, size, get32(record + 88), s, p))) {
         return MEMSESS_RECORD_DAMAGED;
     }
     s->ended = (record[4] & FLAG_ENDED) != 0;

@@ -13,7 +13,8 @@ typedef enum {
     MEMSESS_RECORD_OK,
     MEMSESS_RECORD_DAMAGED, /**< truncated, altered, or no record at all */
     MEMSESS_RECORD_FOREIGN, /**< intact, but of another session: a server answered for another key */
-    MEMSESS_RECORD_NEWER    /**< written by a later version of this module; to be left alone */
+    MEMSESS_RECORD_NEWER,   /**< written by a later version of this module; to be left alone */
+    MEMSESS_RECORD_LARGE    /**< more than may be unpacked; to be left alone */
 } memsess_record_status_t;
 
 /**
@@ -24,11 +25,17 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
                                    apr_size_t compress, char **data, apr_size_t *len,
                                    apr_pool_t *p);
 
-/** Decodes a record; names and values point into @a data, which must live as long as
- * @a session. */
+/**
+ * Decodes a record; names and values point into @a data, which must live as long as @a session.
+ * @param most bytes that a compressed one is unpacked to: a few can be made of a thousand times as
+ *        many
+ */
 memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
-                                              const memsess_key_t *key,
+                                              const memsess_key_t *key, apr_size_t most,
                                               memsess_session_t **session, apr_pool_t *p);
+
+/** The bytes that a record, of MEMSESS_RECORD_LARGE for instance, takes unpacked. */
+apr_size_t memsess_record_claims(const char *data);
 
 /** Whether bytes can be the record of that key: they are, or they are no record at all. */
 int memsess_record_is_of(const char *data, apr_size_t len, const memsess_key_t *key);

@@ -129,10 +129,19 @@ static void complain(const reading_t *reading, const memsess_get_t *get, const c
     memsess_complain(reading->store, get->server, reading->key, RECORD, trouble, reading->p);
 }
 
+static const char *too_large(apr_size_t size, apr_size_t most, apr_pool_t *p)
+{
+    return apr_psprintf(p, "left alone: unpacked it takes %" APR_SIZE_T_FMT " bytes, above %"
+                        APR_SIZE_T_FMT ", %d times the largest MemSessMaxSize here: raise "
+                        "MemSessMaxSize to have it read", size, most, MEMSESS_UNPACK_TIMES);
+}
+
 static void take_record(reading_t *reading, memsess_copy_t *copy, const memsess_get_t *get,
                         const char *data, apr_size_t len)
 {
-    switch (memsess_record_decode(data, len, reading->key, &copy->session, reading->p)) {
+    apr_size_t most = reading->store->conf.unpack;
+
+    switch (memsess_record_decode(data, len, reading->key, most, &copy->session, reading->p)) {
     case MEMSESS_RECORD_OK:
         copy->state = COPY_HELD;
         if (!reading->newest || memsess_is_newer(copy->session, reading->newest)) {
@@ -142,6 +151,10 @@ static void take_record(reading_t *reading, memsess_copy_t *copy, const memsess_
     case MEMSESS_RECORD_NEWER:
         copy->state = COPY_SILENT;
         complain(reading, get, "of a later version of mod_memsess, left alone");
+        return;
+    case MEMSESS_RECORD_LARGE:
+        copy->state = COPY_SILENT;
+        complain(reading, get, too_large(memsess_record_claims(data), most, reading->p));
         return;
     case MEMSESS_RECORD_FOREIGN:
         copy->state = COPY_SILENT;

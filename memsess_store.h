@@ -15,6 +15,9 @@
 /** How long a record is kept past its end, so that "expired" can be told from "unknown". */
 #define MEMSESS_GRACE apr_time_from_sec(120)
 
+/** So many times the largest MemSessMaxSize is still read: it may have been lowered since. */
+#define MEMSESS_UNPACK_TIMES 4
+
 typedef struct memsess_store_t memsess_store_t;
 
 /** One server of a store. */
@@ -28,6 +31,7 @@ typedef struct memsess_store_conf_t {
     unsigned copies;                   /**< of every session, each on another server */
     int failover;                      /**< the next in a session's order stands in */
     apr_size_t compress;               /**< records above this are compressed; 0: none */
+    apr_size_t unpack;                 /**< one that takes more unpacked is left alone */
     const memsess_secrets_t *secrets;  /**< seal all that is stored; NULL: nothing is sealed */
 } memsess_store_conf_t;
 

@@ -1190,6 +1190,7 @@ static void test_what_the_store_gets(void **state)
     assert_int_equal(store.copies, 2);
     assert_int_equal(store.failover, 0);
     assert_int_equal(store.compress, 0);
+    assert_int_equal(store.unpack, 4 * 1000000);
     for (i = 0; i < 3; i++) {
         const memsess_member_t *member = &APR_ARRAY_IDX(store.members, i, memsess_member_t);
 
@@ -1201,7 +1202,10 @@ static void test_what_the_store_gets(void **state)
         assert_int_equal(member->weight, i ? 1 : 3);
     }
     must(main_server, "MemSessConnections 4 idle=5s");
+    must(main_server, "MemSessMaxSize 3000000");
+    must(main_server, "MemSessMaxSize 500");
     memsess_conf_store(conf, 25, &store, unit_pool);
+    assert_int_equal(store.unpack, 4 * 3000000);
     assert_int_equal(APR_ARRAY_IDX(store.members, 2, memsess_member_t).server.max_conns, 4);
     assert_true(APR_ARRAY_IDX(store.members, 2, memsess_member_t).server.idle
                 == apr_time_from_sec(5));

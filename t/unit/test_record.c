@@ -23,6 +23,9 @@ enum {
 
 enum { COMPRESSED = 2 };
 
+/* What compressed records may unpack to, where that is not what is tested. */
+#define UNPACK APR_UINT32_MAX
+
 /* The fixed part ends with the payload's length, the number of attributes and the hash, and is as
  * long as the record of an empty session. */
 static apr_size_t header, at_size, at_count, at_hash;
@@ -133,7 +136,8 @@ static void assert_sound(const memsess_session_t *session)
 static memsess_record_status_t decode(unit_guard_t *guard, const char *data, apr_size_t len,
                                       const memsess_key_t *key, memsess_session_t **session)
 {
-    return memsess_record_decode(unit_guard_copy(guard, data, len), len, key, session, unit_pool);
+    return memsess_record_decode(unit_guard_copy(guard, data, len), len, key, UNPACK, session,
+                                 unit_pool);
 }
 
 static void round_trip(const memsess_session_t *session, apr_size_t compress, int compressed)
@@ -555,7 +559,7 @@ static void test_every_changed_byte_is_seen(void **state)
 
                 data[at] = (char)(was ^ (char)flip);
                 session = NULL;
-                found = memsess_record_decode(data, len, &key, &session, unit_pool);
+                found = memsess_record_decode(data, len, &key, UNPACK, &session, unit_pool);
                 assert_int_equal(found, at == AT_VERSION && (unsigned char)data[at] > 1
                                             ? MEMSESS_RECORD_NEWER : MEMSESS_RECORD_DAMAGED);
                 assert_null(session);
@@ -588,7 +592,7 @@ static void test_every_changed_byte_with_its_hash_is_sound_or_refused(void **sta
 
                 data[at] = (char)(data[at] ^ (char)flip);
                 fix_hash(data, len);
-                switch (memsess_record_decode(data, len, &key, &session, unit_pool)) {
+                switch (memsess_record_decode(data, len, &key, UNPACK, &session, unit_pool)) {
                 case MEMSESS_RECORD_OK:
                     assert_sound(session);
                     break;
@@ -659,7 +663,7 @@ static void test_random_payloads_are_sound_or_refused(void **state)
         /* Lengths beyond what is there are tested below; here they would hide the rest. */
         memcpy(data + at_size, sample->data + at_size, 4);
         fix_hash(data, sample->len);
-        if (memsess_record_decode(data, sample->len, &key, &session, unit_pool)
+        if (memsess_record_decode(data, sample->len, &key, UNPACK, &session, unit_pool)
             == MEMSESS_RECORD_OK) {
             assert_sound(session);
         }
@@ -758,6 +762,60 @@ static void test_a_huge_claimed_length_is_not_allocated(void **state)
         }
     }
     assert_true(address_space() < before + 0x8000000);
+}
+
+/* A session that packs well, encoded. */
+static char *packable(apr_size_t size, apr_size_t compress, const memsess_key_t *key,
+                      apr_size_t *len)
+{
+    memsess_session_t *session = new_session();
+    char *value = apr_palloc(unit_pool, size);
+
+    memset(value, 'x', size);
+    add(session, "value", value, size - 12); /* with the name and 7 bytes it is as large */
+    assert_int_equal(memsess_record_size(session), size);
+    return encode(session, key, compress, len);
+}
+
+static void test_no_more_is_unpacked_than_may_be(void **state)
+{
+    enum { SIZE = 5000 };
+    memsess_key_t key = the_key();
+    memsess_session_t *session = NULL;
+    apr_size_t len;
+    char *data = packable(SIZE, 100, &key, &len);
+
+    (void)state;
+    assert_true(len < SIZE / 10);
+    assert_int_equal(memsess_record_decode(data, len, &key, SIZE - 1, &session, unit_pool),
+                     MEMSESS_RECORD_LARGE);
+    assert_null(session);
+    assert_int_equal(memsess_record_claims(data), SIZE);
+    assert_int_equal(memsess_record_decode(data, len, &key, SIZE, &session, unit_pool),
+                     MEMSESS_RECORD_OK);
+    assert_int_equal(memsess_session_find(session, "value")->len, SIZE - 12);
+
+    /* As it came, it is here already. */
+    data = packable(SIZE, 0, &key, &len);
+    assert_int_equal(memsess_record_decode(data, len, &key, 0, &session, unit_pool),
+                     MEMSESS_RECORD_OK);
+}
+
+/* A few kilobytes that would take a hundred megabytes, true in all but being a session. */
+static void test_a_bomb_is_not_unpacked(void **state)
+{
+    enum { SIZE = 100000000 };
+    memsess_key_t key = the_key();
+    memsess_session_t *session;
+    apr_size_t len, before;
+    char *data = packable(SIZE, 100, &key, &len);
+
+    (void)state;
+    before = address_space();
+    assert_true(len < SIZE / 200);
+    assert_int_equal(memsess_record_decode(data, len, &key, SIZE / 25, &session, unit_pool),
+                     MEMSESS_RECORD_LARGE);
+    assert_true(address_space() < before + SIZE / 25);
 }
 
 static void test_a_wrong_length_or_count_is_damaged(void **state)
@@ -934,6 +992,8 @@ int main(void)
         RECORD_TEST(test_later_versions_are_newer),
         RECORD_TEST(test_record_of_another_session_is_foreign),
         RECORD_TEST(test_a_huge_claimed_length_is_not_allocated),
+        RECORD_TEST(test_no_more_is_unpacked_than_may_be),
+        RECORD_TEST(test_a_bomb_is_not_unpacked),
         RECORD_TEST(test_a_wrong_length_or_count_is_damaged),
         RECORD_TEST(test_too_many_placements_are_damaged),
         RECORD_TEST(test_crafted_payloads),

@@ -18,6 +18,9 @@
 
 #define TIMEOUT apr_time_from_msec(400)
 
+/* What compressed records may unpack to. */
+#define UNPACK 4000000
+
 static unit_memcached_t *servers[UNIT_MEMCACHEDS];
 static memsess_node_t nodes[UNIT_MEMCACHEDS];
 static unsigned servers_n;
@@ -89,6 +92,7 @@ static void open_store(unsigned n, unsigned copies, int failover)
     store_conf.copies = copies;
     store_conf.failover = failover;
     store_conf.compress = 2048;
+    store_conf.unpack = UNPACK;
     handles = apr_hash_make(unit_pool);
     assert_int_equal(memsess_pool_create(&the_pool), APR_SUCCESS);
     assert_int_equal(memsess_store_create(&store, &store_conf, the_pool, handles, unit_pool),
@@ -191,7 +195,7 @@ static apr_uint64_t revision_at(unsigned place)
     apr_size_t len;
     char *data = copy_raw(place, &len);
 
-    return data && memsess_record_decode(data, len, &key, &session, unit_pool)
+    return data && memsess_record_decode(data, len, &key, UNPACK, &session, unit_pool)
                        == MEMSESS_RECORD_OK ? session->revision : 0;
 }
 
@@ -1223,6 +1227,32 @@ static void test_the_largest_session(void **state)
     assert_finds(value);
 }
 
+/* MemSessMaxSize was lowered since it was written, say: it is not lost, and nothing is written over
+ * it. */
+static void test_a_session_larger_than_may_be_unpacked(void **state)
+{
+    memsess_store_t *usual, *lowered;
+    memsess_session_t *session;
+    char value[6000];
+
+    (void)state;
+    open_store(2, 2, 1);
+    memset(value, 'x', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    session = new_session();
+    write_value(session, value);
+    usual = store;
+    store_conf.unpack = 5000;
+    assert_int_equal(memsess_store_create(&lowered, &store_conf, the_pool, handles, unit_pool),
+                     APR_SUCCESS);
+    store = lowered;
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_true(unit_logged("raise MemSessMaxSize"));
+    store = usual;
+    assert_finds(value);
+    assert_revisions("1 1");
+}
+
 static void test_a_session_that_no_server_takes(void **state)
 {
     enum { LARGE = 3000000 };
@@ -1888,6 +1918,7 @@ int main(void)
         STORE_TEST(test_without_failover_old_memory_never_wins),
         STORE_TEST(test_a_pool_of_one),
         STORE_TEST(test_the_largest_session),
+        STORE_TEST(test_a_session_larger_than_may_be_unpacked),
         STORE_TEST(test_a_session_that_no_server_takes),
         STORE_TEST(test_commit),
         STORE_TEST(test_commit_on_an_old_revision),

@@ -112,6 +112,7 @@ static void open_store(memsess_pool_t *pool, unit_memcached_t **servers, unsigne
     conf.copies = 2;
     conf.failover = 1;
     conf.compress = 2048;
+    conf.unpack = 4000000;
     assert_int_equal(memsess_store_create(&store, &conf, pool, apr_hash_make(unit_pool), unit_pool),
                      APR_SUCCESS);
 }
