@@ -82,6 +82,7 @@ void *memsess_srv_conf_merge(apr_pool_t *p, void *base_v, void *add_v)
 
     MEMSESS_SRV_SETTINGS(MERGE)
     conf->conn_idle = add->max_conns_set ? add->conn_idle : base->conn_idle;
+    conf->binds = base->binds || add->binds;
     return conf;
 }
 
@@ -307,6 +308,7 @@ static const char *set_bind(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     static const char *const words[] = {"off", "ua", "ip"};
 
+    memsess_srv_conf(cmd->server)->binds |= strcasecmp(arg, words[0]) != 0;
     return set_bits(cmd, dir_conf, arg, words, 3, "must be any of ua and ip, or off");
 }
 

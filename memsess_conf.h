@@ -106,6 +106,7 @@ typedef struct memsess_srv_conf_t {
     MEMSESS_SRV_SETTINGS(MEMSESS_FIELD)
     apr_interval_time_t conn_idle; /**< the second word of MemSessConnections */
     const memsess_secrets_t *secrets; /**< read from the sources; NULL: there are none */
+    int binds;                        /**< some section binds sessions to their clients */
     apr_interval_time_t cache_max_age; /**< the second word of MemSessLocalCache */
     memsess_cache_t *cache;            /**< the whole server's one; NULL: not here */
     memsess_store_t *store;        /**< made in each child before it serves; NULL: it failed */

@@ -78,7 +78,9 @@ static memsess_req_t *find_or_make(request_rec *r, const memsess_dir_conf_t *con
         req->ns = ns;
         req->cookie = memsess_cookie_find(apr_table_get(r->headers_in, "Cookie"), name,
                                           memsess_srv_conf(top->server)->secrets, &req->sent);
-        see_client(req, top->r);
+        if (memsess_srv_conf(top->server)->binds) {
+            see_client(req, top->r);
+        }
         MEMSESS_TRACE(top->r, "cookie %s: %s", name, cookie_names[req->cookie]);
     }
     req->conf = conf;

@@ -501,6 +501,26 @@ static void test_bind(void **state)
     assert_int_equal(server_dir(main_server)->bind, 1 << MEMSESS_BIND_UA | 1 << MEMSESS_BIND_IP);
 }
 
+/* Who sent a request is looked at where some section asks, be it one of the main server. */
+static void test_bind_anywhere(void **state)
+{
+    server_rec *vhost = new_server(main_server);
+
+    (void)state;
+    must(main_server, "MemSessBind off");
+    must_in(vhost, memsess_dir_conf_create(unit_pool, NULL), "MemSessBind off");
+    merge_server(main_server, vhost);
+    assert_false(memsess_srv_conf(vhost)->binds);
+    must_in(vhost = new_server(main_server), memsess_dir_conf_create(unit_pool, NULL),
+            "MemSessBind ip");
+    merge_server(main_server, vhost);
+    assert_true(memsess_srv_conf(vhost)->binds);
+    assert_false(memsess_srv_conf(main_server)->binds);
+    must_in(main_server, memsess_dir_conf_create(unit_pool, NULL), "MemSessBind ip");
+    merge_server(main_server, vhost = new_server(main_server));
+    assert_true(memsess_srv_conf(vhost)->binds);
+}
+
 static void test_expose(void **state)
 {
     static const struct {
@@ -1309,6 +1329,7 @@ int main(void)
         CONF_TEST(test_times),
         CONF_TEST(test_words),
         CONF_TEST(test_bind),
+        CONF_TEST(test_bind_anywhere),
         CONF_TEST(test_expose),
         CONF_TEST(test_keys),
         CONF_TEST(test_namespace),
