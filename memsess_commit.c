@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "apr_encode.h"
-#include "apr_general.h"
 #include "apr_strings.h"
+#include "memsess_crypto.h"
 #include "memsess_seal.h"
 
 /*
@@ -51,7 +51,7 @@
  */
 #define CLAIM_TTL 8
 #define CLAIM_SAFE apr_time_from_sec(2)
-#define TOKEN_LEN 16
+#define TOKEN_LEN (MEMSESS_NONCE_BYTES / 3 * 4)
 
 /* What members' clocks may differ by before a claim is taken for a replayed one. */
 #define CLOCKS_APART apr_time_from_sec(60)
@@ -199,8 +199,8 @@ static void claim_drop(claim_t *claim, apr_pool_t *p)
 
 static apr_status_t claim_begin(claim_t *claim)
 {
-    unsigned char random[TOKEN_LEN / 4 * 3];
-    apr_status_t rv = apr_generate_random_bytes(random, sizeof(random));
+    unsigned char random[MEMSESS_NONCE_BYTES];
+    apr_status_t rv = memsess_nonce(random);
 
     apr_encode_base64_binary(claim->token, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
     claim->mark = mark_of(claim->token);

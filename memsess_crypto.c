@@ -15,7 +15,10 @@
 /* HMACs that a thread keeps, each with its key: there are few keys, of the secrets. */
 #define MACS 4
 
-/* What a thread keeps. */
+/* What the generator of random numbers takes is mostly for being asked at all. */
+#define NONCES_AT_ONCE 64
+
+/* What a thread keeps. It is made in the process that uses it: a copy would repeat nonces. */
 typedef struct contexts_t {
     EVP_MD_CTX *digest;
     struct {
@@ -24,6 +27,12 @@ typedef struct contexts_t {
         int has_key;
     } mac[MACS];
     EVP_CIPHER_CTX *gcm;
+    unsigned char gcm_key[MEMSESS_SUBKEY_BYTES];
+    int has_gcm_key;
+    struct {
+        unsigned char bytes[NONCES_AT_ONCE * MEMSESS_NONCE_BYTES];
+        unsigned left;
+    } nonces;
     struct {
         unsigned char key[MEMSESS_SUBKEY_BYTES], info[MEMSESS_SUBKEY_BYTES];
         unsigned char subkey[MEMSESS_SUBKEY_BYTES];
@@ -210,9 +219,17 @@ static EVP_CIPHER_CTX *gcm_run(int seals, const unsigned char *key, const unsign
     contexts_t *c = contexts_get();
     int n;
 
-    return c && aad_len <= INT_MAX && len <= INT_MAX
-                   && EVP_CipherInit_ex2(c->gcm, NULL, key, nonce, seals, NULL)
-                   && EVP_CipherUpdate(c->gcm, NULL, &n, aad, (int)aad_len)
+    if (!c || aad_len > INT_MAX || len > INT_MAX) {
+        return NULL;
+    }
+    if (c->has_gcm_key && memsess_equal(c->gcm_key, key, sizeof(c->gcm_key))) {
+        key = NULL; /* a request opens and seals with one key */
+    }
+    else {
+        memcpy(c->gcm_key, key, sizeof(c->gcm_key));
+    }
+    c->has_gcm_key = EVP_CipherInit_ex2(c->gcm, NULL, key, nonce, seals, NULL);
+    return c->has_gcm_key && EVP_CipherUpdate(c->gcm, NULL, &n, aad, (int)aad_len)
                    && EVP_CipherUpdate(c->gcm, out, &n, data, (int)len) ? c->gcm : NULL;
 }
 
@@ -248,6 +265,25 @@ apr_status_t memsess_gcm_open(const unsigned char key[MEMSESS_SUBKEY_BYTES],
 apr_status_t memsess_random(unsigned char *out, apr_size_t len)
 {
     return len <= INT_MAX && RAND_bytes(out, (int)len) == 1 ? APR_SUCCESS : APR_EGENERAL;
+}
+
+apr_status_t memsess_nonce(unsigned char nonce[MEMSESS_NONCE_BYTES])
+{
+    contexts_t *c = contexts_get();
+
+    if (!c) {
+        return APR_ENOMEM;
+    }
+    if (!c->nonces.left) {
+        apr_status_t rv = memsess_random(c->nonces.bytes, sizeof(c->nonces.bytes));
+
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        c->nonces.left = NONCES_AT_ONCE;
+    }
+    memcpy(nonce, c->nonces.bytes + --c->nonces.left * MEMSESS_NONCE_BYTES, MEMSESS_NONCE_BYTES);
+    return APR_SUCCESS;
 }
 
 int memsess_equal(const void *a, const void *b, apr_size_t len)

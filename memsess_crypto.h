@@ -59,6 +59,9 @@ apr_status_t memsess_gcm_open(const unsigned char key[MEMSESS_SUBKEY_BYTES],
 /** Random bytes, fit for keys. At any time. */
 apr_status_t memsess_random(unsigned char *out, apr_size_t len);
 
+/** Random bytes that need not stay secret: nonces, tokens. A thread has some ready. */
+apr_status_t memsess_nonce(unsigned char nonce[MEMSESS_NONCE_BYTES]);
+
 /** Whether they are alike, in a time that does not depend on what they are. At any time. */
 int memsess_equal(const void *a, const void *b, apr_size_t len);
 

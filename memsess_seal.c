@@ -54,7 +54,7 @@ apr_status_t memsess_seal(const memsess_secrets_t *secrets, const memsess_key_t 
     memcpy(out, magic, sizeof(magic));
     memcpy(out + SECRET_AT, secrets->secret[0].id, MEMSESS_SECRET_ID_BYTES);
     memcpy(out + KEY_AT, key->digest, KEY_HALF);
-    rv = memsess_random(out + NONCE_AT, MEMSESS_NONCE_BYTES);
+    rv = memsess_nonce(out + NONCE_AT);
     if (rv == APR_SUCCESS) {
         rv = memsess_subkey(secrets->secret[0].seal, key->material, subkey);
     }

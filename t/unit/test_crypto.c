@@ -227,6 +227,46 @@ static void test_random_bytes_differ(void **state)
     assert_memory_equal(a, repeat(0, 32).data, sizeof(a));
 }
 
+/* As many as a thread makes at once, and some more. */
+static void test_nonces_differ(void **state)
+{
+    unsigned char nonces[200][MEMSESS_NONCE_BYTES];
+    unsigned i, j;
+
+    (void)state;
+    for (i = 0; i < 200; i++) {
+        assert_int_equal(memsess_nonce(nonces[i]), APR_SUCCESS);
+        for (j = 0; j < i; j++) {
+            assert_memory_not_equal(nonces[i], nonces[j], sizeof(nonces[i]));
+        }
+    }
+}
+
+/* What a context keeps of one message must not show in the next: keys in turn, and twice. */
+static void test_keys_in_turn(void **state)
+{
+    unsigned char sealed[16], tag[16], again[16], again_tag[16], out[16], mac[32], again_mac[32];
+    bytes_t keys[2] = {series(1, 32), series(5, 32)}, nonce = series(7, 12), data = series(9, 16);
+    static const unsigned char order[] = {0, 0, 1, 0, 1, 1};
+    unsigned i;
+
+    (void)state;
+    memsess_hmac(keys[0].data, 32, data.data, 16, mac);
+    memsess_gcm_seal(keys[0].data, nonce.data, "", 0, data.data, 16, sealed, tag);
+    for (i = 0; i < sizeof(order); i++) {
+        const unsigned char *key = keys[order[i]].data;
+        int first = order[i] == 0;
+
+        assert_int_equal(memsess_hmac(key, 32, data.data, 16, again_mac), APR_SUCCESS);
+        assert_int_equal(!memcmp(mac, again_mac, 32), first);
+        assert_int_equal(memsess_gcm_open(key, nonce.data, "", 0, sealed, 16, tag, out),
+                         first ? APR_SUCCESS : APR_EMISMATCH);
+        assert_int_equal(memsess_gcm_seal(key, nonce.data, "", 0, data.data, 16, again,
+                                          again_tag), APR_SUCCESS);
+        assert_int_equal(!memcmp(tag, again_tag, 16), first);
+    }
+}
+
 /* Each thread has contexts of its own; they go with it. */
 static void *use(void *failed)
 {
@@ -270,6 +310,8 @@ int main(void)
         UNIT_TEST(test_subkeys_are_the_second_half_of_hkdf),
         UNIT_TEST(test_gcm),
         UNIT_TEST(test_random_bytes_differ),
+        UNIT_TEST(test_nonces_differ),
+        UNIT_TEST(test_keys_in_turn),
         UNIT_TEST(test_threads),
     };
 
