@@ -15,18 +15,6 @@
 module AP_MODULE_DECLARE_DATA memsess_module = {
     STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, memsess_commands, NULL, 0};
 
-AP_DECLARE(void) ap_log_error_(const char *file, int line, int module_index, int level,
-                               apr_status_t status, const server_rec *s, const char *fmt, ...)
-{
-    (void)file;
-    (void)line;
-    (void)module_index;
-    (void)level;
-    (void)status;
-    (void)s;
-    (void)fmt;
-}
-
 static void check_member(const memsess_member_t *member)
 {
     const memsess_server_conf_t *server = &member->server;

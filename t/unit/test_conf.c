@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "../../memsess_conf.c"
+#include "../../memsess_conf_whole.c"
 
 /* -- httpd ------------------------------------------------------------------------------------- */
 

@@ -1,0 +1,273 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "memsess_conf_private.h"
+
+#include "apr_hash.h"
+#include "apr_strings.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "memsess_member.h"
+
+APLOG_USE_MODULE(memsess);
+
+/* For messages. */
+static const char *name_of(server_rec *s, apr_pool_t *p)
+{
+    return s->is_virtual ? apr_psprintf(p, "virtual host %s:%d (%s, line %u)",
+                                        s->server_hostname ? s->server_hostname : "?", s->port,
+                                        s->defn_name, s->defn_line_number)
+                         : "the server";
+}
+
+static int copies_ok(server_rec *s, apr_pool_t *ptemp)
+{
+    const memsess_srv_conf_t *conf = memsess_srv_conf(s);
+
+    if (!conf->copies_set || conf->copies <= conf->members->nelts) {
+        return 1;
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s,
+                 "MemSessRedundancy %d: the pool of %s has only %d server%s: name more in "
+                 "MemSessServers, or ask for fewer copies", conf->copies,
+                 name_of(s, ptemp), conf->members->nelts,
+                 conf->members->nelts == 1 ? "" : "s");
+    return 0;
+}
+
+static int timeouts_ok(const memsess_timeouts_t *seen, apr_pool_t *ptemp)
+{
+    void *base = ap_get_module_config(seen->server->lookup_defaults, &memsess_module);
+    const memsess_dir_conf_t *conf = memsess_dir_conf_merge(ptemp, base, seen->dir_conf);
+
+    if (!conf->absolute || conf->idle <= conf->absolute) {
+        return 1;
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, seen->server,
+                 "%s %s (line %d of %s): the idle timeout, %" APR_INT64_T_FMT " s, is above the "
+                 "absolute one, %" APR_INT64_T_FMT " s: lower MemSessIdleTimeout or raise "
+                 "MemSessAbsoluteTimeout", seen->directive->directive, seen->directive->args,
+                 seen->directive->line_num, seen->directive->filename, apr_time_sec(conf->idle),
+                 apr_time_sec(conf->absolute));
+    return 0;
+}
+
+/* How long a program may take to print a secret. */
+#define EXEC_WAIT apr_time_from_sec(10)
+
+/* What came of reading a source: once, whoever shares it. */
+typedef struct source_t {
+    memsess_raw_secret_t raw;
+    const char *error;
+} source_t;
+
+static apr_status_t cleanse_source(void *source)
+{
+    memsess_cleanse(source, sizeof(source_t));
+    return APR_SUCCESS;
+}
+
+static const source_t *read_source(const char *name, server_rec *s, apr_hash_t *sources,
+                                   apr_pool_t *ptemp)
+{
+    source_t *source = apr_hash_get(sources, name, APR_HASH_KEY_STRING);
+
+    if (!source) {
+        source = apr_pcalloc(ptemp, sizeof(*source));
+        apr_pool_cleanup_register(ptemp, source, cleanse_source, apr_pool_cleanup_null);
+        apr_hash_set(sources, name, APR_HASH_KEY_STRING, source);
+        source->error = ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_NORMAL
+                            ? memsess_secret_read(name, EXEC_WAIT, &source->raw, ptemp)
+                            : memsess_secret_look(name, ptemp);
+        if (source->error) {
+            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s, "MemSessSecret %s: %s", name,
+                         source->error);
+        }
+    }
+    return source;
+}
+
+/* Where the configuration is only tested, nothing is run and no key is made; where it is dumped,
+ * nothing is read. */
+static int secrets_ok(server_rec *s, apr_hash_t *sources, apr_pool_t *pconf, apr_pool_t *ptemp)
+{
+    memsess_srv_conf_t *conf = memsess_srv_conf(s);
+    int mode = ap_state_query(AP_SQ_RUN_MODE), i, ok = 1;
+    memsess_secrets_t *secrets;
+
+    if (!conf->sources) {
+        ok = !conf->seal_set || !conf->seal;
+        if (!ok) {
+            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s, "MemSessSeal On: %s has no "
+                         "secret to seal with: name one in MemSessSecret", name_of(s, ptemp));
+        }
+        return ok;
+    }
+    if (mode == AP_SQ_RM_CONFIG_DUMP) {
+        return 1;
+    }
+    conf->secrets = secrets = memsess_secrets_make(pconf);
+    for (i = 0; i < conf->sources->nelts; i++) {
+        const source_t *source = read_source(APR_ARRAY_IDX(conf->sources, i, const char *), s,
+                                             sources, ptemp);
+
+        ok &= !source->error && (mode != AP_SQ_RM_NORMAL
+                                 || memsess_secrets_add(secrets, &source->raw, conf->ns)
+                                        == APR_SUCCESS);
+    }
+    return ok;
+}
+
+/* The revision in the cookie is what makes an own copy safe, if the client did not make it up. */
+static int cache_ok(server_rec *main_server)
+{
+    const memsess_srv_conf_t *conf = memsess_srv_conf(main_server);
+    server_rec *s;
+
+    for (s = main_server; s; s = s->next) {
+        if (!conf->cache_size || memsess_srv_conf(s)->sources) {
+            return 1;
+        }
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, main_server, "MemSessLocalCache %"
+                 APR_INT64_T_FMT ": it needs signed cookies: add MemSessSecret", conf->cache_size);
+    return 0;
+}
+
+apr_status_t memsess_conf_cache(server_rec *main_server, apr_pool_t *pconf)
+{
+    const memsess_srv_conf_t *conf = memsess_srv_conf(main_server);
+    memsess_cache_t *cache;
+    apr_status_t rv = APR_SUCCESS;
+    server_rec *s;
+
+    if (conf->cache_size) {
+        rv = memsess_cache_create(&cache, (apr_size_t)conf->cache_size, conf->cache_max_age, pconf);
+    }
+    for (s = main_server; s && conf->cache_size && rv == APR_SUCCESS; s = s->next) {
+        memsess_srv_conf(s)->cache = memsess_srv_conf(s)->secrets ? cache : NULL;
+    }
+    return rv;
+}
+
+/* httpd reads its configuration twice when it starts: what is allowed, but hardly meant, is said
+ * the second time, or by apachectl -t. */
+static int is_first_reading(void)
+{
+    return ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG
+           && ap_state_query(AP_SQ_RUN_MODE) != AP_SQ_RM_CONFIG_TEST;
+}
+
+typedef void say_fn(server_rec *s, memsess_warning_t warning, const char *text);
+
+static void say_in_log(server_rec *s, memsess_warning_t warning, const char *text)
+{
+    (void)warning;
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, s, "MemSess: %s", text);
+}
+
+static void say_in_status(server_rec *s, memsess_warning_t warning, const char *text)
+{
+    (void)s;
+    memsess_count_advise(warning, text);
+}
+
+static void warn(server_rec *main_server, say_fn *say, apr_pool_t *p)
+{
+    int is_signed = 0;
+    server_rec *s;
+
+    for (s = main_server; s; s = s->next) {
+        const memsess_srv_conf_t *conf = memsess_srv_conf(s), *first = memsess_srv_conf(main_server);
+
+        is_signed |= conf->secrets != NULL;
+        if (conf->copies_set && conf->copies == 1 && conf->members->nelts > 1
+            && (s == main_server || first->copies != 1 || first->members != conf->members)) {
+            say(s, MEMSESS_WARN_REDUNDANCY,
+                apr_psprintf(p, "MemSessRedundancy 1: each session of %s is on one of its %d "
+                             "servers alone, and lost with it: ask for 2 copies", name_of(s, p),
+                             conf->members->nelts));
+        }
+    }
+    if (!is_signed && memsess_seen.sessions) {
+        say(main_server, MEMSESS_WARN_SECRET,
+            "there is no MemSessSecret: cookies are not signed, and whoever can read memcached "
+            "reads the sessions: name the same secret on all members");
+    }
+}
+
+int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp)
+{
+    apr_hash_t *sources = apr_hash_make(ptemp);
+    server_rec *s;
+    int i, ok = cache_ok(main_server);
+
+    for (s = main_server; s; s = s->next) {
+        ok &= copies_ok(s, ptemp);
+        ok &= secrets_ok(s, sources, pconf, ptemp);
+    }
+    for (i = 0; i < memsess_seen.timeouts->nelts; i++) {
+        ok &= timeouts_ok(&APR_ARRAY_IDX(memsess_seen.timeouts, i, memsess_timeouts_t), ptemp);
+    }
+    if (ok && !is_first_reading()) {
+        warn(main_server, say_in_log, ptemp);
+    }
+    return ok;
+}
+
+static apr_status_t count_members(const memsess_srv_conf_t *conf, apr_pool_t *pconf)
+{
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    for (i = 0; i < conf->members->nelts && rv == APR_SUCCESS; i++) {
+        memsess_member_t *member = &APR_ARRAY_IDX(conf->members, i, memsess_member_t);
+        memsess_counted_t counted = {member->server.name,
+                                     memsess_member_address(&member->server, pconf),
+                                     member->weight, !conf->members_set, NULL};
+
+        rv = memsess_count_list(&counted, &member->server.count);
+    }
+    return rv;
+}
+
+int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf)
+{
+    apr_status_t rv = memsess_count_begin(main_server->process->pool, pconf);
+    server_rec *s;
+
+    for (s = main_server; s && rv == APR_SUCCESS; s = s->next) {
+        rv = count_members(memsess_srv_conf(s), pconf);
+    }
+    if (rv == APR_SUCCESS) {
+        warn(main_server, say_in_status, pconf);
+    }
+    else {
+        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, rv, main_server, "MemSess: no shared "
+                     "memory for the counters of memsess-status: allow httpd more memory (ulimit "
+                     "-v, or the container's limit)");
+    }
+    return rv == APR_SUCCESS;
+}
+
+void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_store_conf_t *store,
+                        apr_pool_t *p)
+{
+    apr_array_header_t *members = apr_array_copy(p, conf->members);
+    int i;
+
+    for (i = 0; i < members->nelts; i++) {
+        memsess_server_conf_t *server = &APR_ARRAY_IDX(members, i, memsess_member_t).server;
+
+        server->auth = conf->auth;
+        server->timeout = conf->timeout;
+        server->retry = conf->retry;
+        server->max_conns = conf->max_conns_set ? conf->max_conns : threads;
+        server->idle = conf->conn_idle;
+    }
+    store->members = members;
+    store->copies = (unsigned)(conf->copies < members->nelts ? conf->copies : members->nelts);
+    store->failover = conf->failover;
+    store->compress = (apr_size_t)conf->compress;
+    store->unpack = MEMSESS_UNPACK_TIMES * (apr_size_t)memsess_seen.largest;
+    store->secrets = conf->seal ? conf->secrets : NULL;
+}
