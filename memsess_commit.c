@@ -43,9 +43,10 @@
  *    their servers only, the members' clocks agreeing to a tenth of a second.
  * Where one of these fails, an update may be lost; never is a session mixed or made up.
  *
+ * What a later version wrote is its own: whoever meets it neither reads nor writes the session.
+ *
  * t/model has this protocol, and shows that each part of it is needed. What it leaves out: servers
- * that refuse a record; and a reader that meets a failing server just while copies that stood in
- * are deleted, who may be shown an older revision once.
+ * that refuse a record.
  *
  * Who dies between claim and write holds others up for CLAIM_TTL at most.
  */
@@ -332,6 +333,7 @@ static apr_status_t write_claimed(commit_t *c)
         claim_drop(&c->claim, c->p);
         return rv;
     }
+    next->answered = c->newest->answered;
     next->revision = c->newest->revision + 1;
     next->mark = c->claim.mark;
     memsess_write_copies(&sent, c->claim.store, c->claim.key, next, c->newest, c->copies, c->n,
@@ -371,6 +373,27 @@ static apr_status_t look_again(commit_t *c)
     return c->ours && memsess_is_newer(c->newest, c->ours) ? MEMSESS_UNSURE : APR_SUCCESS;
 }
 
+/* Whether a later version's record lies on a claimed server, unseen, since that did not answer when
+ * the session was read. */
+static int is_later_unseen(const commit_t *c)
+{
+    const memsess_session_t *newest = c->newest;
+    unsigned i;
+
+    for (i = 0; i < c->n; i++) {
+        const memsess_copy_t *copy = &c->copies[i];
+        int seen = newest->answered
+                       ? i < 64 && (newest->answered >> i & 1)
+                       : memsess_is_placed(c->claim.store, &newest->placement, copy->at);
+
+        if (copy->claimed && !seen
+            && memsess_is_later_at(c->claim.store, c->claim.key, copy, c->p)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Claims the next revision and writes it; MEMSESS_BUSY, and newest, are where to go on from. */
 static apr_status_t try_commit(commit_t *c)
 {
@@ -389,11 +412,15 @@ static apr_status_t try_commit(commit_t *c)
                                   || (c->newest->partial && !c->claim.before))) {
             rv = MEMSESS_BUSY;
         }
-        if (rv != APR_SUCCESS) {
-            claim_drop(&c->claim, c->p);
-        }
     }
-    return rv == APR_SUCCESS ? write_claimed(c) : rv;
+    if (rv == APR_SUCCESS && is_later_unseen(c)) {
+        rv = MEMSESS_DOWN;
+    }
+    if (rv != APR_SUCCESS) {
+        claim_drop(&c->claim, c->p);
+        return rv;
+    }
+    return write_claimed(c);
 }
 
 /* Longer each time, up to 32 ms, and never quite as long as somebody else's. */

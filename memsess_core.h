@@ -94,6 +94,8 @@ typedef struct memsess_session_t {
     int aged;                                  /**< as it was read: an older secret sealed it */
     int partial;                               /**< as it was read: not on all of these */
     int settled;                               /**< and by then its writer had sent all */
+    apr_uint64_t answered;                     /**< and these answered, a bit for each of its first
+                                                    64 servers in order; 0: it was not just read */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
 } memsess_session_t;
 

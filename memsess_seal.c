@@ -13,6 +13,9 @@
  *  ..  tag, 16 bytes
  *
  * All before what was sealed, the whole storage key and the kind of item are authenticated with it.
+ * A seal of another version is no seal to us: as nothing vouches for that number, it is not to be
+ * believed. So a version that seals otherwise has to come after one that only opens such seals.
+ *
  * Sessions have keys of their own, so a nonce need not be unique beyond one session.
  */
 #define VERSION 1

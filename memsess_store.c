@@ -14,6 +14,9 @@
 /* The copies of a revision are all sent within this time after it was stamped, or not at all. */
 #define ALL_SENT apr_time_from_msec(100)
 
+/* A reading is repeated so often at most while others go on writing. */
+#define READINGS_MAX 4
+
 /* A revision this young may just be on its way to its other servers. */
 #define UNDER_WAY (2 * ALL_SENT)
 
@@ -149,8 +152,9 @@ static void take_record(reading_t *reading, memsess_copy_t *copy, const memsess_
         }
         return;
     case MEMSESS_RECORD_NEWER:
-        copy->state = COPY_SILENT;
-        complain(reading, get, "of a later version of mod_memsess, left alone");
+        copy->state = COPY_LATER;
+        complain(reading, get, "of a later version of mod_memsess, left alone: the session is "
+                               "unavailable here until this member is updated");
         return;
     case MEMSESS_RECORD_LARGE:
         copy->state = COPY_SILENT;
@@ -214,7 +218,8 @@ static void prepare_gets(const reading_t *reading, memsess_copy_t *const *wanted
 static void trace_answer(const reading_t *reading, const memsess_copy_t *copy)
 {
     static const char *const said[] = {"was not asked", "did not answer", "has none",
-                                       "has none that can be used", "has it", "refused"};
+                                       "has none that can be used", "has one of a later version",
+                                       "has it", "refused"};
     apr_uint64_t revision = copy->state == COPY_HELD ? copy->session->revision : 0;
 
     memsess_trace("record %s: server %s %s (revision %" APR_UINT64_T_FMT ")",
@@ -599,6 +604,20 @@ static int is_trusted(const reading_t *reading)
     return !silent || is_fresh(reading);
 }
 
+/* Whether a later version has written it: so it is that one's now, whatever else there is, and must
+ * not be written by us. */
+static int is_later(const reading_t *reading)
+{
+    unsigned i;
+
+    for (i = 0; i < reading->n; i++) {
+        if (reading->copies[i].state == COPY_LATER) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Whether every home answered that it has nothing. */
 static int is_missing(const reading_t *reading)
 {
@@ -612,6 +631,17 @@ static int is_missing(const reading_t *reading)
     return 1;
 }
 
+static apr_uint64_t who_answered(const reading_t *reading)
+{
+    apr_uint64_t who = 0;
+    unsigned i;
+
+    for (i = 0; i < reading->n && i < 64; i++) {
+        who |= (apr_uint64_t)has_answered(&reading->copies[i]) << i;
+    }
+    return who;
+}
+
 static unsigned count_answered(const reading_t *reading)
 {
     unsigned i, answered = 0;
@@ -622,9 +652,8 @@ static unsigned count_answered(const reading_t *reading)
     return answered;
 }
 
-/* The rest of a reading, after the first homes were asked. */
-static memsess_found_t find_rest(reading_t *reading, unsigned from, memsess_session_t **session,
-                                 unsigned *lacking)
+/* Asks whom else there is to ask, after the first homes were asked. */
+static void ask_rest(reading_t *reading, unsigned from)
 {
     unsigned copies = reading->store->conf.copies;
 
@@ -636,24 +665,14 @@ static memsess_found_t find_rest(reading_t *reading, unsigned from, memsess_sess
     if (!reading->newest) {
         ask_next(reading, &from);
     }
-    if (!reading->newest) {
-        return is_missing(reading) ? MEMSESS_MISSING : MEMSESS_UNAVAILABLE;
-    }
     ask_placement(reading);
     /* Fewer copies than there should be, or none that can be believed: those that stood in may know
      * better, whoever saw a home go. */
-    while ((count_held(reading) < copies || !is_fresh(reading)) && from < reading->n) {
+    while (reading->newest && (count_held(reading) < copies || !is_fresh(reading))
+           && from < reading->n) {
         ask_next(reading, &from);
         ask_placement(reading);
     }
-    if (!is_trusted(reading)) {
-        return MEMSESS_UNAVAILABLE;
-    }
-    *lacking = count_lacking(reading);
-    reading->newest->partial = is_partial(reading);
-    reading->newest->settled = is_settled(reading);
-    *session = reading->newest;
-    return reading->newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
 }
 
 static void begin_reading(reading_t *reading, memsess_store_t *store, const memsess_key_t *key,
@@ -667,6 +686,53 @@ static void begin_reading(reading_t *reading, memsess_store_t *store, const mems
     memsess_order(store, key, &reading->copies, &reading->n, p);
 }
 
+static int is_same(const memsess_session_t *a, const memsess_session_t *b)
+{
+    return !memsess_is_newer(a, b) && !memsess_is_newer(b, a);
+}
+
+/* Servers do not all answer at one time: a copy may be written where it was looked for already and
+ * be deleted where it was not yet. So what too few of them have is read once more, until two readings
+ * say the same. */
+static void ask_again(reading_t *reading)
+{
+    const memsess_session_t *last = NULL;
+    unsigned tries, from;
+
+    for (tries = 0; tries < READINGS_MAX && reading->newest && count_answered(reading) > 1
+                    && count_held(reading) < reading->store->conf.copies
+                    && !(last && is_same(reading->newest, last)); tries++) {
+        last = reading->newest;
+        begin_reading(reading, reading->store, reading->key, reading->p);
+        from = 0;
+        ask_next(reading, &from);
+        ask_rest(reading, from);
+    }
+}
+
+/* The rest of a reading, after the first homes were asked. */
+static memsess_found_t find_rest(reading_t *reading, unsigned from, memsess_session_t **session,
+                                 unsigned *lacking)
+{
+    ask_rest(reading, from);
+    ask_again(reading);
+    if (is_later(reading)) {
+        return MEMSESS_UNAVAILABLE;
+    }
+    if (!reading->newest) {
+        return is_missing(reading) ? MEMSESS_MISSING : MEMSESS_UNAVAILABLE;
+    }
+    if (!is_trusted(reading)) {
+        return MEMSESS_UNAVAILABLE;
+    }
+    *lacking = count_lacking(reading);
+    reading->newest->partial = is_partial(reading);
+    reading->newest->settled = is_settled(reading);
+    reading->newest->answered = who_answered(reading);
+    *session = reading->newest;
+    return reading->newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
+}
+
 memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
                              memsess_session_t **session, unsigned *lacking, apr_pool_t *p)
 {
@@ -676,6 +742,18 @@ memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
     begin_reading(&reading, store, key, p);
     ask_next(&reading, &from);
     return find_rest(&reading, from, session, lacking);
+}
+
+int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
+                        const memsess_copy_t *copy, apr_pool_t *p)
+{
+    memsess_copy_t *wanted, asked = {copy->at, COPY_UNASKED, NULL, 0};
+    reading_t reading;
+
+    begin_reading(&reading, store, key, p);
+    wanted = &asked;
+    ask(&reading, &wanted, 1);
+    return asked.state == COPY_LATER;
 }
 
 static apr_status_t same_again(void *baton, const memsess_session_t *newest,

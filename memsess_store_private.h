@@ -22,7 +22,15 @@ struct memsess_store_t {
 /* What one server said of a key, or of what was to be written to it. */
 typedef struct memsess_copy_t {
     unsigned at; /* in the store */
-    enum { COPY_UNASKED, COPY_SILENT, COPY_NONE, COPY_DAMAGED, COPY_HELD, COPY_REFUSED } state;
+    enum {
+        COPY_UNASKED,
+        COPY_SILENT,
+        COPY_NONE,
+        COPY_DAMAGED,
+        COPY_LATER, /* of a later version than ours */
+        COPY_HELD,
+        COPY_REFUSED
+    } state;
     memsess_session_t *session;
     int claimed;
 } memsess_copy_t;
@@ -63,6 +71,10 @@ void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
  */
 memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
                              memsess_session_t **session, unsigned *lacking, apr_pool_t *p);
+
+/** Whether a server has a record of a later version; what it has otherwise is not told. */
+int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
+                        const memsess_copy_t *copy, apr_pool_t *p);
 
 /**
  * Writes a revision, all copies at the same time, to the first servers in order that are not down.

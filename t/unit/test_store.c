@@ -678,22 +678,91 @@ static void test_sealed(void **state)
     store_conf.secrets = NULL;
 }
 
-/* What a later version wrote is neither used nor overwritten, nor is it a miss. */
+static const char later[] = "MSS\2 who knows what";
+
+static void put_later(unsigned place)
+{
+    put_raw(place, later, sizeof(later) - 1);
+}
+
+static void assert_is_later(unsigned place)
+{
+    apr_size_t len;
+    const char *data = copy_raw(place, &len);
+
+    assert_non_null(data);
+    assert_string_equal(data, later);
+}
+
+/* What a later version wrote is neither used nor overwritten, nor is it a miss, whatever copies of
+ * ours there are beside it and whichever server is away. */
 static void test_records_of_a_later_version(void **state)
 {
-    static const char newer[] = "MSS\2 who knows what";
-    apr_size_t len;
+    memsess_session_t *session;
+    unsigned place, away;
+
+    (void)state;
+    open_store(3, 2, 1);
+    for (place = 0; place < 3; place++) {
+        next_key();
+        write_value(new_session(), "value");
+        put_later(place);
+        assert_int_equal(memsess_store_read(store, &key, &session, unit_pool),
+                         place < 2 ? MEMSESS_UNAVAILABLE : MEMSESS_FOUND);
+        for (away = 0; away < 3; away++) {
+            if (away != place) {
+                freeze(away);
+                assert_finds_not(MEMSESS_UNAVAILABLE);
+                thaw(away);
+                assert_is_later(place);
+            }
+        }
+    }
+    assert_true(unit_logged("later version") >= 6);
+    assert_true(unit_logged("until this member is updated") >= 6);
+}
+
+/* Nor where it lay unseen when the session was read: on a server that was away then, or on one that
+ * only now stands in. */
+static void test_records_of_a_later_version_unseen(void **state)
+{
+    memsess_session_t *session;
 
     (void)state;
     open_store(3, 2, 1);
     write_value(new_session(), "value");
-    put_raw(0, newer, sizeof(newer) - 1);
-    assert_finds("value");
-    assert_string_equal(copy_raw(0, &len), newer);
-    put_raw(1, newer, sizeof(newer) - 1);
-    assert_finds_not(MEMSESS_UNAVAILABLE);
-    assert_string_equal(copy_raw(1, &len), newer);
-    assert_true(unit_logged("later version") >= 2);
+    put_later(0);
+    freeze(0);
+    session = read_session();
+    thaw(0);
+    assert_int_equal(commit(session, "+"), MEMSESS_DOWN);
+    assert_is_later(0);
+
+    next_key();
+    write_value(new_session(), "value");
+    session = read_session();
+    put_later(2);
+    freeze(0);
+    assert_int_equal(commit(session, "+"), MEMSESS_DOWN);
+    thaw(0);
+    assert_is_later(2);
+}
+
+/* It came while a commit was looking away: the reading that comes before the write sees it. */
+static void test_records_of_a_later_version_meanwhile(void **state)
+{
+    edit_t edit = {"+", APR_SUCCESS, 0, 0, NULL};
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(new_session(), "value");
+    session = read_session();
+    put_later(1);
+    assert_int_equal(commit_at(session, apr_time_now() - apr_time_from_sec(3), 0, &edit),
+                     MEMSESS_DOWN);
+    assert_int_equal(edit.calls, 0);
+    assert_is_later(1);
 }
 
 /* A server that answers with another session's record must not hand that session out. */
@@ -1417,6 +1486,42 @@ static void put_record(const memsess_session_t *before, unsigned place, const ch
     put_raw(place, data, len);
 }
 
+static void *reader_main(void *session)
+{
+    apr_pool_t *p;
+
+    apr_pool_create(&p, NULL);
+    memsess_store_read(store, &key, session, p);
+    return NULL;
+}
+
+/* A reader had the old memory of a home, and is waiting for the other one, which hangs, while a
+ * writer renews the first and deletes what stood in for it. He is not shown what was before. */
+static void test_a_copy_is_deleted_beside_a_reader(void **state)
+{
+    memsess_session_t *before, stood_in, *found = NULL;
+    pthread_t reader;
+    long asked;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(before = new_session(), "old");
+    stood_in = *before;
+    memcpy(stood_in.placement.tag[1], nodes[order[2]].tag, MEMSESS_TAG_LEN);
+    put_record(&stood_in, 0, "new", 2, 6, 0);
+    put_record(&stood_in, 2, "new", 2, 6, 0);
+    asked = unit_memcached_stat(at(1), "cmd_get");
+    unit_memcached_freeze(at(0));
+    assert_int_equal(pthread_create(&reader, NULL, reader_main, &found), 0);
+    unit_await(unit_memcached_stat(at(1), "cmd_get") > asked);
+    put_record(before, 1, "newest", 3, 0, 0);
+    unit_memcached_delete(at(2), copy_key(2));
+    pthread_join(reader, NULL);
+    assert_non_null(found);
+    assert_string_not_equal(memsess_session_find(found, "value")->value, "old");
+    unit_memcached_thaw(at(0));
+}
+
 /* Two writers of one revision, one of them late: the later written counts, wherever it lies. */
 static void test_two_records_of_one_revision(void **state)
 {
@@ -1896,6 +2001,8 @@ int main(void)
         STORE_TEST(test_complaints_are_few),
         STORE_TEST(test_sealed),
         STORE_TEST(test_records_of_a_later_version),
+        STORE_TEST(test_records_of_a_later_version_unseen),
+        STORE_TEST(test_records_of_a_later_version_meanwhile),
         STORE_TEST(test_records_of_another_session),
         STORE_TEST(test_end),
         STORE_TEST(test_end_that_says_where_it_went),
@@ -1927,6 +2034,7 @@ int main(void)
         STORE_TEST(test_commit_that_is_refused),
         STORE_TEST(test_commit_while_a_home_is_away),
         STORE_TEST(test_two_records_of_one_revision),
+        STORE_TEST(test_a_copy_is_deleted_beside_a_reader),
         STORE_TEST(test_commit_upon_what_is_under_way),
         STORE_TEST(test_commit_upon_what_is_gone),
         STORE_TEST(test_commit_while_servers_fail),
