@@ -85,7 +85,7 @@ sub settle {
         POSIX::setuid($uid);
         die "cannot become nobody\n" if $> != $uid || $< != $uid;
     }
-    _build($_) for qw(mod_bare mod_api);
+    build($_) for qw(mod_bare.c mod_api.c);
     return;
 }
 
@@ -100,10 +100,12 @@ sub write_file {
     return "$dir/$name";
 }
 
-sub _build {
-    my ($module) = @_;
-    output_of('apxs', '-c', (map {"-Wc,$_"} qw(-Wall -Wextra -Wshadow -I.)), "$module.c");
-    rename ".libs/$module.so", "$module.so" or die "$module.so: $!\n";
+# A module, of its own source and more.
+sub build {
+    my ($source, @more) = @_;
+    output_of('apxs', '-c', (map {"-Wc,$_"} qw(-Wall -Wextra -Wshadow -I.)), $source, @more);
+    my $module = $source =~ s/\.c$/.so/r;
+    rename ".libs/$module", $module or die "$module: $!\n";
     return;
 }
 

@@ -102,13 +102,20 @@ sub idle_clients {
 
 # --- placement ---------------------------------------------------------------
 
-sub ring {
+# A program of our own, over some of the module's sources.
+sub build {
+    my ($name, @with) = @_;
     my @flags = map { split ' ' } Rig::output_of('sh', '-c', 'apr-1-config --includes --cppflags');
     Rig::output_of('cc', '-std=gnu99', '-O2', '-Wall', '-Wextra', '-D_GNU_SOURCE', @flags,
-        '-I' . Rig::apxs('APR_INCLUDEDIR'), '-I.', '-o', 'ring', 'ring.c', 'memsess_ring.c',
-        'memsess_core.c', 'memsess_crypto.c', qw(-lapr-1 -laprutil-1 -lcrypto -lm));
+        '-I' . Rig::apxs('APR_INCLUDEDIR'), '-I.', '-o', $name, "$name.c",
+        (map {"memsess_$_.c"} @with), qw(-lapr-1 -laprutil-1 -lcrypto -lz -lm));
+    return Rig::directory() . "/$name";
+}
+
+sub ring {
+    my $program = build('ring', qw(ring core crypto));
     say_on("placement: shares and moved keys as multiples of the mean and of the least possible\n\n");
-    say_on("%s\n", Rig::output_of(Rig::directory() . '/ring', $KEYS, 2, 4, 10, 32, 100, 316, 1000));
+    say_on("%s\n", Rig::output_of($program, $KEYS, 2, 4, 10, 32, 100, 316, 1000));
     return;
 }
 
@@ -124,19 +131,15 @@ sub random_form {
     return join '&', map { "a$_=" . join '', map { $letters[rand @letters] } 1 .. $each } 0 .. 9;
 }
 
-# Bytes of memcached's memory that a session takes, as its slabs are cut; sessions
-# are written in pieces, since a request line has a limit.
+# Bytes of memcached's memory that a session takes, as its slabs are cut. Each is
+# written by one request, so that no claims are counted.
 sub bytes_of_record {
     my ($size, $compress) = @_;
-    my $site = Sites::memsess_site('records', copies => 1, conf => "LimitRequestLine 16000\n"
+    my $site = Sites::memsess_site('records', copies => 1, conf => "LimitRequestLine 120000\n"
         . "MemSessCompress $compress\n");
     my $memcached = $site->{memcached}[0];
     my $count = 20;
-    for my $number (1 .. $count) {
-        my @pieces = split /&/, random_form($size);
-        my $cookie = Sites::make_session($site, '/write', shift @pieces);
-        $site->get("/write-lax?$_", $cookie) for $size < 12_000 ? join '&', @pieces : @pieces;
-    }
+    Sites::make_session($site, '/write', random_form($size)) for 1 .. $count;
     my $stat = Rig::memcached_stats($memcached);
     my $slabs = Rig::memcached_stats($memcached, 'slabs');
     my $chunks = sum map { $slabs->{"$_:used_chunks"} * $slabs->{"$_:chunk_size"} }
@@ -157,10 +160,18 @@ sub records {
     return;
 }
 
+sub entries {
+    my $program = build('entries', qw(cache record core crypto));
+    say_on("a local cache of 64 MB that is full: bytes of a session's record, how many sessions are "
+        . "found, and the memory for each of these\n\n");
+    say_on("%s\n", Rig::output_of($program, 64, @SIZES));
+    return;
+}
+
 # -----------------------------------------------------------------------------
 
 my @PARTS = ([connections => \&all_connections], [idle => \&idle_clients], [records => \&records],
-    [ring => \&ring]);
+    [entries => \&entries], [ring => \&ring]);
 
 sub run {
     my %wanted = map { $_ => 1 } @_ ? @_ : map { $_->[0] } @PARTS;
