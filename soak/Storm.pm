@@ -7,6 +7,7 @@ use warnings;
 use lib 't/lib', 'soak';
 
 use Cwd qw(getcwd);
+use HTTP::Tiny;
 use IO::Select;
 use IO::Socket::UNIX;
 use MemSess::Member;
@@ -19,6 +20,7 @@ use Worker;
 
 my $SECONDS = $ENV{SOAK_SECONDS} || 600;
 my $SEED    = $ENV{SOAK_SEED} // int rand 1e9;
+my $MAX_AGE = $ENV{SOAK_CACHE} || 0;
 my $WORKERS = 4;
 my $SHARED  = 4;
 
@@ -34,7 +36,7 @@ exit main() unless caller;
 sub main {
     $| = 1;
     srand $SEED;
-    print "seed $SEED, $SECONDS s, bound: ", join(', ', map { sprintf '%s %d ms', $_, 1000 * $BOUND{$_} } sort keys %BOUND), "\n";
+    print "seed $SEED, $SECONDS s, @{[ $MAX_AGE ? qq(local cache of $MAX_AGE s, ) : '' ]}bound: ", join(', ', map { sprintf '%s %d ms', $_, 1000 * $BOUND{$_} } sort keys %BOUND), "\n";
     start();
     $begun = time;
     while (time - $begun < $SECONDS) {
@@ -59,7 +61,8 @@ sub start {
         if (!$pid) {
             close $_ for $here, map { $_->{line} } @workers;
             $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
-            Worker->new(id => $id, seed => $SEED + $id, ports => \@ports, shared => \@shared, parent => $there)->work;
+            Worker->new(id => $id, seed => $SEED + $id, ports => \@ports, shared => \@shared, max_age => $MAX_AGE,
+                        parent => $there)->work;
             POSIX::_exit(0);
         }
         push @workers, { id => $id, pid => $pid, line => $here };
@@ -81,7 +84,34 @@ sub config {
     MemSessRetry ${retry}ms
     MemSessLockWait ${LOCK_WAIT}s
     MemSessRefresh 1s
-);
+) . ($MAX_AGE ? cache_config() : '');
+}
+
+# Small, so that some of it is overwritten.
+sub cache_config {
+    my $secret = getcwd() . '/soak/secret';
+    open my $out, '>', $secret or die "$secret: $!";
+    print $out "a secret of the soak run's own, long enough\n";
+    close $out or die "$secret: $!";
+    chmod 0600, $secret or die "$secret: $!";
+    return sprintf <<'CONFIG', $secret, 1000 * $MAX_AGE;
+    MemSessSecret "file:%s"
+    MemSessLocalCache 256K max-age=%dms
+    <Location "/status">
+        SetHandler memsess-status
+    </Location>
+CONFIG
+}
+
+# What the members' caches answered, and did not.
+sub cache_counts {
+    my %sum = (hits => 0, misses => 0);
+    for my $member (@members) {
+        my $text = HTTP::Tiny->new->get('http://127.0.0.1:' . $member->port . '/status?format=json')->{content};
+        my ($cache) = $text =~ /"local_cache":\s*\{(.*?)\}/s or die "no status: $text\n";
+        $sum{$_} += $cache =~ /"$_":\s*(\d+)/ ? $1 : die "no $_: $cache\n" for keys %sum;
+    }
+    return @sum{qw(hits misses)};
 }
 
 # ---- faults ----
@@ -179,6 +209,11 @@ sub verdict {
     my ($longest) = sort { $b <=> $a } @n{qw(longest-read longest-change)};
     printf "%d faults; refused while all servers were up %d; longest reading %d ms, longest change %d ms; other violations %d\n",
         $faults, @n{qw(calm longest-read longest-change other)};
+    if ($MAX_AGE) {
+        my ($hits, $misses) = cache_counts();
+        printf "local cache: %d reads served, %d from the pool\n", $hits, $misses;
+        $n{other}++ if !$hits;
+    }
     my @late = grep { $n{"longest-$_"} > 1000 * $BOUND{$_} } sort keys %BOUND;
     print "beyond the bound: ", join(', ', @late), "\n" if @late;
     printf "sessions %d, operations %d, refused %d (503), lost %d, stale %d, revived %d, longest request %d ms\n",

@@ -5,6 +5,10 @@ package Worker;
 #
 # Some sessions are shared by all workers: there each increments a counter of all and one of its
 # own in the same response, so the first is the sum of the others at any time.
+#
+# Where members have a local cache, a client still reads its own writes at once, whichever member it
+# asks. What it does not know itself (others' changes, and the outcome of a refused one) it may see
+# as late as the cache's max-age: until then nothing is concluded from what is read.
 use strict;
 use warnings;
 
@@ -21,8 +25,9 @@ my $GONE = '-';        # the state of a session that is no more; else its data, 
 
 sub new {
     my ($class, %args) = @_;
-    my @shared = map { { cookie => $_, mine => { 0 => 1 }, seen => 0, sure => 0, unsure => 0 } } @{ $args{shared} };
-    return bless { %args, own => [], graves => [], shared => \@shared, count => {}, most => {}, fault => 'none yet',
+    my @shared = map { { cookie => $_, mine => { 0 => 1 }, seen => 0, least => 0, saw => [], sure => 0, unsure => 0 } }
+        @{ $args{shared} };
+    return bless { max_age => 0, %args, own => [], graves => [], shared => \@shared, count => {}, most => {}, fault => 'none yet',
                    connection => {}, heard => '', serial => 0, target => '/step' }, $class;
 }
 
@@ -65,11 +70,12 @@ sub violation {
 }
 
 # Reads every session once, dead ones too, when all servers are up: whatever lacks a copy gets it.
-# A revision is not repaired while it is so young that it may be on its way.
+# A revision is not repaired while it is so young that it may be on its way, nor what a cache
+# answers for.
 sub touch {
     my ($self) = @_;
     $self->{calm} = 1;
-    sleep 0.3;
+    sleep 0.3 + $self->{max_age};
     $self->patiently(sub { $self->on_own($_[0], 'read') }, $_) for @{ $self->{own} };
     $self->patiently(sub { $self->on_grave($_[0]) }, $_) for @{ $self->{graves} };
     $self->patiently(sub { $self->on_shared($_[0], 'read') }, $_) for @{ $self->{shared} };
@@ -159,21 +165,52 @@ sub on_own {
         return 0 if $what eq 'read';
         $s->{may_be}{$_} = 1 for map { changed($_, $code) } keys %{ $s->{may_be} };
         $s->{may_be}{$GONE} = 1 if $what =~ /^(?:renew|mix|destroy)$/;
+        $s->{open_until} = time + $self->{max_age};
         return 0;
     }
     my $state = $self->judge($s, $r, $what) // do { $s->{over} = 1; return 1 };
-    $state = changed($state, $code) if $what ne 'read';
-    $s->{may_be} = { $state => 1 };
+    return $self->learn($s, $r, $what, $code, $self->is_open($s, $r) ? sort keys %{ $s->{may_be} } : $state);
+}
+
+# Whether what was read may be older than a change whose outcome is not known.
+sub is_open { my ($self, $s, $r) = @_; return $r->{begun} < ($s->{open_until} // 0) }
+
+# What the session may be after an answer, by what it may have been before.
+sub learn {
+    my ($self, $s, $r, $what, $code, @before) = @_;
+    my $is_same = $r->{cookie} && id_of($r->{cookie}) eq id_of($s->{cookie});
+    if ($what ne 'read' && $self->was_dropped($r, $what)) {
+        $self->violation('lost', "$what of $s->{name} by $r->{where} was not made") if !$s->{may_be}{$GONE};
+        return 1;
+    }
     if ($what =~ /^(?:renew|mix|destroy)$/) {
         my $ended = $what eq 'destroy';
-        $self->bury($s->{cookie}, "$what of $s->{name}");
+        $self->bury($s, "$what of $s->{name}");
         $self->violation('other', "$what: cookie wrong: $r->{text}")
-            if $ended ? defined $r->{cookie} : !$r->{cookie} || $r->{cookie} eq $s->{cookie};
+            if $ended ? defined $r->{cookie} : !$r->{cookie} || $is_same;
         $s->{over} = $ended || !$r->{cookie};
         $s->{cookie} = $r->{cookie};
     }
+    elsif ($is_same) {
+        $s->{cookie} = $r->{cookie};
+    }
+    # Who was told a revision is served no older one.
+    if ($what ne 'read') {
+        @before = grep { $_ ne $GONE } @before if @before > 1;
+        $s->{open_until} = 0;
+    }
+    $s->{may_be} = { map { ($what eq 'read' ? $_ : changed($_, $code)) => 1 } @before };
     return 1;
 }
+
+# With a cache every change that is made is told by a cookie. Without one there is no way to tell;
+# the next answer does.
+sub was_dropped {
+    my ($self, $r, $what) = @_;
+    return $self->{max_age} && $r->{state} eq 'active' && $what ne 'destroy' && !$r->{cookie};
+}
+
+sub id_of { my ($cookie) = @_; return (split /\./, $cookie)[0] }
 
 # What the session was, if that is one of the things it may have been.
 sub judge {
@@ -196,23 +233,26 @@ sub judge {
 }
 
 sub bury {
-    my ($self, $cookie, $how) = @_;
-    push @{ $self->{graves} }, { cookie => $cookie, how => $how };
+    my ($self, $s, $how) = @_;
+    push @{ $self->{graves} }, { cookie => $s->{cookie}, how => $how, was => { %{ $s->{may_be} } },
+                                 seen_until => time + $self->{max_age} };
     shift @{ $self->{graves} } if @{ $self->{graves} } > $GRAVES;
 }
 
-# A dead id stays dead, for who reads and for who writes (he gets a session of another id).
+# A dead id stays dead, for who reads and for who writes (he gets a session of another id). Other
+# members' caches may have what it was, for a while; nothing is written to it even then.
 sub on_grave {
     my ($self, $grave) = @_;
     my $late = !$self->{calm} && rand() < 0.3;
     local $self->{asked} = "a dead id, after $grave->{how}";
     my $r = $self->ask($late ? 'change' : 'read', $grave->{cookie}, $late ? 'MemSess-Set: late=1' : ());
     return 0 if $r->{refused};
+    return 1 if $r->{begun} < $grave->{seen_until} && $r->{state} eq 'active' && $grave->{was}{ $r->{data} } && !$r->{cookie};
     if ($r->{state} ne 'unknown') {
         $self->violation('revived', "after $grave->{how} by $r->{where}: $r->{text}");
         @{ $self->{graves} } = grep { $_ != $grave } @{ $self->{graves} };
     }
-    elsif ($late && ($r->{cookie} // $grave->{cookie}) eq $grave->{cookie}) {
+    elsif ($late && id_of($r->{cookie} // $grave->{cookie}) eq id_of($grave->{cookie})) {
         $self->violation('other', "a dead id is used again after $grave->{how}: $r->{text}");
     }
     return 1;
@@ -235,6 +275,7 @@ sub on_shared {
         return 0 if !@lines;
         $s->{unsure}++;
         $s->{mine}{ $_ + 1 } = 1 for keys %{ $s->{mine} };
+        $s->{open_until} = time + $self->{max_age};
         return 0;
     }
     my $state = "shared session by $r->{where}: '$r->{text}'";
@@ -245,13 +286,35 @@ sub on_shared {
     my $mine = $data{"w$self->{id}"} // 0;
     my $sum  = 0;
     $sum += $_ for values %data;
-    $self->violation('stale', "$state: was $s->{seen} before") if $n < $s->{seen};
+    my $least = $self->least($s, $r->{begun});
+    $self->violation('stale', "$state: was $least before") if $n < $least;
     $self->violation('stale', "$state: mine is @{[ sort keys %{ $s->{mine} } ]}") if !$s->{mine}{$mine};
     $self->violation('other', "$state: the sum is $sum") if $n != $sum;
-    $s->{seen}   = $n;
-    $s->{mine}   = { $mine + (@lines ? 1 : 0) => 1 };
-    $s->{sure} += @lines ? 1 : 0;
+    $self->violation('lost', "$state: an increment was not made") if @lines && $self->was_dropped($r, 'incr');
+    $s->{seen}   = $n if $n > $s->{seen};
+    $s->{cookie} = $r->{cookie} if $r->{cookie};
+    my @mine = $self->is_open($s, $r) ? keys %{ $s->{mine} } : $mine;
+    if (@lines) {
+        @$s{qw(saw least open_until)} = ([], $s->{seen} + 1, 0);
+        $_++ for @mine;
+        $s->{sure}++;
+    }
+    else {
+        push @{ $s->{saw} }, [time, $n];
+    }
+    $s->{mine} = { map { $_ => 1 } @mine };
     return 1;
+}
+
+# What the counter of all cannot be below: a write of one's own is on top of whatever was seen, and
+# what was seen by reading is seen by the next one once no cache has anything older.
+sub least {
+    my ($self, $s, $begun) = @_;
+    while (@{ $s->{saw} } && $s->{saw}[0][0] + $self->{max_age} <= $begun) {
+        my $n = (shift @{ $s->{saw} })->[1];
+        $s->{least} = $n if $n > $s->{least};
+    }
+    return $s->{least};
 }
 
 # ---- the wire ----
@@ -281,7 +344,7 @@ sub ask {
     }
     my ($state, $public, $data) = split /\n/, $body;
     my ($new) = $headers =~ /^Set-Cookie: memsess=([^;\r]+)/mi;
-    return { state => $state, public => $public, data => $data // '', cookie => $new, where => $port,
+    return { begun => $begun, state => $state, public => $public, data => $data // '', cookie => $new, where => $port,
              text => $state eq 'active' ? $data : $state };
 }
 
