@@ -115,6 +115,12 @@ static int is_there(const memsess_cache_t *c, apr_uint64_t place)
     return place && head_of(c) - place <= c->cells;
 }
 
+/* The bytes from that place on to the end of the ring. */
+static apr_uint64_t room_at(const memsess_cache_t *c, apr_uint64_t place)
+{
+    return (c->cells - place % c->cells) * CELL;
+}
+
 /* Room for so many cells, in one piece. Whoever writes for so long that the ring has gone round
  * meanwhile spoils another's entry, which then does not match its hash. */
 static apr_uint64_t take_room(memsess_cache_t *c, apr_uint64_t cells)
@@ -171,16 +177,19 @@ void memsess_cache_put(memsess_cache_t *cache, const memsess_key_t *key,
                      __ATOMIC_RELEASE);
 }
 
-/* The entry of a slot, if it is of that key and whole. */
+/* The entry of a slot, if it is of that key and whole. Nothing that is shared is believed before it
+ * is checked: some process may have written anything there. */
 static int entry_of(const memsess_cache_t *c, slot_t slot, const memsess_key_t *key, entry_t *entry)
 {
     apr_uint64_t place = slot & PLACE_MASK;
 
-    if ((slot & ~PLACE_MASK) != tag_of(key) || !is_there(c, place)) {
+    if ((slot & ~PLACE_MASK) != tag_of(key) || !is_there(c, place)
+        || room_at(c, place) < sizeof(*entry)) {
         return 0;
     }
     memcpy(entry, cell_at(c, place), sizeof(*entry));
     return entry->place == place && entry->hash == XXH3_64bits(entry, HASHED)
+           && entry->len <= room_at(c, place) - sizeof(*entry)
            && memcmp(&entry->key, key, sizeof(*key)) == 0;
 }
 
@@ -199,15 +208,15 @@ static slot_t *find(const memsess_cache_t *c, const memsess_key_t *key, entry_t 
 int memsess_cache_get(memsess_cache_t *cache, const memsess_key_t *key, apr_uint64_t revision,
                       memsess_session_t **session, apr_time_t *read_at, apr_pool_t *p)
 {
-    apr_interval_time_t age;
+    apr_time_t now;
     entry_t entry;
     char *record;
 
     if (!find(cache, key, &entry) || entry.revision != revision) {
         return 0;
     }
-    age = apr_time_now() - entry.read_at;
-    if (age < 0 || age > cache->max_age) {
+    now = apr_time_now();
+    if (entry.read_at > now || entry.read_at < now - cache->max_age) {
         return 0;
     }
     record = apr_pmemdup(p, cell_at(cache, entry.place) + sizeof(entry), (apr_size_t)entry.len);
@@ -215,7 +224,8 @@ int memsess_cache_get(memsess_cache_t *cache, const memsess_key_t *key, apr_uint
     *read_at = entry.read_at;
     return is_there(cache, entry.place)
            && memsess_record_decode(record, (apr_size_t)entry.len, key, 0, session, p)
-                  == MEMSESS_RECORD_OK;
+                  == MEMSESS_RECORD_OK
+           && (*session)->revision == revision;
 }
 
 void memsess_cache_drop(memsess_cache_t *cache, const memsess_key_t *key)

@@ -43,6 +43,25 @@ static inline char *fuzz_string(const unsigned char *data, size_t len)
                                                              : 0);
 }
 
+/* Whether a session is in order, as every one that was decoded must be. */
+static inline int fuzz_is_sane(const memsess_session_t *s)
+{
+    const char *previous = "";
+    int i;
+
+    for (i = 0; i < s->attrs->nelts; i++) {
+        const memsess_attr_t *attr = &APR_ARRAY_IDX(s->attrs, i, memsess_attr_t);
+
+        if (!memsess_attr_name_ok(attr->name, strlen(attr->name))
+            || strcmp(previous, attr->name) >= 0 || strlen(attr->value) != attr->len) {
+            return 0;
+        }
+        previous = attr->name;
+    }
+    return strlen(s->public_id) == MEMSESS_PUBLIC_ID_LEN && s->placement.n <= MEMSESS_COPIES_MAX
+           && (!s->moved || !s->attrs->nelts);
+}
+
 static inline int fuzz_has_control(const char *s)
 {
     for (; *s; s++) {
