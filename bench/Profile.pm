@@ -127,7 +127,8 @@ sub profile {
     my $cookie = Sites::cookie_of($name, $place);
     # Warm first: connections to memcached are made once, not for every request.
     for my $path (($contestant->{path}) x 20, '/mark', ($contestant->{path}) x $requests) {
-        $place->{site}->get($path, $cookie);
+        my $set = $place->{site}->get($path, $cookie)->{headers}{'set-cookie'};
+        ($cookie) = $set =~ /^([^;]+)/ if $set && $contestant->{follows};
     }
     Sites::close_places($places);
     return $file;
