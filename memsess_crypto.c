@@ -18,7 +18,8 @@
 /* What the generator of random numbers takes is mostly for being asked at all. */
 #define NONCES_AT_ONCE 64
 
-/* What a thread keeps. It is made in the process that uses it: a copy would repeat nonces. */
+/* What a thread keeps. It is made in the process that uses it: a copy would repeat nonces. Keys are
+ * compared in no constant time: none of them is a client's to choose. */
 typedef struct contexts_t {
     EVP_MD_CTX *digest;
     struct {
@@ -139,7 +140,7 @@ static EVP_MAC_CTX *mac_begin(const unsigned char *key, apr_size_t key_len)
     if (!c) {
         return NULL;
     }
-    if (is_kept && c->mac[i].has_key && memsess_equal(c->mac[i].key, key, key_len)) {
+    if (is_kept && c->mac[i].has_key && !memcmp(c->mac[i].key, key, key_len)) {
         return EVP_MAC_init(c->mac[i].context, NULL, 0, NULL) ? c->mac[i].context : NULL;
     }
     c->mac[i].has_key = 0;
@@ -195,8 +196,8 @@ apr_status_t memsess_subkey(const unsigned char key[MEMSESS_SUBKEY_BYTES],
     if (!c) {
         return APR_ENOMEM;
     }
-    if (!c->last.is_set || !memsess_equal(c->last.key, key, sizeof(c->last.key))
-        || !memsess_equal(c->last.info, info, sizeof(c->last.info))) {
+    if (!c->last.is_set || memcmp(c->last.key, key, sizeof(c->last.key))
+        || memcmp(c->last.info, info, sizeof(c->last.info))) {
         memcpy(block, info, MEMSESS_SUBKEY_BYTES);
         block[MEMSESS_SUBKEY_BYTES] = 1;
         rv = memsess_hmac(key, MEMSESS_SUBKEY_BYTES, block, sizeof(block), c->last.subkey);
@@ -222,7 +223,7 @@ static EVP_CIPHER_CTX *gcm_run(int seals, const unsigned char *key, const unsign
     if (!c || aad_len > INT_MAX || len > INT_MAX) {
         return NULL;
     }
-    if (c->has_gcm_key && memsess_equal(c->gcm_key, key, sizeof(c->gcm_key))) {
+    if (c->has_gcm_key && !memcmp(c->gcm_key, key, sizeof(c->gcm_key))) {
         key = NULL; /* a request opens and seals with one key */
     }
     else {
