@@ -1,13 +1,15 @@
-# The recipes of examples/ that are configuration alone.
+# The recipes of examples/ that are configuration alone, or a script; and examples/run, which runs them all.
 use strict;
 use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use IO::Socket::INET;
+use MemSess::Process qw(wait_for);
 use MemSess::Recipe;
 use MemSess::Test;
 
-plan tests => 5;
+plan tests => 7;
 
 subtest 'rewrite' => sub {
     my ($m) = MemSess::Recipe->start('rewrite', members => 1)->members;
@@ -68,6 +70,26 @@ subtest 'form' => sub {
     my $old = $c->copy;
     is location($c->get('/logout')), '/login.html', 'log-out';
     is location($old->via($one)->get('/private/')), '/login.html', 'for good';
+};
+
+subtest 'cgi: the counter in sh' => sub {
+    my ($one, $two) = MemSess::Recipe->start('cgi')->members;
+    my $c = client($one);
+    is $c->get('/count')->body, "earlier visits: 0\nsession: none\n", 'the first visit';
+    is $c->via($two)->get('/count')->body, "earlier visits: 1\nsession: active\n", 'the second, on the other member';
+};
+
+subtest 'examples/run' => sub {
+    my $run = bless {log => "t/logs/examples-run-$$.log", stop_signal => 'INT',
+        command => [MemSess::Site::top() . '/examples/run', 'ssi']}, 'MemSess::Process';
+    $run->launch;
+    ok wait_for(60, sub { !$run->alive || $run->output =~ /Ctrl-C/ }) && $run->alive, 'runs' or diag $run->output;
+    my ($one, $two) = map { bless {port => $_}, 'MemSess::Member' } $run->output =~ m{^http://127\.0\.0\.1:(\d+)/$}mg;
+    my $c = client($one);
+    $c->get('/cgi/say?MemSess-Set:%20user=ann%0AContent-Type:%20text/plain%0A%0A');
+    like $c->via($two)->get('/page.shtml')->body, qr/Hello ann\./, 'two members, and a page that begins a session';
+    ok $run->stop, 'and ends';
+    ok !IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $_->port), 'wholly' for $one, $two;
 };
 
 sub location { (scalar $_[0]->header('Location')) =~ s{^http://[^/]+}{}r }
