@@ -26,19 +26,20 @@ static const char style[] =
     ".verdict{font-size:1.15rem;font-weight:600}.good{color:var(--good)}.bad{color:var(--bad)}"
     ".cards{display:grid;gap:.75rem;margin:1rem 0;align-items:start;"
     "grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr))}"
-    ".cards>*{background:var(--card);border:1px solid var(--line);border-radius:.4rem;"
+    ".columns{columns:22rem;column-gap:.75rem}.columns>*{break-inside:avoid;margin:0 0 .75rem}"
+    ".cards>*,.columns>*{background:var(--card);border:1px solid var(--line);border-radius:.4rem;"
     "padding:.75rem;border-top:.25rem solid var(--line);min-width:0}"
     ".cards>.is-up{border-top-color:var(--good)}"
     ".cards>.is-down{border-color:var(--bad);border-top-color:var(--bad)}"
     "ul{margin:.5rem 0;padding:.6rem .75rem .6rem 2rem;background:var(--card);"
-    "border:1px solid var(--slow);border-radius:.4rem}"
+    "border:1px solid var(--slow);border-radius:.4rem}li::first-letter{text-transform:uppercase}"
     "svg{display:block;width:100%;height:4.5rem;margin:.5rem 0 .2rem;"
     "border-bottom:1px solid var(--line)}"
     ".load{fill:var(--load)}.errors{fill:var(--bad)}"
     ".slow{fill:none;stroke:var(--slow);stroke-width:1.5;vector-effect:non-scaling-stroke}"
     ".key{font-weight:700}.key-load{color:var(--load)}.key-slow{color:var(--slow)}"
     "table{border-collapse:collapse;width:100%}"
-    "th,td{text-align:left;vertical-align:top;padding:.15rem 0;font-weight:400}"
+    "th,td{text-align:left;vertical-align:top;padding:.15rem 0;font-weight:400}th{width:100%}"
     "td{text-align:right;padding-left:.75rem;white-space:nowrap;font-variant-numeric:tabular-nums}"
     "tr+tr>*{border-top:1px solid var(--line)}";
 
@@ -321,7 +322,7 @@ void memsess_page_send(request_rec *r, const memsess_status_t *status)
     for (i = 0; i < status->servers->nelts; i++) {
         send_server(r, &APR_ARRAY_IDX(status->servers, i, memsess_shown_t), status->now);
     }
-    ap_rputs("</div>\n<div class=\"cards\">\n", r);
+    ap_rputs("</div>\n<div class=\"columns\">\n", r);
     send_counters(r, status);
     ap_rputs("</div></body></html>\n", r);
 }
