@@ -198,18 +198,26 @@ static apr_status_t bind_session(commit_t *c, memsess_session_t *session)
     return rv == APR_SUCCESS ? bind_login(c, session) : rv;
 }
 
-/* Writes a session under an id that nobody knows yet. */
+/* Writes a session under an id that nobody knows yet; the same id where it is tried again. */
 static apr_status_t write_fresh(commit_t *c, memsess_session_t *session)
 {
-    apr_status_t rv;
+    apr_status_t rv = APR_SUCCESS;
 
     mark_used(c, session);
     session->renewed = c->now;
-    if ((rv = memsess_id_make(c->id)) == APR_SUCCESS
-        && (rv = memsess_key_make(&c->key, c->req->ns, c->id)) == APR_SUCCESS) {
-        rv = memsess_store_write(c->store, &c->key, session, c->r->pool);
+    if (!c->id[0] && (rv = memsess_id_make(c->id)) == APR_SUCCESS) {
+        rv = memsess_key_make(&c->key, c->req->ns, c->id);
     }
-    return rv;
+    return rv == APR_SUCCESS ? memsess_store_write(c->store, &c->key, session, c->r->pool) : rv;
+}
+
+/* What was written under a fresh id is not to be kept. */
+static void unwrite_fresh(commit_t *c)
+{
+    if (c->id[0]) {
+        memsess_store_unwrite(c->store, &c->key, c->kept, c->r->pool);
+        c->id[0] = '\0';
+    }
 }
 
 /* Whether MemSessRenew wants another id by now. Not twice: who came with the old one has no way to
@@ -234,7 +242,6 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     apr_status_t rv = APR_SUCCESS;
 
     c->merged = newest->revision > c->req->session->revision;
-    c->id[0] = '\0';
     if (c->error) {
         return APR_EINVAL;
     }
@@ -299,8 +306,12 @@ static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
             return c->req->found == MEMSESS_UNAVAILABLE ? MEMSESS_DOWN : MEMSESS_GONE;
         }
     }
-    return memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
-                                next_revision, c, c->r->pool);
+    rv = memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
+                              next_revision, c, c->r->pool);
+    if (rv != APR_SUCCESS && rv != MEMSESS_UNSURE) {
+        unwrite_fresh(c);
+    }
+    return rv;
 }
 
 static apr_status_t begin_session(commit_t *c)

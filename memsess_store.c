@@ -483,6 +483,18 @@ apr_status_t memsess_store_write(memsess_store_t *store, const memsess_key_t *ke
     return sent.stored ? APR_SUCCESS : sent.rv;
 }
 
+void memsess_store_unwrite(memsess_store_t *store, const memsess_key_t *key,
+                           const memsess_session_t *session, apr_pool_t *p)
+{
+    unsigned i;
+
+    for (i = 0; i < store->n; i++) {
+        if (memsess_is_placed(store, &session->placement, i)) {
+            memsess_server_delete(store->servers[i], memsess_key_text(store, key, i, p));
+        }
+    }
+}
+
 memsess_session_t *memsess_tombstone(const memsess_session_t *session,
                                      const memsess_key_t *moved_to, apr_pool_t *p)
 {

@@ -86,6 +86,10 @@ apr_status_t memsess_store_blank(memsess_session_t **session, memsess_store_t *s
 apr_status_t memsess_store_write(memsess_store_t *store, const memsess_key_t *key,
                                  memsess_session_t *session, apr_pool_t *p);
 
+/** Removes what memsess_store_write has written, while still nobody knows of it. */
+void memsess_store_unwrite(memsess_store_t *store, const memsess_key_t *key,
+                           const memsess_session_t *session, apr_pool_t *p);
+
 /**
  * Makes the next revision of a session out of its newest one.
  * @param next receives what is to be written, a tombstone for instance

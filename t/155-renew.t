@@ -5,7 +5,9 @@ use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
 use IO::Socket::INET;
+use List::Util qw(max);
 use MemSess::Faults;
+use MemSess::Faulty;
 use MemSess::Test;
 use Time::HiRes qw(sleep time);
 
@@ -15,7 +17,7 @@ my %variants = (
     'a local cache'  => secret() . "MemSessLocalCache 1M\n",
     'a lock'         => "MemSessLock request\n",
 );
-plan tests => 7 * keys(%variants) + 2;
+plan tests => 7 * keys(%variants) + 3;
 
 my @pool = pool(2);
 my $backend = IO::Socket::INET->new(LocalHost => '127.0.0.1', Listen => 8) or die $@;
@@ -213,4 +215,43 @@ subtest 'a lock holds for both ids' => sub {
     is $r->status, 200, 'and then the other';
     cmp_ok $r->{seconds}, '<', 10, 'at once';
     is data($c), 'early=1&n=11';
+};
+
+# Where the session under its new id is written so slowly that the end of the old one comes too late,
+# all is tried again, or given up: there is one session then, never a second one that nobody knows.
+subtest 'a commit that is tried again leaves one session' => sub {
+    my $memcached = MemSess::Memcached->start;
+    my $faulty    = MemSess::Faulty->start($memcached);
+    my $m = MemSess::Member->start(servers => [$faulty], config => <<'END');
+MemSessTimeout 5s
+<LocationMatch /hasty>
+    MemSessLockWait 1s
+</LocationMatch>
+<LocationMatch /renew>
+    MemSessRenew 1ms
+</LocationMatch>
+END
+    my $of = mark();
+    # memcached's list lacks some now and then.
+    my $sessions = sub { max map { sleep 0.02; holders($of, $memcached) } 1 .. 5 };
+    my %says = (
+        'MemSess-Renew'            => ['cgi', 'MemSess-Renew: 1'],
+        'MemSess-Destroy with Set' => ['cgi', 'MemSess-Destroy: 1', "MemSess-Set: m=$of"],
+        'MemSessRenew'             => ['cgi/renew', 'MemSess-Set: n=1'],
+    );
+    for my $what (sort keys %says) {
+        my ($where, @headers) = @{ $says{$what} };
+        my $c   = started($m, "m=$of");
+        my $old = $c->cookie;
+        $faulty->mode('slow');
+        is $c->get(say_via("$where/hasty", @headers))->status, 503, "$what: no time to try again";
+        is data($c), "m=$of", 'the session is as it was';
+        is $sessions->(), 1, 'and there is no other';
+        $faulty->mode('slow');
+        is $c->get(say_via($where, @headers))->status, 200, "$what: tried again";
+        isnt $c->cookie, $old, 'it has another id';
+        like data($c), qr/^m=$of\b/, 'and is there';
+        is $sessions->(), 1, 'and there is no other';
+        $c->get(say_via('cgi', 'MemSess-Destroy: 1'));
+    }
 };

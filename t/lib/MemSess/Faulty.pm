@@ -7,6 +7,7 @@ package MemSess::Faulty;
 #   hang     half of the answer, then nothing more
 #   late     the whole answer, after a second and a half
 #   closed   connections are closed as soon as they come
+#   slow     the next record that is set is said to be so after two seconds and a half; then pass
 use strict;
 use warnings;
 use parent 'MemSess::Process';
@@ -27,12 +28,14 @@ sub start {
 
 sub address { "127.0.0.1:$_[0]{port}" }
 
-sub mode {
-    my ($self, $mode) = @_;
-    open my $out, '>', "$self->{mode_file}.new" or die $!;
+sub mode { my ($self, $mode) = @_; set_mode($self->{mode_file}, $mode) }
+
+sub set_mode {
+    my ($file, $mode) = @_;
+    open my $out, '>', "$file.new" or die $!;
     print $out $mode;
     close $out;
-    rename "$self->{mode_file}.new", $self->{mode_file} or die $!;
+    rename "$file.new", $file or die $!;
 }
 
 # ---- what runs in the process of its own ----
@@ -43,7 +46,7 @@ sub serve {
                                          Listen => 64, ReuseAddr => 1) or die "port $port: $@";
     MemSess::Process::say_listening($port);
     my $all = IO::Select->new($listener);
-    my (%peer, %is_client, @late);
+    my (%peer, %is_client, @late, $slow);
     my $drop = sub {
         my ($s) = @_;
         my $other = delete $peer{$s};
@@ -67,8 +70,16 @@ sub serve {
             if (!sysread $ready, my $data, 1 << 20) {
                 $drop->($ready);
             }
-            elsif ($is_client{$ready} or $mode eq 'pass') {
+            elsif ($slow and $ready == $slow) {
+                undef $slow;
+                push @late, [time + 2.5, $other, $data];
+            }
+            elsif ($is_client{$ready} or $mode eq 'pass' or $mode eq 'slow') {
                 syswrite $other, $data;
+                if ($mode eq 'slow' and $data =~ /^set [\w-]{51} /) {
+                    $slow = $other;
+                    set_mode($mode_file, 'pass');
+                }
             }
             elsif ($mode eq 'late') {
                 push @late, [time + 1.5, $other, $data];
