@@ -46,6 +46,7 @@ static EVP_MD *sha512;
 static EVP_MAC *hmac;
 static EVP_CIPHER *aes_gcm;
 static apr_threadkey_t *contexts_key;
+static int macs_restart;
 
 static void contexts_free(void *data)
 {
@@ -58,16 +59,6 @@ static void contexts_free(void *data)
     }
     EVP_CIPHER_CTX_free(contexts->gcm);
     OPENSSL_clear_free(contexts, sizeof(*contexts));
-}
-
-apr_status_t memsess_crypto_init(apr_pool_t *p)
-{
-    apr_status_t rv = apr_threadkey_private_create(&contexts_key, contexts_free, p);
-
-    sha512 = EVP_MD_fetch(NULL, "SHA512", NULL);
-    hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    aes_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-    return rv == APR_SUCCESS && !(sha512 && hmac && aes_gcm) ? APR_EGENERAL : rv;
 }
 
 static contexts_t *contexts_make(void)
@@ -140,7 +131,7 @@ static EVP_MAC_CTX *mac_begin(const unsigned char *key, apr_size_t key_len)
     if (!c) {
         return NULL;
     }
-    if (is_kept && c->mac[i].has_key && !memcmp(c->mac[i].key, key, key_len)) {
+    if (macs_restart && is_kept && c->mac[i].has_key && !memcmp(c->mac[i].key, key, key_len)) {
         return EVP_MAC_init(c->mac[i].context, NULL, 0, NULL) ? c->mac[i].context : NULL;
     }
     c->mac[i].has_key = 0;
@@ -163,6 +154,35 @@ apr_status_t memsess_hmac(const unsigned char *key, apr_size_t key_len, const vo
     return context && EVP_MAC_update(context, data, len)
                    && EVP_MAC_final(context, mac, &mac_len, MEMSESS_MAC_BYTES) ? APR_SUCCESS
                                                                               : APR_EGENERAL;
+}
+
+/* Whether an HMAC restarts with the key that it has. In OpenSSL before 3.0.3, and in the FIPS
+ * modules made of it, that has no effect, and no error (openssl/openssl#17811). */
+static int find_macs_restart(void)
+{
+    static const unsigned char key[MEMSESS_SUBKEY_BYTES] = {1};
+    unsigned char first[MEMSESS_MAC_BYTES], second[MEMSESS_MAC_BYTES];
+
+    macs_restart = 1;
+    return memsess_hmac(key, sizeof(key), key, sizeof(key), first) == APR_SUCCESS
+           && memsess_hmac(key, sizeof(key), key, sizeof(key), second) == APR_SUCCESS
+           && memsess_equal(first, second, sizeof(first));
+}
+
+apr_status_t memsess_crypto_init(apr_pool_t *p)
+{
+    apr_status_t rv = apr_threadkey_private_create(&contexts_key, contexts_free, p);
+
+    sha512 = EVP_MD_fetch(NULL, "SHA512", NULL);
+    hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    aes_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    if (rv == APR_SUCCESS && !(sha512 && hmac && aes_gcm)) {
+        rv = APR_EGENERAL;
+    }
+    if (rv == APR_SUCCESS) {
+        macs_restart = find_macs_restart();
+    }
+    return rv;
 }
 
 apr_status_t memsess_hkdf(const void *secret, apr_size_t secret_len, const void *salt,
