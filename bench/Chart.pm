@@ -37,7 +37,8 @@ sub bars {
                 . sprintf(qq(<rect x="%d" y="%.1f" width="%.1f" height="%d" fill="%s"/>\n),
                     $LEFT, $y + 2, $width, $ROW - 4, '#4878a8')
                 . _text($LEFT + $width + 6, $y + 13,
-                    (defined $value ? sprintf('%.0f', $value) : 'fails') . "  $note", 'fill="#444"');
+                    (defined $value ? sprintf('%.0f', $value) : 'fails') . "  $note",
+                        'fill="#444"');
             $y += $ROW;
         }
     }

@@ -409,7 +409,8 @@ sub child {
 sub _ticks {
     my ($pid, @stat) = @_;
     my ($ns) = $stat[17] == 1 ? slurp("/proc/$pid/schedstat") =~ /^(\d+)/ : ();
-    my $own = defined $ns ? $ns / 1e9 * POSIX::sysconf(POSIX::_SC_CLK_TCK()) : $stat[11] + $stat[12];
+    my $own = defined $ns ? $ns / 1e9 * POSIX::sysconf(POSIX::_SC_CLK_TCK()) : $stat[11]
+        + $stat[12];
     return $own + $stat[13] + $stat[14];
 }
 

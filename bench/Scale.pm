@@ -41,9 +41,11 @@ sub connections_of {
     my @sites = map { Sites::memsess_site("member$_", copies => 2, memcached => \@memcached,
         children => $children, threads => $threads,
         conf => $limit ? "MemSessConnections $limit\n" : '') } 1 .. $members;
-    my @cookies = map { Sites::make_session($sites[0], '/write', Sites::session_form($_)) } 0 .. 255;
-    my @wrk = map { Rig::wrk_start(url => "$sites[$_]{url}/read", seconds => 3, cookies => \@cookies,
-        connections => 2 * $children * $threads, closed => 1, output => Rig::directory() . "/wrk-$_") } 0 .. $#sites;
+    my @cookies = map { Sites::make_session($sites[0], '/write',
+        Sites::session_form($_)) } 0 .. 255;
+    my @wrk = map { Rig::wrk_start(url => "$sites[$_]{url}/read", seconds => 3,
+        cookies => \@cookies, connections => 2 * $children * $threads, closed => 1,
+        output => Rig::directory() . "/wrk-$_") } 0 .. $#sites;
     my $most = 0;
     while (!Rig::ended($wrk[0]{pid})) {
         my $now = connections($memcached[0]);

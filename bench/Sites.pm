@@ -149,10 +149,12 @@ my %PLACES = (
     cached => { site => 'cached', make => '/write', show => '/show', fresh => 1 },
     proxy => { site => 'proxy', base => '/back', make => '/write', show => '/show' },
     (map { my ($of) = /(\w+)/;
-        ($_ => { site => $of, base => '/' . s/\w+-//r, make => '/write.php', show => '/show.php' }) }
+        ($_ => { site => $of, base => '/' . s/\w+-//r, make => '/write.php',
+            show => '/show.php' }) }
         qw(php-usual php-locked php-tuned fpm-usual fpm-locked fpm-tuned)),
     'php-pecl' => { site => 'php', base => '/pecl', make => '/write.php', fresh => 1 },
-    (map { ($_ => { site => 'session', base => "/$_", make => '/write', show => '/show', fresh => 1 }) }
+    (map { ($_ => { site => 'session', base => "/$_", make => '/write', show => '/show',
+        fresh => 1 }) }
         qw(cookie dbd)),
 );
 
@@ -192,7 +194,8 @@ sub session_form {
     my ($number, $bytes) = @_;
     my $each = ($bytes || $SESSION_BYTES) / @ATTRIBUTES;
     my $words = 'Lorem ipsum dolor sit amet consectetur adipiscing elit sed do ';
-    my %data = map { $_ => substr $words x (1 + $each / length $words), 0, $each - length } @ATTRIBUTES;
+    my %data = map { $_ => substr $words x (1 + $each / length $words), 0,
+        $each - length } @ATTRIBUTES;
     substr $data{seen}, 0, 5, sprintf '%04d ', $number;
     return join '&', map { (my $v = $data{$_}) =~ s/ /+/g; "$_=$v" } sort keys %data;
 }
@@ -404,13 +407,16 @@ sub fpm_site {
         my $address = "unix:$directory/$kind.sock|fcgi://$kind/";
         $fpm .= "[$kind]\nlisten = $directory/$kind.sock\nlisten.backlog = 1024\n$FPM{$kind}"
             . join '', map {"php_admin_value[$_] = $setting{$_}\n"} sort keys %setting;
-        $conf .= qq(<Proxy "$address" enablereuse=on max=$FPM_WORKERS>\n</Proxy>\n) if $kind ne 'usual';
+        $conf .= qq(<Proxy "$address" enablereuse=on max=$FPM_WORKERS>\n</Proxy>\n)
+            if $kind ne 'usual';
         $conf .= qq(<Directory "%(dir)/htdocs/$kind">\n    SetHandler "proxy:$address"\n</Directory>\n);
     }
     my $pid = Rig::spawn("$directory/php-fpm.out", $program, '-F', '-c', $ini, '-y',
         Rig::write_file('fpm.conf', $fpm));
-    Rig::await(20, sub { Rig::ended($pid) || -S 'usual.sock' && -S 'tuned.sock' }) && !Rig::ended($pid)
-        or die "php-fpm does not start:\n" . Rig::slurp("$directory/php-fpm.out") . Rig::slurp("$directory/php-fpm.log");
+    Rig::await(20, sub { Rig::ended($pid) || -S 'usual.sock' && -S 'tuned.sock' })
+        && !Rig::ended($pid)
+        or die "php-fpm does not start:\n" . Rig::slurp("$directory/php-fpm.out")
+        . Rig::slurp("$directory/php-fpm.log");
     my $site = Rig::httpd('fpm', %option, modules => [qw(proxy proxy_fcgi)], conf => $conf);
     $site->{memcached} = [$memcached];
     push @{ $site->{pids} }, $pid;

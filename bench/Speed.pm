@@ -81,7 +81,8 @@ sub table {
         my $says = $Sites::CONTESTANTS{$name}{says};
         my $rounds = $result->{$name};
         if (!$rounds) {
-            say_on("%-17s %9s %73s  %s\n", $name, 'fails', '', "$says: errors or time-outs above 2 %");
+            say_on("%-17s %9s %73s  %s\n", $name, 'fails', '',
+                "$says: errors or time-outs above 2 %");
             next;
         }
         my %of = map { my $figure = $_; $figure => median(map { $_->{$figure} } @$rounds) }
@@ -90,7 +91,8 @@ sub table {
         my @rates = map { $_->{rate} } @$rounds;
         say_on("%-17s %9.0f %8.0f - %8.0f %7s %8.2f %8.2f %8.1f %9.1f  %s\n", $name, $of{rate},
             min(@rates), max(@rates),
-            $result->{none} ? sprintf('%.3f', median(against($result, $name, 'none', 'rate'))) : '-',
+            $result->{none} ? sprintf('%.3f',
+                median(against($result, $name, 'none', 'rate'))) : '-',
             @of{qw(p50 p99 httpd memcached)}, $says);
     }
     say_on("\n");
@@ -119,7 +121,8 @@ sub complaints {
     my ($places) = @_;
     my %sites = map { $_->{site}{name} => $_->{site} } values %$places;
     # Plain sessions, without a secret, are some of what is measured.
-    return map { [$_, grep { !/notice\]|no MemSessSecret/ } split /\n/, Rig::slurp($sites{$_}{log})] } sort keys %sites;
+    return map { [$_, grep { !/notice\]|no MemSessSecret/ } split /\n/,
+        Rig::slurp($sites{$_}{log})] } sort keys %sites;
 }
 
 sub run {

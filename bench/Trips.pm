@@ -60,7 +60,8 @@ sub repeat {
         push @took, time() - $start;
     }
     my $after = counters(@{ $site->{memcached} });
-    return (median(@took), { map { $_ => ($after->{$_} - $before->{$_}) / $REQUESTS } keys %$after });
+    return (median(@took),
+        { map { $_ => ($after->{$_} - $before->{$_}) / $REQUESTS } keys %$after });
 }
 
 sub of_copies {

@@ -36,7 +36,8 @@ exit main() unless caller;
 sub main {
     $| = 1;
     srand $SEED;
-    print "seed $SEED, $SECONDS s, @{[ $MAX_AGE ? qq(local cache of $MAX_AGE s, ) : '' ]}bound: ", join(', ', map { sprintf '%s %d ms', $_, 1000 * $BOUND{$_} } sort keys %BOUND), "\n";
+    print "seed $SEED, $SECONDS s, @{[ $MAX_AGE ? qq(local cache of $MAX_AGE s, ) : '' ]}bound: ",
+        join(', ', map { sprintf '%s %d ms', $_, 1000 * $BOUND{$_} } sort keys %BOUND), "\n";
     start();
     $begun = time;
     while (time - $begun < $SECONDS) {
@@ -61,8 +62,8 @@ sub start {
         if (!$pid) {
             close $_ for $here, map { $_->{line} } @workers;
             $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
-            Worker->new(id => $id, seed => $SEED + $id, ports => \@ports, shared => \@shared, max_age => $MAX_AGE,
-                        parent => $there)->work;
+            Worker->new(id => $id, seed => $SEED + $id, ports => \@ports, shared => \@shared,
+                        max_age => $MAX_AGE, parent => $there)->work;
             POSIX::_exit(0);
         }
         push @workers, { id => $id, pid => $pid, line => $here };
@@ -107,7 +108,8 @@ CONFIG
 sub cache_counts {
     my %sum = (hits => 0, misses => 0);
     for my $member (@members) {
-        my $text = HTTP::Tiny->new->get('http://127.0.0.1:' . $member->port . '/status?format=json')->{content};
+        my $text = HTTP::Tiny->new->get('http://127.0.0.1:' . $member->port
+            . '/status?format=json')->{content};
         my ($cache) = $text =~ /"local_cache":\s*\{(.*?)\}/s or die "no status: $text\n";
         $sum{$_} += $cache =~ /"$_":\s*(\d+)/ ? $1 : die "no $_: $cache\n" for keys %sum;
     }
@@ -168,7 +170,8 @@ sub hear {
         my ($what, $rest) = split / /, $1, 2;
         if ($what eq 'done') { $worker->{done} = $rest }
         elsif ($what eq 'count') { my ($name, $n) = split / /, $rest; $told{$name} += $n }
-        elsif ($what eq 'most') { my ($name, $n) = split / /, $rest; $told{$name} = $n if $n > ($told{$name} // 0) }
+        elsif ($what eq 'most') { my ($name, $n) = split / /,
+            $rest; $told{$name} = $n if $n > ($told{$name} // 0) }
         else { printf "%.1f s: %s %s\n", time - $begun, $what, $rest }
     }
 }
@@ -195,15 +198,18 @@ sub finish {
 }
 
 sub verdict {
-    my %n = map { $_ => $told{$_} // 0 } qw(sessions operations refused lost stale revived other calm
-                                            longest-read longest-change increments unsure);
+    my %n = map { $_ => $told{$_} // 0 } qw(sessions operations refused lost stale revived
+                                            other calm longest-read longest-change increments
+                                            unsure);
     for my $k (1 .. $SHARED) {
         my ($total, $sure, $unsure) = map { $told{"$_-$k"} // 0 } qw(total sure unsure);
-        printf "shared session %d: %d increments, %d acknowledged, %d of unknown outcome\n", $k, $total, $sure, $unsure;
+        printf "shared session %d: %d increments, %d acknowledged, %d of unknown outcome\n", $k,
+            $total, $sure, $unsure;
         $n{lost}  += $sure - $total if $total < $sure;
         $n{other} += $total - $sure - $unsure if $total > $sure + $unsure;
     }
-    my @crashes = grep { /exit signal|AddressSanitizer|runtime error:/ } map { split /\n/, $_->log->text } @members;
+    my @crashes = grep { /exit signal|AddressSanitizer|runtime error:/ } map { split /\n/,
+        $_->log->text } @members;
     print "$_\n" for @crashes;
     $n{other} += @crashes;
     my ($longest) = sort { $b <=> $a } @n{qw(longest-read longest-change)};

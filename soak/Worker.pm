@@ -25,10 +25,12 @@ my $GONE = '-';        # the state of a session that is no more; else its data, 
 
 sub new {
     my ($class, %args) = @_;
-    my @shared = map { { cookie => $_, mine => { 0 => 1 }, seen => 0, least => 0, saw => [], sure => 0, unsure => 0 } }
+    my @shared = map { { cookie => $_, mine => { 0 => 1 }, seen => 0, least => 0, saw => [],
+        sure => 0, unsure => 0 } }
         @{ $args{shared} };
-    return bless { max_age => 0, %args, own => [], graves => [], shared => \@shared, count => {}, most => {}, fault => 'none yet',
-                   connection => {}, heard => '', serial => 0, target => '/step' }, $class;
+    return bless { max_age => 0, %args, own => [], graves => [], shared => \@shared, count => {},
+                   most => {}, fault => 'none yet', connection => {}, heard => '', serial => 0,
+                   target => '/step' }, $class;
 }
 
 sub work {
@@ -98,7 +100,8 @@ sub report {
         $self->{most}{"total-$k"} = $s->{seen};
     }
     $self->{parent}->syswrite("count $_ $self->{count}{$_}\n") for sort keys %{ $self->{count} };
-    $self->{parent}->syswrite(sprintf "most %s %d\n", $_, $self->{most}{$_}) for sort keys %{ $self->{most} };
+    $self->{parent}->syswrite(sprintf "most %s %d\n", $_, $self->{most}{$_})
+        for sort keys %{ $self->{most} };
 }
 
 # ---- what a client does ----
@@ -126,9 +129,11 @@ sub change {
     my $text = join '', map { chr(97 + rand 26) } 1 .. rand $size;
     my %change = (
         set     => [["MemSess-Set: $name=$text&v=$v"], sub { $_[0]{$name} = $text; $_[0]{v} = $v }],
-        unset   => [["MemSess-Unset: $name", "MemSess-Set: v=$v"], sub { delete $_[0]{$name}; $_[0]{v} = $v }],
+        unset   => [["MemSess-Unset: $name", "MemSess-Set: v=$v"],
+        sub { delete $_[0]{$name}; $_[0]{v} = $v }],
         incr    => [['MemSess-Incr: c=3'], sub { $_[0]{c} += 3 }],
-        mix     => [["MemSess-Set: v=$v", 'MemSess-Incr: c=1', 'MemSess-Renew: 1'], sub { $_[0]{v} = $v; $_[0]{c}++ }],
+        mix     => [["MemSess-Set: v=$v", 'MemSess-Incr: c=1', 'MemSess-Renew: 1'],
+            sub { $_[0]{v} = $v; $_[0]{c}++ }],
         renew   => [['MemSess-Renew: 1'], sub { }],
         destroy => [['MemSess-Destroy: 1'], undef],
     );
@@ -150,8 +155,10 @@ sub begin {
     my $state = "c=0&own=$self->{id}.$v&v=$v";
     my $r = $self->ask('change', undef, "MemSess-Set: $state");
     return if $r->{refused};
-    return $self->violation('other', "a new session: $r->{text}") if $r->{state} ne 'none' or !$r->{cookie};
-    push @{ $self->{own} }, { cookie => $r->{cookie}, may_be => { $state => 1 }, name => "$self->{id}.$v" };
+    return $self->violation('other', "a new session: $r->{text}") if $r->{state} ne 'none'
+        or !$r->{cookie};
+    push @{ $self->{own} },
+        { cookie => $r->{cookie}, may_be => { $state => 1 }, name => "$self->{id}.$v" };
     $self->count('sessions');
 }
 
@@ -169,7 +176,8 @@ sub on_own {
         return 0;
     }
     my $state = $self->judge($s, $r, $what) // do { $s->{over} = 1; return 1 };
-    return $self->learn($s, $r, $what, $code, $self->is_open($s, $r) ? sort keys %{ $s->{may_be} } : $state);
+    return $self->learn($s, $r, $what, $code,
+        $self->is_open($s, $r) ? sort keys %{ $s->{may_be} } : $state);
 }
 
 # Whether what was read may be older than a change whose outcome is not known.
@@ -180,7 +188,8 @@ sub learn {
     my ($self, $s, $r, $what, $code, @before) = @_;
     my $is_same = $r->{cookie} && id_of($r->{cookie}) eq id_of($s->{cookie});
     if ($what ne 'read' && $self->was_dropped($r, $what)) {
-        $self->violation('lost', "$what of $s->{name} by $r->{where} was not made") if !$s->{may_be}{$GONE};
+        $self->violation('lost', "$what of $s->{name} by $r->{where} was not made")
+            if !$s->{may_be}{$GONE};
         return 1;
     }
     if ($what =~ /^(?:renew|mix|destroy)$/) {
@@ -216,13 +225,15 @@ sub id_of { my ($cookie) = @_; return (split /\./, $cookie)[0] }
 sub judge {
     my ($self, $s, $r, $what) = @_;
     my @may_be = sort keys %{ $s->{may_be} };
-    my $told = "$what of $s->{name} by $r->{where}: '$r->{text}' instead of " . join ' or ', map { "'$_'" } @may_be;
+    my $told = "$what of $s->{name} by $r->{where}: '$r->{text}' instead of " . join ' or ',
+        map { "'$_'" } @may_be;
     my $state = $r->{state} eq 'active' ? $r->{data} : $r->{state} eq 'unknown' ? $GONE : undef;
     if (!defined $state) {
         $self->violation('other', $told);
     }
     elsif (!$s->{may_be}{$state}) {
-        $self->violation($state eq $GONE ? 'lost' : "@may_be" eq $GONE ? 'revived' : 'stale', $told);
+        $self->violation($state eq $GONE ? 'lost' : "@may_be" eq $GONE ? 'revived' : 'stale',
+            $told);
     }
     elsif ($state ne $GONE) {
         $s->{public} //= $r->{public};
@@ -245,9 +256,11 @@ sub on_grave {
     my ($self, $grave) = @_;
     my $late = !$self->{calm} && rand() < 0.3;
     local $self->{asked} = "a dead id, after $grave->{how}";
-    my $r = $self->ask($late ? 'change' : 'read', $grave->{cookie}, $late ? 'MemSess-Set: late=1' : ());
+    my $r = $self->ask($late ? 'change' : 'read', $grave->{cookie},
+        $late ? 'MemSess-Set: late=1' : ());
     return 0 if $r->{refused};
-    return 1 if $r->{begun} < $grave->{seen_until} && $r->{state} eq 'active' && $grave->{was}{ $r->{data} } && !$r->{cookie};
+    return 1 if $r->{begun} < $grave->{seen_until} && $r->{state} eq 'active'
+        && $grave->{was}{ $r->{data} } && !$r->{cookie};
     if ($r->{state} ne 'unknown') {
         $self->violation('revived', "after $grave->{how} by $r->{where}: $r->{text}");
         @{ $self->{graves} } = grep { $_ != $grave } @{ $self->{graves} };
@@ -288,9 +301,11 @@ sub on_shared {
     $sum += $_ for values %data;
     my $least = $self->least($s, $r->{begun});
     $self->violation('stale', "$state: was $least before") if $n < $least;
-    $self->violation('stale', "$state: mine is @{[ sort keys %{ $s->{mine} } ]}") if !$s->{mine}{$mine};
+    $self->violation('stale', "$state: mine is @{[ sort keys %{ $s->{mine} } ]}")
+        if !$s->{mine}{$mine};
     $self->violation('other', "$state: the sum is $sum") if $n != $sum;
-    $self->violation('lost', "$state: an increment was not made") if @lines && $self->was_dropped($r, 'incr');
+    $self->violation('lost', "$state: an increment was not made")
+        if @lines && $self->was_dropped($r, 'incr');
     $s->{seen}   = $n if $n > $s->{seen};
     $s->{cookie} = $r->{cookie} if $r->{cookie};
     my @mine = $self->is_open($s, $r) ? keys %{ $s->{mine} } : $mine;
@@ -328,7 +343,8 @@ sub ask {
     $query =~ s/([^A-Za-z0-9])/sprintf '%%%02X', ord $1/ge;
     my $begun = time;
     my ($status, $headers, $body) = $self->exchange($port, join "\r\n",
-        "GET $self->{target}?$query HTTP/1.1", 'Host: localhost', defined $cookie ? "Cookie: memsess=$cookie" : (), '', '');
+        "GET $self->{target}?$query HTTP/1.1", 'Host: localhost',
+        defined $cookie ? "Cookie: memsess=$cookie" : (), '', '');
     my $took = 1000 * (time - $begun);
     my $most = \$self->{most}{"longest-$kind"};
     $$most = $took if $took > ($$most // 0);
@@ -338,14 +354,16 @@ sub ask {
         $self->count('refused') if $status == 503;
         $self->count('calm') if $status == 503 && $self->{calm};
         $self->{parent}->syswrite("refused (worker $self->{id}; last fault: $self->{fault}) $kind @lines of "
-                                  . ($self->{asked} // '') . "\n") if $ENV{SOAK_VERBOSE} && $status == 503;
-        $self->violation('other', "status $status by $port: @lines: " . ($body =~ s/\s+/ /gr)) if $status != 503;
+                                  . ($self->{asked} // '') . "\n")
+                                  if $ENV{SOAK_VERBOSE} && $status == 503;
+        $self->violation('other', "status $status by $port: @lines: " . ($body =~ s/\s+/ /gr))
+            if $status != 503;
         return { refused => 1, text => $status };
     }
     my ($state, $public, $data) = split /\n/, $body;
     my ($new) = $headers =~ /^Set-Cookie: memsess=([^;\r]+)/mi;
-    return { begun => $begun, state => $state, public => $public, data => $data // '', cookie => $new, where => $port,
-             text => $state eq 'active' ? $data : $state };
+    return { begun => $begun, state => $state, public => $public, data => $data // '',
+             cookie => $new, where => $port, text => $state eq 'active' ? $data : $state };
 }
 
 # Connections are kept for some requests, and then made anew, so that every child gets its share.
@@ -353,7 +371,8 @@ sub exchange {
     my ($self, $port, $bytes) = @_;
     my $c = delete $self->{connection}{$port};
     $c = undef if $c && (--$c->{left} < 0 || IO::Select->new($c->{socket})->can_read(0));
-    $c //= { socket => IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $port, Timeout => 10)
+    $c //= { socket => IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $port,
+        Timeout => 10)
                  || return (0, '', "cannot connect: $@"), left => 20 + int rand 60 };
     $c->{socket}->syswrite($bytes);
     my $answer = '';

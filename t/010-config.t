@@ -9,7 +9,8 @@ use MemSess::Test;
 plan tests => 8;
 
 my $dir = "$ENV{MEMSESS_T_ROOT}/logs";
-my %file = (open => "a:b\n", colonless => "nothing\n", empty => '', good => "anna:secret\n", secret => 's' x 32);
+my %file = (open => "a:b\n", colonless => "nothing\n", empty => '', good => "anna:secret\n",
+    secret => 's' x 32);
 for my $name (keys %file) {
     open my $out, '>', "$dir/$name" or die $!;
     print $out $file{$name};
@@ -24,10 +25,11 @@ my @refused = (
     ['MemSess maybe', 'maybe', qr/On.*Off/i],
 
     map({ ["MemSessServers $_", $_] } qw(
-        127.0.0.1: 127.0.0.1:0 127.0.0.1:65536 127.0.0.1:-1 127.0.0.1:port 127.0.0.1:11211x :11211 300.1.1.1:11211
-        [::1 [::1]11211 [::1]: [zz]:11211 [] ::1 unix: unix:relative/path host/path http://host bad!host
-        host?nonsense=1 host?nonsense host?name= host?weight= host?weight=0 host?weight=-1 host?weight=many
-        host?weight=1.5 host?weight=99999999999999999999 host?weight=1&weight=2 host?name=a&name=b host?
+        127.0.0.1: 127.0.0.1:0 127.0.0.1:65536 127.0.0.1:-1 127.0.0.1:port 127.0.0.1:11211x :11211
+        300.1.1.1:11211 [::1 [::1]11211 [::1]: [zz]:11211 [] ::1 unix: unix:relative/path host/path
+        http://host bad!host host?nonsense=1 host?nonsense host?name= host?weight= host?weight=0
+        host?weight=-1 host?weight=many host?weight=1.5 host?weight=99999999999999999999
+        host?weight=1&weight=2 host?name=a&name=b host?
     ), $long_socket),
     ['MemSessServers host,other', 'host,other'],
     ['MemSessServers "host name:11211"', 'host name:11211'],
@@ -36,7 +38,8 @@ my @refused = (
     ['MemSessServers', ''],
     ['MemSessServers 127.0.0.1:11211 127.0.0.1:11211', '127.0.0.1:11211', qr/twice/],
     ['MemSessServers 127.0.0.1 127.0.0.1:11211', '127.0.0.1', qr/twice/],
-    ["MemSessServers 127.0.0.1:11211\nMemSessServers 127.0.0.1:11211", '127.0.0.1:11211', qr/twice/],
+    ["MemSessServers 127.0.0.1:11211\nMemSessServers 127.0.0.1:11211", '127.0.0.1:11211',
+     qr/twice/],
     ['MemSessServers Host.Example:11211 host.example:11211', 'host.example:11211', qr/twice/i],
     ['MemSessServers [::1]:11211 [0:0:0:0:0:0:0:1]:11211', '::1', qr/twice/],
     ['MemSessServers unix:/a unix:/a', 'unix:/a', qr/twice/],
@@ -56,7 +59,8 @@ my @refused = (
         qw(MemSessTimeout MemSessRetry MemSessIdleTimeout MemSessAbsoluteTimeout MemSessRefresh)),
     ['MemSessTimeout 0', '0'],
     ['MemSessIdleTimeout 0', '0'],
-    map({ ["MemSessConnections $_", (split)[-1]] } qw(0 -1 many 1.5), '10 idle=soon', '10 idle', '10 nonsense', '10 max=5', '10 idle=-1s'),
+    map({ ["MemSessConnections $_", (split)[-1]] } qw(0 -1 many 1.5), '10 idle=soon', '10 idle',
+        '10 nonsense', '10 max=5', '10 idle=-1s'),
 
     map({ ["MemSessServerAuth $dir/$_", "$dir/$_"] } qw(missing colonless empty)),
     ["MemSessServerAuth $dir/open", "$dir/open", qr/chmod|readable|mode/],
@@ -65,8 +69,9 @@ my @refused = (
     ["MemSessCookie na\xc3\xafve", 'na'],
     ['MemSessCookie "two words"', 'two words'],
     ['MemSessCookie ""', ''],
-    map({ ["MemSessCookie id $_", $_] } qw(Nonsense=1 Nonsense SameSite=Maybe SameSite= SameSite Secure=maybe HttpOnly=maybe
-        Path=relative Path= Path=/a;b Domain= Domain=a;b Domain=a/b Max-Age=soon Max-Age=-1 Max-Age= Partitioned=maybe)),
+    map({ ["MemSessCookie id $_", $_] } qw(Nonsense=1 Nonsense SameSite=Maybe SameSite= SameSite
+        Secure=maybe HttpOnly=maybe Path=relative Path= Path=/a;b Domain= Domain=a;b Domain=a/b
+        Max-Age=soon Max-Age=-1 Max-Age= Partitioned=maybe)),
     ['MemSessCookie id "Path=/a b' . "\x01" . '"', 'Path=/a b'],
     ['MemSessCookie id SameSite=None', 'SameSite=None', qr/Secure=on/],
     ['MemSessCookie id SameSite=None Secure=auto', 'SameSite=None', qr/Secure=on/],
@@ -80,18 +85,21 @@ my @refused = (
     ['MemSessCookie __Secure-id', '__Secure-id', qr/Secure=on/],
     ['MemSessCookieForward maybe', 'maybe', qr/On.*Off/i],
 
-    ["MemSessIdleTimeout 2h\nMemSessAbsoluteTimeout 1h", '', qr/MemSessIdleTimeout.*MemSessAbsoluteTimeout|MemSessAbsoluteTimeout.*MemSessIdleTimeout/s],
+    ["MemSessIdleTimeout 2h\nMemSessAbsoluteTimeout 1h", '',
+     qr/MemSessIdleTimeout.*MemSessAbsoluteTimeout|MemSessAbsoluteTimeout.*MemSessIdleTimeout/s],
     ["MemSessAbsoluteTimeout 1h\nMemSessIdleTimeout 2h", '', qr/MemSessIdleTimeout/],
     ['MemSessIdleTimeout 25h', '', qr/MemSessAbsoluteTimeout/],
     ['MemSessAbsoluteTimeout 20min', '', qr/MemSessIdleTimeout/],
-    ["<Location /a>\nMemSessIdleTimeout 2h\nMemSessAbsoluteTimeout 1h\n</Location>", '', qr/MemSessIdleTimeout/],
+    ["<Location /a>\nMemSessIdleTimeout 2h\nMemSessAbsoluteTimeout 1h\n</Location>", '',
+     qr/MemSessIdleTimeout/],
     ["<VirtualHost *>\nMemSessIdleTimeout 25h\n</VirtualHost>", '', qr/MemSessIdleTimeout/],
 
     ['MemSessExpose nonsense', 'nonsense', qr/env.*headers.*none/i],
     ['MemSessExpose env nonsense', 'nonsense', qr/env.*headers.*none/i],
     ['MemSessExpose none env', 'none'],
     ['MemSessExpose', ''],
-    map({ my $directive = $_; map { ["$directive $_", $_] } qw(a/b a*b ** *a a=b), 'x' x 65 } qw(MemSessExposeKeys MemSessWritebackKeys)),
+    map({ my $directive = $_; map { ["$directive $_", $_] } qw(a/b a*b ** *a a=b),
+        'x' x 65 } qw(MemSessExposeKeys MemSessWritebackKeys)),
     ['MemSessExposeKeys', ''],
     ['MemSessWritebackKeys "two words"', 'two words'],
     ['MemSessWriteback maybe', 'maybe', qr/On.*Off/i],
@@ -113,7 +121,8 @@ subtest 'refused, with directive, value and mend' => sub {
         my $shown = substr $config =~ s/\n/ | /gr =~ s/[^ -~]/?/gr, 0, 70;
         isnt $status, 0, "refused: $shown";
         $message =~ s/^.*?:\n//s;    # the place, which httpd says
-        ok scalar(grep { $message =~ /\b$_\b/ } $config =~ /MemSess\w*/g), "$shown: names the directive" or diag $message;
+        ok scalar(grep { $message =~ /\b$_\b/ } $config =~ /MemSess\w*/g),
+            "$shown: names the directive" or diag $message;
         ok index($message, $value) >= 0, "$shown: names the value" or diag $message;
         like $message, $mend, "$shown: says the mend" if $mend;
     }
@@ -121,15 +130,17 @@ subtest 'refused, with directive, value and mend' => sub {
 
 # One valid line of every directive, by the places where it may stand.
 my @vhost_only = (
-    'MemSessServers 127.0.0.1:11211', 'MemSessRedundancy 1', 'MemSessFailover Off', 'MemSessTimeout 1s', 'MemSessRetry 5s',
-    'MemSessConnections 10 idle=30s', "MemSessServerAuth $dir/good", 'MemSessNamespace shop', 'MemSessCompress 4096',
+    'MemSessServers 127.0.0.1:11211', 'MemSessRedundancy 1', 'MemSessFailover Off',
+    'MemSessTimeout 1s', 'MemSessRetry 5s', 'MemSessConnections 10 idle=30s',
+    "MemSessServerAuth $dir/good", 'MemSessNamespace shop', 'MemSessCompress 4096',
     "MemSessSecret file:$dir/secret", 'MemSessSeal Off',
 );
 my @everywhere = (
-    'MemSess On', 'MemSessCookie id', 'MemSessCookieForward On', 'MemSessIdleTimeout 10min', 'MemSessAbsoluteTimeout 12h',
-    'MemSessRefresh 10s', 'MemSessExpose headers', 'MemSessExposeKeys a b*', 'MemSessWriteback On',
-    'MemSessWritebackKeys a', 'MemSessLock commit', 'MemSessOnError anonymous', 'MemSessMaxSize 5000',
-    'MemSessUserAttr name', 'MemSessLoginURL /login?%s',
+    'MemSess On', 'MemSessCookie id', 'MemSessCookieForward On', 'MemSessIdleTimeout 10min',
+    'MemSessAbsoluteTimeout 12h', 'MemSessRefresh 10s', 'MemSessExpose headers',
+    'MemSessExposeKeys a b*', 'MemSessWriteback On',
+    'MemSessWritebackKeys a', 'MemSessLock commit', 'MemSessOnError anonymous',
+    'MemSessMaxSize 5000', 'MemSessUserAttr name', 'MemSessLoginURL /login?%s',
 );
 
 sub is_accepted {
@@ -141,19 +152,26 @@ sub is_accepted {
 subtest 'accepted' => sub {
     is_accepted($_) for (
         '', @vhost_only, @everywhere,
-        'MemSessServers 127.0.0.1', 'MemSessServers [::1]', 'MemSessServers [::1]:11212 127.0.0.1:11212 localhost:11213',
-        'MemSessServers unix:/run/memcached.sock', 'MemSessServers unix:/a?name=a&weight=3 127.0.0.1?weight=2',
-        'MemSessServers mc-1.example.com:11211?name=one', "MemSessServers 127.0.0.1:1\nMemSessServers 127.0.0.1:2\nMemSessRedundancy 2",
+        'MemSessServers 127.0.0.1', 'MemSessServers [::1]',
+        'MemSessServers [::1]:11212 127.0.0.1:11212 localhost:11213',
+        'MemSessServers unix:/run/memcached.sock',
+        'MemSessServers unix:/a?name=a&weight=3 127.0.0.1?weight=2',
+        'MemSessServers mc-1.example.com:11211?name=one',
+        "MemSessServers 127.0.0.1:1\nMemSessServers 127.0.0.1:2\nMemSessRedundancy 2",
         "MemSessServers 127.0.0.1:1\n<VirtualHost *>\nMemSessServers 127.0.0.1:1\n</VirtualHost>",
         "MemSessServers 127.0.0.1:1 127.0.0.1:2 127.0.0.1:3\nMemSessRedundancy 3",
         "<VirtualHost *>\nMemSessServers 127.0.0.1:1 127.0.0.1:2\nMemSessRedundancy 2\n</VirtualHost>",
         'MemSessTimeout 50ms', 'MemSessRetry 1min', 'MemSessConnections 5', 'MemSessCompress Off',
         'MemSessCookie id Path=/app Domain=example.com SameSite=Strict Secure=on HttpOnly=off Max-Age=86400',
-        'MemSessCookie id SameSite=None Secure=on', 'MemSessCookie id Partitioned Secure=on', 'MemSessCookie id Secure=off',
-        'MemSessCookie __Host-id Secure=on', 'MemSessCookie __Secure-id Secure=on Path=/app', 'MemSessCookie id samesite=lax secure=AUTO',
-        'MemSessAbsoluteTimeout 0', "MemSessAbsoluteTimeout 0\nMemSessIdleTimeout 100h", 'MemSessRefresh 0',
-        "MemSessIdleTimeout 1h\nMemSessAbsoluteTimeout 1h", "MemSessIdleTimeout 1440h\nMemSessAbsoluteTimeout 2880h",
-        'MemSessExpose env headers', "<Location /a>\nMemSessExpose none\n</Location>", 'MemSessExposeKeys *', 'MemSessLock none', 'MemSessOnError deny',
+        'MemSessCookie id SameSite=None Secure=on', 'MemSessCookie id Partitioned Secure=on',
+        'MemSessCookie id Secure=off', 'MemSessCookie __Host-id Secure=on',
+        'MemSessCookie __Secure-id Secure=on Path=/app',
+        'MemSessCookie id samesite=lax secure=AUTO', 'MemSessAbsoluteTimeout 0',
+        "MemSessAbsoluteTimeout 0\nMemSessIdleTimeout 100h", 'MemSessRefresh 0',
+        "MemSessIdleTimeout 1h\nMemSessAbsoluteTimeout 1h",
+        "MemSessIdleTimeout 1440h\nMemSessAbsoluteTimeout 2880h",
+        'MemSessExpose env headers', "<Location /a>\nMemSessExpose none\n</Location>",
+        'MemSessExposeKeys *', 'MemSessLock none', 'MemSessOnError deny',
         'MemSess Off', "MemSessSeal On\nMemSessSecret file:$dir/secret",
     );
 };
@@ -171,7 +189,8 @@ subtest 'directives of a server do not stand in a directory' => sub {
 subtest 'directives of a directory stand in any section' => sub {
     my $all = join "\n", @everywhere;
     is_accepted("$_\n$all\n</" . (/<(\w+)/)[0] . '>')
-        for '<VirtualHost *>', '<Location /a>', '<LocationMatch a>', '<Directory />', '<DirectoryMatch a>', '<If "true">', '<Proxy "http://x/">';
+        for '<VirtualHost *>', '<Location /a>', '<LocationMatch a>', '<Directory />',
+        '<DirectoryMatch a>', '<If "true">', '<Proxy "http://x/">';
     is_accepted("<Directory />\n<Files x>\n$all\n</Files>\n</Directory>");
 };
 
@@ -205,24 +224,30 @@ my $m = MemSess::Member->start(servers => ["$address[0] $address[1]"], config =>
 ));
 
 subtest 'a pool for each virtual host' => sub {
-    my ($heir, $own) = (client($m, host => 'heir.test'), client($m, host => 'own.test', name => 'own'));
+    my ($heir, $own) = (client($m, host => 'heir.test'),
+        client($m, host => 'own.test', name => 'own'));
     my @before = map { $_->stats->{cmd_set} } @pool;
     set_via($heir, 'a=heir');
     my @between = map { $_->stats->{cmd_set} } @pool;
     set_via($own, 'a=own');
     my @after = map { $_->stats->{cmd_set} } @pool;
     is_deeply [map { $between[$_] > $before[$_] ? 1 : 0 } 0 .. 2], [1, 1, 0], 'the inherited one';
-    is_deeply [map { $after[$_] > $between[$_] ? 1 : 0 } 0 .. 2], [0, 0, 1], "a list of one's own replaces it";
+    is_deeply [map { $after[$_] > $between[$_] ? 1 : 0 } 0 .. 2], [0, 0, 1],
+        "a list of one's own replaces it";
     is data($heir), 'a=heir', 'each has its sessions';
     is data($own), 'a=own', 'each has its sessions';
-    is state(client($m, host => 'heir.test')->set_cookie($own->cookie)), 'unknown', 'and not the other';
-    is state(client($m, host => 'own.test', name => 'memsess')->set_cookie($own->cookie)), 'none', 'nor another cookie';
-    is client($m, host => 'own.test', name => 'other')->set_cookie($own->cookie)->get('/cgi/env/renamed')->env('MEMSESS_STATE'),
+    is state(client($m, host => 'heir.test')->set_cookie($own->cookie)), 'unknown',
+        'and not the other';
+    is state(client($m, host => 'own.test', name => 'memsess')->set_cookie($own->cookie)), 'none',
+        'nor another cookie';
+    is client($m, host => 'own.test',
+        name => 'other')->set_cookie($own->cookie)->get('/cgi/env/renamed')->env('MEMSESS_STATE'),
         'active', 'a location may name it otherwise';
 };
 
 subtest 'defaults' => sub {
-    my $m = MemSess::Member->start(servers => \@pool, config => "MemSess Off\n<LocationMatch /on>\nMemSess On\n</LocationMatch>");
+    my $m = MemSess::Member->start(servers => \@pool,
+        config => "MemSess Off\n<LocationMatch /on>\nMemSess On\n</LocationMatch>");
     my $r = client($m)->get('/cgi/env');
     unlike $r->body, qr/^MEMSESS_(?!T_)/m, 'MemSess Off';
     is client($m)->get('/cgi/env/on')->env('MEMSESS_STATE'), 'none', 'On in a location';

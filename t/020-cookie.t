@@ -10,7 +10,8 @@ plan tests => 14;
 
 my $pem = "$ENV{MEMSESS_T_ROOT}/logs/tls.pem";
 system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    . " -subj /CN=localhost -keyout '$pem' -out '$pem.crt' 2>'$pem.log' && cat '$pem.crt' >>'$pem'") == 0
+    . " -subj /CN=localhost -keyout '$pem' -out '$pem.crt' 2>'$pem.log' && cat '$pem.crt' >>'$pem'")
+    == 0
     or die "openssl makes no certificate, see $pem.log";
 
 my $memcached = MemSess::Memcached->start;
@@ -86,7 +87,8 @@ subtest 'attributes' => sub {
     my %expected = (
         default    => ['memsess', 'httponly; path=/; samesite=lax'],
         renamed    => ['SID', 'httponly; path=/; samesite=lax'],
-        dressed    => ['dressed', 'domain=example.com; max-age=3600; path=/cgi; samesite=strict; secure'],
+        dressed    => ['dressed',
+            'domain=example.com; max-age=3600; path=/cgi; samesite=strict; secure'],
         cross_site => ['cross', 'httponly; partitioned; path=/; samesite=none; secure'],
         host       => ['__Host-id', 'httponly; path=/; samesite=lax; secure'],
         insecure   => ['plain', 'httponly; path=/; samesite=lax'],
@@ -106,7 +108,8 @@ subtest 'Secure=auto is Secure over https' => sub {
     my ($name, $value, $attributes) = parse($r->header('Set-Cookie') // '');
     is $attributes, 'httponly; path=/; samesite=lax; secure', 'default';
     ($name, $value, $attributes) =
-        parse(client($m, tls => 1)->get(say_via('cgi/insecure', 'MemSess-Set: a=1'))->header('Set-Cookie'));
+        parse(client($m, tls => 1)->get(say_via('cgi/insecure',
+            'MemSess-Set: a=1'))->header('Set-Cookie'));
     is $attributes, 'httponly; path=/; samesite=lax', 'Secure=off is off even there';
 };
 
@@ -121,7 +124,8 @@ subtest 'what clears it matches what set it' => sub {
         is $cleared, $name, 'of the same name';
         is $empty, '', 'empty';
         like $now, qr/max-age=0|expires=thu, 01 jan 1970/, 'over';
-        for my $attribute (grep { /^(?:path|domain|secure|partitioned|samesite)/ } split /; /, $attributes) {
+        for my $attribute (grep { /^(?:path|domain|secure|partitioned|samesite)/ } split /; /,
+            $attributes) {
             like "; $now;", qr/; \Q$attribute\E;/, "$where: $attribute";
         }
     }
@@ -139,7 +143,8 @@ subtest 'ids' => sub {
 
 subtest 'the storage key is not the id' => sub {
     is_deeply [grep { /\Q$cookie\E/ } $memcached->keys], [], 'not in any key';
-    is_deeply [grep { /[^\x21-\x7e]/ || length > 250 } $memcached->keys], [], 'keys are well-formed';
+    is_deeply [grep { /[^\x21-\x7e]/ || length > 250 } $memcached->keys], [],
+        'keys are well-formed';
 };
 
 subtest 'malformed cookies cost no store traffic' => sub {
@@ -159,11 +164,13 @@ subtest 'malformed cookies cost no store traffic' => sub {
         'a path'                 => '../../../../etc/passwd',
         'a memcached command'    => 'x flush_all 0 noreply',
         map({ ("$_ bytes" => 'A' x $_) } 25, 255, 256, 1000, 4096, 8192, 65000),
-        '64 kB of anything'      => join('', map { chr((33 .. 43, 45 .. 58, 60 .. 126, 128 .. 255)[rand 220]) } 1 .. 65000),
+        '64 kB of anything'      => join('',
+            map { chr((33 .. 43, 45 .. 58, 60 .. 126, 128 .. 255)[rand 220]) } 1 .. 65000),
     );
     for my $what (sort keys %malformed) {
         my ($r, $traffic) = sent('/cgi/env', "Cookie: memsess=$malformed{$what}");
-        is_deeply [$r->status, $traffic], [200, 0], "$what: no traffic" or diag substr $r->{raw}, 0, 300;
+        is_deeply [$r->status, $traffic], [200, 0], "$what: no traffic"
+            or diag substr $r->{raw}, 0, 300;
         is $r->env('MEMSESS_STATE'), 'invalid', "$what: invalid";
         is $r->env('MEMSESS_DATA') // '', '', "$what: no data";
         ok clears_cookie($r), "$what: the cookie is cleared";
@@ -171,8 +178,9 @@ subtest 'malformed cookies cost no store traffic' => sub {
 };
 
 subtest 'headers that contain no cookie of ours' => sub {
-    my @headers = ('', ';', ';;;', '=', '=memsess', 'memsess', 'memsess;', 'other=memsess', "other=$cookie", "xmemsess=$cookie",
-        "memsess2=$cookie", "memsess_=$cookie", "MEMSESS=$cookie", qq(other="; memsessx=$cookie), 'a=b,c=d', '$Version=1; a=b',
+    my @headers = ('', ';', ';;;', '=', '=memsess', 'memsess', 'memsess;', 'other=memsess',
+        "other=$cookie", "xmemsess=$cookie", "memsess2=$cookie", "memsess_=$cookie",
+        "MEMSESS=$cookie", qq(other="; memsessx=$cookie), 'a=b,c=d', '$Version=1; a=b',
         '; ' x 5000, 'a=b; ' x 5000, ',' x 10000, "\xff" x 1000, '"' x 1000);
     for my $header (@headers) {
         my ($r, $traffic) = sent('/cgi/env', "Cookie: $header");
@@ -199,7 +207,8 @@ subtest 'a cookie of ours among others' => sub {
         'another one in a second header' => ["memsess=$cookie", "memsess=$other"],
         'a similar name'              => ["xmemsess=$other; memsess=$cookie; memsess2=$other"],
         'after 30 kB'                 => ['x=' . 'y' x 30000 . "; memsess=$cookie"],
-        'after 3000 others'           => [join('', map { "n$_=v; " } 1 .. 3000) . "memsess=$cookie"],
+        'after 3000 others'           => [join('',
+            map { "n$_=v; " } 1 .. 3000) . "memsess=$cookie"],
     );
     for my $what (sort keys %header) {
         my ($r) = sent('/cgi/env', map { "Cookie: $_" } @{ $header{$what} });
@@ -236,8 +245,10 @@ subtest 'CGI and back ends do not see it' => sub {
     for my $target (sort keys %seen) {
         my $shown = $target =~ s/\?.*//r;
         for my $header (
-            ["x=1; memsess=$cookie; y=2"], ["memsess=$cookie; x=1; y=2"], ["x=1; y=2; memsess=$cookie"],
-            ["x=1; memsess=$cookie; memsess=bad; y=2; memsess=$cookie"], ["x=1", "memsess=$cookie", "y=2"],
+            ["x=1; memsess=$cookie; y=2"], ["memsess=$cookie; x=1; y=2"],
+                ["x=1; y=2; memsess=$cookie"],
+            ["x=1; memsess=$cookie; memsess=bad; y=2; memsess=$cookie"],
+                ["x=1", "memsess=$cookie", "y=2"],
             ["x=1; memsess=malformed; y=2"],
         ) {
             my ($r) = sent($target, map { "Cookie: $_" } @$header);
@@ -254,23 +265,29 @@ subtest 'CGI and back ends do not see it' => sub {
 subtest 'a cookie of ours inside others is not what is stripped' => sub {
     my $header = qq(x="a; b"; memsess=$cookie; y=memsess=1; xmemsess=2; memsess2=3; z);
     my ($r) = sent('/cgi/env', "Cookie: $header");
-    is $r->env('HTTP_COOKIE'), $header =~ s/memsess=\Q$cookie\E; //r, 'the rest is left byte for byte';
+    is $r->env('HTTP_COOKIE'), $header =~ s/memsess=\Q$cookie\E; //r,
+        'the rest is left byte for byte';
 };
 
 subtest 'MemSessCookieForward' => sub {
     my $header = "x=1; memsess=$cookie; y=2";
-    is((sent('/cgi/env/forward', "Cookie: $header"))[0]->env('HTTP_COOKIE'), $header, 'CGI sees it');
-    is scalar((sent('/proxy/echo/forward', "Cookie: $header"))[0]->echoed('Cookie')), $header, 'a back end sees it';
-    is((sent('/cgi/env/forward', "Cookie: $header"))[0]->env('MEMSESS_STATE'), 'active', 'so does the session');
+    is((sent('/cgi/env/forward', "Cookie: $header"))[0]->env('HTTP_COOKIE'), $header,
+        'CGI sees it');
+    is scalar((sent('/proxy/echo/forward', "Cookie: $header"))[0]->echoed('Cookie')), $header,
+        'a back end sees it';
+    is((sent('/cgi/env/forward', "Cookie: $header"))[0]->env('MEMSESS_STATE'), 'active',
+        'so does the session');
 };
 
 subtest 'two browsers on one connection' => sub {
     my $other = started($m, 'a=other')->cookie;
     my $get = "GET /cgi/env HTTP/1.1\r\nHost: localhost\r\n";
-    my $r = raw($m->port, "${get}Cookie: memsess=$cookie\r\n\r\n${get}Cookie: memsess=$other\r\n\r\n"
+    my $r = raw($m->port,
+        "${get}Cookie: memsess=$cookie\r\n\r\n${get}Cookie: memsess=$other\r\n\r\n"
         . "${get}\r\n${get}Cookie: memsess=$cookie\r\nConnection: close\r\n\r\n");
     is_deeply [$r->{raw} =~ /^MEMSESS_(?:DATA|STATE)=(.*)$/mg],
-        ['a=1', 'active', 'a=other', 'active', 'none', 'a=1', 'active'], 'each sees its own session';
+        ['a=1', 'active', 'a=other', 'active', 'none', 'a=1', 'active'],
+            'each sees its own session';
 };
 
 subtest 'requests that httpd refuses early' => sub {

@@ -135,7 +135,8 @@ subtest 'sessions that nobody asks for are not loaded' => sub {
 
 subtest 'MemSessLock none' => sub {
     my $c = started($m);
-    is $c->get(say_via('cgi/nolock', 'MemSess-Set: b=2', 'MemSess-Incr: a=5'))->status, 200, 'written';
+    is $c->get(say_via('cgi/nolock', 'MemSess-Set: b=2', 'MemSess-Incr: a=5'))->status, 200,
+        'written';
     is data($c), 'a=6&b=2', 'and read';
 };
 
@@ -153,7 +154,8 @@ subtest 'lifetimes over 30 days' => sub {
 subtest 'MemSessCompress' => sub {
     for my $case (['1000', sub { $_[0] < 5000 }], ['Off', sub { $_[0] >= 20000 }]) {
         my ($setting, $right) = @$case;
-        my $m = MemSess::Member->start(servers => [$memcached], config => "MemSessCompress $setting");
+        my $m = MemSess::Member->start(servers => [$memcached],
+            config => "MemSessCompress $setting");
         my $c = client($m);
         my $bytes = $memcached->during(sub { set_via($c, 'a=' . 'x' x 20000, 'lua') }, 'bytes');
         ok $right->($bytes), "$setting: $bytes bytes in memcached";
@@ -192,7 +194,8 @@ subtest 'a session that is only read is re-dated at most every MemSessRefresh' =
     sleep 1.3;
     my $once = $writes->($c{reader}, 'refresh', 1);
     cmp_ok $once, '>=', 1, 'after the interval it is';
-    cmp_ok $writes->($c{reader}, 'refresh', 5), '<=', $once, 'not again by each of the next requests';
+    cmp_ok $writes->($c{reader}, 'refresh', 5), '<=', $once,
+        'not again by each of the next requests';
     is $writes->($c{seldom}, 'seldom', 5), 0, 'nor within a longer interval';
 };
 
@@ -209,8 +212,10 @@ subtest 'used sessions live on, absolute time-outs do not care' => sub {
         $seen{$when}{$_}{ $state{$_} }++ for keys %state;
         $told++ if $state{absolute} eq 'expired';
     }
-    is_deeply [keys %{ $seen{before}{$_} }], ['active'], "$_: active at first" for qw(busy absolute forever);
-    is_deeply [keys %{ $seen{after}{$_} }], ['active'], "$_: active all the time" for qw(busy forever);
+    is_deeply [keys %{ $seen{before}{$_} }], ['active'], "$_: active at first"
+        for qw(busy absolute forever);
+    is_deeply [keys %{ $seen{after}{$_} }], ['active'], "$_: active all the time"
+        for qw(busy forever);
     ok !$seen{after}{absolute}{active}, 'absolute: over' or diag explain \%seen;
     is $told, 1, 'told once; then the browser has no cookie any more';
 };

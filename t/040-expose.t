@@ -60,9 +60,10 @@ sub reserved { return grep { /$ours/ } split /\r?\n/, $_[0]->body }
 
 # What a client may send to be taken for somebody: every way to write the names.
 my @forged = map { ("$_: active", "$_: forged") } qw(
-    MemSess-State memsess-state MEMSESS-STATE MemSess_State memsess_state MEMSESS_STATE Memsess-state
-    MemSess-Id memsess_id MEMSESS_ID MemSess-Data MemSess_Data memsess-data MEMSESS-DATA
-    MemSess- MemSess_ MemSess-Anything memsess_anything MemSess_-_x MEMSESS-SET MemSess-Destroy
+    MemSess-State memsess-state MEMSESS-STATE MemSess_State memsess_state MEMSESS_STATE
+    Memsess-state MemSess-Id memsess_id MEMSESS_ID MemSess-Data MemSess_Data memsess-data
+    MEMSESS-DATA MemSess- MemSess_ MemSess-Anything memsess_anything MemSess_-_x MEMSESS-SET
+    MemSess-Destroy
 );
 
 my $admin = started($m, 'role=admin&user=anna&nick.name=x');
@@ -72,7 +73,8 @@ subtest 'the environment, for everything that reads it' => sub {
     my $nobody = client($m);
 
     is $admin->get('/session.shtml')->body =~ /^state=(.*)$/m && $1, 'active', 'SSI';
-    is $nobody->get('/session.shtml')->body =~ /^state=(.*)$/m && $1, 'none', 'SSI without a session';
+    is $nobody->get('/session.shtml')->body =~ /^state=(.*)$/m && $1, 'none',
+        'SSI without a session';
 
     my $r = $admin->get('/lua/env');
     is $r->env('MEMSESS_STATE'), 'active', 'mod_lua: state';
@@ -94,7 +96,8 @@ subtest 'the environment, for everything that reads it' => sub {
     $admin->get('/plain.txt');
     $nobody->get('/plain.txt');
     ok $log->wait_for(qr{^/plain.txt state=active id=\Q$id\E role=admin$}m, $mark), 'log format';
-    ok $log->wait_for(qr{^/plain.txt state=none id=- role=-$}m, $mark), 'log format without a session';
+    ok $log->wait_for(qr{^/plain.txt state=none id=- role=-$}m, $mark),
+        'log format without a session';
 };
 
 subtest 'names and values in the environment' => sub {
@@ -120,7 +123,8 @@ subtest 'names and values in the environment' => sub {
         my @names = map { /^([^=]*)/ } split /&/, $data;
         is_deeply \@names, [sort keys %value, 'with.dot-and_dash'], 'data: in name order';
         unlike $data, qr/[^A-Za-z0-9_.&=%+*~-]/, 'data: everything else is encoded';
-        my %got = map { my ($n, $v) = split /=/, $_, 2; $v =~ tr/+/ /; $v =~ s/%(..)/chr hex $1/ge; ($n, $v) }
+        my %got = map { my ($n, $v) = split /=/, $_,
+            2; $v =~ tr/+/ /; $v =~ s/%(..)/chr hex $1/ge; ($n, $v) }
             split /&/, $data;
         is_deeply \%got, { %value, 'with.dot-and_dash' => 'y' }, 'data: and decodes to the values';
     }
@@ -130,15 +134,18 @@ subtest 'names that are one to the environment' => sub {
     my $c = started($m, 'role=guest&Role=x&ROLE=admin&user=eve&a-b=1&a.b=2&a_b=3&A_B=4');
     my $r = $c->get('/cgi/env');
     is_deeply {$r->body =~ /^(MEMSESS_ATTR_\w+)=(.*)$/mg},
-        {MEMSESS_ATTR_ROLE => 'admin', MEMSESS_ATTR_A_B => 4, MEMSESS_ATTR_user => 'eve'}, 'the first in name order';
+        {MEMSESS_ATTR_ROLE => 'admin', MEMSESS_ATTR_A_B => 4, MEMSESS_ATTR_user => 'eve'},
+        'the first in name order';
     is $c->get('/rewritten')->env('PATH_INFO'), '/admin', 'the same one to whoever asks';
-    is data($c), 'A_B=4&ROLE=admin&Role=x&a-b=1&a.b=2&a_b=3&role=guest&user=eve', 'the data has them all';
+    is data($c), 'A_B=4&ROLE=admin&Role=x&a-b=1&a.b=2&a_b=3&role=guest&user=eve',
+        'the data has them all';
 };
 
 subtest 'headers to a back end' => sub {
     my $r = $admin->get('/proxy/echo');
     is_deeply [sort(reserved($r))],
-        ['MemSess-Data: nick.name=x&role=admin&user=anna', "MemSess-Id: $id", 'MemSess-State: active'],
+        ['MemSess-Data: nick.name=x&role=admin&user=anna', "MemSess-Id: $id",
+         'MemSess-State: active'],
         'an active session';
     is_deeply [reserved(client($m)->get('/proxy/echo'))], ['MemSess-State: none'], 'none';
 };
@@ -159,7 +166,8 @@ subtest 'every state, in environment and header' => sub {
     is $c->get(say_via('cgi/idle', 'MemSess-Set: a=1'))->status, 200, 'a short session';
     sleep 1.3;
     is $c->copy->get('/cgi/env/idle')->env('MEMSESS_STATE'), 'expired', 'env: expired';
-    is_deeply [reserved($c->copy->get('/proxy/echo/idle'))], ['MemSess-State: expired'], 'header: expired';
+    is_deeply [reserved($c->copy->get('/proxy/echo/idle'))], ['MemSess-State: expired'],
+        'header: expired';
 };
 
 subtest 'MemSessExposeKeys' => sub {
@@ -177,10 +185,12 @@ subtest 'MemSessExpose says where' => sub {
     is_deeply [reserved($admin->get('/proxy/echo/env_only'))], [], 'env: no headers';
     is $admin->get('/cgi/env/env_only')->env('MEMSESS_STATE'), 'active', 'env: but an environment';
     is $admin->get('/cgi/env/headers_only')->env('MEMSESS_STATE'), undef, 'headers: no environment';
-    is scalar($admin->get('/proxy/echo/headers_only')->echoed('MemSess-State')), 'active', 'headers: but headers';
+    is scalar($admin->get('/proxy/echo/headers_only')->echoed('MemSess-State')), 'active',
+        'headers: but headers';
     for my $where (qw(none off)) {
         is_deeply [reserved($admin->get("/proxy/echo/$where"))], [], "$where: no headers";
-        unlike $admin->get("/cgi/env/$where")->body, qr/^(?:HTTP_)?MEMSESS_(?!T_)/m, "$where: no environment";
+        unlike $admin->get("/cgi/env/$where")->body, qr/^(?:HTTP_)?MEMSESS_(?!T_)/m,
+            "$where: no environment";
     }
 };
 
@@ -197,7 +207,8 @@ subtest 'what a client calls MemSess- is dropped: proxied' => sub {
 subtest 'what a client calls MemSess- is dropped: CGI' => sub {
     for my $where ('', qw(/env_only /none /off)) {
         for my $c (client($m), $admin) {
-            my ($plain, $forged) = map { [grep { /MEMSESS/i && !/^(?:MEMSESS_T|HTTP_COOKIE)/ } split /\n/, $_->body] }
+            my ($plain, $forged) =
+                map { [grep { /MEMSESS/i && !/^(?:MEMSESS_T|HTTP_COOKIE)/ } split /\n/, $_->body] }
                 $c->get("/cgi/env$where"), $c->get("/cgi/env$where", @forged);
             is_deeply $forged, $plain, ($where || '/') . ($c->cookie ? ', with a session' : '');
         }
@@ -206,8 +217,8 @@ subtest 'what a client calls MemSess- is dropped: CGI' => sub {
 
 subtest 'what a client calls MemSess- is dropped: proxied by mod_rewrite' => sub {
     for my $c (client($m), $admin) {
-        is_deeply [sort(reserved($c->get('/proxied_by_rewrite', @forged)))], [sort(reserved($c->get('/proxy/echo')))],
-            $c->cookie ? 'with a session' : 'without';
+        is_deeply [sort(reserved($c->get('/proxied_by_rewrite', @forged)))],
+            [sort(reserved($c->get('/proxy/echo')))], $c->cookie ? 'with a session' : 'without';
     }
 };
 
@@ -223,12 +234,15 @@ subtest 'trailers' => sub {
     for my $where ('', '/none', '/off') {
         my @expected = reserved(client($m)->get("/proxy/echo$where"));
         for my $handler (qw(proxy/echo cgi/env lua/env)) {
-            my $r = raw($m->port, "POST /$handler$where HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            my $r = raw($m->port,
+                "POST /$handler$where HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                 . "Transfer-Encoding: chunked\r\nTrailer: MemSess-State, memsess_id, X-Trailer\r\n\r\n$body");
             next if $handler eq 'lua/env' && $where;
             is $r->status, 200, "$handler$where answers";
-            is_deeply [reserved($r)], \@expected, "$handler$where: dropped" if $handler eq 'proxy/echo';
-            unlike $r->body, qr/forged|HTTP_MEMSESS_(?:STATE=active|ID)/, "$handler$where: not forged";
+            is_deeply [reserved($r)], \@expected, "$handler$where: dropped"
+                if $handler eq 'proxy/echo';
+            unlike $r->body, qr/forged|HTTP_MEMSESS_(?:STATE=active|ID)/,
+                "$handler$where: not forged";
         }
     }
 };
@@ -281,5 +295,6 @@ subtest 'exposed again after an internal redirect, in an ErrorDocument and in a 
 
 subtest 'the public id' => sub {
     like $id, qr/^[A-Za-z0-9_-]{8,}$/, 'one word';
-    is state(client($m)->set_cookie($id)) =~ /^(?:unknown|invalid)$/ ? 1 : 0, 1, 'is useless as a cookie';
+    is state(client($m)->set_cookie($id)) =~ /^(?:unknown|invalid)$/ ? 1 : 0, 1,
+        'is useless as a cookie';
 };

@@ -23,7 +23,8 @@ sub say_to {
 for my $handler (@handlers) {
     subtest "$handler: each header" => sub {
         my $c = client($m);
-        is say_to($c, $handler, 'MemSess-Set: a=1&b=two%20words&c=3')->body, "said\n", 'the body is as said';
+        is say_to($c, $handler, 'MemSess-Set: a=1&b=two%20words&c=3')->body, "said\n",
+            'the body is as said';
         is data($c), 'a=1&b=two%20words&c=3', 'Set';
         say_to($c, $handler, 'MemSess-Unset: b&absent');
         is data($c), 'a=1&c=3', 'Unset';
@@ -80,11 +81,13 @@ subtest 'repeated and joined headers' => sub {
     }
     my $c = client($m);
     say_to($c, 'cgi', 'MemSess-Set: a=1,b=2, c=x%2Cy');
-    is_deeply [split /&/, data($c)], ['a=1', 'b=2', 'c=x%2Cy'], 'a comma separates, an encoded one does not';
+    is_deeply [split /&/, data($c)], ['a=1', 'b=2', 'c=x%2Cy'],
+        'a comma separates, an encoded one does not';
     say_to($c, 'cgi', 'MemSess-Unset: a, b', 'MemSess-Incr: n=1,n=2');
     is data($c), 'c=x%2Cy&n=3', 'in Unset and Incr as well';
     my $r = say_to($c, 'cgi', 'MemSess-Renew: 1', 'Set-Cookie: other=1; Path=/');
-    is_deeply [map { /^(\w+)=/ } sort $r->header('Set-Cookie')], ['memsess', 'other'], "a handler's own cookies go with ours";
+    is_deeply [map { /^(\w+)=/ } sort $r->header('Set-Cookie')], ['memsess', 'other'],
+        "a handler's own cookies go with ours";
     say_to($c, 'cgi', 'MemSess-Set: &d=1&&e=2&');
     is data($c), 'c=x%2Cy&d=1&e=2&n=3', 'empty pieces are nothing';
 };
@@ -107,7 +110,8 @@ subtest 'values' => sub {
 subtest 'order within one response: Destroy, Unset, Set, Incr, Renew' => sub {
     my $c = started($m, 'a=1&b=1');
     my ($cookie, $id) = ($c->cookie, $c->get('/cgi/env')->env('MEMSESS_ID'));
-    say_to($c, 'cgi', 'MemSess-Renew: 1', 'MemSess-Incr: a=1', 'MemSess-Set: a=5', 'MemSess-Unset: a&b');
+    say_to($c, 'cgi', 'MemSess-Renew: 1', 'MemSess-Incr: a=1', 'MemSess-Set: a=5',
+        'MemSess-Unset: a&b');
     is data($c), 'a=6', 'Unset, Set, Incr';
     isnt $c->cookie, $cookie, 'Renew';
     is $c->get('/cgi/env')->env('MEMSESS_ID'), $id, 'of the same session';
@@ -123,7 +127,8 @@ subtest 'order within one response: Destroy, Unset, Set, Incr, Renew' => sub {
 subtest 'without a session' => sub {
     for my $line ('MemSess-Unset: a', 'MemSess-Renew: 1', 'MemSess-Destroy: 1') {
         my $c = client($m);
-        is $pool->traffic(sub { is say_to($c, 'cgi', $line)->status, 200, $line }), 0, 'no store traffic';
+        is $pool->traffic(sub { is say_to($c, 'cgi', $line)->status, 200, $line }), 0,
+            'no store traffic';
         is $c->cookie, undef, 'no session begins';
     }
     my $c = client($m)->set_cookie('A' x 24);
@@ -149,11 +154,13 @@ subtest 'increments are of 64 bits' => sub {
 };
 
 my @malformed = (
-    map({ ['MemSess-Set', $_] } 'a=%zz', 'a=%4', 'a=1%', '=1', 'a', 'a=1&b', 'a%20b=1', 'a b=1', 'a/b=1', "\xc3\xa9=1",
-        'a=%00', 'a=x%00y', 'a%00=1', '%61%0A=1', 'x' x 65 . '=1', 'a=1&=2', '%=1', 'a=%C3%A'),
+    map({ ['MemSess-Set', $_] } 'a=%zz', 'a=%4', 'a=1%', '=1', 'a', 'a=1&b', 'a%20b=1', 'a b=1',
+        'a/b=1', "\xc3\xa9=1", 'a=%00', 'a=x%00y', 'a%00=1', '%61%0A=1', 'x' x 65 . '=1', 'a=1&=2',
+        '%=1', 'a=%C3%A'),
     map({ ['MemSess-Unset', $_] } '%zz', 'a%20b', 'x' x 65, 'a%00', 'a=1'),
-    map({ ['MemSess-Incr', $_] } 'a=x', 'a=', 'a=1.5', 'a', 'a=9223372036854775808', 'a=-9223372036854775809',
-        'a=1x', 'a=0x10', 'a=99999999999999999999999', 'a=%zz', 'a%20b=1', 'text=1', 'a=--1', 'a=%00'),
+    map({ ['MemSess-Incr', $_] } 'a=x', 'a=', 'a=1.5', 'a', 'a=9223372036854775808',
+        'a=-9223372036854775809', 'a=1x', 'a=0x10', 'a=99999999999999999999999', 'a=%zz', 'a%20b=1',
+        'text=1', 'a=--1', 'a=%00'),
     map({ ['MemSess-Renew', $_] } '0', 'yes', '2', '1x'),
     map({ ['MemSess-Destroy', $_] } '0', 'yes', '2', 'everything'),
 );
@@ -180,13 +187,16 @@ subtest 'malformed headers from back ends and scripts' => sub {
     my $c = started($m, 'a=1');
     for my $handler (qw(proxy lua)) {
         for my $status (200, 204, 302, 304) {
-            my @lines = ("Status: $status Whatever", 'MemSess-Set: a=%zz', $status == 302 ? 'Location: /x' : ());
-            is say_to($c, $handler, @lines, $status =~ /04$/ ? "\n" : ())->status, 500, "$handler: instead of $status";
+            my @lines = ("Status: $status Whatever", 'MemSess-Set: a=%zz',
+                $status == 302 ? 'Location: /x' : ());
+            is say_to($c, $handler, @lines, $status =~ /04$/ ? "\n" : ())->status, 500,
+                "$handler: instead of $status";
         }
     }
     is data($c), 'a=1', 'nothing changed';
     my $new = client($m);
-    is $pool->traffic(sub { say_to($new, 'proxy', 'MemSess-Set: a=%zz') }), 0, 'no traffic for a client without a session';
+    is $pool->traffic(sub { say_to($new, 'proxy', 'MemSess-Set: a=%zz') }), 0,
+        'no traffic for a client without a session';
     is $new->cookie, undef, 'and no cookie';
 };
 
@@ -286,14 +296,16 @@ subtest 'where write-back is not allowed, headers are dropped all the same' => s
     for my $where (qw(obey_not off)) {
         for my $handler (qw(cgi proxy)) {
             for my $status (200, 204, 304, 404) {
-                my $r = $c->get(say_via("$handler/$where", "Status: $status Whatever", 'MemSess-Set: a=2', 'MemSess-Destroy: 1',
-                                   'memsess-other: 1', 'MemSess-Set: %zz', $status =~ /04$/ ? "\n" : ()));
+                my $r = $c->get(say_via("$handler/$where", "Status: $status Whatever",
+                                   'MemSess-Set: a=2', 'MemSess-Destroy: 1', 'memsess-other: 1',
+                                   'MemSess-Set: %zz', $status =~ /04$/ ? "\n" : ()));
                 is_deeply [$r->leaks], [], "$where, $handler: nothing leaks with $status";
                 is $r->status, $status, "$where, $handler: and nothing else happens";
             }
         }
         my $new = client($own);
-        is $memcached->traffic(sub { $new->get(say_via("cgi/$where", 'MemSess-Set: a=2')) }), 0, "$where: no store traffic";
+        is $memcached->traffic(sub { $new->get(say_via("cgi/$where", 'MemSess-Set: a=2')) }), 0,
+            "$where: no store traffic";
         is $new->cookie, undef, "$where: no session";
     }
     is data($c), 'a=1', 'the session is as it was';
@@ -308,7 +320,8 @@ subtest "headers that the configuration adds leak no more than a handler's" => s
 subtest 'MemSessWritebackKeys' => sub {
     my $c = started($own, 'a=1&b=1&user.name=x');
     my $mark = $own->log->mark;
-    is $c->get(say_via('cgi/keys', 'MemSess-Set: a=2&b=2&user.name=y&users=1', 'MemSess-Incr: c=1'))->status, 200, 'a response';
+    is $c->get(say_via('cgi/keys', 'MemSess-Set: a=2&b=2&user.name=y&users=1',
+        'MemSess-Incr: c=1'))->status, 200, 'a response';
     is data($c), 'a=2&b=1&user.name=y', 'what is not allowed is left alone';
     for my $name (qw(b users c)) {
         like $own->log->text($mark), qr/memsess:warn[^\n]*\b$name\b/, "a warning names $name";
@@ -327,7 +340,8 @@ subtest 'MemSessMaxSize' => sub {
     is $r->status, 500, 'too large is refused';
     like $own->log->text($mark), qr/MemSessMaxSize/, 'the log names the directive';
     is data($c), 'a=1', 'the stored session stays';
-    is $c->get(say_via('cgi/small', 'MemSess-Set: a=' . 'x' x 1000))->status, 200, 'a smaller one is not';
+    is $c->get(say_via('cgi/small', 'MemSess-Set: a=' . 'x' x 1000))->status, 200,
+        'a smaller one is not';
 };
 
 subtest 'large sessions' => sub {
@@ -347,7 +361,8 @@ subtest 'ErrorDocuments' => sub {
     is data($c), 'by=document', 'it may write';
 
     $c = client($own);
-    $r = $c->get('/overridden/say?' . escape("Status: 403 Forbidden\nMemSess-Incr: refused=1\nContent-Type: text/plain\n\nno"));
+    $r = $c->get('/overridden/say?'
+        . escape("Status: 403 Forbidden\nMemSess-Incr: refused=1\nContent-Type: text/plain\n\nno"));
     is $r->status, 403, 'ProxyErrorOverride';
     is $r->env('REDIRECT_STATUS'), 403, 'shows our document';
     is_deeply [$r->leaks], [], 'nothing leaks';

@@ -74,7 +74,8 @@ subtest 'a killed memcached' => sub {
     is $r->env($_), undef, "anonymous: no $_" for qw(MEMSESS_ID MEMSESS_ATTR_a);
     is scalar($r->header('Set-Cookie')), '', 'anonymous: the cookie stays as it is';
     $r = $c->get('/proxy/echo/anonymous');
-    is_deeply [$r->body =~ /^(memsess.*?)\r?$/mig], ['MemSess-State: unavailable'], 'anonymous: headers';
+    is_deeply [$r->body =~ /^(memsess.*?)\r?$/mig], ['MemSess-State: unavailable'],
+        'anonymous: headers';
     $r = $c->get(say_via('cgi/anonymous', 'MemSess-Set: a=2'));
     is scalar($r->header('Set-Cookie')), '', 'anonymous: a write makes no cookie either';
     is $c->cookie, $cookie, 'after all that the browser still has its cookie';
@@ -83,7 +84,8 @@ subtest 'a killed memcached' => sub {
     $c->get('/cgi/env') for 1 .. 20;
     my $failure = qr/memsess:(?:error|warn).*\Q@{[ $memcached->address ]}\E.*/;
     like $m->log->text, $failure, 'a dead server is logged, by name';
-    cmp_ok scalar(my @lines = $m->log->text($mark) =~ /$failure/g), '<', 10, 'but not for every request';
+    cmp_ok scalar(my @lines = $m->log->text($mark) =~ /$failure/g), '<', 10,
+        'but not for every request';
 
     $memcached->restart;
     ok back_again(answers($c)), 'once it is back it is asked again';
@@ -98,9 +100,11 @@ subtest 'a stopped memcached' => sub {
     my %c = map { $_ => started($m, "a=$_&who=$_") } 1 .. 4;
     $memcached->pause;
     my $r;
-    cmp_ok seconds(sub { $r = $c{1}->get('/cgi/env') }), '<', 5, 'delays a request by MemSessTimeout, not for ever';
+    cmp_ok seconds(sub { $r = $c{1}->get('/cgi/env') }), '<', 5,
+        'delays a request by MemSessTimeout, not for ever';
     is_denied($r, 'it');
-    cmp_ok seconds(sub { $c{ 1 + $_ % 4 }->get('/cgi/env') for 1 .. 20 }), '<', 10, 'and not every one that follows';
+    cmp_ok seconds(sub { $c{ 1 + $_ % 4 }->get('/cgi/env') for 1 .. 20 }), '<', 10,
+        'and not every one that follows';
     is $c{2}->get('/cgi/env/anonymous')->env('MEMSESS_STATE'), 'unavailable', 'anonymous: state';
     $memcached->resume;
     ok back_again(answers($c{1})), 'when it goes on, so do we';
@@ -113,7 +117,8 @@ subtest 'stopped while many ask' => sub {
     my @c = map { started($m, "who=$_") } 0 .. 7;
     $memcached->pause;
     my @r;
-    cmp_ok seconds(sub { @r = together($m, map { ['/cgi/env', $_] } @c, @c) }), '<', 15, 'all are answered';
+    cmp_ok seconds(sub { @r = together($m, map { ['/cgi/env', $_] } @c, @c) }), '<', 15,
+        'all are answered';
     is_deeply [grep { $_->status != 503 } @r], [], 'with 503';
     $memcached->resume;
     ok back_again(answers($c[0])), 'it goes on';
@@ -127,7 +132,8 @@ subtest 'connections that a restart has closed cost nothing' => sub {
         my @r = together($m, map { [say_via('cgi', "MemSess-Set: round=$round"), $_] } @c);
         is_deeply [map { $_->status } @r], [(200) x 8], "round $round: every write";
         @r = together($m, map { ['/cgi/env', $_] } @c);
-        is_deeply [map { $_->env('MEMSESS_DATA') } @r], [("round=$round") x 8], "round $round: is there";
+        is_deeply [map { $_->env('MEMSESS_DATA') } @r], [("round=$round") x 8],
+            "round $round: is there";
         $memcached->restart;
         $_->set_cookie(undef) for @c;
     }
@@ -141,13 +147,16 @@ subtest 'answers that are spoilt' => sub {
     my ($c, $other) = map { started($m, "who=$_&a=1") } qw(me other);
     for my $mode (qw(garbage error cut hang late closed)) {
         $faulty->mode($mode);
-        cmp_ok seconds(sub { is_denied($c->get('/cgi/env'), "$mode: a read") }), '<', 5, "$mode: bounded";
+        cmp_ok seconds(sub { is_denied($c->get('/cgi/env'), "$mode: a read") }), '<', 5,
+            "$mode: bounded";
         is_denied($c->get(say_via('cgi', 'MemSess-Set: b=2')), "$mode: a write");
-        is $other->get('/cgi/env/anonymous')->env('MEMSESS_STATE'), 'unavailable', "$mode: anonymous";
+        is $other->get('/cgi/env/anonymous')->env('MEMSESS_STATE'), 'unavailable',
+            "$mode: anonymous";
         $faulty->mode('pass');
         ok back_again(answers($c)), "$mode: over";
         for (1 .. 3) {
-            is $_->[0]->get('/cgi/env')->env('MEMSESS_ATTR_who'), $_->[1], "$mode: $_->[1] has his own session"
+            is $_->[0]->get('/cgi/env')->env('MEMSESS_ATTR_who'), $_->[1],
+                "$mode: $_->[1] has his own session"
                 for [$c, 'me'], [$other, 'other'];
         }
     }
@@ -168,7 +177,8 @@ subtest 'two copies: one server may go' => sub {
         is data($c[$_ - 1]), "more=1&who=$_", "session $_ can be changed" for 1 .. 5;
         set_via(client($pair), 'new=1');
         $victim->restart;
-        is data($c[$_ - 1]), "more=1&who=$_", "session $_ is there when the server is back, empty" for 1 .. 5;
+        is data($c[$_ - 1]), "more=1&who=$_", "session $_ is there when the server is back, empty"
+            for 1 .. 5;
     }
 };
 
@@ -178,8 +188,10 @@ subtest 'two copies: one server stands still' => sub {
         my $c = started($pair, 'a=1');
         $victim->pause;
         my @r;
-        cmp_ok seconds(sub { @r = map { $c->get('/cgi/env') } 1 .. 30 }), '<', 6, 'not every request waits for it';
-        is_deeply [grep { ($_->env('MEMSESS_DATA') // '') ne 'a=1' } @r], [], 'and none misses its session';
+        cmp_ok seconds(sub { @r = map { $c->get('/cgi/env') } 1 .. 30 }), '<', 6,
+            'not every request waits for it';
+        is_deeply [grep { ($_->env('MEMSESS_DATA') // '') ne 'a=1' } @r], [],
+            'and none misses its session';
         is $c->get(say_via('cgi', 'MemSess-Incr: a=1'))->status, 200, 'writes are possible';
         $victim->resume;
         is data($c), 'a=2', 'the newer copy counts when the server is back' for 1 .. 3;
@@ -239,7 +251,8 @@ subtest 'a server that refuses large items' => sub {
     my $c = started($m, 'n=0');
     my ($n, $r) = (0);
     while ($n < 20) {
-        $r = $c->get(say_via('lua', "MemSess-Set: n=@{[ $n + 1 ]}&v$n=" . join '', map { chr(65 + rand 26) } 1 .. 50000));
+        $r = $c->get(say_via('lua', "MemSess-Set: n=@{[ $n + 1 ]}&v$n=" . join '',
+            map { chr(65 + rand 26) } 1 .. 50000));
         last if $r->status != 200;
         $n++;
     }
@@ -264,7 +277,8 @@ subtest 'MemSessServerAuth' => sub {
         chmod 0600, "$dir/$name";
     }
     my $guarded = MemSess::Memcached->start(args => ['-Y', "$dir/users"], auth => 'anna xyzzy17');
-    my $m = MemSess::Member->start(servers => [$guarded], config => "$config MemSessServerAuth $dir/right");
+    my $m = MemSess::Member->start(servers => [$guarded],
+        config => "$config MemSessServerAuth $dir/right");
     my $c = started($m, 'a=1');
     is data($c), 'a=1', 'the right password';
     $guarded->restart;
@@ -304,7 +318,8 @@ subtest 'a memcached that is not there at the start' => sub {
     is_denied(client($m)->get(say_via('cgi', 'MemSess-Set: a=1')), 'a write');
     $late->restart;
     my $c = client($m);
-    ok back_again(sub { $c->get(say_via('cgi', 'MemSess-Set: a=1'))->status == 200 }), 'until it comes';
+    ok back_again(sub { $c->get(say_via('cgi', 'MemSess-Set: a=1'))->status == 200 }),
+        'until it comes';
     is data($c), 'a=1', 'and then all is well';
     $m->stop;
     $late->stop;

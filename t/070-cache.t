@@ -75,13 +75,15 @@ sub with_cache {
             }
             my %cookies = map { $_->cookie // '' => 1 } @c;
             is scalar keys %cookies, 3, 'each has one of his own';
-            is scalar(client($m)->get($page)->header('Set-Cookie')), '', 'who writes nothing gets none';
+            is scalar(client($m)->get($page)->header('Set-Cookie')), '',
+                'who writes nothing gets none';
         };
     }
 
     subtest 'nor one that clears it' => sub {
         my $page = page('public,max-age=3600');
-        ok clears_cookie(client($m)->set_cookie('A' x 24)->get($page)), 'an unknown cookie is cleared';
+        ok clears_cookie(client($m)->set_cookie('A' x 24)->get($page)),
+            'an unknown cookie is cleared';
         is scalar(client($m)->get($page)->header('Set-Cookie')), '', 'that of nobody else';
         my $r = $anna->get($page);
         is scalar($r->header('Set-Cookie')), '', 'least of all of a live session';
@@ -102,26 +104,34 @@ sub with_cache {
         unlike $r->{raw}, qr/dora/, 'nor anything else of it';
         $r = $anna->get($page, 'If-None-Match: "the same"');
         is scalar($r->header('Set-Cookie')), '', 'nor a client that has a session';
-        like $r->header('Vary'), qr/\bCookie\b/i, 'a 304 varies by cookie as well' if $r->status == 304;
+        like $r->header('Vary'), qr/\bCookie\b/i, 'a 304 varies by cookie as well'
+            if $r->status == 304;
     };
 }
 
 subtest 'headers for caches that are not ours' => sub {
-    my $m = MemSess::Member->start(servers => [$memcached], config => "<LocationMatch /none>\nMemSessExpose none\n</LocationMatch>");
+    my $m = MemSess::Member->start(servers => [$memcached],
+        config => "<LocationMatch /none>\nMemSessExpose none\n</LocationMatch>");
     my $c = started($m);
     for my $target ('/plain.txt', '/cgi/env', '/proxy/echo', '/no/such/file') {
         like $c->get($target)->header('Vary'), qr/\bCookie\b/i, "$target: Vary";
-        like client($m)->get($target)->header('Vary'), qr/\bCookie\b/i, "$target: Vary, without a session";
-        like $c->get($target)->header('Cache-Control'), qr/\b(?:private|no-store)\b/, "$target: not for shared caches";
+        like client($m)->get($target)->header('Vary'), qr/\bCookie\b/i,
+            "$target: Vary, without a session";
+        like $c->get($target)->header('Cache-Control'), qr/\b(?:private|no-store)\b/,
+            "$target: not for shared caches";
     }
-    my $r = client($m)->get(say_via('cgi', 'MemSess-Set: a=1', 'Cache-Control: public, max-age=60'));
-    like $r->header('Cache-Control'), qr/\b(?:private|no-store)\b|no-cache="?set-cookie/i, 'a response that sets the cookie, nor that';
+    my $r = client($m)->get(say_via('cgi', 'MemSess-Set: a=1',
+        'Cache-Control: public, max-age=60'));
+    like $r->header('Cache-Control'), qr/\b(?:private|no-store)\b|no-cache="?set-cookie/i,
+        'a response that sets the cookie, nor that';
     unlike $r->header('Cache-Control'), qr/public/, 'whatever the handler says';
     $r = $c->get(say_via('cgi', 'Cache-Control: public, max-age=60'));
     is scalar($r->header('Cache-Control')), 'public, max-age=60', "a handler's public stands";
     $r = $c->get(say_via('cgi', 'Vary: Accept-Language'));
-    like $r->header('Vary'), qr/Accept-Language.*Cookie|Cookie.*Accept-Language/, 'Vary is added to';
-    $r = $c->get('/plain.txt', 'If-Modified-Since: ' . $c->get('/plain.txt')->header('Last-Modified'));
+    like $r->header('Vary'), qr/Accept-Language.*Cookie|Cookie.*Accept-Language/,
+        'Vary is added to';
+    $r = $c->get('/plain.txt',
+        'If-Modified-Since: ' . $c->get('/plain.txt')->header('Last-Modified'));
     is $r->status, 304, 'a 304';
     like $r->header('Vary'), qr/\bCookie\b/i, 'varies as well';
     is scalar($c->get('/cgi/env/none')->header('Vary')), '', 'what is not exposed needs no Vary';

@@ -37,7 +37,8 @@ my @member = (
 sub noise { return join '', map { chr(65 + rand 26) } 1 .. 1500 }
 
 # How many items of these servers are a copy of so much data.
-sub copies { return map { my $server = $_; scalar grep { length($server->get($_) // '') >= 1500 } $server->keys } @_ }
+sub copies { return map { my $server = $_;
+    scalar grep { length($server->get($_) // '') >= 1500 } $server->keys } @_ }
 
 subtest 'a session started on one member is read and changed on the other' => sub {
     for my $n (1 .. 20) {
@@ -69,7 +70,8 @@ subtest 'redundancy 2 is exactly two copies' => sub {
         my $c = client($member[$n % 2]);
         set_via($c, 'data=' . noise());
         my @after = copies(@pool);
-        is_deeply [sort map { $after[$_] - $before[$_] } 0 .. 3], [0, 0, 1, 1], 'on two different servers';
+        is_deeply [sort map { $after[$_] - $before[$_] } 0 .. 3], [0, 0, 1, 1],
+            'on two different servers';
         set_via($c->via($member[1 - $n % 2]), 'data=' . noise());
         is_deeply [copies(@pool)], \@after, 'and the same two after a change by the other member';
     }
@@ -81,7 +83,8 @@ for my $n (1, 3) {
         my @before = copies(@pool);
         set_via(client($m), 'data=' . noise());
         my @after = copies(@pool);
-        is_deeply [sort map { $after[$_] - $before[$_] } 0 .. 3], [(0) x (4 - $n), (1) x $n], 'copies';
+        is_deeply [sort map { $after[$_] - $before[$_] } 0 .. 3], [(0) x (4 - $n), (1) x $n],
+            'copies';
         $m->stop;
     };
 }
@@ -185,7 +188,9 @@ subtest 'graceful-stop' => sub {
     my ($m, $other) = @member;
     my $c = started($m);
     my $s = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $m->port) or die $@;
-    print $s 'GET ', say_via('proxy', 'MemSess-Set: a=last'), " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: memsess=", $c->cookie, "\r\n\r\n";
+    print $s 'GET ', say_via('proxy', 'MemSess-Set: a=last'),
+        " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: memsess=", $c->cookie,
+        "\r\n\r\n";
     my $first = <$s>;
     ok $m->graceful_stop, 'it ends';
     like $first . do { local $/; <$s> }, qr/200 OK.*said/s, 'the request under way was answered';

@@ -51,7 +51,8 @@ sub is_defined {
     my ($what) = @_;
     my $r = $anna->copy->get('/lua/env');
     my ($state, $data) = map { $r->env("MEMSESS_$_") // '' } qw(STATE DATA);
-    my $sane = $r->status == 200 ? $state =~ /^(?:unknown|invalid|expired|active|unavailable)$/ && ($state eq 'active' || $data eq '')
+    my $sane = $r->status == 200 ? $state =~ /^(?:unknown|invalid|expired|active|unavailable)$/
+        && ($state eq 'active' || $data eq '')
                                  : $r->status == 503;
     return ok($sane && $data !~ /bert/, $what) || diag "$r->{raw}";
 }
@@ -60,14 +61,16 @@ sub is_defined {
 sub is_refused {
     my ($what) = @_;
     my $r = $anna->copy->get('/lua/env');
-    ok $r->status == 503 || ($r->env('MEMSESS_STATE') // '') =~ /^(?:unknown|invalid|expired|unavailable)$/, "$what: refused"
+    ok $r->status == 503 || ($r->env('MEMSESS_STATE') // '')
+        =~ /^(?:unknown|invalid|expired|unavailable)$/, "$what: refused"
         or diag $r->{raw};
     unlike $r->body, qr/anna|bert|1234/, "$what: no data";
 }
 
 for my $form ('card=1234&who=anna', 'card=1234&pad=' . 'x' x 5000 . '&who=anna') {
     ($anna, $key, $record, $flags) = recorded($form);
-    my $kind = length($form) < 5000 ? 'plain' : length($record) < 5000 ? 'compressed' : die 'not compressed';
+    my $kind = length($form) < 5000 ? 'plain' : length($record) < 5000 ? 'compressed'
+        : die 'not compressed';
 
     subtest "$kind: truncated" => sub {
         for my $length (0 .. length($record) - 1) {
@@ -83,7 +86,8 @@ for my $form ('card=1234&who=anna', 'card=1234&pad=' . 'x' x 5000 . '&who=anna')
 
     subtest "$kind: of another version" => sub {
         for my $head ("\xff\xff", "\0\0", "\x7f\x7f\x7f\x7f") {
-            with_record($head . substr($record, length $head), sub { is_refused(unpack 'H*', $head) });
+            with_record($head . substr($record, length $head),
+                sub { is_refused(unpack 'H*', $head) });
         }
     };
 

@@ -24,7 +24,8 @@ for my $n (1, 2, 3, 4) {
     subtest "MemSessRedundancy $n, whatever the weights" => sub {
         my @weights = (1, 1000, 3, 100);
         my $m = MemSess::Member->start(config => timing() . "MemSessRedundancy $n",
-                                       servers => [map { $pool[$_]->address . "?weight=$weights[$_]" } 0 .. 3]);
+                                       servers => [map { $pool[$_]->address
+                                           . "?weight=$weights[$_]" } 0 .. 3]);
         for (1 .. 6) {
             my ($c, $mark) = marked($m);
             my @held = holders($mark, @pool);
@@ -181,7 +182,8 @@ subtest 'nor where all who know better are away' => sub {
     $victim->resume;
     settle();
     $_->pause for @knowing;
-    is $c->copy(server => $_)->get('/lua/env')->status, 503, 'nothing is better than something old' for @m, @m;
+    is $c->copy(server => $_)->get('/lua/env')->status, 503, 'nothing is better than something old'
+        for @m, @m;
     $_->resume for @knowing;
     settle();
     is_data_of_both($c, "m=$mark&n=2", 'they are back');
@@ -195,20 +197,22 @@ subtest 'MemSessFailover Off' => sub {
         </LocationMatch>));
     my @c = map { [marked($m, @pool)] } 1 .. 20;
     my @victims = map { $_->[0] } @{ $c[0] }[2, 3];
-    my $gone = sub { my ($one) = @_; return scalar grep { my $home = $_->[0]; grep { $_ == $home } @victims } @$one[2, 3] };
+    my $gone = sub { my ($one) = @_;
+        return scalar grep { my $home = $_->[0]; grep { $_ == $home } @victims } @$one[2, 3] };
     $_->kill9 for @victims;
     for (@c) {
         my ($c, $mark) = @$_;
         if ($gone->($_) == 2) {
             is $c->get('/lua/env')->status, 503, 'both homes are down: 503';
-            is $c->get('/cgi/env/anonymous')->env('MEMSESS_STATE'), 'unavailable', 'unavailable, not unknown';
+            is $c->get('/cgi/env/anonymous')->env('MEMSESS_STATE'), 'unavailable',
+                'unavailable, not unknown';
             ok defined $c->cookie, 'the cookie stays';
         }
         else {
             is data($c), "m=$mark&n=1", 'one is left: it is read';
             set_via($c, 'n=2', 'lua');
-            is sum(holders($mark, grep { my $s = $_; !grep { $_ == $s } @victims } @pool)), 2 - $gone->($_),
-                'nobody stands in';
+            is sum(holders($mark, grep { my $s = $_; !grep { $_ == $s } @victims } @pool)),
+                2 - $gone->($_), 'nobody stands in';
         }
     }
     $_->restart for @victims;

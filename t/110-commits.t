@@ -41,7 +41,8 @@ sub everybody {
 # What both members say of one attribute.
 sub both_say {
     my ($c, $name) = @_;
-    my @said = map { $c->copy(server => $_)->get('/lua/env')->env('MEMSESS_DATA') =~ /(?:^|&)$name=([^&]*)/ ? $1 : '' } @m;
+    my @said = map { $c->copy(server => $_)->get('/lua/env')->env('MEMSESS_DATA')
+        =~ /(?:^|&)$name=([^&]*)/ ? $1 : '' } @m;
     is $said[0], $said[1], "$name: both members say the same";
     return $said[0];
 }
@@ -61,12 +62,14 @@ subtest 'different attributes' => sub {
         return say_via('lua', $i == 5 ? "MemSess-Unset: gone$k" : "MemSess-Set: w$k=$i");
     });
     is_deeply $answers, { 200 => $CLIENTS * $TIMES }, 'all are answered';
-    is data($c->copy(server => $_)), join('&', map { "w$_=$TIMES" } 0 .. $CLIENTS - 1), 'all survive' for @m;
+    is data($c->copy(server => $_)), join('&', map { "w$_=$TIMES" } 0 .. $CLIENTS - 1),
+        'all survive' for @m;
 };
 
 subtest 'the same attribute' => sub {
     my $c = started($m[0], 'one=none');
-    my $answers = everybody($c, sub { my ($k, $i) = @_; say_via('lua', "MemSess-Set: one=$k.$i&other=$k.$i") });
+    my $answers = everybody($c,
+        sub { my ($k, $i) = @_; say_via('lua', "MemSess-Set: one=$k.$i&other=$k.$i") });
     is_deeply $answers, { 200 => $CLIENTS * $TIMES }, 'all are answered';
     my $last = both_say($c, 'one');
     like $last, qr/^[0-7]\.$TIMES$/, 'the last one of somebody wins';
@@ -79,13 +82,15 @@ for my $fault ('kill', 'stop', 'restart') {
         my $victim = $home[rand 2][0];
         my $answers = everybody($c, sub { say_via('lua', 'MemSess-Incr: n=1') }, sub {
             sleep 0.15;
-            $fault eq 'kill' ? $victim->kill9 : $fault eq 'stop' ? $victim->pause : $victim->restart;
+            $fault eq 'kill' ? $victim->kill9 : $fault eq 'stop' ? $victim->pause
+                : $victim->restart;
         });
         my ($sure, $unsure) = map { $_ // 0 } @$answers{200, 503};
         is $sure + $unsure, $CLIENTS * $TIMES, 'all are answered, at worst by 503';
         cmp_ok $sure, '>=', 0.9 * $CLIENTS * $TIMES, 'few by 503';
         my $n = both_say($c, 'n') - 1;
-        ok $n >= $sure && $n <= $sure + $unsure, "none is lost, none is done twice: $n, $sure acknowledged, $unsure refused";
+        ok $n >= $sure && $n <= $sure + $unsure,
+            "none is lost, none is done twice: $n, $sure acknowledged, $unsure refused";
         $fault eq 'kill' ? $victim->restart : $fault eq 'stop' && $victim->resume;
         settle();
         is both_say($c, 'n') - 1, $n, 'and so it stays when the server is back';
@@ -97,7 +102,8 @@ for my $fault ('kill', 'stop', 'restart') {
 # From here on one server answers whatever is stored only after a while, and nothing is wrong.
 my $wire = MemSess::Wire->start($pool[0]);
 my @slow = map {
-    MemSess::Member->start(servers => [$wire->address . '?name=slow', $pool[1]->address . '?name=fast'],
+    MemSess::Member->start(servers => [$wire->address . '?name=slow',
+        $pool[1]->address . '?name=fast'],
                            config => "MemSessTimeout 8s\nMemSessRetry 100ms")
 } 1 .. 2;
 
@@ -142,5 +148,6 @@ subtest 'a child process that is killed while it writes' => sub {
     isnt $writer->wait->status, 200, 'the dead one has not answered';
     like data($c->copy(server => $slow[1])), qr/^n=1[12]$/, 'what it wrote is there or not';
     is data($other), 'n=1', 'nobody else has noticed';
-    ok wait_for(20, sub { ($c->copy->get('/lua/env')->env('MEMSESS_DATA') // '') =~ /^n=1[12]$/ }), 'its member goes on';
+    ok wait_for(20, sub { ($c->copy->get('/lua/env')->env('MEMSESS_DATA') // '') =~ /^n=1[12]$/ }),
+        'its member goes on';
 };

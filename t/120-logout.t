@@ -20,7 +20,8 @@ my $files = 0;
 sub late {
     my ($c, @lines) = @_;
     my $until = sprintf '%s/logs/late-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$files;
-    my $request = background($c->copy, say_via('cgi', @lines) =~ s{/say\?}{/late?}r, "X-Until: $until");
+    my $request = background($c->copy, say_via('cgi', @lines) =~ s{/say\?}{/late?}r,
+        "X-Until: $until");
     wait_for(20, sub { -e "$until.begun" }) or die 'the script does not begin';
     return sub {
         open my $out, '>', $until or die $!;
@@ -53,7 +54,8 @@ for my $end (qw(Destroy Renew)) {
             my $r = $late{$what}->();
             is $r->env('MEMSESS_STATE'), 'active', "$what: had read it before";
             my ($cookie) = map { /^memsess=([A-Za-z0-9_-]+)/ } $r->header('Set-Cookie');
-            isnt state(client($m[0])->set_cookie($cookie)), 'active', "$what: what it may have begun is not alive"
+            isnt state(client($m[0])->set_cookie($cookie)), 'active',
+                "$what: what it may have begun is not alive"
                 if defined $cookie;
             is state($old->copy(server => $_)), 'unknown', "$what: the old id stays dead" for @m;
         }
@@ -61,7 +63,8 @@ for my $end (qw(Destroy Renew)) {
             is_dead($old, $mark, 'after all');
         }
         else {
-            is data($c->copy(server => $_)), "m=$mark&n=1", 'the new id has the session as it was' for @m;
+            is data($c->copy(server => $_)), "m=$mark&n=1",
+                'the new id has the session as it was' for @m;
             is public($c), $id, 'it is the same session';
             is sum(holders($mark, @pool)), 2, 'in two copies, and no more';
         }

@@ -52,7 +52,8 @@ for my $mode (@MODES) {
             for my $name (sort keys %c, 'bert', 'anna') {
                 my ($r) = together([$c{$name}->copy, '/lua/env']);
                 cmp_ok $r->{seconds}, '<', 3, "bounded: $r->{seconds}";
-                ok $r->status == 503 || attr($r, 'who') eq $name, "$name: refused, or right" or diag $r->{raw};
+                ok $r->status == 503 || attr($r, 'who') eq $name, "$name: refused, or right"
+                    or diag $r->{raw};
                 is scalar($r->header('Set-Cookie')), '', 'the cookie stays as it is';
                 sleep 0.1;
             }
@@ -117,7 +118,8 @@ for my $what ('a miss', 'a record', 'a change') {
             $wire->mode('pass');
             are_well($one, anna => $anna, bert => $bert);
             is state($unknown->copy), 'unknown', 'who has no session has none';
-            is $anna->copy->get(say_via('lua', 'MemSess-Set: n=2'))->status, 200, 'and changes are done';
+            is $anna->copy->get(say_via('lua', 'MemSess-Set: n=2'))->status, 200,
+                'and changes are done';
         }
     };
 }
@@ -158,7 +160,8 @@ for my $how ('stopped', 'black hole') {
         sleep 0.3;
         for my $round (1 .. 3) {
             my @r = together(map { [$_->copy, '/lua/env'] } @good);
-            is_deeply [map { $_->status } @r], [(200) x @good], 'sessions of other servers are served';
+            is_deeply [map { $_->status } @r], [(200) x @good],
+                'sessions of other servers are served';
             my ($most) = sort { $b <=> $a } map { $_->{seconds} } @r;
             cmp_ok $most, '<', 1, "at once: $most";
         }
@@ -170,7 +173,8 @@ for my $how ('stopped', 'black hole') {
 
     subtest "$how: it costs one time-out, and then nothing" => sub {
         my @all = (@bad, @good);
-        my $long = grep { $_ > 0.8 } map { my $c = $_; seconds(sub { $c->copy->get('/lua/env') }) } (@all) x 4;
+        my $long = grep { $_ > 0.8 } map { my $c = $_;
+            seconds(sub { $c->copy->get('/lua/env') }) } (@all) x 4;
         cmp_ok $long, '<=', 2, "of @{[ 4 * @all ]} requests so many are slow: $long";
         my ($new) = together([client($m), say_via('lua', 'MemSess-Set: a=1')]);
         is $new->status, 200, 'sessions begin';
@@ -178,7 +182,8 @@ for my $how ('stopped', 'black hole') {
         @sockets = ();
         $how eq 'stopped' ? $victim->resume : $victim->restart;
         sleep 1.5;
-        ok wait_for(10, sub { state($bad[0]->copy) eq ($how eq 'stopped' ? 'active' : 'unknown') }), 'it is asked again';
+        ok wait_for(10, sub { state($bad[0]->copy) eq ($how eq 'stopped' ? 'active' : 'unknown') }),
+            'it is asked again';
         $m->stop;
     };
 }
@@ -197,7 +202,8 @@ subtest 'unix sockets, [::1] and passwords, together' => sub {
         MemSess::Memcached->start(host => $_, args => ['-Y', "$dir/guards"], auth => 'anna secret')
     } '127.0.0.1', '::1', "$dir/guarded.sock";
     my @m = map {
-        MemSess::Member->start(servers => [@guarded[@$_]], config => timing() . "MemSessServerAuth $dir/password")
+        MemSess::Member->start(servers => [@guarded[@$_]],
+            config => timing() . "MemSessServerAuth $dir/password")
     } [0, 1, 2], [2, 0, 1];
     for my $victim (@guarded) {
         my @c = map { [marked($m[$_ % 2], @guarded)] } 1 .. 6;
@@ -205,12 +211,14 @@ subtest 'unix sockets, [::1] and passwords, together' => sub {
         $victim->restart;
         for (@c) {
             my ($c, $mark) = @$_;
-            is data($c->copy(server => $_)), "m=$mark&n=1", 'restarted while connections idle: ' . $victim->address for @m;
+            is data($c->copy(server => $_)), "m=$mark&n=1",
+                'restarted while connections idle: ' . $victim->address for @m;
         }
         $victim->pause;
         for (@c) {
             my ($c, $mark) = @$_;
-            is $c->via($m[1])->get(say_via('lua', 'MemSess-Incr: n=1'))->status, 200, 'stopped: ' . $victim->address;
+            is $c->via($m[1])->get(say_via('lua', 'MemSess-Incr: n=1'))->status, 200,
+                'stopped: ' . $victim->address;
             is data($c->copy(server => $_)), "m=$mark&n=2", 'read on both' for @m;
         }
         $victim->resume;
@@ -225,8 +233,10 @@ subtest 'unix sockets, [::1] and passwords, together' => sub {
 
 subtest 'a name is what places a session, not an address' => sub {
     my @names = map { "?name=$_&weight=@{[ 1 + ord($_) % 3 ]}" } qw(a b c d);
-    my $before = MemSess::Member->start(servers => [map { $pool[$_]->address . $names[$_] } 0 .. 3], config => timing());
-    my $wired  = MemSess::Member->start(servers => [map({ $pool[$_]->address . $names[$_] } 3, 2, 1), $wire->address . $names[0]],
+    my $before = MemSess::Member->start(servers => [map { $pool[$_]->address . $names[$_] } 0 .. 3],
+        config => timing());
+    my $wired  = MemSess::Member->start(servers => [map({ $pool[$_]->address . $names[$_] } 3, 2,
+        1), $wire->address . $names[0]],
                                         config => timing());
     for (1 .. 12) {
         my ($c, $mark, @home) = marked($before, @pool);

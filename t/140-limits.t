@@ -72,7 +72,8 @@ subtest 'items too large for one server of two' => sub {
     my ($c, $mark) = marked($m, @pool);
     my $done = grow($c);
     cmp_ok $done, '>', 5, 'some fit';
-    is change($c, 'MemSess-Unset: ' . join '&', map { "v$_" } 1 .. 12)->status, 200, 'made small again';
+    is change($c, 'MemSess-Unset: ' . join '&', map { "v$_" } 1 .. 12)->status, 200,
+        'made small again';
     is data($c), "m=$mark&n=$done", 'the rest is there';
     is_deeply [holders($mark, @pool)], [1, 1], 'in two copies';
     $_->stop for $m, @pool;

@@ -59,16 +59,20 @@ sub notes {
 sub turn {
     my ($c, $notes, $name, %how) = @_;
     return [$c->copy(server => $how{on} // $m[0]),
-            say_via('cgi', $how{change} // 'MemSess-Incr: n=1') =~ s{/say}{'/turn' . ($how{path} // '')}er,
-            "X-Notes: $notes", "X-Name: $name", 'X-Take: ' . ($how{take} // 0), 'X-Until: ' . ($how{until} // '')];
+            say_via('cgi', $how{change} // 'MemSess-Incr: n=1')
+                =~ s{/say}{'/turn' . ($how{path} // '')}er,
+            "X-Notes: $notes", "X-Name: $name", 'X-Take: ' . ($how{take} // 0),
+            'X-Until: ' . ($how{until} // '')];
 }
 
 sub counted {
     my ($m, $what) = @_;
-    return client($m)->get('/status?format=json')->body =~ /"locks":\s*\{[^}]*"$what":\s*(\d+)/ ? $1 : die 'no status';
+    return client($m)->get('/status?format=json')->body =~ /"locks":\s*\{[^}]*"$what":\s*(\d+)/ ? $1
+        : die 'no status';
 }
 
-sub begun { my ($notes, $name) = @_; return wait_for(20, sub { grep { $_ eq "begin $name" } notes($notes) }) }
+sub begun { my ($notes, $name) = @_;
+    return wait_for(20, sub { grep { $_ eq "begin $name" } notes($notes) }) }
 
 # One who has its turn until the file is there, and has begun.
 sub holder {
@@ -92,7 +96,8 @@ sub waiter {
 
 sub one_by_one {
     my ($notes, @names) = @_;
-    is_deeply [notes($notes)], [map { ("begin $_", "end $_") } @names], 'one after the other: ' . join ' ', @names;
+    is_deeply [notes($notes)], [map { ("begin $_", "end $_") } @names],
+        'one after the other: ' . join ' ', @names;
 }
 
 # The next request of the session, on the other member, gets its turn at once.
@@ -113,7 +118,8 @@ subtest 'one at a time, on whatever member' => sub {
     my @order = map { /begin (.*)/ } notes($notes);
     is_deeply [sort @order], [1 .. 8], 'all had a turn';
     one_by_one($notes, @order);
-    is_deeply [sort { $a <=> $b } map { attr($_, 'n') } @r], [0 .. 7], 'each saw what the one before had done';
+    is_deeply [sort { $a <=> $b } map { attr($_, 'n') } @r], [0 .. 7],
+        'each saw what the one before had done';
     is data($c->copy(server => $_)), 'n=8', 'all is there' for @m;
 };
 
@@ -134,11 +140,13 @@ subtest 'nobody else waits' => sub {
     my $notes = file();
     my ($holder, $release) = holder($c, $notes);
     for my $m (@m) {
-        is $other->copy(server => $m)->get(say_via('cgi', 'MemSess-Incr: n=1'))->status, 200, 'another session';
+        is $other->copy(server => $m)->get(say_via('cgi', 'MemSess-Incr: n=1'))->status, 200,
+            'another session';
         is state(client($m)), 'none', 'no session';
         is state(client($m)->set_cookie('nonsense')), 'invalid', 'a cookie that is none';
         is client($m)->get(say_via('cgi', 'MemSess-Set: a=1'))->status, 200, 'a new session';
-        is $c->copy(server => $m)->get(say_via('cgi/commit', 'MemSess-Set: side=1'))->status, 200, 'the same where MemSessLock is another';
+        is $c->copy(server => $m)->get(say_via('cgi/commit', 'MemSess-Set: side=1'))->status, 200,
+            'the same where MemSessLock is another';
     }
     is_deeply [notes($notes)], ['begin holder'], 'all that while one has the lock';
     is data($other), 'n=2';
@@ -153,7 +161,8 @@ for my $lock (qw(commit none)) {
         my $notes = file();
         my @until = map { file() } 0 .. 1;
         my @r = map {
-            background(@{ turn($c, $notes, $_, on => $m[$_], path => "/$lock", until => $until[$_], change => "MemSess-Set: w$_=1") })
+            background(@{ turn($c, $notes, $_, on => $m[$_], path => "/$lock", until => $until[$_],
+                change => "MemSess-Set: w$_=1") })
         } 0 .. 1;
         begun($notes, $_) for 0 .. 1;
         is_deeply [sort +notes($notes)], ['begin 0', 'begin 1'], 'both have begun, none has ended';
@@ -161,7 +170,8 @@ for my $lock (qw(commit none)) {
             touch($until[$_]);
             is $r[$_]->wait->status, 200, 'answered';
         }
-        is data($c), $lock eq 'commit' ? 'n=0&w0=1&w1=1' : 'n=0&w1=1', $lock eq 'commit' ? 'both changes' : 'the last one wins';
+        is data($c), $lock eq 'commit' ? 'n=0&w0=1&w1=1' : 'n=0&w1=1',
+            $lock eq 'commit' ? 'both changes' : 'the last one wins';
     };
 }
 
@@ -181,7 +191,8 @@ subtest 'the wait is bounded' => sub {
     cmp_ok $r->{seconds}, '<', 8, 'no longer than MemSessLockWait';
     is_deeply [notes($notes)], ['begin holder'], 'its handler does not run';
 
-    ($r) = together(turn($c, $notes, 'anonymous', on => $m[1], path => '/anonymous', change => 'MemSess-Set: n=100&fresh=1'));
+    ($r) = together(turn($c, $notes, 'anonymous', on => $m[1], path => '/anonymous',
+        change => 'MemSess-Set: n=100&fresh=1'));
     is $r->status, 200, 'MemSessOnError anonymous: it goes on';
     is $r->env('MEMSESS_STATE'), 'unavailable', 'without a session, not with an empty one';
     is $r->env('MEMSESS_DATA'), '';
@@ -202,7 +213,8 @@ subtest 'a handler that fails' => sub {
                   ['a malformed change', 500, say_via('cgi', 'MemSess-Incr: n=x')],
                   ['no such file',       404, '/nowhere'],
                   ['no access',          403, '/forbidden'],
-                  ['a redirect',         302, say_via('cgi', 'Status: 302', 'Location: /elsewhere')],
+                  ['a redirect',         302,
+                   say_via('cgi', 'Status: 302', 'Location: /elsewhere')],
                   ['an internal one',    200, say_via('cgi', 'Location: /lua/env')],
                   ['no content',         204, say_via('cgi', 'Status: 204')]) {
         my ($what, $status, $target) = @$case;
@@ -235,7 +247,8 @@ subtest 'a client that goes away, and a back end that fails' => sub {
         close $gone->{socket};
         my $next = waiter([$c->copy(server => $m[1]), say_via('lua', 'MemSess-Incr: n=1')]);
         my $start = time;
-        $conn->print("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok") if $what eq 'answers';
+        $conn->print("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+            if $what eq 'answers';
         close $conn;
         is $next->wait->status, 200, "the back end $what: the next one is served";
         cmp_ok time - $start, '<', 4, 'at once';
@@ -311,5 +324,6 @@ subtest 'a child process that is killed while it has the lock' => sub {
     cmp_ok time - $start, '<', 25, 'soon after: the lock goes by itself';
     is data($c->copy(server => $m[1])), 'n=1', 'and what the dead one would have done is not done';
     $release->();
-    ok wait_for(20, sub { ($c->copy->get('/lua/env')->env('MEMSESS_DATA') // '') eq 'n=1' }), 'its member goes on';
+    ok wait_for(20, sub { ($c->copy->get('/lua/env')->env('MEMSESS_DATA') // '') eq 'n=1' }),
+        'its member goes on';
 };

@@ -33,7 +33,8 @@ sub secret {
 
 sub members {
     my ($config) = @_;
-    return map { MemSess::Member->start(servers => \@pool, config => timing() . $config . <<"END") } 1 .. 2;
+    return map { MemSess::Member->start(servers => \@pool,
+        config => timing() . $config . <<"END") } 1 .. 2;
 <LocationMatch /renew>
     MemSessRenew 1s
 </LocationMatch>
@@ -129,7 +130,8 @@ for my $variant (@variants) {
         for my $how ('read', 'written') {
             my $c = shift @due;
             my ($old, $public) = ($c->copy, public($c));
-            my $r = $c->get($how eq 'read' ? '/cgi/env/renew' : say_via('cgi/renew', 'MemSess-Incr: n=1'));
+            my $r = $c->get($how eq 'read' ? '/cgi/env/renew' : say_via('cgi/renew',
+                'MemSess-Incr: n=1'));
             is $r->status, 200, $how;
             is scalar($r->header('Set-Cookie')) =~ /^memsess=/, 1, 'a new cookie';
             isnt id_of($c->cookie), id_of($old->cookie), 'with another id';
@@ -148,7 +150,8 @@ for my $variant (@variants) {
         my @clients = map { $old->copy(server => $m[$_ % 2]) } 1 .. 8;
         my @r = together(map { [$_, say_via('cgi/renew', 'MemSess-Incr: n=1')] } @clients);
         is_deeply [map { $_->status } @r], [(200) x 8], 'all are answered';
-        my %new = map { id_of($_->cookie) => $_ } grep { id_of($_->cookie) ne id_of($old->cookie) } @clients;
+        my %new = map { id_of($_->cookie) => $_ } grep { id_of($_->cookie) ne id_of($old->cookie) }
+            @clients;
         is scalar(keys %new), 1, 'one new id';
         for my $client (@clients) {
             is public($client), $public, 'of one session';
@@ -185,7 +188,8 @@ for my $variant (@variants) {
             is state($old->copy), 'active', 'both ids find it';
             is $c->get(say_via('lua', "MemSess-$end: 1"))->status, 200, $end;
             for my $m (@m) {
-                is state($new->copy(server => $m)), 'unknown', 'its id is dead at once' unless $variant eq 'a local cache';
+                is state($new->copy(server => $m)), 'unknown', 'its id is dead at once'
+                    unless $variant eq 'a local cache';
                 is state($old->copy(server => $m)), 'unknown', 'and so is the one before';
             }
         }
@@ -207,7 +211,8 @@ subtest 'a lock holds for both ids' => sub {
     isnt $c->cookie, $old->cookie, 'has another id now';
     my $two = $backend->accept;
     my $third = background($c->copy, say_via('lua', 'MemSess-Incr: n=1'));
-    ok !IO::Select->new($third->{socket})->can_read(1.5), 'who comes with it waits for who waited with the old one';
+    ok !IO::Select->new($third->{socket})->can_read(1.5),
+        'who comes with it waits for who waited with the old one';
     $two->print("HTTP/1.1 200 OK\r\nMemSess-Incr: n=10\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
     close $two;
     is $late->wait->status, 200, 'that one is served';

@@ -52,7 +52,8 @@ sub says {
 }
 
 subtest 'refused by configtest' => sub {
-    for my $case (@bad, ['nonsense', qr{file:/}], ["env:$first", qr{file:/}], ['file:relative', qr/slash/]) {
+    for my $case (@bad, ['nonsense', qr{file:/}], ["env:$first", qr{file:/}],
+        ['file:relative', qr/slash/]) {
         my ($status, $message) = MemSess::Member->check("MemSessSecret $case->[0]");
         isnt $status, 0, "refused: $case->[0]";
         says($message, @$case);
@@ -60,13 +61,15 @@ subtest 'refused by configtest' => sub {
     my ($status, $message) = MemSess::Member->check("MemSessSecret file:$first file:$dir/missing");
     isnt $status, 0, 'a second one that is missing';
     says($message, "file:$dir/missing", qr/does not exist/);
-    ($status, $message) = MemSess::Member->check("<VirtualHost *>\nMemSessSecret file:$dir/missing\n</VirtualHost>");
+    ($status, $message) =
+        MemSess::Member->check("<VirtualHost *>\nMemSessSecret file:$dir/missing\n</VirtualHost>");
     isnt $status, 0, 'in a virtual host';
 };
 
 subtest 'accepted by configtest' => sub {
     my $ran = program('ran', "echo $secret; touch $dir/it-ran");
-    for my $good ("file:$first", "file:$second", "file:$first file:$second", "exec:$ran", qq("exec:$ran an argument")) {
+    for my $good ("file:$first", "file:$second", "file:$first file:$second", "exec:$ran",
+        qq("exec:$ran an argument")) {
         my ($status, $message) = MemSess::Member->check("MemSessSecret $good");
         is $status, 0, "accepted: $good" or diag $message;
     }
@@ -78,7 +81,8 @@ my $config = "MemSessSecret file:$first";
 
 sub refuses_to_start {
     my ($source, $why) = @_;
-    my $started = eval { MemSess::Member->start(servers => \@pool, config => qq(MemSessSecret "$source"))->stop; 1 };
+    my $started = eval { MemSess::Member->start(servers => \@pool,
+        config => qq(MemSessSecret "$source"))->stop; 1 };
     my $message = $@;
     ok !$started, "httpd does not start: $source";
     says($message, $source, $why);
@@ -118,14 +122,16 @@ my $m = MemSess::Member->start(servers => \@pool, config => qq(
     </VirtualHost>
 ));
 my $printing = program('prints', qq(test "\$1" = "an argument" && echo $secret));
-my $executed = MemSess::Member->start(servers => \@pool, config => qq(MemSessSecret "exec:$printing 'an argument'"));
+my $executed = MemSess::Member->start(servers => \@pool,
+    config => qq(MemSessSecret "exec:$printing 'an argument'"));
 
 subtest 'a signed cookie' => sub {
     my $c = started($m, 'a=1');
     like $c->cookie, qr/^[A-Za-z0-9_-]{24}\.[A-Za-z0-9_-]{22,}$/, 'ID.MAC';
     is data($c), 'a=1', 'is ours';
     set_via($c, 'a=2');
-    is data($c->via($executed)), 'a=2', 'and the other member\'s, who got the secret from a program';
+    is data($c->via($executed)), 'a=2',
+        'and the other member\'s, who got the secret from a program';
     $c->via($m)->get(say_via('cgi', 'MemSess-Renew: 1'));
     like $c->cookie, qr/^[A-Za-z0-9_-]{24}\.[A-Za-z0-9_-]{22,}$/, 'so is the next one';
     is data($c), 'a=2', 'after Renew';
@@ -135,7 +141,8 @@ subtest 'a signed cookie' => sub {
 sub is_refused {
     my ($value, $what, @how) = @_;
     my $r;
-    my $traffic = $pool[0]->traffic(sub { $r = client($m, @how)->set_cookie($value)->get('/lua/env') });
+    my $traffic = $pool[0]->traffic(sub { $r = client($m,
+        @how)->set_cookie($value)->get('/lua/env') });
     is $r->env('MEMSESS_STATE'), 'invalid', "$what: invalid";
     is $traffic, 0, "$what: no store traffic";
     ok clears_cookie($r), "$what: cleared" or diag $r->{raw};
@@ -151,7 +158,8 @@ subtest 'forged' => sub {
     is_refused("$made_up.$mac", "another's MAC");
     is_refused("$other_id.$mac", "another session's MAC");
     is_refused("$id.7.$mac", 'a revision that was not signed');
-    is_refused($_, "spelled $_") for "$id.", "$id.$mac.", ".$mac", "$id$mac", "$id..$mac", "$id.$mac$mac", "$id.$mac=", "$id.$mac.$mac",
+    is_refused($_, "spelled $_") for "$id.", "$id.$mac.", ".$mac", "$id$mac", "$id..$mac",
+        "$id.$mac$mac", "$id.$mac=", "$id.$mac.$mac",
         "$id.0.$mac", "$mac.$id", "\L$id\E.$mac";
     is data($c), 'a=1', 'the session is as it was';
 };
@@ -170,7 +178,8 @@ subtest 'a flood of them' => sub {
     my $r;
     my $cookie = started($m, 'a=1')->cookie;
     my $traffic = $pool[0]->traffic(sub {
-        $r = client($m)->get('/lua/env', 'Cookie: ' . join '; ', map { 'memsess=' . substr($cookie, 0, -4) . sprintf '%04d', $_ } 1 .. 1000);
+        $r = client($m)->get('/lua/env', 'Cookie: ' . join '; ',
+            map { 'memsess=' . substr($cookie, 0, -4) . sprintf '%04d', $_ } 1 .. 1000);
     });
     is $r->env('MEMSESS_STATE'), 'invalid', 'a thousand in one request';
     is $traffic, 0, 'no store traffic';
@@ -178,7 +187,8 @@ subtest 'a flood of them' => sub {
 
 subtest 'the first that verifies wins' => sub {
     my ($a, $b) = map { started($m, "who=$_")->cookie } 'a', 'b';
-    my $r = client($m)->get('/lua/env', "Cookie: memsess=$a.x; memsess=" . substr($a, 0, 24) . "; memsess=$b; memsess=$a");
+    my $r = client($m)->get('/lua/env',
+        "Cookie: memsess=$a.x; memsess=" . substr($a, 0, 24) . "; memsess=$b; memsess=$a");
     is $r->env('MEMSESS_DATA'), 'who=b', 'b';
     ok !$r->header('Set-Cookie'), 'nothing is cleared';
 };
@@ -206,7 +216,8 @@ subtest 'without writing, still no traffic and no cookie' => sub {
 
 subtest 'a secret is read anew by a graceful restart' => sub {
     file('changing', $secret);
-    my $changing = MemSess::Member->start(servers => \@pool, config => "MemSessSecret file:$dir/changing");
+    my $changing = MemSess::Member->start(servers => \@pool,
+        config => "MemSessSecret file:$dir/changing");
     my $c = started($changing, 'a=1');
     $changing->graceful;
     is data($c), 'a=1', 'the same again';
@@ -229,6 +240,7 @@ subtest 'shown nowhere' => sub {
         unlike $text, qr/TheFirst|TheOther/, 'the secret is not';
     }
     chmod 0, $first;
-    is system("'$httpd' -D DUMP_VHOSTS -f '$m->{conf}' >/dev/null 2>&1"), 0, 'nor read, where the configuration is only shown';
+    is system("'$httpd' -D DUMP_VHOSTS -f '$m->{conf}' >/dev/null 2>&1"), 0,
+        'nor read, where the configuration is only shown';
     chmod 0600, $first;
 };

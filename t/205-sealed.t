@@ -19,8 +19,10 @@ chmod 0600, $secret;
 my @pool   = pool(2);
 my $config = timing() . "MemSessSecret file:$secret\n";
 my $one    = MemSess::Member->start(servers => [$pool[0]], config => $config);
-my $two    = MemSess::Member->start(servers => \@pool, config => "$config\n<LocationMatch /renew>\nMemSessRenew 1ms\n</LocationMatch>\n");
-my $locks  = MemSess::Member->start(servers => [$pool[0]], config => "$config\nMemSessLock request\nMemSessLockWait 5s\n");
+my $two    = MemSess::Member->start(servers => \@pool,
+    config => "$config\n<LocationMatch /renew>\nMemSessRenew 1ms\n</LocationMatch>\n");
+my $locks  = MemSess::Member->start(servers => [$pool[0]],
+    config => "$config\nMemSessLock request\nMemSessLockWait 5s\n");
 
 # The items of a server that are records, and came into being while the code ran: key => value.
 sub born {
@@ -51,7 +53,9 @@ sub is_gone {
     unlike $r->body, qr/anna|bert|1234/, "$what: no data";
     my $digest = substr $key, 0, 12;
     my $server = $pool[0]->address;
-    like $one->log->text($mark), qr/:error\].*server \Q$server\E: the record of session \Q$digest\E is .*$why/, "$what: the log is loud"
+    like $one->log->text($mark),
+        qr/:error\].*server \Q$server\E: the record of session \Q$digest\E is .*$why/,
+        "$what: the log is loud"
         if $why;
 }
 
@@ -76,7 +80,8 @@ subtest 'nothing shows in memcached' => sub {
     for my $server (@pool) {
         my $all = join ' ', %{ items($server) };
         cmp_ok length $all, '>', 100, 'something is stored';
-        is index($all, $_), -1, "not: $_" for @words, qw(AttributeName AttributeValue LargeValueLarge bert MSS);
+        is index($all, $_), -1, "not: $_" for @words,
+            qw(AttributeName AttributeValue LargeValueLarge bert MSS);
     }
     my $records = 0;
     for my $server (@pool) {
@@ -111,13 +116,16 @@ for my $form ('card=1234&who=anna', 'card=1234&pad=' . 'x' x 5000 . '&who=anna')
             $with->($changed, "byte $at", $key);
         }
         sleep 1;
-        $with->(substr($record, 0, -1) . (substr($record, -1) ^ "\1"), 'the last byte', $key, 'altered');
-        $with->(substr($record, 0, $_), "$_ bytes", $key, $_ < 52 ? 'not sealed' : 'altered') for 0, 51, 52, length($record) - 1;
+        $with->(substr($record, 0, -1) . (substr($record, -1) ^ "\1"), 'the last byte', $key,
+            'altered');
+        $with->(substr($record, 0, $_), "$_ bytes", $key, $_ < 52 ? 'not sealed' : 'altered') for 0,
+            51, 52, length($record) - 1;
         $with->($record . 'x', 'extended', $key, 'altered');
         $with->($record . $record, 'twice', $key, 'altered');
         $with->('x' x 1000, 'something else', $key, 'not sealed');
         $with->($his_record, "another session's", $key, "another session's");
-        $with->(substr($record, 0, 24) . substr($his_record, 24), "another's under its name", $key, 'altered');
+        $with->(substr($record, 0, 24) . substr($his_record, 24), "another's under its name", $key,
+            'altered');
         is data($anna), $form, 'and back again';
     };
 }
@@ -138,7 +146,8 @@ subtest 'two records are swapped' => sub {
 };
 
 subtest 'what is not sealed is refused, and switching it on or off ends sessions' => sub {
-    my $plain = MemSess::Member->start(servers => [$pool[0]], config => $config . 'MemSessSeal Off');
+    my $plain = MemSess::Member->start(servers => [$pool[0]],
+        config => $config . 'MemSessSeal Off');
     my $c;
     my ($key, $record) = born($pool[0], sub { $c = started($plain, 'who=anna') });
     like $record, qr/anna/, 'MemSessSeal Off: in the clear';
@@ -163,7 +172,8 @@ subtest 'one of two copies is altered' => sub {
         $server->set($key, $record ^ ("\0" x 60 . "\1"));
         is data($c), 'who=anna', "copy $n: the other one has it";
         like $two->log->text($mark), qr/:error\].*altered/, 'the log is loud';
-        ok wait_for(5, sub { my $mark = $two->log->mark; data($c) && $two->log->text($mark) !~ /altered/ }), 'it is repaired';
+        ok wait_for(5, sub { my $mark = $two->log->mark;
+            data($c) && $two->log->text($mark) !~ /altered/ }), 'it is repaired';
     }
 };
 
@@ -225,7 +235,8 @@ subtest 'claims and locks that none of us made hold nobody up' => sub {
     });
     my $old = $pool[0]->get("$key.5");
     ok defined $old, 'a claim of ours is there, for a while';
-    like $one->log->text, qr/the claim of session [\w-]+ is /, 'the log tells of those that are not';
+    like $one->log->text, qr/the claim of session [\w-]+ is /,
+        'the log tells of those that are not';
     $seconds += seconds(sub {
         $pool[0]->set("$key.6", $old);
         set_via($c, 'n=5');
@@ -236,6 +247,8 @@ subtest 'claims and locks that none of us made hold nobody up' => sub {
 };
 
 subtest 'never an error' => sub {
-    is scalar(grep { / (?:500|503)$/ } map { split /\n/, do { open my $in, '<', $_->dir . '/access_log' or die; local $/; <$in> } } $one, $two, $locks),
+    is scalar(grep { / (?:500|503)$/ } map { split /\n/,
+        do { open my $in, '<', $_->dir . '/access_log' or die; local $/; <$in> } } $one, $two,
+        $locks),
         0, 'no answer was 500 or 503';
 };

@@ -33,7 +33,8 @@ sub give {
     my %before = map { $_ => 1 } children_of($member);
     $member->configure(config(@names));
     $member->graceful;
-    wait_for(20, sub { !grep { $before{$_} } children_of($member) }) or die 'old processes do not end';
+    wait_for(20, sub { !grep { $before{$_} } children_of($member) })
+        or die 'old processes do not end';
 }
 
 my (%visited, %written, $count);
@@ -85,7 +86,8 @@ subtest 'a cookie moves when it is used, once' => sub {
         my $c = $old[$n]->via($m[$n]);
         my $id = substr $c->cookie, 0, 24;
         my $r = $c->get('/lua/env');
-        is scalar(my @set = $r->header('Set-Cookie')), 1, 'the cookie is set anew by a request that only reads';
+        is scalar(my @set = $r->header('Set-Cookie')), 1,
+            'the cookie is set anew by a request that only reads';
         is substr($c->cookie, 0, 24), $id, 'with the same id';
         isnt mac($c), $mac{ $old[$n] }, 'and another signature';
         $r = $c->get('/lua/env');
@@ -96,7 +98,8 @@ subtest 'a cookie moves when it is used, once' => sub {
 
 subtest 'a record moves when it is used, once' => sub {
     my $c = $unused->via($m[1]);
-    my $sets = sub { my ($code) = @_; my $before = sum(map { $_->stats->{cmd_set} } @pool); $code->(); sum(map { $_->stats->{cmd_set} } @pool) - $before };
+    my $sets = sub { my ($code) = @_; my $before = sum(map { $_->stats->{cmd_set} } @pool);
+        $code->(); sum(map { $_->stats->{cmd_set} } @pool) - $before };
     cmp_ok $sets->(sub { data($c) }), '>=', 2, 'it is written by a request that only reads';
     is $sets->(sub { data($c) for 1 .. 3 }), 0, 'and then no more';
 };
@@ -105,7 +108,8 @@ for my $n (0, 1) {
     subtest "the old one is gone from member $n" => sub {
         give($m[$n], 'new');
         live("new on $n");
-        is data($_->via($m[$n])), 'born=old' . ($_ == $old[0] ? 1 : $_ == $old[1] ? 2 : 3), 'and those from before' for @old, $unused;
+        is data($_->via($m[$n])), 'born=old' . ($_ == $old[0] ? 1 : $_ == $old[1] ? 2 : 3),
+            'and those from before' for @old, $unused;
     };
 }
 

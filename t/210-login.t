@@ -134,9 +134,12 @@ subtest 'who is logged in' => sub {
 };
 
 subtest 'who is not' => sub {
-    is sent_to($nobody->get('/cgi/env/members?a=b&c=%20d', @html), 'a navigation'), '/cgi/env/members?a=b&c=%20d', 'and back';
-    is sent_to($nobody->send('HEAD', '/cgi/env/members', \@html), 'HEAD'), '/cgi/env/members', 'and back';
-    is sent_to($nobody->get('/rewritten?x', @html), 'rewritten'), '/rewritten?x', 'back to what was asked for';
+    is sent_to($nobody->get('/cgi/env/members?a=b&c=%20d', @html), 'a navigation'),
+        '/cgi/env/members?a=b&c=%20d', 'and back';
+    is sent_to($nobody->send('HEAD', '/cgi/env/members', \@html), 'HEAD'), '/cgi/env/members',
+        'and back';
+    is sent_to($nobody->get('/rewritten?x', @html), 'rewritten'), '/rewritten?x',
+        'back to what was asked for';
     my %not = (
         'no Accept'    => ['GET'],
         'anything'     => ['GET', 'Accept: */*'],
@@ -148,16 +151,19 @@ subtest 'who is not' => sub {
     );
     for my $what (sort keys %not) {
         my ($method, @headers) = @{ $not{$what} };
-        my $r = $nobody->send($method, '/cgi/env/members', \@headers, $method =~ /^P/ ? 'x=y' : undef);
+        my $r = $nobody->send($method, '/cgi/env/members', \@headers,
+            $method =~ /^P/ ? 'x=y' : undef);
         is $r->status, 401, "$what: 401";
         is scalar($r->header('Location')), '', "$what: no Location";
-        is scalar($r->header('WWW-Authenticate')), 'MemSess', "$what: a challenge that opens no window";
+        is scalar($r->header('WWW-Authenticate')), 'MemSess',
+            "$what: a challenge that opens no window";
         like scalar($r->header('Vary')), qr/Cookie/, "$what: Vary: Cookie";
         like scalar($r->header('Vary')), qr/Accept/, "$what: Vary: Accept";
         like scalar($r->header('Cache-Control')), qr/no-store/, "$what: no-store";
     }
     is $nobody->get('/cgi/env/members/plain', @html)->status, 401, 'MemSessLoginURL none';
-    is scalar($nobody->get('/cgi/env/members/realm')->header('WWW-Authenticate')), 'MemSess realm="the club"', 'AuthName';
+    is scalar($nobody->get('/cgi/env/members/realm')->header('WWW-Authenticate')),
+        'MemSess realm="the club"', 'AuthName';
     my $r = $nobody->get('/cgi/env/members', @html);
     like scalar($r->header('Vary')), qr/Cookie/, 'the redirect: Vary';
     like scalar($r->header('Cache-Control')), qr/no-store/, 'the redirect: no-store';
@@ -166,7 +172,8 @@ subtest 'who is not' => sub {
 subtest 'a session without a user is nobody' => sub {
     for my $form ('cart=1', 'user=', 'user=a%0Ab', 'user=a%0D%0AX: y', 'user=%1b', 'User=ann') {
         my $c = started($m, $form);
-        is sent_to($c->get('/cgi/env/members', @html), $form), '/cgi/env/members', "$form: not let in";
+        is sent_to($c->get('/cgi/env/members', @html), $form), '/cgi/env/members',
+            "$form: not let in";
         is $c->get('/cgi/env/optional')->env('REMOTE_USER'), undef, "$form: no REMOTE_USER";
     }
     for my $cookie ('A' x 24, 'nonsense') {
@@ -203,15 +210,18 @@ subtest 'the way back is a path on this site' => sub {
 
 subtest 'the login page is protected itself' => sub {
     my $mark = $m->log->mark;
-    is scalar($nobody->get('/cgi/env/own/page', @html)->header('Location')), '/cgi/env/own/login', 'sent there';
+    is scalar($nobody->get('/cgi/env/own/page', @html)->header('Location')), '/cgi/env/own/login',
+        'sent there';
     is $nobody->get('/cgi/env/own/login', @html)->status, 401, 'no loop';
     like $m->log->text($mark), qr/MemSessLoginURL.*needs a log-in itself/, 'the log says why';
 };
 
 subtest 'somebody else' => sub {
-    is $ann->get('/cgi/env/members/bob', @html)->status, 403, 'who is logged in is forbidden, not sent to log in';
+    is $ann->get('/cgi/env/members/bob', @html)->status, 403,
+        'who is logged in is forbidden, not sent to log in';
     is started($m, 'user=bob')->get('/cgi/env/members/bob')->status, 200, 'who may is let in';
-    is sent_to($nobody->get('/cgi/env/members/bob', @html), 'nobody'), '/cgi/env/members/bob', 'may log in';
+    is sent_to($nobody->get('/cgi/env/members/bob', @html), 'nobody'), '/cgi/env/members/bob',
+        'may log in';
 };
 
 subtest 'Require memsess' => sub {
@@ -220,16 +230,20 @@ subtest 'Require memsess' => sub {
     is started($m, 'role=site')->get('/cgi/env/role')->status, 403, 'half of it';
     is $ann->get('/cgi/env/role', @html)->status, 403, 'none: forbidden where there is no AuthType';
     is $nobody->get('/cgi/env/role', @html)->status, 403, 'no session either';
-    is started($m, 'role=guest')->get('/cgi/env/role', 'X-Role: guest')->status, 200, 'an expression';
-    is started($m, 'role=guest')->get('/cgi/env/role', 'X-Role: other guest')->status, 403, 'is one value';
+    is started($m, 'role=guest')->get('/cgi/env/role', 'X-Role: guest')->status, 200,
+        'an expression';
+    is started($m, 'role=guest')->get('/cgi/env/role', 'X-Role: other guest')->status, 403,
+        'is one value';
     is started($m, 'role=')->get('/cgi/env/role')->status, 403, 'and an empty one is none';
     is $admin->get('/cgi/env/role/members')->status, 200, 'with AuthType MemSess';
     is $admin->get('/cgi/env/role/members')->env('REMOTE_USER'), 'adam', 'and REMOTE_USER';
     is $ann->get('/cgi/env/role/members')->status, 403, 'logged in, but not that';
     is $nobody->get('/cgi/env/role/members')->status, 401, 'may log in';
     like scalar($admin->get('/cgi/env/role')->header('Vary')), qr/Cookie/, 'Vary: Cookie';
-    like scalar($admin->get('/cgi/env/role/silent')->header('Vary')), qr/Cookie/, 'with nothing exposed, too';
-    like scalar($admin->get('/cgi/env/role/silent')->header('Cache-Control')), qr/private/, 'and private';
+    like scalar($admin->get('/cgi/env/role/silent')->header('Vary')), qr/Cookie/,
+        'with nothing exposed, too';
+    like scalar($admin->get('/cgi/env/role/silent')->header('Cache-Control')), qr/private/,
+        'and private';
     is $admin->get('/cgi/env/role/off')->status, 403, 'MemSess Off';
 };
 
@@ -261,7 +275,8 @@ subtest 'nothing is exposed' => sub {
 
 subtest 'caches' => sub {
     is $ann->get('/cgi/env/members/cached')->status, 200, 'let in';
-    is $nobody->get('/cgi/env/members/cached')->status, 401, 'nobody does not get that from a cache';
+    is $nobody->get('/cgi/env/members/cached')->status, 401,
+        'nobody does not get that from a cache';
     is $nobody->get('/cgi/env/members/other')->status, 401, 'not let in';
     is $ann->get('/cgi/env/members/other')->status, 200, 'nor does she get the refusal';
 };
@@ -275,8 +290,8 @@ subtest 'no session for AuthType MemSess' => sub {
 subtest 'an outage sends nobody to log in' => sub {
     my $c = $ann->copy;
     $memcached->kill9;
-    for my $path (qw(members members/anonymous members/silent members/silent/anonymous role role/silent
-                     role/anonymous role/members/anonymous members/all/anonymous)) {
+    for my $path (qw(members members/anonymous members/silent members/silent/anonymous role
+                     role/silent role/anonymous role/members/anonymous members/all/anonymous)) {
         for my $headers ([], \@html) {
             my $r = $c->get("/cgi/env/$path", @$headers);
             is $r->status, 503, "$path: 503" or diag $r->{raw};
@@ -287,10 +302,12 @@ subtest 'an outage sends nobody to log in' => sub {
     for my $path (qw(sober/anonymous nobody/anonymous sober/silent nobody/silent)) {
         cmp_ok $c->get("/cgi/env/$path")->status, '>=', 500, "$path: a negation does not let in";
     }
-    is sent_to($nobody->get('/cgi/env/members', @html), 'without a cookie'), '/cgi/env/members', 'no store is asked';
+    is sent_to($nobody->get('/cgi/env/members', @html), 'without a cookie'), '/cgi/env/members',
+        'no store is asked';
     is $c->get('/cgi/env/optional/anonymous')->status, 200, 'where nobody needs a user';
     $memcached->restart;
-    ok wait_for(20, sub { $c->copy->get('/cgi/env/members', @html)->status == 302 }), 'who is certainly lost is';
+    ok wait_for(20, sub { $c->copy->get('/cgi/env/members', @html)->status == 302 }),
+        'who is certainly lost is';
 };
 
 subtest 'refused configurations' => sub {
@@ -307,8 +324,10 @@ subtest 'refused configurations' => sub {
         ["<Location /a>\nRequire memsess role\n</Location>", '', qr/values/],
         ["<Location /a>\nRequire memsess ro/le x\n</Location>", 'ro/le', qr/A-Za-z0-9/],
         ["<Location /a>\nRequire memsess role \"\"\n</Location>", '', qr/empty/],
-        ["<Location /a>\nRequire memsess role %{nonsense\n</Location>", '%{nonsense', qr/Require memsess/],
-        ["<Location /a>\nAuthType MemSess\nMemSess Off\nRequire valid-user\n</Location>", 'AuthType MemSess', qr/MemSess On/],
+        ["<Location /a>\nRequire memsess role %{nonsense\n</Location>", '%{nonsense',
+         qr/Require memsess/],
+        ["<Location /a>\nAuthType MemSess\nMemSess Off\nRequire valid-user\n</Location>",
+         'AuthType MemSess', qr/MemSess On/],
     );
     for my $case (@refused) {
         my ($config, $value, $mend) = @$case;
@@ -318,7 +337,8 @@ subtest 'refused configurations' => sub {
         ok index($message, $value) >= 0, "$shown: names the value" or diag $message;
         like $message, $mend, "$shown: says the mend";
     }
-    for my $good ('MemSessLoginURL none', 'MemSessLoginURL /login', 'MemSessLoginURL /a/?b=%s&c=%41#d', 'MemSessUserAttr a.b-c_9') {
+    for my $good ('MemSessLoginURL none', 'MemSessLoginURL /login',
+        'MemSessLoginURL /a/?b=%s&c=%41#d', 'MemSessUserAttr a.b-c_9') {
         my ($status, $message) = MemSess::Member->check("$good\n<Location /a>\n$good\n</Location>");
         is $status, 0, "accepted: $good" or diag $message;
     }

@@ -42,11 +42,13 @@ sub logged_in {
     return $c;
 }
 
-sub log_out { my ($c, $where) = @_; return $c->get(say_via('cgi' . ($where // ''), 'MemSess-Destroy: all')) }
+sub log_out { my ($c, $where) = @_;
+    return $c->get(say_via('cgi' . ($where // ''), 'MemSess-Destroy: all')) }
 
 sub states { my ($c) = @_; return map { state($c->copy(server => $_)) // 'refused' } @m }
 
-sub all_are { my ($state, $what, @clients) = @_; is "@{[ states($_) ]}", "$state $state", $what for @clients }
+sub all_are { my ($state, $what, @clients) = @_; is "@{[ states($_) ]}", "$state $state", $what
+    for @clients }
 
 subtest 'every session of the user' => sub {
     my ($ann, $bob) = (user(), user());
@@ -87,7 +89,8 @@ subtest 'what it says' => sub {
     $one->get(say_via('cgi', 'MemSess-Destroy: all', "MemSess-Set: user=$ann"));
     all_are('unknown', 'the others are over', $other);
     all_are('active', 'with Set of the user: logged in anew', $one);
-    is client($m[0])->get(say_via('cgi', 'MemSess-Destroy: all'))->status, 200, 'without a session: nothing';
+    is client($m[0])->get(say_via('cgi', 'MemSess-Destroy: all'))->status, 200,
+        'without a session: nothing';
 };
 
 subtest 'without a user, this session alone' => sub {
@@ -99,7 +102,8 @@ subtest 'without a user, this session alone' => sub {
 
 subtest 'MemSessUserAttr' => sub {
     my $ann = user();
-    my @c = map { my $c = client($m[0]); $c->get(say_via('cgi/named', "MemSess-Set: login.name=$ann&user=x$ann")); $c } 1, 2;
+    my @c = map { my $c = client($m[0]);
+        $c->get(say_via('cgi/named', "MemSess-Set: login.name=$ann&user=x$ann")); $c } 1, 2;
     my $namesake = logged_in("x$ann");
     log_out($c[0], '/named');
     all_are('unknown', 'by that name', $c[1]);
@@ -118,7 +122,8 @@ subtest 'whose a session is can change' => sub {
     my $late = started($m[0], 'a=1');
     my $before = $late->cookie;
     set_via($late, "user=$ann");
-    ok $late->cookie =~ /^\Q$before\E~/, 'logged in without Renew: the cookie is set anew' or diag $late->cookie;
+    ok $late->cookie =~ /^\Q$before\E~/, 'logged in without Renew: the cookie is set anew'
+        or diag $late->cookie;
     log_out(logged_in($ann));
     all_are('unknown', 'hers', $late);
 };
@@ -146,7 +151,8 @@ for my $where (qw(/nolock /onelock)) {
 subtest 'one round trip, and none more without a user' => sub {
     my $memcached = MemSess::Memcached->start;
     my $wire = MemSess::Wire->start($memcached);
-    my $m = MemSess::Member->start(servers => [$wire], config => "MemSessTimeout 2s\nMemSessRefresh 10min");
+    my $m = MemSess::Member->start(servers => [$wire],
+        config => "MemSessTimeout 2s\nMemSessRefresh 10min");
     my $reads = sub {
         my ($c) = @_;
         my $from = () = $wire->journal;
@@ -171,7 +177,8 @@ subtest 'one round trip, and none more without a user' => sub {
         is scalar($reads->($other)), 1, 'and then one';
     }
     is state(client($m)->set_cookie($_)), 'invalid', "malformed: $_"
-        for "$id~", "$id~AAAA", "$id~AAAAAAAAAAAAAAAAA", "$id~AAAAAAAAAAAAAAA.", "$id~~AAAAAAAAAAAAAAA";
+        for "$id~", "$id~AAAA", "$id~AAAAAAAAAAAAAAAAA", "$id~AAAAAAAAAAAAAAA.",
+        "$id~~AAAAAAAAAAAAAAA";
     my $hint = ($c->cookie =~ /~(.*)/)[0];
     is state(client($m)->set_cookie($_)), 'invalid', "no session: $_"
         for "epoch.$hint", $hint, "epoch.$hint~$hint";
@@ -200,7 +207,8 @@ subtest 'the epoch is lost: over, and never back' => sub {
     $epochs[0][0]->delete($epochs[0][1]);
     sleep 0.3;
     all_are('active', 'one copy is lost', $c);
-    ok wait_for(5, sub { state($c->copy); defined $epochs[0][0]->item($epochs[0][1]) }), 'and repaired';
+    ok wait_for(5, sub { state($c->copy); defined $epochs[0][0]->item($epochs[0][1]) }),
+        'and repaired';
     $_->[0]->delete($_->[1]) for @epochs;
     all_are('unknown', 'both are', $c);
     my $again = logged_in($ann);
@@ -234,7 +242,8 @@ subtest 'the store cannot answer' => sub {
     }
     $_->resume for @pool;
     settle();
-    ok wait_for(20, sub { join(' ', states($c), states($other)) eq 'active active active active' }), 'nothing was changed';
+    ok wait_for(20, sub { join(' ', states($c), states($other)) eq 'active active active active' }),
+        'nothing was changed';
     ok wait_for(20, sub { log_out($c->copy)->status == 200 }), 'now it is';
     all_are('unknown', 'over', $c, $other);
 };
@@ -263,7 +272,8 @@ subtest 'signed and sealed' => sub {
     my $m = MemSess::Member->start(servers => \@pool, config => timing() . secret());
     my $ann = user();
     my ($one, $two) = map { logged_in($ann, $m) } 1, 2;
-    my ($id, $hint, $mac) = $one->cookie =~ /^([\w-]{24})~([\w-]{16})\.([\w-]{24})$/ or diag $one->cookie;
+    my ($id, $hint, $mac) = $one->cookie =~ /^([\w-]{24})~([\w-]{16})\.([\w-]{24})$/
+        or diag $one->cookie;
     is state($one), 'active', 'logged in';
     is state(client($m)->set_cookie("$id~" . reverse($hint) . ".$mac")), 'invalid', 'another hint';
     is state(client($m)->set_cookie("$id.$mac")), 'invalid', 'no hint';
@@ -274,7 +284,8 @@ subtest 'signed and sealed' => sub {
 
 subtest 'the local cache' => sub {
     my @m = map {
-        MemSess::Member->start(servers => \@pool, config => timing() . secret() . "MemSessLocalCache 1M max-age=1s\n")
+        MemSess::Member->start(servers => \@pool,
+            config => timing() . secret() . "MemSessLocalCache 1M max-age=1s\n")
     } 1 .. 2;
     my $ann = user();
     my ($one, $two, $three) = map { logged_in($ann, $m[0]) } 1 .. 3;
@@ -284,7 +295,8 @@ subtest 'the local cache' => sub {
     is data($two->copy(server => $m[1])), undef, 'over at the other member at once';
     $three->get(say_via('lua', 'MemSess-Incr: n=1'));
     isnt state($three->copy), 'active', 'a write finds out';
-    ok wait_for(5, sub { state($two->copy) eq 'unknown' }), 'the cache has it no longer than max-age';
+    ok wait_for(5, sub { state($two->copy) eq 'unknown' }),
+        'the cache has it no longer than max-age';
     $_->stop for @m;
 };
 

@@ -91,8 +91,8 @@ for my $where ('ua', 'one') {
     subtest "a stranger's changes, $where" => sub {
         my $c = begun($where, \@her);
         my $own = $c->cookie;
-        for my $header ('MemSess-Set: a=2', 'MemSess-Unset: a', 'MemSess-Incr: a=1', 'MemSess-Renew: 1',
-                        'MemSess-Destroy: 1', 'MemSess-Destroy: all') {
+        for my $header ('MemSess-Set: a=2', 'MemSess-Unset: a', 'MemSess-Incr: a=1',
+                        'MemSess-Renew: 1', 'MemSess-Destroy: 1', 'MemSess-Destroy: all') {
             my $stranger = $c->copy;
             is change($stranger, $where, \@thief, $header)->status, 200, $header;
             isnt $stranger->cookie // '', $own, 'another session' if $header =~ /Set|Incr/;

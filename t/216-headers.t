@@ -31,15 +31,17 @@ my @m = map { MemSess::Member->start(servers => \@pool, config => $config) } 1 .
 # A request by HTTP/2 with prior knowledge: status line and headers, body.
 sub h2 {
     my ($target, @headers) = @_;
-    open my $curl, '-|', qw(curl --disable --silent --include --http2-prior-knowledge --max-time 20 --noproxy *),
-        (map { ('--header', $_) } @headers), "http://127.0.0.1:" . $m[0]->port . $target or die "curl: $!";
+    open my $curl, '-|',
+        qw(curl --disable --silent --include --http2-prior-knowledge --max-time 20 --noproxy *),
+        (map { ('--header', $_) } @headers), "http://127.0.0.1:" . $m[0]->port . $target
+            or die "curl: $!";
     my $answer = do { local $/; <$curl> } // '';
     close $curl;
     return split /\r\n\r\n/, $answer, 2;
 }
 
-my @forged = map { ("$_: forged") } qw(MemSess-State memsess-state MEMSESS-ID MemSess-Data memsess_state
-    MemSess_Data memsess-set MemSess- memsess-anything memsess_-_x MemSess.State);
+my @forged = map { ("$_: forged") } qw(MemSess-State memsess-state MEMSESS-ID MemSess-Data
+    memsess_state MemSess_Data memsess-set MemSess- memsess-anything memsess_-_x MemSess.State);
 
 subtest 'HTTP/2: from the client' => sub {
     my $c = started($m[0], 'user=ann');
@@ -63,7 +65,8 @@ subtest 'HTTP/2: from the client' => sub {
 
 subtest 'HTTP/2: to the client' => sub {
     for my $handler (qw(cgi proxy lua)) {
-        my ($head) = h2(say_via($handler, 'MemSess-Set: a=1', 'MemSess-Nonsense: x', 'MemSess-Renew: 1'));
+        my ($head) = h2(say_via($handler, 'MemSess-Set: a=1', 'MemSess-Nonsense: x',
+            'MemSess-Renew: 1'));
         like $head, qr{^HTTP/2 200}, "$handler: answered";
         like $head, qr/^set-cookie: memsess=/mi, "$handler: obeyed";
         unlike $head, qr/^memsess-/mi, "$handler: and kept back";
@@ -84,11 +87,13 @@ subtest 'fixation' => sub {
     is attr($victim->get('/cgi/env'), 'user'), 'ann', 'she is logged in';
     for my $m (@m) {
         is state($attacker->copy(server => $m)), 'unknown', 'the planted id is dead at once';
-        is $attacker->copy(server => $m)->get('/cgi/env/members')->status, 401, 'and lets nobody in';
+        is $attacker->copy(server => $m)->get('/cgi/env/members')->status, 401,
+            'and lets nobody in';
     }
     for my $home (@homes) {
         my ($server, $key) = @$home;
-        unlike $server->item($key) // '', qr/\Q$mark\E/, 'no copy under the old id has anything left';
+        unlike $server->item($key) // '', qr/\Q$mark\E/,
+            'no copy under the old id has anything left';
         $_->pause for grep { $_ != $server } @pool;
         isnt state($attacker->copy) // 'refused', 'active', 'nor does any copy alone bring it back';
         $_->resume for @pool;
@@ -97,10 +102,12 @@ subtest 'fixation' => sub {
 };
 
 subtest 'control characters' => sub {
-    my %value = (crlf => "x\r\nMemSess-Set: evil=1\r\nX-Evil: 1", lf => "x\nY: 1", tab => "a\tb", escape => "\x1b[31m");
+    my %value = (crlf => "x\r\nMemSess-Set: evil=1\r\nX-Evil: 1", lf => "x\nY: 1", tab => "a\tb",
+        escape => "\x1b[31m");
     my $log = MemSess::Log->new($m[0]->dir . '/plain_log');
     for my $what (sort keys %value) {
-        my $c = started($m[0], 'v=' . escape($value{$what}) . '&user=' . escape("ann$value{$what}"));
+        my $c = started($m[0],
+            'v=' . escape($value{$what}) . '&user=' . escape("ann$value{$what}"));
         my $mark = $log->mark;
         my $r = $c->get('/proxy/echo');
         unlike $r->body, qr/^(?:X-Evil|Y|MemSess-Set):/mi, "$what: makes no header";
@@ -121,7 +128,8 @@ subtest 'a forward proxy has no session' => sub {
     my $r = $c->get("http://127.0.0.1:$ENV{MEMSESS_T_BACKEND}/echo", @forged);
     is $r->status, 200, 'passed on' or diag $r->{raw};
     unlike $r->body, qr/^memsess/mi, 'without state, id or data, ours or made up';
-    $r = $c->get("http://127.0.0.1:$ENV{MEMSESS_T_BACKEND}/say?" . escape("MemSess-Set: a=evil\n\nx"));
+    $r = $c->get("http://127.0.0.1:$ENV{MEMSESS_T_BACKEND}/say?"
+        . escape("MemSess-Set: a=evil\n\nx"));
     is scalar($r->leaks), 0, 'nothing of ours comes back' or diag $r->{raw};
     is data($c), 'user=ann', 'and nobody obeys it';
     $proxy->stop;

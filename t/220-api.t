@@ -8,7 +8,8 @@ use MemSess::Test;
 
 plan tests => 18;
 
--f "t/modules/.build/mod_$_.so" or die "mod_$_.so is missing: run make -f Makefile.apxs test-modules\n"
+-f "t/modules/.build/mod_$_.so"
+    or die "mod_$_.so is missing: run make -f Makefile.apxs test-modules\n"
     for qw(apitest counter);
 
 my @pool   = map { MemSess::Memcached->start } 1, 2;
@@ -61,7 +62,8 @@ my ($m, $n) = map { MemSess::Member->start(servers => \@pool, config => $config)
 # What the commands answer, one line each, without that of open.
 sub run {
     my ($c, $path, @commands) = @_;
-    my $r = $c->get("/api$path?" . join '&', map { join '+', map { escape($_) } split / / } @commands);
+    my $r = $c->get("/api$path?" . join '&',
+        map { join '+', map { escape($_) } split / / } @commands);
     is_deeply [$r->leaks], [], 'nothing leaks';
     return grep { $_ ne 'open: 0' } split /\n/, $r->body;
 }
@@ -77,22 +79,26 @@ subtest 'version' => sub {
 subtest 'lazy: nothing is asked or set without need' => sub {
     my $c = client($m);
     my $r;
-    is sum(map { $_->traffic(sub { $r = $c->get('/api?state&get+a&list&id&unset+a&renew&destroy') }) } @pool), 0,
+    is sum(map { $_->traffic(sub { $r =
+        $c->get('/api?state&get+a&list&id&unset+a&renew&destroy') }) } @pool), 0,
         'no cookie: no traffic';
     is $r->body, "open: 0\nstate: 0\nget: 1 null\nlist: 1\nid: 1 null\nunset: 1\nrenew: 1\ndestroy: 1\n",
         'no session: certainly absent';
     is_deeply [$r->header('Set-Cookie')], [], 'no cookie';
     run($c, '', 'set a 1');
-    is sum(map { $_->traffic(sub { $c->get('/api?version') }) } @pool), 0, 'MemSessExpose none: not read unless asked for';
-    is sum(map { $_->during(sub { $c->get('/api?get+a&list&get+b&state') }, 'cmd_get') } @pool), 2, 'read once';
+    is sum(map { $_->traffic(sub { $c->get('/api?version') }) } @pool), 0,
+        'MemSessExpose none: not read unless asked for';
+    is sum(map { $_->during(sub { $c->get('/api?get+a&list&get+b&state') }, 'cmd_get') } @pool), 2,
+        'read once';
 };
 
 subtest 'set, get, list, unset, incr' => sub {
     my $c = client($m);
-    is_deeply [run($c, '', 'set a 1', 'set b two%words', 'get a', 'get b', 'get c', 'incr n 5', 'incr n -7',
-                   'unset a', 'get a', 'unset a', 'list', 'id')],
-        ['set: 0', 'set: 0', 'get: 0 1 1', 'get: 0 9 two%25words', 'get: 1 null', 'incr: 0 5', 'incr: 0 -2',
-         'unset: 0', 'get: 1 null', 'unset: 1', '  b=two%25words', '  n=%2D2', 'list: 0', 'id: 1 null'],
+    is_deeply [run($c, '', 'set a 1', 'set b two%words', 'get a', 'get b', 'get c', 'incr n 5',
+                   'incr n -7', 'unset a', 'get a', 'unset a', 'list', 'id')],
+        ['set: 0', 'set: 0', 'get: 0 1 1', 'get: 0 9 two%25words', 'get: 1 null', 'incr: 0 5',
+         'incr: 0 -2', 'unset: 0', 'get: 1 null', 'unset: 1', '  b=two%25words', '  n=%2D2',
+         'list: 0', 'id: 1 null'],
         'pending changes are read back';
     ok $c->cookie, 'they begin a session';
     my @want = ('state: 1', '  b=two%25words', '  n=%2D2', 'list: 0', 'get: 0 2 %2D2');
@@ -105,21 +111,29 @@ subtest 'bytes, names and sizes' => sub {
     my $c = client($m);
     my $bytes = join '', map { chr } 1 .. 255;
     my @r = run($c, '', "set bin " . $bytes =~ s/ //r, 'get bin', 'set empty', 'get empty');
-    is $r[1], 'get: 0 254 ' . join('', map { chr =~ /[A-Za-z0-9]/ ? chr : sprintf '%%%02X', $_ } grep { $_ != 32 } 1 .. 255),
+    is $r[1], 'get: 0 254 ' . join('',
+        map { chr =~ /[A-Za-z0-9]/ ? chr : sprintf '%%%02X', $_ } grep { $_ != 32 } 1 .. 255),
         'any bytes';
     is $r[3], 'get: 0 0 ', 'an empty value';
     is_deeply [run($c, '', 'get bin')], [$r[1]], 'stored';
     is_deeply [run($c, '', 'set a nul', 'get a')], ['set: 6', 'get: 1 null'], 'a NUL';
-    is_deeply [run($c, '', 'set a/b 1', 'incr a/b 1', 'set ' . 'x' x 65 . ' 1', 'set ' . 'x' x 64 . ' 1')],
+    is_deeply [run($c, '', 'set a/b 1', 'incr a/b 1', 'set ' . 'x' x 65 . ' 1',
+        'set ' . 'x' x 64 . ' 1')],
         ['set: 5', 'incr: 5 0', 'set: 5', 'set: 0'], 'names';
-    is_deeply [run($c, '', 'set text abc', 'incr text 1', 'get text', 'set max 9223372036854775807', 'incr max 1', 'get max')],
-        ['set: 0', 'incr: 8 0', 'get: 0 3 abc', 'set: 0', 'incr: 9 0', 'get: 0 19 9223372036854775807'], 'integers';
+    is_deeply [run($c, '', 'set text abc', 'incr text 1', 'get text', 'set max 9223372036854775807',
+        'incr max 1', 'get max')],
+        ['set: 0', 'incr: 8 0', 'get: 0 3 abc', 'set: 0', 'incr: 9 0',
+         'get: 0 19 9223372036854775807'], 'integers';
     $c = client($m);
-    is_deeply [run($c, '/small', 'set a bytes40', 'set b bytes100', 'set b bytes50', 'get b', 'set a bytes20', 'set b bytes50')],
+    is_deeply [run($c, '/small', 'set a bytes40', 'set b bytes100', 'set b bytes50', 'get b',
+        'set a bytes20', 'set b bytes50')],
         ['set: 0', 'set: 7', 'set: 7', 'get: 1 null', 'set: 0', 'set: 0'], 'MemSessMaxSize';
-    is_deeply [run($c, '', 'list')], ['  a=' . 'x' x 20, '  b=' . 'x' x 50, 'list: 0'], 'what fitted is stored';
-    is_deeply [run($c, '/small', 'set a bytes60', 'get a')], ['set: 7', 'get: 0 20 ' . 'x' x 20], 'a value taken back';
-    is_deeply [run($c, '', 'set big bytes900000', 'unset big')], ['set: 0', 'unset: 0'], 'large ones';
+    is_deeply [run($c, '', 'list')], ['  a=' . 'x' x 20, '  b=' . 'x' x 50, 'list: 0'],
+        'what fitted is stored';
+    is_deeply [run($c, '/small', 'set a bytes60', 'get a')], ['set: 7', 'get: 0 20 ' . 'x' x 20],
+        'a value taken back';
+    is_deeply [run($c, '', 'set big bytes900000', 'unset big')], ['set: 0', 'unset: 0'],
+        'large ones';
 };
 
 subtest 'the list goes on while it is changed' => sub {
@@ -149,7 +163,8 @@ subtest 'renew and destroy' => sub {
     run($c, '', 'set a 1');
     $old = $c->copy;
     my @other = run($c, '', 'id');
-    is_deeply [run($c, '', 'destroy', 'set c 3', 'list')], ['destroy: 0', 'set: 0', '  c=3', 'list: 0'], 'and begin anew';
+    is_deeply [run($c, '', 'destroy', 'set c 3', 'list')],
+        ['destroy: 0', 'set: 0', '  c=3', 'list: 0'], 'and begin anew';
     is_deeply [run($c, '', 'list')], ['  c=3', 'list: 0'], 'with what was set then';
     isnt $c->cookie, $old->cookie, 'another cookie';
     isnt [run($c, '', 'id')]->[0], $other[0], 'another session';
@@ -159,7 +174,8 @@ subtest 'log out everywhere' => sub {
     my ($here, $there, $other) = map { client($m) } 1 .. 3;
     run($_, '', 'set user ann') for $here, $there;
     run($other, '', 'set user bob');
-    is_deeply [run($here, '', 'everywhere', 'get user')], ['everywhere: 0', 'get: 1 null'], 'destroy_all';
+    is_deeply [run($here, '', 'everywhere', 'get user')], ['everywhere: 0', 'get: 1 null'],
+        'destroy_all';
     is $here->cookie, undef, 'this session';
     is_deeply [run($there->via($n), '', 'get user')], ['get: 1 null'], "and the user's others";
     is_deeply [run($other, '', 'get user')], ['get: 0 3 bob'], 'but nobody else';
@@ -168,12 +184,16 @@ subtest 'log out everywhere' => sub {
 subtest 'with write-back headers, in one commit' => sub {
     my $c = client($m);
     my $r;
-    run($c, '/headers', 'set a api', 'incr n 1', 'header MemSess-Incr n=10', 'header MemSess-Set b=header');
-    my @sets = map { $_->during(sub { run($c, '/headers', 'incr n 1', 'header MemSess-Incr n=10') }, 'cmd_set') } @pool;
+    run($c, '/headers', 'set a api', 'incr n 1', 'header MemSess-Incr n=10',
+        'header MemSess-Set b=header');
+    my @sets = map { $_->during(sub { run($c, '/headers', 'incr n 1', 'header MemSess-Incr n=10') },
+        'cmd_set') } @pool;
     is_deeply [run($c, '', 'list')], ['  a=api', '  b=header', '  n=33', 'list: 0'], 'both count';
-    is_deeply [map { $_ <= 2 ? 'one' : $_ } @sets], ['one', 'one'], 'one claim and one write on each server';
+    is_deeply [map { $_ <= 2 ? 'one' : $_ } @sets], ['one', 'one'],
+        'one claim and one write on each server';
     run($c, '', 'header MemSess-Set c=3', 'set d 4');
-    is_deeply [grep { /^  [cd]=/ } run($c, '', 'list')], ['  d=4'], 'MemSessWriteback Off holds headers back, not modules';
+    is_deeply [grep { /^  [cd]=/ } run($c, '', 'list')], ['  d=4'],
+        'MemSessWriteback Off holds headers back, not modules';
     $r = $c->get('/api/headers?set+e+5&header+MemSess-Set+broken');
     is $r->status, 500, 'a malformed header';
     is_deeply [grep { /^  e=/ } run($c, '', 'list')], [], 'refuses all of the response';
@@ -196,13 +216,16 @@ subtest 'parallel requests lose nothing' => sub {
         $pid;
     } 1 .. 4;
     waitpid $_, 0 for @pids;
-    is_deeply [run($c, '', 'list')], ['  a=1', (map { "  k$_=10" } 1 .. 4), '  n=40', 'list: 0'], 'merged';
+    is_deeply [run($c, '', 'list')], ['  a=1', (map { "  k$_=10" } 1 .. 4), '  n=40', 'list: 0'],
+        'merged';
 };
 
 subtest 'too late' => sub {
     my $c = client($m);
-    is_deeply [run($c, '', 'set a 1', 'flush', 'set b 2', 'unset a', 'incr n 1', 'renew', 'destroy', 'expire 1000', 'get a', 'get b')],
-        ['set: 0', 'set: 4', 'unset: 4', 'incr: 4 0', 'renew: 4', 'destroy: 4', 'expire: 4', 'get: 0 1 1', 'get: 1 null'],
+    is_deeply [run($c, '', 'set a 1', 'flush', 'set b 2', 'unset a', 'incr n 1', 'renew', 'destroy',
+        'expire 1000', 'get a', 'get b')],
+        ['set: 0', 'set: 4', 'unset: 4', 'incr: 4 0', 'renew: 4', 'destroy: 4', 'expire: 4',
+         'get: 0 1 1', 'get: 1 null'],
         'once the headers have left';
     is_deeply [run($c, '', 'list')], ['  a=1', 'list: 0'], 'what came before counts';
     run($c, '', 'set late yes', 'log');
@@ -234,11 +257,13 @@ subtest 'MemSess Off, another cookie' => sub {
 
 subtest 'an end of its own' => sub {
     my $c = client($m);
-    is_deeply [run($c, '', 'expire 1000', 'expiry')], ['expire: 1', 'expiry: 1 never'], 'no session';
+    is_deeply [run($c, '', 'expire 1000', 'expiry')], ['expire: 1', 'expiry: 1 never'],
+        'no session';
     run($c, '', 'set a 1', 'expire 3600000');
     like [run($c, '', 'expiry')]->[0], qr/^expiry: 0 3[56]\d{5}$/, 'is known';
     run($c, '', 'set b 2');
-    like [run($c, '', 'expiry')]->[0], qr/^expiry: 0 3[56]\d{5}$/, 'and stays when the session changes';
+    like [run($c, '', 'expiry')]->[0], qr/^expiry: 0 3[56]\d{5}$/,
+        'and stays when the session changes';
     sleep 3;
     is_deeply [run($c, '/short', 'state')], ['state: 1'], 'above the idle time-out';
     run($c, '', 'expire 2000');
@@ -253,23 +278,30 @@ subtest 'an end of its own' => sub {
 
 subtest 'kinds' => sub {
     my $c = client($m, name => 'own');
-    is_deeply [run($c, '/off', 'kind mine own', 'set a 1', 'list')], ['open: 3', 'kind: 0', 'set: 0', '  a=1', 'list: 0'],
+    is_deeply [run($c, '/off', 'kind mine own', 'set a 1', 'list')],
+        ['open: 3', 'kind: 0', 'set: 0', '  a=1', 'list: 0'],
         'a session of its own, though MemSess is Off';
-    is_deeply [run($c, '', 'kind mine own', 'get a', 'set b 2')], ['kind: 0', 'get: 0 1 1', 'set: 0'], 'or On';
-    is_deeply [run($c, '', 'kind yours own', 'state', 'get a')], ['kind: 0', 'state: 2', 'get: 1 null'],
-        'another label does not find it';
+    is_deeply [run($c, '', 'kind mine own', 'get a', 'set b 2')],
+        ['kind: 0', 'get: 0 1 1', 'set: 0'], 'or On';
+    is_deeply [run($c, '', 'kind yours own', 'state', 'get a')],
+        ['kind: 0', 'state: 2', 'get: 1 null'], 'another label does not find it';
     my $id = $c->set_cookie('x') && client($m, name => 'own');
     run($id, '', 'kind mine own', 'set a 1');
-    is_deeply [run(client($m)->set_cookie($id->cookie), '', 'state')], ['state: 2'], 'nor do the sessions of MemSess On';
+    is_deeply [run(client($m)->set_cookie($id->cookie), '', 'state')], ['state: 2'],
+        'nor do the sessions of MemSess On';
     my $native = client($m);
     run($native, '', 'set a 1');
-    is_deeply [run(client($m, name => 'own')->set_cookie($native->cookie), '', 'kind mine own', 'state')],
+    is_deeply [run(client($m, name => 'own')->set_cookie($native->cookie), '', 'kind mine own',
+        'state')],
         ['kind: 0', 'state: 2'], 'nor the other way round';
     is_deeply [run($native, '', 'kind mine memsess')], ['kind: 10'], 'one name for two kinds';
-    is_deeply [run($native, '', 'kind mine own', 'kind yours own')], ['kind: 0', 'kind: 10'], 'of modules';
-    like [run($native, '', 'kind mine __Host-x')]->[0], qr/^kind: browsers drop __Host-x/, 'the checks of MemSessCookie';
+    is_deeply [run($native, '', 'kind mine own', 'kind yours own')], ['kind: 0', 'kind: 10'],
+        'of modules';
+    like [run($native, '', 'kind mine __Host-x')]->[0], qr/^kind: browsers drop __Host-x/,
+        'the checks of MemSessCookie';
     like [run($native, '', 'kind m/ne own')]->[0], qr/^kind: the label must be/, 'a bad label';
-    is_deeply [run($native, '', 'get a', 'kind mine own', 'set b 2')], ['get: 0 1 1', 'kind: 0', 'set: 0'], 'two in one request';
+    is_deeply [run($native, '', 'get a', 'kind mine own', 'set b 2')],
+        ['get: 0 1 1', 'kind: 0', 'set: 0'], 'two in one request';
 };
 
 subtest 'caches' => sub {
@@ -287,15 +319,18 @@ subtest 'a store that cannot tell' => sub {
     run($c, '', 'set a 1');
     my $cookie = $c->cookie;
     $_->pause for @pool;
-    my @r = run($c, '/anonymous', 'state', 'get a', 'list', 'id', 'set b 2', 'unset a', 'incr n 1', 'renew', 'destroy', 'deny', 'version');
-    is_deeply \@r, ['state: 5', 'get: 2 null', 'list: 2', 'id: 2 null', 'set: 2', 'unset: 2', 'incr: 2 0', 'renew: 2', 'destroy: 2', 'version: 1000'],
+    my @r = run($c, '/anonymous', 'state', 'get a', 'list', 'id', 'set b 2', 'unset a', 'incr n 1',
+        'renew', 'destroy', 'deny', 'version');
+    is_deeply \@r, ['state: 5', 'get: 2 null', 'list: 2', 'id: 2 null', 'set: 2', 'unset: 2',
+        'incr: 2 0', 'renew: 2', 'destroy: 2', 'version: 1000'],
         'unavailable, by every call; deny lets an anonymous one go on';
     my $r = $c->get('/api?get+a&deny');
     is $r->status, 503, 'deny';
     ok $r->header('Retry-After'), 'with Retry-After';
     is $c->cookie, $cookie, 'the cookie stays';
     $_->resume for @pool;
-    ok wait_for(20, sub { (run($c, '/anonymous', 'get a'))[0] eq 'get: 0 1 1' }), 'and so does the session';
+    ok wait_for(20, sub { (run($c, '/anonymous', 'get a'))[0] eq 'get: 0 1 1' }),
+        'and so does the session';
     back_again(sub { 1 });
 };
 
@@ -309,7 +344,8 @@ subtest 'the example' => sub {
     is $c->via($n)->get('/counter')->body, "page 2 of a guest\n", 'on the other member';
     my $old = $c->copy;
     is $c->get('/counter/login')->status, 401, 'log-in needs a password';
-    is $c->get('/counter/login', 'Authorization: Basic YW5uOnRlc3Q=')->body, "page 0 of ann\n", 'log-in';
+    is $c->get('/counter/login', 'Authorization: Basic YW5uOnRlc3Q=')->body, "page 0 of ann\n",
+        'log-in';
     isnt $c->cookie, $old->cookie, 'with a new id';
     is $c->via($m)->get('/counter')->body, "page 3 of ann\n", 'known everywhere';
     is $old->get('/counter')->body, "page 1 of a guest\n", 'but not by the old id';
@@ -320,7 +356,8 @@ subtest 'the example' => sub {
 subtest 'without mod_memsess' => sub {
     my $file = $m->dir . '/without.conf';
     open my $out, '>', $file or die "$file: $!";
-    print $out (grep { !/memsess_module/ } split /^/, MemSess::Log->new("$ENV{MEMSESS_T_ROOT}/conf/modules.conf")->text(0)),
+    print $out (grep { !/memsess_module/ } split /^/,
+        MemSess::Log->new("$ENV{MEMSESS_T_ROOT}/conf/modules.conf")->text(0)),
         qq(LoadModule counter_module "$ENV{MEMSESS_T_ROOT}/modules/.build/mod_counter.so"\nServerName localhost\nErrorLog "$file.log"\n);
     close $out or die $!;
     my $message = qx('@{[ MemSess::Site::httpd() ]}' -t -f '$file' 2>&1);

@@ -11,7 +11,8 @@ plan tests => 20;
 
 my $modules = MemSess::Site::query('LIBEXECDIR');
 my $ours    = "$ENV{MEMSESS_T_ROOT}/../.libs/mod_session_memsess.so";
-my $load    = join '', map { qq(LoadModule ${_}_module "$modules/mod_$_.so"\n) } qw(session session_crypto request);
+my $load    = join '',
+    map { qq(LoadModule ${_}_module "$modules/mod_$_.so"\n) } qw(session session_crypto request);
 my @pool    = map { MemSess::Memcached->start } 1, 2;
 my $config  = $load . qq(LoadModule session_memsess_module "$ours"\n) . q(
 MemSessRetry 300ms
@@ -88,20 +89,24 @@ subtest 'loaded in the wrong order' => sub {
     for ('', $memsess) {
         my $file = $m->dir . '/order.conf';
         open my $out, '>', $file or die "$file: $!";
-        print $out $list, $load, qq(LoadModule session_memsess_module "$ours"\n), $_, "ErrorLog $file.log\nServerName x\n";
+        print $out $list, $load, qq(LoadModule session_memsess_module "$ours"\n), $_,
+            "ErrorLog $file.log\nServerName x\n";
         close $out or die $!;
         my $message = qx('@{[ MemSess::Site::httpd() ]}' -t -f '$file' 2>&1);
         isnt $?, 0, 'an error';
         my $how = $_ ? 'loaded after it' : 'not loaded';
-        like $message, qr/needs mod_memsess, which is $how: write LoadModule memsess_module/, "mod_memsess is $how";
+        like $message, qr/needs mod_memsess, which is $how: write LoadModule memsess_module/,
+            "mod_memsess is $how";
     }
 };
 
 subtest 'SessionMemSessCookie' => sub {
-    my $check = sub { configtest($load . qq(LoadModule session_memsess_module "$ours"\n) . "SessionMemSessCookie $_[0]\n") };
+    my $check = sub { configtest($load . qq(LoadModule session_memsess_module "$ours"\n)
+        . "SessionMemSessCookie $_[0]\n") };
     like $check->('session Path=/ Max-Age=60'), qr/^passed: /, 'the grammar of MemSessCookie';
     like $check->('__Host-s'), qr/SessionMemSessCookie __Host-s: browsers drop/, 'and its checks';
-    like $check->('s SameSite=Sometimes'), qr/SessionMemSessCookie s SameSite=Sometimes: .*must be SameSite=/, 'of each word';
+    like $check->('s SameSite=Sometimes'),
+        qr/SessionMemSessCookie s SameSite=Sometimes: .*must be SameSite=/, 'of each word';
     like $check->(''), qr/SessionMemSessCookie/, 'no name';
 };
 
@@ -109,7 +114,8 @@ subtest 'a visitor without data costs nothing' => sub {
     for my $prefix ('', '/aged') {
         my $c = browser();
         my $r;
-        is sum(map { $_->traffic(sub { $r = $c->get("$prefix/cgi/env") }) } @pool), 0, "$prefix: no traffic";
+        is sum(map { $_->traffic(sub { $r = $c->get("$prefix/cgi/env") }) } @pool), 0,
+            "$prefix: no traffic";
         is_deeply [$r->header('Set-Cookie')], [], "$prefix: no cookie";
     }
 };
@@ -119,7 +125,8 @@ subtest 'SessionHeader and SessionEnv, on both members' => sub {
     my $r = replace($c, 'a=1&b=two%20words');
     is_deeply [$r->header('X-Replace-Session')], [], 'the header is not for the client';
     is scalar(my @set = $r->header('Set-Cookie')), 1, 'one cookie';
-    like $set[0], qr/^sess=[^;]+; Path=\/; HttpOnly; SameSite=Strict$/, 'as SessionMemSessCookie says';
+    like $set[0], qr/^sess=[^;]+; Path=\/; HttpOnly; SameSite=Strict$/,
+        'as SessionMemSessCookie says';
     is entries($c), 'a=1&b=two+words', 'is there';
     is entries($c->via($n)), 'a=1&b=two+words', 'and on the other member';
     my $cookie = $c->cookie;
@@ -178,7 +185,8 @@ subtest 'SessionMaxAge' => sub {
 };
 
 subtest 'SessionMaxAge above the time-outs of MemSess' => sub {
-    my $short = MemSess::Member->start(servers => \@pool, config => "$config\nMemSessIdleTimeout 1s\nMemSessAbsoluteTimeout 1s\n");
+    my $short = MemSess::Member->start(servers => \@pool,
+        config => "$config\nMemSessIdleTimeout 1s\nMemSessAbsoluteTimeout 1s\n");
     my $c = browser($short);
     replace($c, 'a=1', '/lazy');
     my $other = browser($short);
@@ -194,14 +202,16 @@ subtest 'SessionExpiryUpdateInterval' => sub {
     replace($c, 'a=1', '/lazy');
     is sum(map { $_->during(sub { entries($c, '/lazy') }, 'cmd_set') } @pool), 0, 'no write';
     replace($c, 'a=1', '/aged');
-    ok sum(map { $_->during(sub { entries($c, '/aged') }, 'cmd_set') } @pool) > 0, 'without it, one for each request';
+    ok sum(map { $_->during(sub { entries($c, '/aged') }, 'cmd_set') } @pool) > 0,
+        'without it, one for each request';
 };
 
 subtest 'a request that only reads undoes nothing' => sub {
     my $c = browser();
     replace($c, 'a=1', '/aged');
     my $until = $m->dir . '/until';
-    my $slow  = background(client($m), '/aged' . say_via('cgi') =~ s/say/late/r, "X-Until: $until", 'Cookie: sess=' . $c->cookie);
+    my $slow  = background(client($m), '/aged' . say_via('cgi') =~ s/say/late/r, "X-Until: $until",
+        'Cookie: sess=' . $c->cookie);
     wait_for(10, sub { -e "$until.begun" });
     replace($c, 'b=2', '/aged');
     open my $go, '>', $until or die "$until: $!";
@@ -240,8 +250,10 @@ subtest 'no session of one kind is one of the other' => sub {
     is entries(browser()->set_cookie($own->cookie)), '', 'ours for theirs';
     my $mark = $m->log->mark;
     my $r    = $own->get('/same/cgi/env');
-    is_deeply [$r->status, $r->env('HTTP_SESSION'), $r->env('MEMSESS_STATE')], [200, undef, 'active'], 'one name for both';
-    ok $m->log->wait_for(qr/MemSessCookie has the name that SessionMemSessCookie gives/, $mark), 'is told';
+    is_deeply [$r->status, $r->env('HTTP_SESSION'), $r->env('MEMSESS_STATE')],
+        [200, undef, 'active'], 'one name for both';
+    ok $m->log->wait_for(qr/MemSessCookie has the name that SessionMemSessCookie gives/, $mark),
+        'is told';
     $r = replace($own, 'x=1', '/same');
     is state($own), 'active', 'and spoils nothing';
     is data($own), 'a=1', 'at all';
@@ -266,8 +278,10 @@ subtest 'redirects and errors' => sub {
     my $c = browser();
     is replace($c, 'a=1', '', 'Status: 404 Not Found')->status, 404, 'an error';
     is entries($c), 'a=1', 'saves too';
-    is $c->get(say_via('cgi', 'Location: /cgi/env'))->env('HTTP_SESSION'), 'a=1', 'an internal redirect';
-    is $c->get(say_via('cgi', 'Location: /cgi/env'))->env('HTTP_COOKIE'), undef, 'gives the cookie to nobody';
+    is $c->get(say_via('cgi', 'Location: /cgi/env'))->env('HTTP_SESSION'), 'a=1',
+        'an internal redirect';
+    is $c->get(say_via('cgi', 'Location: /cgi/env'))->env('HTTP_COOKIE'), undef,
+        'gives the cookie to nobody';
 };
 
 subtest 'limits' => sub {
@@ -275,7 +289,8 @@ subtest 'limits' => sub {
     replace($c, 'a=1');
     my $mark = $m->log->mark;
     replace($c, 'a=' . 'x' x 200, '/small');
-    ok $m->log->wait_for(qr/not saved, and stays as it was: larger than MemSessMaxSize/, $mark), 'too large';
+    ok $m->log->wait_for(qr/not saved, and stays as it was: larger than MemSessMaxSize/, $mark),
+        'too large';
     is entries($c), 'a=1', 'stays as it was';
 };
 
@@ -295,7 +310,8 @@ subtest 'MemSessSecret: signed and sealed' => sub {
     close $out or die $!;
     chmod 0600, $secret;
     my @own    = map { MemSess::Memcached->start } 1, 2;
-    my $sealed = MemSess::Member->start(servers => \@own, config => "$config\nMemSessSecret file:$secret\n");
+    my $sealed = MemSess::Member->start(servers => \@own,
+        config => "$config\nMemSessSecret file:$secret\n");
     my $c = browser($sealed);
     replace($c, 'secretword=1');
     is entries($c), 'secretword=1', 'a session';
@@ -303,7 +319,8 @@ subtest 'MemSessSecret: signed and sealed' => sub {
     ok scalar @stored, 'is stored';
     is_deeply [grep { /secretword/ } @stored], [], 'where nobody can read it';
     my $own = started($sealed);
-    is sum(map { $_->traffic(sub { is entries(browser($sealed)->set_cookie($own->cookie)), '', 'of the other kind' }) } @own), 0,
+    is sum(map { $_->traffic(sub { is entries(browser($sealed)->set_cookie($own->cookie)), '',
+        'of the other kind' }) } @own), 0,
         'a cookie of the other kind costs nothing';
     $_->stop for $sealed, @own;
 };

@@ -12,8 +12,11 @@ my $modules = MemSess::Site::query('LIBEXECDIR');
 my @pool    = map { MemSess::Memcached->start } 1, 2;
 
 # Two members, configured as httpd's manual has it.
-my $config = join('', map { qq(LoadModule ${_}_module "$modules/mod_$_.so"\n) } qw(session request auth_form session_crypto))
-    . qq(LoadModule session_memsess_module "$ENV{MEMSESS_T_ROOT}/../.libs/mod_session_memsess.so"\n) . q(
+my $config = join('',
+    map { qq(LoadModule ${_}_module "$modules/mod_$_.so"\n) } qw(session request auth_form
+        session_crypto))
+    . qq(LoadModule session_memsess_module "$ENV{MEMSESS_T_ROOT}/../.libs/mod_session_memsess.so"\n)
+    . q(
 MemSessRetry 300ms
 ScriptAlias /private/cgi/ "${T_ROOT}/cgi-bin/"
 ScriptAlias /site/cgi/ "${T_ROOT}/cgi-bin/"
@@ -68,19 +71,23 @@ for my $member ($m, $n) {
 my @form = ('Content-Type: application/x-www-form-urlencoded');
 
 sub browser { client(shift // $m, name => 'login', @_) }
-sub login   { $_[0]->post($_[1] // '/dologin', 'httpd_username=ann&httpd_password=' . ($_[2] // 'test'), @form) }
+sub login   { $_[0]->post($_[1] // '/dologin',
+    'httpd_username=ann&httpd_password=' . ($_[2] // 'test'), @form) }
 sub user    { $_[0]->get('/private/cgi/env')->env('REMOTE_USER') // 'nobody' }
 
 subtest 'log-in and log-out' => sub {
     my $c = browser();
     my $r = $c->get('/private/cgi/env');
-    is_deeply [$r->status, $r->header('Location')], [302, 'http://localhost/login'], 'away to the login page';
+    is_deeply [$r->status, $r->header('Location')], [302, 'http://localhost/login'],
+        'away to the login page';
     is $c->cookie, undef, 'without a session';
     $r = login($c, '/dologin', 'wrong');
-    is_deeply [$r->status, $r->header('Location')], [302, 'http://localhost/login?again'], 'a wrong password';
+    is_deeply [$r->status, $r->header('Location')], [302, 'http://localhost/login?again'],
+        'a wrong password';
     is $c->cookie, undef, 'begins none';
     $r = login($c);
-    is_deeply [$r->status, $r->header('Location')], [302, 'http://localhost/private/cgi/env'], 'the right one';
+    is_deeply [$r->status, $r->header('Location')], [302, 'http://localhost/private/cgi/env'],
+        'the right one';
     is scalar(my @set = $r->header('Set-Cookie')), 1, 'sets one cookie';
     for my $member ($n, $m, $n) {
         my $cookie = $c->cookie;
@@ -93,7 +100,8 @@ subtest 'log-in and log-out' => sub {
     is $c->cookie, undef, 'clears the cookie';
     is user($old->copy->via($n)), 'nobody', 'counts on the other member';
     is user($old->copy), 'nobody', 'and here, for whoever has the old cookie';
-    is sum(map { $_->during(sub { user($old->copy) }, 'cmd_get') } @pool), 2, 'who is looked up once';
+    is sum(map { $_->during(sub { user($old->copy) }, 'cmd_get') } @pool), 2,
+        'who is looked up once';
 };
 
 subtest 'a guest who logs in' => sub {
@@ -106,7 +114,8 @@ subtest 'a guest who logs in' => sub {
     like $c->get('/open/env')->env('HTTP_SESSION'), qr/(?:^|&)cart=3/, 'and keeps the cart';
     is user($guest->copy), 'nobody', 'who knew the old id is not logged in';
     my $r = $c->get('/logout');
-    like $c->get('/open/env')->env('HTTP_SESSION'), qr/^cart=3&expiry=\d+$/, 'log-out leaves the cart alone';
+    like $c->get('/open/env')->env('HTTP_SESSION'), qr/^cart=3&expiry=\d+$/,
+        'log-out leaves the cart alone';
     is user($c), 'nobody', 'without the user';
 };
 

@@ -96,7 +96,8 @@ subtest 'the page' => sub {
     ok $nonce, 'a strict policy';
     is_deeply [$page =~ /<style([^>]*)>/g], [qq( nonce="$nonce")], 'that lets its own style pass';
     isnt $nonce, (client($m)->get('/status')->body =~ /nonce="([^"]*)/)[0], 'this time alone';
-    unlike $page, qr/<script|<link|<img|\bsrc=|\bhref=|url\(|style=|\@import/i, 'needs nothing else';
+    unlike $page, qr/<script|<link|<img|\bsrc=|\bhref=|url\(|style=|\@import/i,
+        'needs nothing else';
     like $page, qr/<meta http-equiv="refresh" content="\d+">/, 'refreshes itself';
     like $page, qr/<meta name="viewport" content="width=device-width/, 'on a phone too';
     like $page, qr/All 2 servers are up/, 'the verdict';
@@ -122,17 +123,21 @@ subtest 'Prometheus' => sub {
         like $type, qr/^(?:counter|gauge|histogram)$/, "$name: type";
         like $help, qr/\w/, "$name: help";
         cmp_ok scalar(@$samples), '>', 0, "$name: samples";
-        like $_->[0], $type eq 'counter' ? qr/^memsess_\w+_total$/ : qr/^memsess_\w+$/, 'name' for @$samples;
-        $value{ join ' ', $_->[0], grep { defined } @{ $_->[1] }{qw(server le)} } = $_->[2] for @$samples;
+        like $_->[0], $type eq 'counter' ? qr/^memsess_\w+_total$/ : qr/^memsess_\w+$/, 'name'
+            for @$samples;
+        $value{ join ' ', $_->[0], grep { defined } @{ $_->[1] }{qw(server le)} } = $_->[2]
+            for @$samples;
     }
     for my $group (qw(sessions copies locks local_cache)) {
-        is $value{"memsess_${group}_${_}_total"}, "$s->{$group}{$_}.0", "$group $_" for sort keys %{ $s->{$group} };
+        is $value{"memsess_${group}_${_}_total"}, "$s->{$group}{$_}.0", "$group $_"
+            for sort keys %{ $s->{$group} };
     }
     for my $server (@{ $s->{servers} }) {
         my $of = sub { $value{"memsess_server_$_[0] $server->{name}"} };
         is $of->('up'), '1.0', 'up';
         is $of->("${_}_total"), "$server->{$_}.0", $_ for qw(operations errors timeouts);
-        my @buckets = map { $value{$_} } sort { ($a =~ /([\d.]+|\+Inf)$/)[0] <=> ($b =~ /([\d.]+|\+Inf)$/)[0] }
+        my @buckets = map { $value{$_} }
+            sort { ($a =~ /([\d.]+|\+Inf)$/)[0] <=> ($b =~ /([\d.]+|\+Inf)$/)[0] }
             grep { /^memsess_server_latency_seconds_bucket \Q$server->{name}\E / } keys %value;
         cmp_ok scalar(@buckets), '>', 15, 'buckets';
         is_deeply \@buckets, [sort { $a <=> $b } @buckets], 'that only grow';
@@ -144,7 +149,8 @@ subtest 'Prometheus' => sub {
 
 subtest 'what happens to sessions' => sub {
     my $c = client($m);
-    my %none = map { $_ => 0 } qw(created loaded missed committed merged destroyed expired rejected unavailable);
+    my %none = map { $_ => 0 } qw(created loaded missed committed merged destroyed expired rejected
+        unavailable);
     grow(sub { $c->copy->get('/lua/env') }, %none);
     grow(sub { set_via($c, 'a=1') }, %none, created => 1, committed => 1);
     grow(sub { $c->get('/lua/env') for 1 .. 5 }, %none, loaded => 5);
@@ -153,7 +159,8 @@ subtest 'what happens to sessions' => sub {
     my $old = $c->copy;
     grow(sub { $c->get(say_via('cgi', 'MemSess-Destroy: 1')) }, %none, loaded => 1, destroyed => 1);
     grow(sub { $old->get('/lua/env') }, %none, missed => 1, rejected => 1);
-    grow(sub { client($m)->set_cookie('A' x 24)->get('/lua/env') }, %none, missed => 1, rejected => 1);
+    grow(sub { client($m)->set_cookie('A' x 24)->get('/lua/env') }, %none, missed => 1,
+        rejected => 1);
     grow(sub { client($m)->set_cookie('short')->get('/lua/env') }, %none, rejected => 1);
     $c = started($m);
     grow(sub { $c->get(say_via('cgi', 'MemSess-Destroy: 1', 'MemSess-Set: a=1')) },
@@ -272,10 +279,12 @@ subtest 'graceful restarts' => sub {
     my %at = map { $_->{name} => $_ } @{ $after->{servers} };
     is scalar(keys %at), 3, 'with the server that is new';
     is $at{ $d->address }{operations}, 0;
-    cmp_ok $at{ $pool[0]->address }{operations}, '>=', $before->{servers}[0]{operations}, 'by name, not by place';
+    cmp_ok $at{ $pool[0]->address }{operations}, '>=', $before->{servers}[0]{operations},
+        'by name, not by place';
     cmp_ok $at{ $pool[1]->address }{operations}, '>=', $before->{servers}[1]{operations}, 'both';
     started($m) for 1 .. 8;
-    cmp_ok((grep { $_->{name} eq $d->address } @{ status($m)->{servers} })[0]{operations}, '>', 0, 'and counts');
+    cmp_ok((grep { $_->{name} eq $d->address } @{ status($m)->{servers} })[0]{operations}, '>', 0,
+        'and counts');
 };
 
 subtest 'virtual hosts' => sub {
@@ -291,6 +300,7 @@ subtest 'virtual hosts' => sub {
             MemSessServers $b 127.0.0.1:1?name=odd
         </VirtualHost>));
     is_deeply [sort map { "$_->{name} $_->{weight}" } @{ status($m)->{servers} }],
-        [sort "$a 3", "$b 1", 'odd 1'], 'the servers of all, each once; no default that nobody uses';
+        [sort "$a 3", "$b 1", 'odd 1'],
+            'the servers of all, each once; no default that nobody uses';
     $m->stop;
 };

@@ -34,7 +34,8 @@ subtest '?auto' => sub {
     is $figure{Rejected}, 1;
     for my $group (qw(sessions copies locks local_cache)) {
         for my $name (sort keys %{ $json->{$group} }) {
-            my $word = join '', map { ucfirst } split /_/, $group eq 'sessions' ? $name : "${group}_$name";
+            my $word = join '', map { ucfirst } split /_/,
+                $group eq 'sessions' ? $name : "${group}_$name";
             is $figure{$word}, $json->{$group}{$name}, $word;
         }
     }

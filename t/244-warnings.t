@@ -22,7 +22,8 @@ my @pool = pool(2);
 
 # Which kinds of warnings the form for Prometheus has; there is a sample of each kind.
 sub kinds {
-    my ($family) = grep { $_->[0] eq 'memsess_warning' } metrics(client($_[0])->get('/status?format=prometheus')->body);
+    my ($family) = grep { $_->[0] eq 'memsess_warning' }
+        metrics(client($_[0])->get('/status?format=prometheus')->body);
     my %value = map { $_->[1]{kind} => $_->[2] } @{ $family->[3] };
     is_deeply [sort keys %value], [qw(clock pool redundancy secret)], 'each kind';
     return [grep { $value{$_} == 1 } sort keys %value];
@@ -96,7 +97,8 @@ subtest 'events' => sub {
     ok $m->log->wait_for(qr/memsess:notice.*\d+ cookies refused/), 'cookies refused';
     $pool[0]->delete((grep { $_->[0] == $pool[0] } @homes)[0][1]);
     ok repaired($c, $mark, 2, @pool), 'a copy is written again';
-    ok $m->log->wait_for(qr/memsess:notice.*\d+ copies were missing or old: repaired/), 'copies repaired';
+    ok $m->log->wait_for(qr/memsess:notice.*\d+ copies were missing or old: repaired/),
+        'copies repaired';
     my $log = $m->log->mark;
     client($m)->set_cookie('nonsense')->get('/lua/env') for 1 .. 20;
     select undef, undef, undef, 6;
@@ -108,15 +110,18 @@ subtest 'events' => sub {
     ok $m->log->wait_for(qr/memsess:warn.*writes reached fewer servers/), 'too few copies';
     $pool[0]->restart;
     ok $m->log->wait_for(qr/memsess:notice.*server \Q@{[ $pool[0]->address ]}\E is back/), 'back';
-    is scalar(() = $m->log->text($log) =~ /\Q@{[ $pool[0]->address ]}\E is (?:down|back)/g), 2, 'each once';
+    is scalar(() = $m->log->text($log) =~ /\Q@{[ $pool[0]->address ]}\E is (?:down|back)/g), 2,
+        'each once';
 };
 
 subtest 'members whose pools differ' => sub {
     my @names = map { $_->address } @pool;
-    my $other = MemSess::Member->start(servers => ["$names[0]?weight=2", $names[1]], config => $config);
+    my $other = MemSess::Member->start(servers => ["$names[0]?weight=2", $names[1]],
+        config => $config);
     my $alike = MemSess::Member->start(servers => [@names[1, 0]], config => $config);
     my $warning = qr/memsess:warn.*member \S+ has another pool than this one/;
-    ok wait_for(100, sub { $m->log->text =~ $warning || $other->log->text =~ $warning }), 'somebody says so';
+    ok wait_for(100, sub { $m->log->text =~ $warning || $other->log->text =~ $warning }),
+        'somebody says so';
     my ($one) = grep { $_->log->text =~ $warning } $m, $other, $alike;
     is scalar(() = $one->log->text =~ /$warning/g), 1, 'once';
     like "@{ status($one)->{warnings} }", qr/another pool than this one/, 'JSON';
@@ -127,7 +132,8 @@ subtest 'members whose pools differ' => sub {
 
 subtest 'members whose pools and clocks are alike' => sub {
     my $pool = MemSess::Memcached->start;
-    my @m = map { MemSess::Member->start(servers => [$pool], config => "$config\nMemSessSecret file:$secret") } 1, 2;
+    my @m = map { MemSess::Member->start(servers => [$pool],
+        config => "$config\nMemSessSecret file:$secret") } 1, 2;
     my $items = sub { scalar grep { /^1 \S+ -?\d+ [\w-]{8}$/ } values %{ items($pool) } };
     ok wait_for(60, sub { $items->() == 1 }), 'they have left their mark';
     select undef, undef, undef, 7;
@@ -141,7 +147,8 @@ subtest 'a member whose clock is ahead' => sub {
     my $key = encode_base64url(substr Digest::SHA::sha512("memsess\0\0members"), 0, 32);
     $pool->set($key, '1 web9:abc 100 AAAAAAAA');
     my $m = MemSess::Member->start(servers => [$pool], config => $config);
-    ok wait_for(60, sub { $m->log->text =~ /memsess:warn.*the clock of member web9:abc is (?:99|10[01]) s ahead/ }), 'is named'
+    ok wait_for(60, sub { $m->log->text
+        =~ /memsess:warn.*the clock of member web9:abc is (?:99|10[01]) s ahead/ }), 'is named'
         or diag join ' ', %{ items($pool) };
     is scalar(grep { /clock of member web9/ } @{ status($m)->{warnings} }), 1, 'in the status too';
     is_deeply kinds($m), [qw(clock pool secret)], 'Prometheus; its pool is another, too';

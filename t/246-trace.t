@@ -30,7 +30,8 @@ subtest 'a session begins' => sub {
     ($digest) = $lines =~ /session \(new\): committed, as session ([\w-]{12}), revision 1$/m;
     ok $digest, 'a digest' or diag $lines;
     for my $address (map { $_->address } @pool) {
-        like $lines, qr/record \Q$digest: server $address\E was sent revision 1: stored$/m, $address;
+        like $lines, qr/record \Q$digest: server $address\E was sent revision 1: stored$/m,
+            $address;
     }
     like $lines, qr/cookie memsess: set$/m, 'the cookie goes';
 };

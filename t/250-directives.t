@@ -32,10 +32,12 @@ subtest 'all of them, and no other' => sub {
             SetHandler server-info
         </Location>
     ));
-    my ($list) = client($m)->get('/info?mod_memsess.c')->body =~ m{Module Directives:(.*?)Current Configuration}s;
+    my ($list) = client($m)->get('/info?mod_memsess.c')->body
+        =~ m{Module Directives:(.*?)Current Configuration}s;
     my @real = sort +($list // '') =~ m{<tt>(\w+) - }g;
     cmp_ok scalar @real, '>', 20, 'mod_info lists the directives of the module' or diag $list;
-    is_deeply [sort grep { $entry{$_}{module} eq 'memsess' } keys %entry], \@real, 'docs/directives.md has the same' or diag $edit;
+    is_deeply [sort grep { $entry{$_}{module} eq 'memsess' } keys %entry], \@real,
+        'docs/directives.md has the same' or diag $edit;
     $m->stop;
 };
 
@@ -43,7 +45,8 @@ subtest 'each sample is accepted where it may stand, and nowhere else' => sub {
     for my $name (sort keys %entry) {
         my %may = map { $_ => 1 } split /, /, $entry{$name}{where};
         my $sample = $entry{$name}{sample} =~ s{/etc/\S+}{$file}gr;
-        my $pool = $name eq 'MemSessServers' ? '' : "MemSessServers 127.0.0.1:1 127.0.0.1:2 127.0.0.1:3\n";
+        my $pool = $name eq 'MemSessServers' ? ''
+            : "MemSessServers 127.0.0.1:1 127.0.0.1:2 127.0.0.1:3\n";
         $pool .= $provider if $entry{$name}{module} eq 'session_memsess';
         accepts("$pool$sample", 1, $name);
         accepts("$pool<VirtualHost *>\n$sample\n</VirtualHost>", $may{vhost} || $may{dir}, $name);
@@ -56,14 +59,17 @@ subtest 'memsess.conf as it is installed' => sub {
 };
 
 subtest 'a sample that says it is the default, is' => sub {
-    my @odd = grep { !$entry{$_}{example} && index($entry{$_}{default}, "`$entry{$_}{value}`") < 0 } sort keys %entry;
-    is "@odd", '', 'the sample is the default, or the comment says "example" or what the default is' or diag $edit;
+    my @odd = grep { !$entry{$_}{example}
+        && index($entry{$_}{default}, "`$entry{$_}{value}`") < 0 } sort keys %entry;
+    is "@odd", '', 'the sample is the default, or the comment says "example" or what the default is'
+        or diag $edit;
 };
 
 sub accepts {
     my ($config, $expected, $what) = @_;
     my ($status, $message) = MemSess::Member->check($config);
-    is !$status || 0, $expected || 0, "$what: " . ($expected ? 'accepted: ' : 'refused: ') . $config =~ s/\n/ | /gr
+    is !$status || 0, $expected || 0,
+        "$what: " . ($expected ? 'accepted: ' : 'refused: ') . $config =~ s/\n/ | /gr
         or diag $message, $edit;
 }
 

@@ -30,13 +30,15 @@ for my $name (@names) {
         like scalar($r->header('Location')), qr{/app$}, 'to the page';
         is_deeply [$r->leaks], [], 'none of our headers leaves';
         isnt $c->cookie, $before->cookie, 'a new id';
-        like $before->get('/app')->body, qr/earlier visits: 0\nuser: nobody\n/, 'the old one is dead';
+        like $before->get('/app')->body, qr/earlier visits: 0\nuser: nobody\n/,
+            'the old one is dead';
         $r = $c->via($one)->get('/app');
         like $r->body, qr/earlier visits: 3\n/, 'the session goes on';
         like $r->body, qr/^user: J\xc3\xbcrgen, & Co$/m, 'with the user';
         is_deeply [$r->leaks], [], 'none of our headers leaves';
 
-        $c->post('/app/login', $_, $form) for "user=x\nMemSess-Set: forged=1", "user=x\r\n\r\nforged", 'user=x%0AMemSess-Set:forged=1';
+        $c->post('/app/login', $_, $form) for "user=x\nMemSess-Set: forged=1",
+            "user=x\r\n\r\nforged", 'user=x%0AMemSess-Set:forged=1';
         is_deeply [data($c) =~ /([^&=]+)=/g], [qw(hits user)], 'a name sets nothing else';
         is $c->post('/app/login', '', $form)->status, 422, 'no name';
 

@@ -24,12 +24,15 @@ package Nutcracker {
         my $stats = MemSess::Process::free_port();
         open my $out, '>', $conf or die "$conf: $!";
         print $out "sessions:\n  listen: 127.0.0.1:$self->{port}\n  distribution: ketama\n  timeout: 200\n",
-            "  auto_eject_hosts: false\n  servers:\n", map { '   - ' . $_->address . ":1\n" } @memcacheds;
+            "  auto_eject_hosts: false\n  servers:\n",
+            map { '   - ' . $_->address . ":1\n" } @memcacheds;
         close $out;
-        $self->{command} = ['/usr/sbin/nutcracker', '-c', $conf, '-s', $stats, '-a', '127.0.0.1', '-o', $self->{log}];
+        $self->{command} = ['/usr/sbin/nutcracker', '-c', $conf, '-s', $stats, '-a', '127.0.0.1',
+            '-o', $self->{log}];
         $self->launch;
         MemSess::Process::wait_for(15, sub {
-            !$self->alive || IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $self->{port})
+            !$self->alive || IO::Socket::INET->new(PeerHost => '127.0.0.1',
+                PeerPort => $self->{port})
         }) && $self->alive or die 'nutcracker does not start: ' . $self->output;
         return $self;
     }
@@ -40,7 +43,8 @@ package Nutcracker {
 my @memcacheds = map { MemSess::Memcached->start } 1 .. 4;
 my @proxies = (Nutcracker->start(@memcacheds[0, 1]), Nutcracker->start(@memcacheds[2, 3]));
 my ($one, $two) = map {
-    MemSess::Member->start(servers => \@proxies, config => "MemSessRedundancy 2\nMemSessRetry 300ms")
+    MemSess::Member->start(servers => \@proxies,
+        config => "MemSessRedundancy 2\nMemSessRetry 300ms")
 } 1 .. 2;
 
 subtest 'a session, on both members' => sub {
@@ -66,5 +70,6 @@ subtest 'two copies: a proxy dies' => sub {
 subtest 'a memcached behind the other dies' => sub {
     my $c = client($two);
     ok $memcacheds[$_]->kill9, 'killed' for 2, 3;
-    is client($two)->set_cookie('A' x 24)->get('/lua/env')->status, 503, 'that is an error, not a miss';
+    is client($two)->set_cookie('A' x 24)->get('/lua/env')->status, 503,
+        'that is an error, not a miss';
 };

@@ -45,7 +45,8 @@ my %member;
 for my $kind (qw(unsigned signed)) {
     my $more = $kind eq 'signed' ? "MemSessSecret file:$secret\n" : '';
     $member{$kind} = [map { MemSess::Member->start(servers => \@pool,
-        config => 'Define T_HTTP2 ' . MemSess::Site::query('LIBEXECDIR') . "/mod_http2.so\n$config$more") } 1 .. 2];
+        config => 'Define T_HTTP2 ' . MemSess::Site::query('LIBEXECDIR')
+            . "/mod_http2.so\n$config$more") } 1 .. 2];
 }
 
 # With this cookie nobody gets anything, on either member; and what is written goes elsewhere.
@@ -54,7 +55,8 @@ sub is_dead {
     for my $m (@m) {
         my $thief = client($m)->set_cookie($cookie);
         my $r = $thief->get('/lua/env');
-        is_deeply [map { $r->env("MEMSESS_$_") } qw(STATE ID DATA)], ['unknown', undef, undef], "$what: unknown";
+        is_deeply [map { $r->env("MEMSESS_$_") } qw(STATE ID DATA)], ['unknown', undef, undef],
+            "$what: unknown";
         ok !defined $thief->cookie, "$what: cleared";
         $thief = client($m)->set_cookie($cookie);
         set_via($thief, 'thief=1');
@@ -120,19 +122,22 @@ for my $kind (sort keys %member) {
         my @names = qw(total_items cmd_get cmd_set cmd_touch delete_hits delete_misses);
         my @before = map { $_->stats } @pool;
         for (1 .. $n / 100) {
-            my $get = join '', map { "GET /lua/env HTTP/1.1\r\nHost: localhost\r\nCookie: memsess=" . $random->() . "\r\n"
+            my $get = join '', map { "GET /lua/env HTTP/1.1\r\nHost: localhost\r\nCookie: memsess="
+                . $random->() . "\r\n"
                 . ($_ == 100 ? "Connection: close\r\n\r\n" : "\r\n") } 1 .. 100;
             my $answer = raw($m->port, $get)->{raw};
             my $state = $kind eq 'signed' ? 'invalid' : 'unknown';
             is scalar(() = $answer =~ /^MEMSESS_STATE=$state$/mg), 100, "a hundred are $state";
             is scalar(() = $answer =~ /^Set-Cookie: memsess=;/mg), 100, 'and cleared';
         }
-        my @grown = map { my $k = $_; my $now = $pool[$k]->stats; +{ map { $_ => $now->{$_} - $before[$k]{$_} } @names } } 0 .. 1;
+        my @grown = map { my $k = $_; my $now = $pool[$k]->stats;
+            +{ map { $_ => $now->{$_} - $before[$k]{$_} } @names } } 0 .. 1;
         for my $grown (@grown) {
             # But for what members leave there once a minute. What is there in the end tells nothing:
             # claims of what was written before run out meanwhile.
             my $gets = delete $grown->{cmd_get};
-            cmp_ok $grown->{$_}, '<', 10, "nothing is stored, written or deleted: $_" for sort keys %$grown;
+            cmp_ok $grown->{$_}, '<', 10, "nothing is stored, written or deleted: $_"
+                for sort keys %$grown;
             $kind eq 'signed' ? cmp_ok($gets, '<', 10, 'nothing is asked')
                 : cmp_ok($gets, '<', $n + 10, "one look-up each at most: $gets");
         }
@@ -157,11 +162,14 @@ for my $kind (sort keys %member) {
         );
         for my $what (sort keys %bomb) {
             for my $header ("$bomb{$what}; memsess=$cookie", "x=1; memsess=$cookie; $bomb{$what}") {
-                my ($start, $r) = (time, client($m[0])->get('/lua/env', 'Cookie: ' . substr $header, 0, 130000));
+                my ($start, $r) = (time,
+                    client($m[0])->get('/lua/env', 'Cookie: ' . substr $header, 0, 130000));
                 my $took = time - $start;
                 like $r->status, qr/^(?:200|400)$/, "$what: " . $r->status;
-                like $r->env('MEMSESS_STATE') // '', qr/^(?:active|invalid|none|)$/, "$what: " . ($r->env('MEMSESS_STATE') // '-');
-                is $r->env('MEMSESS_DATA'), 'user=anna', "$what: hers" if ($r->env('MEMSESS_STATE') // '') eq 'active';
+                like $r->env('MEMSESS_STATE') // '', qr/^(?:active|invalid|none|)$/,
+                    "$what: " . ($r->env('MEMSESS_STATE') // '-');
+                is $r->env('MEMSESS_DATA'), 'user=anna', "$what: hers"
+                    if ($r->env('MEMSESS_STATE') // '') eq 'active';
                 cmp_ok $took, '<', 5, "$what: no time";
                 $r = client($m[0])->get('/proxy/echo', 'Cookie: ' . substr $header, 0, 130000);
                 unlike $r->body, qr/^Cookie:.*\bmemsess=\Q$cookie\E/mi, "$what: stripped";
@@ -176,9 +184,11 @@ my $m = $member{unsigned}[0];
 subtest 'sessions with very many attributes take no time' => sub {
     my $c = client($m);
     for my $k (0 .. 59) {
-        $c->get(say_via('lua', 'MemSess-Set: ' . join '&', map { sprintf 'n-%05d=1', 1000 * $k + $_ } 0 .. 999));
+        $c->get(say_via('lua', 'MemSess-Set: ' . join '&',
+            map { sprintf 'n-%05d=1', 1000 * $k + $_ } 0 .. 999));
     }
-    for my $target ('/lua/env', '/session.shtml', '/no/such/file', say_via('lua', 'MemSess-Incr: n-59999=1')) {
+    for my $target ('/lua/env', '/session.shtml', '/no/such/file',
+        say_via('lua', 'MemSess-Incr: n-59999=1')) {
         my ($start, $r) = (time, $c->get($target));
         cmp_ok time - $start, '<', 10, ($target =~ s/\?.*//r) . ': ' . (time - $start);
         like $r->status, qr/^(?:200|404)$/, 'an answer';
@@ -189,27 +199,33 @@ subtest 'sessions with very many attributes take no time' => sub {
 subtest 'values cannot split a response, a request or a log line' => sub {
     my $log = MemSess::Log->new($m->dir . '/session_log');
     my $evil = qr/^[ \t]*X-Evil:|^evil-line/mi;
-    for my $value ("x\r\nX-Evil: 1", "x\nX-Evil: 1", "x\rX-Evil: 1", "\r\n\r\nX-Evil: 1\r\n<html>", "x\r\n\tX-Evil: 1",
-        "x\x0bX-Evil: 1", "x\x0c\x85X-Evil: 1", "x\x7f\x1b[2JX-Evil", "\xe5\x98\x8a\xe5\x98\x8dX-Evil: 1", "%0d%0aX-Evil: 1",
-        "%250d%250aX-Evil: 1", "x\nevil-line user=root", '"; MemSess-State: active', "x; Path=/; HttpOnly,y=1", "x, y") {
+    for my $value ("x\r\nX-Evil: 1", "x\nX-Evil: 1", "x\rX-Evil: 1", "\r\n\r\nX-Evil: 1\r\n<html>",
+        "x\r\n\tX-Evil: 1", "x\x0bX-Evil: 1", "x\x0c\x85X-Evil: 1", "x\x7f\x1b[2JX-Evil",
+        "\xe5\x98\x8a\xe5\x98\x8dX-Evil: 1", "%0d%0aX-Evil: 1",
+        "%250d%250aX-Evil: 1", "x\nevil-line user=root", '"; MemSess-State: active',
+        "x; Path=/; HttpOnly,y=1", "x, y") {
         my $c = client($m);
         my $shown = $value =~ s/([^ -~])/sprintf '\\x%02x', ord $1/gre;
         set_via($c, 'user=' . escape($value));
-        is $c->copy->get('/lua/env')->env('MEMSESS_DATA') =~ s/^user=//r =~ tr/+/ /r =~ s/%(..)/chr hex $1/gre, $value, "kept: $shown";
+        is $c->copy->get('/lua/env')->env('MEMSESS_DATA') =~ s/^user=//r =~ tr/+/ /r
+            =~ s/%(..)/chr hex $1/gre, $value, "kept: $shown";
         my $mark = $log->mark;
-        for my $target ('/plain.txt', '/go', '/lua/env', '/cgi/env', '/proxy/echo', '/session.shtml', '/no/such/file') {
+        for my $target ('/plain.txt', '/go', '/lua/env', '/cgi/env', '/proxy/echo',
+            '/session.shtml', '/no/such/file') {
             my $r = $c->get($target);
             is_deeply [grep { /$evil/ } $r->lines], [], "$target: no header of its making";
             ok length $r->header('X-Data'), "$target: the data is there";
             unlike $r->body, $evil, "$target: nor a line in the body" unless $target =~ /env/;
         }
         $log->wait_for(qr{^/no/such/file user}m, $mark);
-        is scalar(grep { !m{^/\S* user=.* data=\S* end$} } split /\n/, $log->text($mark)), 0, 'log lines are whole';
+        is scalar(grep { !m{^/\S* user=.* data=\S* end$} } split /\n/, $log->text($mark)), 0,
+            'log lines are whole';
     }
 };
 
 # The header names that begin like ours in what a back end or a script saw.
-sub reserved { return [sort map { /^((?:HTTP_)?MEMSESS[-_](?!T_|ATTR)\S*?)[:=] *(.*)/i ? "$1=$2" : () } split /\r?\n/, $_[0]] }
+sub reserved { return [sort map { /^((?:HTTP_)?MEMSESS[-_](?!T_|ATTR)\S*?)[:=] *(.*)/i ? "$1=$2"
+    : () } split /\r?\n/, $_[0]] }
 
 subtest 'MemSess- headers in every wrapping' => sub {
     my $get = "Host: localhost\r\nConnection: close\r\n";
@@ -232,16 +248,19 @@ subtest 'MemSess- headers in every wrapping' => sub {
         'too many fields'        => "MemSess-State: active\r\n" . "X-A: b\r\n" x 1100,
     );
     for my $target ('/proxy/echo', '/proxy/echo/off', '/cgi/env', '/cgi/env/off') {
-        my %expected = map { join("\n", @{ reserved(client($m)->get($_)->body) }) => 1 } $target, '/proxy/echo', '/cgi/env';
+        my %expected = map { join("\n", @{ reserved(client($m)->get($_)->body) }) => 1 } $target,
+            '/proxy/echo', '/cgi/env';
         $expected{''} = 1;
         for my $what (sort keys %wrapped) {
             my $r = raw($m->port, "GET $target HTTP/1.1\r\n$get$wrapped{$what}\r\n");
-            ok $expected{ join "\n", @{ reserved($r->body) } }, "$target: $what" or diag substr $r->{raw}, 0, 800;
+            ok $expected{ join "\n", @{ reserved($r->body) } }, "$target: $what"
+                or diag substr $r->{raw}, 0, 800;
             unlike $r->body, qr/=forged|STATE=active/, "$target, $what: nothing forged";
         }
     }
     my $r = raw($m->port, "GET /cgi/env HTTP/1.1\r\n$get" . "HTTP-MemSess-State: active\r\n\r\n");
-    is $r->env('HTTP_MEMSESS_STATE') // '', 'none', 'the variable that CGI makes of a header is ours';
+    is $r->env('HTTP_MEMSESS_STATE') // '', 'none',
+        'the variable that CGI makes of a header is ours';
 };
 
 subtest 'HTTP/2' => sub {
@@ -257,7 +276,8 @@ subtest 'HTTP/2' => sub {
     for my $headers ([], ["Cookie: memsess=@{[ $c->cookie ]}"]) {
         for my $target ('/proxy/echo', '/proxy/echo/off', '/cgi/env', '/cgi/env/off') {
             my $plain  = $fetch->($target, @$headers);
-            my $forged = $fetch->($target, @$headers, 'MemSess-State: active', 'memsess_state: active', 'memsess-id: forged',
+            my $forged = $fetch->($target, @$headers, 'MemSess-State: active',
+                'memsess_state: active', 'memsess-id: forged',
                 'Memsess_Data: user=root', 'MEMSESS-X: 1', 'memsess_: 1');
             like $plain, qr{^HTTP/2 200}, "$target answers by HTTP/2";
             is_deeply reserved($forged), reserved($plain), "$target: nothing forged";
@@ -281,7 +301,8 @@ subtest 'a cache that is told to keep everything' => sub {
         CacheIgnoreQueryString Off
         CacheEnable disk /cgi/page));
     my ($anna, $bert) = map { started($cached, "who=$_") } qw(anna bert);
-    for my $cc ('max-age=3600', 'private', 'no-store', 'no-cache', 's-maxage=3600', 'max-age=3600,%20Private') {
+    for my $cc ('max-age=3600', 'private', 'no-store', 'no-cache', 's-maxage=3600',
+        'max-age=3600,%20Private') {
         my $page = "/cgi/page?cc=$cc&everything=1";
         for my $round (1, 2) {
             is $anna->get($page)->env('MEMSESS_DATA'), 'who=anna', "$cc: anna gets hers";
@@ -303,15 +324,17 @@ subtest 'what an attacker writes stays in his session' => sub {
     my $victim = started($m, 'user=anna');
     my $attacker = started($m, 'user=mallory');
     # Names that could be taken for something else.
-    my $r = $attacker->get(say_via('cgi', 'MemSess-Set: STATE=x&ID=x&MEMSESS_STATE=x&.=1&-=2&_=3&a-b=1&a.b=2&a_b=3'));
+    my $r = $attacker->get(say_via('cgi',
+        'MemSess-Set: STATE=x&ID=x&MEMSESS_STATE=x&.=1&-=2&_=3&a-b=1&a.b=2&a_b=3'));
     is $r->status, 200, 'odd names are names';
     $r = $attacker->get('/cgi/env');
     is $r->env('MEMSESS_STATE'), 'active', 'which hide no state';
     is $r->env('MEMSESS_ATTR_STATE'), 'x', 'but stand where attributes stand';
     is $r->env('MEMSESS_ATTR_a_b'), '1', 'of three names that become one, the first';
     is scalar(() = $r->body =~ /^MEMSESS_ATTR_a_b=/mg), 1, 'once';
-    for my $header ('MemSess-Set: =x', 'MemSess-Set: a%00b=x', 'MemSess-Set: a%0d%0a=x', 'MemSess-Set: ' . 'a' x 65 . '=x',
-        'MemSess-Set: a=%00', 'MemSess-Set: a=%', 'MemSess-Incr: n=9223372036854775808', 'MemSess-Unset: a/b', 'MemSess-Renew: 2') {
+    for my $header ('MemSess-Set: =x', 'MemSess-Set: a%00b=x', 'MemSess-Set: a%0d%0a=x',
+        'MemSess-Set: ' . 'a' x 65 . '=x', 'MemSess-Set: a=%00', 'MemSess-Set: a=%',
+        'MemSess-Incr: n=9223372036854775808', 'MemSess-Unset: a/b', 'MemSess-Renew: 2') {
         is $attacker->get(say_via('cgi', $header))->status, 500, "refused: $header";
     }
     is data($victim), 'user=anna', 'the victim saw nothing of it';

@@ -38,7 +38,8 @@ sub traffic (&) {
     return \%sum;
 }
 
-sub none { my ($code, $says) = @_; is_deeply traffic { $code->() }, {cmd_get => 0, cmd_set => 0}, $says }
+sub none { my ($code, $says) = @_; is_deeply traffic { $code->() },
+    {cmd_get => 0, cmd_set => 0}, $says }
 
 subtest 'what a member has seen it serves without the pool' => sub {
     my $c = started($member[0], 'n=1');
@@ -66,14 +67,16 @@ subtest 'an old cookie gets the newest state, or that of its revision' => sub {
     is data($old->copy(server => $member[0])), 'n=2', 'where it was changed: the newest';
     is data($old->copy(server => $member[1])), 'n=1', 'elsewhere: its own, within max-age';
     $old->via($member[1])->get(say_via('cgi', 'MemSess-Set: m=1'));
-    is data($old->copy(server => $_)), 'm=1&n=2', 'but a write from there loses nothing, and is read' for @member;
+    is data($old->copy(server => $_)), 'm=1&n=2',
+        'but a write from there loses nothing, and is read' for @member;
 };
 
 subtest 'parallel increments on both members are exact' => sub {
     my $c = started($member[0], 'n=0');
     $_->() for map { my $m = $_; sub { data($c->copy->via($m)) } } @member;
     for (1 .. 5) {
-        my @answers = together(map { [$c->copy->via($member[$_ % 2]), say_via('cgi', 'MemSess-Incr: n=1')] } 1 .. 8);
+        my @answers = together(map { [$c->copy->via($member[$_ % 2]),
+            say_via('cgi', 'MemSess-Incr: n=1')] } 1 .. 8);
         is scalar(grep { $_->status == 200 } @answers), 8, 'all are answered';
     }
     $c->get(say_via('cgi', 'MemSess-Incr: n=1'));
@@ -85,7 +88,8 @@ subtest 'log-out' => sub {
     my $thief = $c->copy;
     data($_) for $c->copy->via($member[1]);
     $c->get(say_via('cgi', 'MemSess-Destroy: 1'));
-    isnt state($thief->copy(server => $member[0])), 'active', 'at once on the member where it happened';
+    isnt state($thief->copy(server => $member[0])), 'active',
+        'at once on the member where it happened';
     my $d = started($member[0], 'n=1');
     $thief = $d->copy;
     $d->get(say_via('cgi', 'MemSess-Renew: 1'));
@@ -166,7 +170,8 @@ subtest 'configuration' => sub {
         like $says, $error, 'and said why';
     }
     for my $lines ("MemSessSecret file:$secret\nMemSessLocalCache 64K",
-                   "MemSessSecret file:$secret\nMemSessLocalCache 1g max-age=200ms", 'MemSessLocalCache Off') {
+                   "MemSessSecret file:$secret\nMemSessLocalCache 1g max-age=200ms",
+                   'MemSessLocalCache Off') {
         my ($refused, $says) = MemSess::Member->check("$lines\n");
         ok !$refused, "accepted: $lines" or diag $says;
     }

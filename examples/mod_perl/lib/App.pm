@@ -17,7 +17,8 @@ sub handler {
         my $length = $r->headers_in->get('Content-Length');
         my $body = '';
         $r->read($body, $length) if $length;
-        my ($user) = $body =~ /(?:^|&)user=([\w.~*%+-]+)(?:&|\z)/ or return Apache2::Const::HTTP_UNPROCESSABLE_ENTITY;
+        my ($user) = $body =~ /(?:^|&)user=([\w.~*%+-]+)(?:&|\z)/
+            or return Apache2::Const::HTTP_UNPROCESSABLE_ENTITY;
         return see_other($r, 'MemSess-Set' => "user=$user", 'MemSess-Renew' => 1);
     }
     return see_other($r, 'MemSess-Destroy' => 1) if $what eq 'POST /app/logout';

@@ -33,10 +33,13 @@ sub settle { sleep 0.9 }
 # A request that is under way: [client, target, headers]. What it answers is wait()ed for.
 sub background {
     my ($client, $target, @headers) = @_;
-    my $s = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $client->{server}->port) or die $@;
+    my $s = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $client->{server}->port)
+        or die $@;
     push @headers, 'Cookie: memsess=' . $client->cookie if defined $client->cookie;
-    $s->syswrite(join "\r\n", "GET $target HTTP/1.1", 'Host: localhost', 'Connection: close', @headers, '', '');
-    return bless { socket => $s, client => $client, begun => time, answer => '' }, 'MemSess::Faults::Request';
+    $s->syswrite(join "\r\n", "GET $target HTTP/1.1", 'Host: localhost', 'Connection: close',
+        @headers, '', '');
+    return bless { socket => $s, client => $client, begun => time, answer => '' },
+        'MemSess::Faults::Request';
 }
 
 # Their responses, each with its {seconds}.
@@ -60,7 +63,8 @@ sub MemSess::Faults::Request::wait {
     my ($self) = @_;
     local $SIG{ALRM} = sub { die "no answer within 60 s\n" };
     alarm 60;
-    while (!defined $self->{seconds} and $self->{socket}->sysread($self->{answer}, 65536, length $self->{answer})) { }
+    while (!defined $self->{seconds}
+        and $self->{socket}->sysread($self->{answer}, 65536, length $self->{answer})) { }
     alarm 0;
     $self->{seconds} //= time - $self->{begun};
     my $r = MemSess::HTTP::Response->parse($self->{answer});
@@ -127,7 +131,8 @@ sub items {
 # How many items of each server hold the word.
 sub holders {
     my ($mark, @servers) = @_;
-    return map { my $items = items($_); scalar grep { index($_, $mark) >= 0 } values %$items } @servers;
+    return map { my $items = items($_);
+        scalar grep { index($_, $mark) >= 0 } values %$items } @servers;
 }
 
 # The servers that hold it, and the key there: [server, key].
@@ -171,7 +176,8 @@ sub public { my ($c) = @_; return $c->copy->get('/lua/env')->env('MEMSESS_ID') }
 # the sockets that make it so; it is over when they are gone.
 sub black_hole {
     my ($port) = @_;
-    my $listener = IO::Socket::INET->new(LocalHost => '127.0.0.1', LocalPort => $port, Listen => 0, ReuseAddr => 1)
+    my $listener = IO::Socket::INET->new(LocalHost => '127.0.0.1', LocalPort => $port, Listen => 0,
+        ReuseAddr => 1)
         or die "port $port: $@";
     listen $listener, 0 or die $!;
     my @queue;

@@ -86,7 +86,8 @@ sub serve {
             }
             else {
                 syswrite $other, $mode eq 'garbage' ? "\0\xffVALUE nothing 0 x\r\n\r\nEND"
-                               : $mode eq 'error'   ? "SERVER_ERROR out of memory storing object\r\n"
+                               : $mode eq 'error'
+                               ? "SERVER_ERROR out of memory storing object\r\n"
                                :                      substr $data, 0, length($data) / 2;
                 $drop->($ready) if $mode eq 'cut' or $mode eq 'closed';
             }

@@ -16,10 +16,12 @@ sub raw {
     my ($in, $out, $pid);
     if ($how{tls}) {
         # On stderr it remarks on the self-signed certificate.
-        $pid = open2($in, $out, "exec openssl s_client -quiet -noservername -connect 127.0.0.1:$port 2>/dev/null");
+        $pid = open2($in, $out,
+            "exec openssl s_client -quiet -noservername -connect 127.0.0.1:$port 2>/dev/null");
     }
     else {
-        $in = $out = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $port, Timeout => 10)
+        $in = $out = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $port,
+            Timeout => 10)
             or die "cannot connect to port $port: $@\n";
     }
     binmode $_ for $in, $out;

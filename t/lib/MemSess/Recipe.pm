@@ -18,7 +18,8 @@ sub start {
     my ($class, $name, %args) = @_;
     my $dir = MemSess::Site::top() . "/examples/$name";
     -f "$dir/site.conf" or die "there is no recipe $name\n";
-    my $self = bless { name => $name, dir => $dir, log => "t/logs/recipe-$name-$$.log", port => 0 }, $class;
+    my $self = bless { name => $name, dir => $dir, log => "t/logs/recipe-$name-$$.log",
+        port => 0 }, $class;
     $self->start_backend if -x "$dir/backend";
     my @servers = map { MemSess::Memcached->start } 1 .. 2;
     $self->{members} = [map {

@@ -60,7 +60,8 @@ sub say_via {
     my ($handler, @lines) = @_;
     my ($kind, $path) = $handler =~ m{^(\w+)(.*)};
     my $body = @lines && $lines[-1] =~ /^\n/ ? substr(pop @lines, 1) : "said\n";
-    push @lines, 'Content-Type: text/plain' unless grep { /^Content-Type:|^Status: (?:204|304)/i } @lines;
+    push @lines, 'Content-Type: text/plain'
+        unless grep { /^Content-Type:|^Status: (?:204|304)/i } @lines;
     return "/$kind/say$path?" . escape(join("\n", @lines) . "\n\n$body");
 }
 
@@ -91,7 +92,8 @@ sub started {
 
 sub clears_cookie {
     my ($r) = @_;
-    return scalar grep { /^memsess=;|^memsess="";/ && /Max-Age=0|Expires=[^;]*1970/i } $r->header('Set-Cookie');
+    return scalar grep { /^memsess=;|^memsess="";/
+        && /Max-Age=0|Expires=[^;]*1970/i } $r->header('Set-Cookie');
 }
 
 # Waits until the member uses a server that was away: until the condition is true, and
@@ -109,7 +111,8 @@ sub in_use {
     my ($member, @servers) = @_;
     for my $server (@servers) {
         ok(wait_for(20, sub {
-            $server->during(sub { client($member)->get(say_via('cgi', 'MemSess-Set: a=1')) }, 'cmd_set')
+            $server->during(sub { client($member)->get(say_via('cgi', 'MemSess-Set: a=1')) },
+                'cmd_set')
         }), 'in use: ' . $server->address);
     }
     back_again(sub { 1 });

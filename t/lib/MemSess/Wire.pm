@@ -35,7 +35,8 @@ sub start {
         $self->{command} = [$^X, '-It/lib', __FILE__, $self->{port}, $memcached->port, $base];
         $self->launch;
         wait_for(15, sub {
-            !$self->alive or IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $self->{port})
+            !$self->alive or IO::Socket::INET->new(PeerHost => '127.0.0.1',
+                PeerPort => $self->{port})
         });
         return $self if $self->alive;
     }
@@ -109,8 +110,10 @@ sub converse {
             read $client, $data, $length + 2;
             remember($data) if $verb ne 'add';
         }
-        my ($mode, $which) = split m{/}, do { open my $in, '<', "$base.mode" or die $!; scalar <$in> };
-        $mode = 'pass' if $which and $which eq 'get' ? $verb ne 'get' : $verb !~ /^(?:set|add|replace)$/;
+        my ($mode, $which) = split m{/},
+            do { open my $in, '<', "$base.mode" or die $!; scalar <$in> };
+        $mode = 'pass' if $which
+            and $which eq 'get' ? $verb ne 'get' : $verb !~ /^(?:set|add|replace)$/;
         if ($mode =~ /^slow=(.*)/) { sleep $1; $mode = 'pass' }
         if ($mode eq 'refuse') {
             print $client "SERVER_ERROR out of memory storing object\r\n";
