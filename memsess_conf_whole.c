@@ -117,6 +117,33 @@ static int secrets_ok(server_rec *s, apr_hash_t *sources, apr_pool_t *pconf, apr
     return ok;
 }
 
+void memsess_conf_tell_rotations(server_rec *main_server, apr_pool_t *ptemp)
+{
+    static const char *const words[] = {NULL, "the one of before is still accepted",
+                                        "the one of before is no longer accepted, and what it "
+                                        "signed is over"};
+    const memsess_srv_conf_t *first = memsess_srv_conf(main_server);
+    server_rec *s;
+
+    for (s = main_server; s; s = s->next) {
+        const memsess_srv_conf_t *conf = memsess_srv_conf(s);
+
+        if (conf->secrets && conf->secrets->n
+            && (s == main_server || conf->sources != first->sources)) {
+            const char *place = apr_psprintf(ptemp, "memsess_secret %d %s:%d %s", s->is_virtual,
+                                             s->server_hostname ? s->server_hostname : "?",
+                                             s->port, conf->ns);
+            const char *what = words[memsess_secrets_note(conf->secrets, place,
+                                                          main_server->process->pool)];
+
+            if (what) {
+                ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MemSess: secret rotated: %s signs "
+                             "with another one now; %s", name_of(s, ptemp), what);
+            }
+        }
+    }
+}
+
 /* The revision in the cookie is what makes an own copy safe, if the client did not make it up. */
 static int cache_ok(server_rec *main_server)
 {
