@@ -7,6 +7,7 @@
 #include "http_core.h"
 #include "http_log.h"
 #include "memsess_member.h"
+#include "mod_ssl.h"
 
 APLOG_USE_MODULE(memsess);
 
@@ -48,6 +49,20 @@ static int timeouts_ok(const memsess_timeouts_t *seen, apr_pool_t *ptemp)
                  "MemSessAbsoluteTimeout", seen->directive->directive, seen->directive->args,
                  seen->directive->line_num, seen->directive->filename, apr_time_sec(conf->idle),
                  apr_time_sec(conf->absolute));
+    return 0;
+}
+
+/* Without mod_ssl no session would ever be bound. */
+static int tls_ok(server_rec *main_server)
+{
+    const ap_directive_t *seen = memsess_seen.tls;
+
+    if (!seen || APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup)) {
+        return 1;
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, main_server, "%s %s (line %d of %s): "
+                 "without mod_ssl no client shows a certificate here: load it (a2enmod ssl), or "
+                 "leave tls out", seen->directive, seen->args, seen->line_num, seen->filename);
     return 0;
 }
 
@@ -235,6 +250,7 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
     for (i = 0; i < memsess_seen.timeouts->nelts; i++) {
         ok &= timeouts_ok(&APR_ARRAY_IDX(memsess_seen.timeouts, i, memsess_timeouts_t), ptemp);
     }
+    ok &= tls_ok(main_server);
     if (ok && !is_first_reading()) {
         warn(main_server, say_in_log, ptemp);
     }
