@@ -479,7 +479,7 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
 
 /* -- Locking ----------------------------------------------------------------------------------
  *
- * The lock itself is a claim that a thread keeps up for as long as its holder lives. Who finds it
+ * The lock itself is a claim that is kept up for as long as its holder lives. Who finds it
  * taken draws a ticket, on the first of the session's servers that is up, and tries to take the
  * lock once no ticket before his own is there any more: so they come in the order in which they
  * asked, on whatever members, to within a few milliseconds. A ticket goes when its owner has the
@@ -498,23 +498,31 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
 #define COUNTER_TTL (24 * 60 * 60)
 
 struct memsess_lock_t {
+    apr_pool_t *p;
+    struct holding_t *held; /* NULL: it is free */
+};
+
+/* In memory of its own, since it may be held for longer than the request lasts: until a renewal that
+ * is under way is over. */
+typedef struct holding_t {
     claim_t claim;
     memsess_lease_t lease;
     memsess_key_t key;
     memsess_copy_t *copies;
+    unsigned n;
     apr_pool_t *p;
     memsess_server_t *server; /* of the tickets; NULL: none was drawn */
     const char *counter;
     apr_uint32_t ticket, before;
     apr_time_t put;           /* when the ticket was */
-};
+} holding_t;
 
-static const char *ticket_text(const memsess_lock_t *lock, apr_uint32_t ticket, apr_pool_t *p)
+static const char *ticket_text(const holding_t *lock, apr_uint32_t ticket, apr_pool_t *p)
 {
     return apr_psprintf(p, "%s.%u", lock->counter, ticket);
 }
 
-static void ticket_put(memsess_lock_t *lock, apr_pool_t *p)
+static void ticket_put(holding_t *lock, apr_pool_t *p)
 {
     char one[] = "1";
 
@@ -525,13 +533,13 @@ static void ticket_put(memsess_lock_t *lock, apr_pool_t *p)
 }
 
 /* Draws one if others have done so lately, or where it has to be. */
-static void ticket_draw(memsess_lock_t *lock, unsigned n, int has_to_be)
+static void ticket_draw(holding_t *lock, int has_to_be)
 {
     memsess_server_t *server = NULL;
     apr_status_t rv;
     unsigned i;
 
-    for (i = 0; i < n && !server; i++) {
+    for (i = 0; i < lock->n && !server; i++) {
         server = lock->claim.store->servers[lock->copies[i].at];
         lock->counter = claim_text(&lock->claim, lock->copies[i].at, "queue", lock->p);
         server = memsess_server_is_down(server) ? NULL : server;
@@ -553,7 +561,7 @@ static void ticket_draw(memsess_lock_t *lock, unsigned n, int has_to_be)
     }
 }
 
-static void ticket_drop(memsess_lock_t *lock)
+static void ticket_drop(holding_t *lock)
 {
     if (lock->server) {
         memsess_server_delete(lock->server, ticket_text(lock, lock->ticket, lock->p));
@@ -562,7 +570,7 @@ static void ticket_drop(memsess_lock_t *lock)
 }
 
 /* Whether somebody waits who has asked before. A ticket that has gone does not come again. */
-static int is_behind(memsess_lock_t *lock, apr_pool_t *p)
+static int is_behind(holding_t *lock, apr_pool_t *p)
 {
     apr_size_t len;
     char *one;
@@ -600,7 +608,7 @@ static apr_status_t lock_renew_on(const claim_t *claim, unsigned at, apr_pool_t 
 
 static void lock_renew(void *baton)
 {
-    claim_t *claim = &((memsess_lock_t *)baton)->claim;
+    claim_t *claim = &((holding_t *)baton)->claim;
     apr_time_t before = claim->begun;
     int renewed = 0;
     apr_pool_t *p;
@@ -617,6 +625,64 @@ static void lock_renew(void *baton)
     apr_pool_destroy(p);
 }
 
+static apr_status_t holding_make(holding_t **result, memsess_store_t *store,
+                                 const memsess_key_t *key)
+{
+    holding_t *lock;
+    apr_pool_t *p;
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+
+    if (rv == APR_SUCCESS) {
+        *result = lock = apr_pcalloc(p, sizeof(*lock));
+        lock->p = p;
+        lock->key = *key;
+        lock->claim.store = store;
+        lock->claim.key = &lock->key;
+        lock->claim.what = "lock";
+        lock->claim.ttl = MEMSESS_LOCK_TTL;
+        memsess_order(store, key, &lock->copies, &lock->n, p);
+    }
+    return rv;
+}
+
+static void holding_end(void *baton)
+{
+    holding_t *lock = baton;
+
+    claim_drop(&lock->claim, lock->p);
+    apr_pool_destroy(lock->p);
+}
+
+/* Takes it in turn, until it is too late. */
+static apr_status_t holding_take(holding_t *lock, const memsess_session_t *session,
+                                 apr_time_t give_up, apr_pool_t *p)
+{
+    unsigned tries = 0;
+    apr_pool_t *temp;
+    apr_status_t rv;
+
+    apr_pool_create(&temp, p);
+    ticket_draw(lock, 0);
+    for (;;) {
+        rv = is_behind(lock, temp)
+                 ? MEMSESS_BUSY
+                 : claim_take(&lock->claim, session, lock->copies, lock->n, temp);
+        if (rv != MEMSESS_BUSY || apr_time_now() >= give_up) {
+            break;
+        }
+        count_wait(tries++);
+        if (!lock->server) {
+            ticket_draw(lock, 1);
+        }
+        ticket_put(lock, temp);
+        apr_sleep(2000 + (unsigned char)lock->claim.token[0] * 16);
+        apr_pool_clear(temp);
+    }
+    ticket_drop(lock);
+    apr_pool_destroy(temp);
+    return rv;
+}
+
 static apr_status_t lock_cleanup(void *lock)
 {
     memsess_lock_free(lock);
@@ -627,49 +693,35 @@ apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
                                const memsess_key_t *key, const memsess_session_t *session,
                                apr_interval_time_t wait, apr_pool_t *p)
 {
-    memsess_lock_t *lock = apr_pcalloc(p, sizeof(*lock));
-    memsess_leases_t *leases = memsess_server_leases(store->servers[0]);
+    memsess_lock_t *lock = *result = apr_pcalloc(p, sizeof(*lock));
     apr_time_t give_up = apr_time_now() + wait;
-    apr_pool_t *temp;
-    unsigned n, tries = 0;
-    apr_status_t rv;
+    holding_t *held;
+    apr_status_t rv = holding_make(&held, store, key);
 
-    lock->p = p;
-    lock->key = *key;
-    lock->claim.store = store;
-    lock->claim.key = &lock->key;
-    lock->claim.what = "lock";
-    lock->claim.ttl = MEMSESS_LOCK_TTL;
-    memsess_order(store, key, &lock->copies, &n, p);
-    apr_pool_create(&temp, p);
-    ticket_draw(lock, n, 0);
-    for (;;) {
-        rv = is_behind(lock, temp) ? MEMSESS_BUSY
-                                   : claim_take(&lock->claim, session, lock->copies, n, temp);
-        if (rv != MEMSESS_BUSY || apr_time_now() >= give_up) {
-            break;
-        }
-        count_wait(tries++);
-        if (!lock->server) {
-            ticket_draw(lock, n, 1);
-        }
-        ticket_put(lock, temp);
-        apr_sleep(2000 + (unsigned char)lock->claim.token[0] * 16);
-        apr_pool_clear(temp);
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
-    ticket_drop(lock);
-    apr_pool_destroy(temp);
+    rv = holding_take(held, session, give_up, p);
     if (rv == APR_SUCCESS) {
-        memsess_lease_begin(leases, &lock->lease, lock_renew, lock);
+        lock->p = p;
+        lock->held = held;
+        memsess_lease_begin(memsess_server_leases(store->servers[0]), &held->lease, lock_renew,
+                            holding_end, held);
         apr_pool_cleanup_register(p, lock, lock_cleanup, apr_pool_cleanup_null);
     }
-    *result = lock;
+    else {
+        apr_pool_destroy(held->p);
+    }
     return count_timeout(rv, wait);
 }
 
 void memsess_lock_free(memsess_lock_t *lock)
 {
-    apr_pool_cleanup_kill(lock->p, lock, lock_cleanup);
-    memsess_lease_end(memsess_server_leases(lock->claim.store->servers[0]), &lock->lease);
-    claim_drop(&lock->claim, lock->p);
+    holding_t *held = lock->held;
+
+    if (held) {
+        lock->held = NULL;
+        apr_pool_cleanup_kill(lock->p, lock, lock_cleanup);
+        memsess_lease_end(memsess_server_leases(held->claim.store->servers[0]), &held->lease);
+    }
 }

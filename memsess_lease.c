@@ -2,22 +2,27 @@
 
 #include "memsess_lease.h"
 
+#include <string.h>
+
 #include "apr_thread_cond.h"
 #include "apr_time.h"
 #include "memsess_thread.h"
 
+/* So many are renewed side by side: a server may take its time for each. */
+#define SIDE_BY_SIDE 16
+
 struct memsess_leases_t {
     apr_pool_t *p;
+    memsess_crew_t *crew;
     apr_thread_t *thread;
     apr_thread_mutex_t *lock;   /* guards all that follows, and all leases */
     apr_thread_cond_t *changed; /* the first lease is there, or the end */
-    apr_thread_cond_t *renewed;
     memsess_lease_t *held;
-    memsess_lease_t *current;   /* being renewed; it is not taken off the list meanwhile */
+    unsigned n, round;
     int stopping;
 };
 
-apr_status_t memsess_leases_create(memsess_leases_t **result)
+apr_status_t memsess_leases_create(memsess_leases_t **result, memsess_crew_t *crew)
 {
     memsess_leases_t *leases;
     apr_pool_t *p;
@@ -28,25 +33,62 @@ apr_status_t memsess_leases_create(memsess_leases_t **result)
     }
     leases = apr_pcalloc(p, sizeof(*leases));
     leases->p = p;
-    if ((rv = apr_thread_mutex_create(&leases->lock, APR_THREAD_MUTEX_DEFAULT, p)) == APR_SUCCESS
-        && (rv = apr_thread_cond_create(&leases->changed, p)) == APR_SUCCESS) {
-        rv = apr_thread_cond_create(&leases->renewed, p);
+    leases->crew = crew;
+    rv = apr_thread_mutex_create(&leases->lock, APR_THREAD_MUTEX_DEFAULT, p);
+    if (rv == APR_SUCCESS) {
+        rv = apr_thread_cond_create(&leases->changed, p);
     }
     *result = leases;
     return rv;
 }
 
-/* Under the lock, which is not held while one is renewed. */
+/* One that was not renewed in this round; under the lock. */
+static memsess_lease_t *next_due(const memsess_leases_t *leases)
+{
+    memsess_lease_t *lease = leases->stopping ? NULL : leases->held;
+
+    while (lease && lease->round == leases->round) {
+        lease = lease->next;
+    }
+    return lease;
+}
+
+/* Renews what is due, beside others who do so. */
+static void renew_some(void *data)
+{
+    memsess_leases_t *leases = data;
+    memsess_lease_t *lease;
+
+    apr_thread_mutex_lock(leases->lock);
+    while ((lease = next_due(leases))) {
+        lease->round = leases->round;
+        lease->is_renewed = 1;
+        apr_thread_mutex_unlock(leases->lock);
+        lease->renew(lease->baton);
+        apr_thread_mutex_lock(leases->lock);
+        lease->is_renewed = 0;
+        if (lease->is_over) {
+            apr_thread_mutex_unlock(leases->lock);
+            lease->end(lease->baton);
+            apr_thread_mutex_lock(leases->lock);
+        }
+    }
+    apr_thread_mutex_unlock(leases->lock);
+}
+
+/* Under the lock, which is not held meanwhile. */
 static void renew_all(memsess_leases_t *leases)
 {
-    for (leases->current = leases->held; leases->current && !leases->stopping;
-         leases->current = leases->current->next) {
-        apr_thread_mutex_unlock(leases->lock);
-        leases->current->renew(leases->current->baton);
-        apr_thread_mutex_lock(leases->lock);
-        apr_thread_cond_broadcast(leases->renewed);
+    unsigned n = leases->n < SIDE_BY_SIDE ? leases->n : SIDE_BY_SIDE, i;
+    void *items[SIDE_BY_SIDE];
+
+    for (i = 0; i < n; i++) {
+        items[i] = leases;
     }
-    leases->current = NULL;
+    leases->round++;
+    apr_thread_mutex_unlock(leases->lock);
+    memsess_crew_do(leases->crew, renew_some, items, n);
+    apr_thread_mutex_lock(leases->lock);
 }
 
 static void *APR_THREAD_FUNC leases_main(apr_thread_t *thread, void *data)
@@ -71,9 +113,11 @@ static void *APR_THREAD_FUNC leases_main(apr_thread_t *thread, void *data)
 }
 
 void memsess_lease_begin(memsess_leases_t *leases, memsess_lease_t *lease, void (*renew)(void *),
-                         void *baton)
+                         void (*end)(void *), void *baton)
 {
+    memset(lease, 0, sizeof(*lease));
     lease->renew = renew;
+    lease->end = end;
     lease->baton = baton;
     apr_thread_mutex_lock(leases->lock);
     /* A thread that cannot be had is done without: the lease then ends by itself. */
@@ -84,29 +128,30 @@ void memsess_lease_begin(memsess_leases_t *leases, memsess_lease_t *lease, void 
     if (!leases->held) {
         apr_thread_cond_signal(leases->changed);
     }
+    lease->round = leases->round;
     lease->next = leases->held;
     leases->held = lease;
-    lease->is_held = 1;
+    leases->n++;
     apr_thread_mutex_unlock(leases->lock);
 }
 
 void memsess_lease_end(memsess_leases_t *leases, memsess_lease_t *lease)
 {
     memsess_lease_t **at = &leases->held;
+    int is_renewed;
 
-    if (!lease->is_held) {
-        return;
-    }
     apr_thread_mutex_lock(leases->lock);
-    while (leases->current == lease) {
-        apr_thread_cond_wait(leases->renewed, leases->lock);
-    }
     while (*at != lease) {
         at = &(*at)->next;
     }
     *at = lease->next;
-    lease->is_held = 0;
+    leases->n--;
+    lease->is_over = 1;
+    is_renewed = lease->is_renewed;
     apr_thread_mutex_unlock(leases->lock);
+    if (!is_renewed) {
+        lease->end(lease->baton);
+    }
 }
 
 void memsess_leases_destroy(memsess_leases_t *leases)

@@ -8,27 +8,32 @@
 #define MEMSESS_LEASE_H
 
 #include "apr_errno.h"
+#include "memsess_crew.h"
 
 typedef struct memsess_leases_t memsess_leases_t;
 
-/** One of them; it lives with its holder. */
+/** One of them; it lives until @a end is called. */
 typedef struct memsess_lease_t {
     void (*renew)(void *baton);
+    void (*end)(void *baton);
     void *baton;
     struct memsess_lease_t *next;
-    int is_held;
+    unsigned round; /* in which it was renewed last */
+    int is_renewed; /* just now */
+    int is_over;
 } memsess_lease_t;
 
 /** Without a thread yet: it is started for the first lease. */
-apr_status_t memsess_leases_create(memsess_leases_t **leases);
+apr_status_t memsess_leases_create(memsess_leases_t **leases, memsess_crew_t *crew);
 
-/** From now on it is renewed every MEMSESS_LEASE_EVERY seconds, one lease after the other. */
+/** From now on it is renewed every MEMSESS_LEASE_EVERY seconds, beside others. */
 void memsess_lease_begin(memsess_leases_t *leases, memsess_lease_t *lease, void (*renew)(void *),
-                         void *baton);
+                         void (*end)(void *), void *baton);
 
 #define MEMSESS_LEASE_EVERY 2
 
-/** It is not renewed any more; a renewal that is under way is waited for. May be called again. */
+/** It is not renewed any more, and ended: at once, or where a renewal is under way, by that one's
+ * thread afterwards. To be called once. */
 void memsess_lease_end(memsess_leases_t *leases, memsess_lease_t *lease);
 
 /** When nobody holds one any more. */

@@ -280,7 +280,7 @@ apr_status_t memsess_pool_create(memsess_pool_t **result)
     pool->servers = apr_array_make(p, 8, sizeof(memsess_server_t *));
     if ((rv = memsess_resolver_create(&pool->resolver)) == APR_SUCCESS
         && (rv = memsess_crew_create(&pool->crew)) == APR_SUCCESS
-        && (rv = memsess_leases_create(&pool->leases)) == APR_SUCCESS
+        && (rv = memsess_leases_create(&pool->leases, pool->crew)) == APR_SUCCESS
         && (rv = keeper_init(&pool->prober, pool, probe_all)) == APR_SUCCESS
         && (rv = keeper_init(&pool->watcher, pool, watch_all)) == APR_SUCCESS) {
         *result = pool;

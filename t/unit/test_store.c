@@ -21,6 +21,7 @@
 /* What compressed records may unpack to. */
 #define UNPACK 4000000
 
+static apr_interval_time_t timeout = TIMEOUT;
 static unit_memcached_t *servers[UNIT_MEMCACHEDS];
 static memsess_node_t nodes[UNIT_MEMCACHEDS];
 static unsigned servers_n;
@@ -56,7 +57,7 @@ static memsess_member_t make_member(unsigned i)
     member.server.name = nodes[i].name;
     member.server.host = "127.0.0.1";
     member.server.port = (apr_port_t)servers[i]->port;
-    member.server.timeout = TIMEOUT;
+    member.server.timeout = timeout;
     member.server.retry = apr_time_from_msec(30);
     member.server.max_conns = 4;
     member.server.idle = apr_time_from_sec(60);
@@ -1676,6 +1677,9 @@ static void test_commit_while_a_home_is_away(void **state)
 
 /* -- Locks ------------------------------------------------------------------------------------ */
 
+/* A lock that was freed can be had soon; where it was just being renewed, not at once. */
+#define SOON apr_time_from_sec(3)
+
 static void test_lock(void **state)
 {
     memsess_lock_t *mine, *yours = NULL;
@@ -1696,13 +1700,44 @@ static void test_lock(void **state)
     assert_int_equal(commit(session, "b"), APR_SUCCESS);
     session = read_session();
     memsess_lock_free(mine);
-    assert_int_equal(memsess_lock_take(&yours, store, &key, session, 0, unit_pool), APR_SUCCESS);
+    assert_int_equal(memsess_lock_take(&yours, store, &key, session, SOON, unit_pool), APR_SUCCESS);
     /* What was freed is not freed again from under somebody else. */
     memsess_lock_free(mine);
     assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), MEMSESS_BUSY);
     memsess_lock_free(yours);
     assert_finds("ab");
     assert_revisions("2 2 -");
+}
+
+/* Who frees a lock does not wait for a renewal of it that waits for a server which hangs; the lock
+ * is free once that one has answered. */
+static void test_lock_is_freed_while_it_is_renewed(void **state)
+{
+    memsess_lock_t *mine, *yours = NULL;
+    memsess_session_t *session;
+    apr_time_t start;
+    long asked;
+
+    (void)state;
+    timeout = apr_time_from_sec(5);
+    open_store(3, 2, 1);
+    timeout = TIMEOUT;
+    write_value(new_session(), "a");
+    session = read_session();
+    assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), APR_SUCCESS);
+    asked = unit_memcached_stat(at(0), "cmd_get");
+    unit_memcached_freeze(at(1));
+    unit_await(unit_memcached_stat(at(0), "cmd_get") > asked);
+    apr_sleep(apr_time_from_msec(100)); /* it asks the other one next */
+    start = apr_time_now();
+    memsess_lock_free(mine);
+    assert_true(apr_time_now() - start < apr_time_from_sec(2));
+    unit_memcached_thaw(at(1));
+    start = apr_time_now();
+    assert_int_equal(memsess_lock_take(&yours, store, &key, session, apr_time_from_sec(20),
+                                       unit_pool), APR_SUCCESS);
+    assert_true(apr_time_now() - start < apr_time_from_sec(MEMSESS_LOCK_TTL - 4));
+    memsess_lock_free(yours);
 }
 
 static void test_lock_while_a_home_is_away(void **state)
@@ -1723,13 +1758,13 @@ static void test_lock_while_a_home_is_away(void **state)
         assert_int_equal(memsess_lock_take(&yours, store, &key, session, 0, unit_pool),
                          MEMSESS_BUSY);
         memsess_lock_free(mine);
-        assert_int_equal(memsess_lock_take(&yours, store, &key, session, 0, unit_pool),
+        assert_int_equal(memsess_lock_take(&yours, store, &key, session, SOON, unit_pool),
                          APR_SUCCESS);
         restart(place);
         assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool),
                          MEMSESS_BUSY);
         memsess_lock_free(yours);
-        assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool),
+        assert_int_equal(memsess_lock_take(&mine, store, &key, session, SOON, unit_pool),
                          APR_SUCCESS);
         memsess_lock_free(mine);
     }
@@ -2060,6 +2095,7 @@ int main(void)
         STORE_TEST(test_commit_while_servers_fail),
         STORE_TEST(test_lock),
         STORE_TEST(test_lock_is_taken_in_turn),
+        STORE_TEST(test_lock_is_freed_while_it_is_renewed),
         STORE_TEST(test_lock_while_a_home_is_away),
         STORE_TEST(test_commits_side_by_side_are_exact),
         STORE_TEST(test_commits_are_exact_while_a_home_crashes),
