@@ -926,7 +926,7 @@ static void test_broken_answers_to_set(void **state)
     unsigned i;
 
     (void)state;
-    conf.timeout = apr_time_from_msec(40);
+    conf.timeout = apr_time_from_msec(150);
     conf.retry = apr_time_from_msec(10);
     open_pool();
     server = add_conf(&conf);
@@ -961,7 +961,7 @@ static void test_broken_answers_to_mget(void **state)
 
     (void)state;
     memset(gets, 0, sizeof(gets));
-    conf.timeout = apr_time_from_msec(40);
+    conf.timeout = apr_time_from_msec(150);
     conf.retry = apr_time_from_msec(10);
     open_pool();
     gets[0].server = add_conf(&conf);
