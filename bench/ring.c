@@ -3,22 +3,34 @@
 /*
  * Placement by memsess_ring.c, simulated: ring KEYS SERVERS...
  *
- * For each number of servers, over as many keys as were asked for (fewer where
- * they would take too long): the emptiest and the fullest server's share of the
- * first copies, and of both copies, as a multiple of the mean; how many keys have
- * another first server when one joins or leaves, as a multiple of the least
- * possible, and how many of those moved between servers that stayed; nanoseconds for one look-up.
+ * For each number of servers: the emptiest and the fullest server's share of the first copies, and
+ * of both copies, as a multiple of the mean; how many keys have another first server when one
+ * joins or leaves, as a multiple of the least possible. Of some of the keys (all, where there are
+ * few servers) both orders are made, with and without that one: of how many the rest of the order
+ * changed. Nanoseconds for one look-up. With a thread for each processor.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "apr_general.h"
 #include "apr_strings.h"
+#include "apr_thread_proc.h"
 #include "memsess_ring.h"
 
-#define SCORES_MAX 1e8 /* keys times servers */
+#define SCORES_MAX 3e7 /* keys times servers, of those whose orders are compared */
+#define THREADS_MAX 64
+
+/* A part of the keys: every one that has the same remainder. The last node is the one that joins. */
+typedef struct {
+    const memsess_node_t *nodes;
+    unsigned n; /* without the last */
+    long keys, remainder, step;
+    long compared; /* of these keys, from the first on */
+    long *first, *both, moved, astray;
+} part_t;
 
 /* Any bytes that are well spread do for a digest. */
 static void make_key(memsess_key_t *key, apr_uint64_t number)
@@ -49,48 +61,110 @@ static void spread(const long *count, unsigned n, double mean, double *least, do
     *most /= mean;
 }
 
-static void simulate(unsigned n, long keys, apr_pool_t *p)
+static int is_astray(const part_t *part, const memsess_key_t *key, const unsigned *rest)
 {
-    memsess_node_t *nodes = apr_pcalloc(p, sizeof(*nodes) * (n + 1));
-    long *first = apr_pcalloc(p, sizeof(long) * n), *both = apr_pcalloc(p, sizeof(long) * n);
-    long k, moved = 0, astray = 0;
-    double least, most, least_both, most_both;
-    clock_t begun, took;
+    unsigned order[2] = {0, 0};
+
+    memsess_ring_order(part->nodes, part->n, key, order, 2);
+    return order[0] != rest[0] || order[1] != rest[1];
+}
+
+static void *APR_THREAD_FUNC count(apr_thread_t *thread, void *baton)
+{
+    part_t *part = baton;
+    long k;
+
+    (void)thread;
+    for (k = part->remainder; k < part->keys; k += part->step) {
+        unsigned order[3] = {0, 0, 0}, rest[2], i, found = 0;
+        memsess_key_t key;
+
+        make_key(&key, (apr_uint64_t)k);
+        memsess_ring_order(part->nodes, part->n + 1, &key, order, 3);
+        for (i = 0; i < 3 && found < 2; i++) {
+            if (order[i] != part->n) {
+                rest[found++] = order[i];
+            }
+        }
+        part->moved += order[0] == part->n;
+        part->first[rest[0]]++;
+        part->both[rest[0]]++;
+        part->both[rest[1]]++;
+        part->astray += k < part->compared && is_astray(part, &key, rest);
+    }
+    return NULL;
+}
+
+static void add(part_t *sum, const part_t *part)
+{
     unsigned i;
 
+    for (i = 0; i < sum->n; i++) {
+        sum->first[i] += part->first[i];
+        sum->both[i] += part->both[i];
+    }
+    sum->moved += part->moved;
+    sum->astray += part->astray;
+}
+
+static double look_up_ns(const part_t *part)
+{
+    long k, count = part->compared / 10 + 1;
+    clock_t begun = clock();
+
+    for (k = 0; k < count; k++) {
+        unsigned order[2];
+        memsess_key_t key;
+
+        make_key(&key, (apr_uint64_t)k);
+        memsess_ring_order(part->nodes, part->n, &key, order, 2);
+    }
+    return 1e9 * (double)(clock() - begun) / CLOCKS_PER_SEC / (double)count;
+}
+
+static void report(const part_t *sum)
+{
+    double mean = (double)sum->keys / sum->n, least, most, least_both, most_both;
+
+    spread(sum->first, sum->n, mean, &least, &most);
+    spread(sum->both, sum->n, 2 * mean, &least_both, &most_both);
+    printf("%8u %9ld %8.3f %8.3f %8.3f %8.3f %9.3f %7ld %9ld %9.0f\n", sum->n, sum->keys, least,
+           most, least_both, most_both, (double)sum->moved / ((double)sum->keys / (sum->n + 1)),
+           sum->astray, sum->compared, look_up_ns(sum));
+    fflush(stdout);
+}
+
+static void simulate(unsigned n, long keys, apr_pool_t *p)
+{
+    long threads = sysconf(_SC_NPROCESSORS_ONLN), t;
+    memsess_node_t *nodes = apr_pcalloc(p, sizeof(*nodes) * (n + 1));
+    part_t parts[THREADS_MAX];
+    apr_thread_t *thread[THREADS_MAX];
+    apr_status_t rv;
+    unsigned i;
+
+    threads = threads < 1 ? 1 : threads > THREADS_MAX ? THREADS_MAX : threads;
     for (i = 0; i <= n; i++) {
         memsess_node_init(&nodes[i], apr_psprintf(p, "10.0.%u.%u:11211", i / 250, i % 250 + 1), 1);
     }
-    keys = (double)keys * n > SCORES_MAX ? (long)(SCORES_MAX / n) : keys;
-    begun = clock();
-    for (k = 0; k < keys; k++) {
-        unsigned order[2] = {0, 0};
-        memsess_key_t key;
+    for (t = 0; t < threads; t++) {
+        part_t part = {nodes, n, keys, t, threads, keys, NULL, NULL, 0, 0};
 
-        make_key(&key, (apr_uint64_t)k);
-        memsess_ring_order(nodes, n, &key, order, 2);
-        first[order[0]]++;
-        both[order[0]]++;
-        both[order[1]]++;
+        part.compared = (double)keys * n > SCORES_MAX ? (long)(SCORES_MAX / n) : keys;
+        part.first = apr_pcalloc(p, sizeof(long) * n);
+        part.both = apr_pcalloc(p, sizeof(long) * n);
+        parts[t] = part;
+        if (apr_thread_create(&thread[t], NULL, count, &parts[t], p) != APR_SUCCESS) {
+            exit(1);
+        }
     }
-    took = clock() - begun;
-    /* One joins; read the other way round, it leaves. */
-    for (k = 0; k < keys; k++) {
-        unsigned before, after;
-        memsess_key_t key;
-
-        make_key(&key, (apr_uint64_t)k);
-        memsess_ring_order(nodes, n, &key, &before, 1);
-        memsess_ring_order(nodes, n + 1, &key, &after, 1);
-        moved += before != after;
-        astray += before != after && after != n;
+    for (t = 0; t < threads; t++) {
+        apr_thread_join(&rv, thread[t]);
+        if (t) {
+            add(&parts[0], &parts[t]);
+        }
     }
-    spread(first, n, (double)keys / n, &least, &most);
-    spread(both, n, 2.0 * (double)keys / n, &least_both, &most_both);
-    printf("%8u %9ld %8.3f %8.3f %8.3f %8.3f %9.3f %7ld %9.0f\n", n, keys, least, most,
-           least_both, most_both, (double)moved / ((double)keys / (n + 1)), astray,
-           1e9 * (double)took / CLOCKS_PER_SEC / (double)keys);
-    fflush(stdout);
+    report(&parts[0]);
 }
 
 int main(int argc, const char *const *argv)
@@ -100,10 +174,10 @@ int main(int argc, const char *const *argv)
 
     apr_app_initialize(&argc, &argv, NULL);
     apr_pool_create(&p, NULL);
-    printf("%8s %9s %17s %17s %9s %7s %9s\n", "servers", "keys", "first copies", "both copies",
-           "moved /", "astray", "ns for");
-    printf("%8s %9s %8s %8s %8s %8s %9s %7s %9s\n", "", "", "least", "most", "least", "most",
-           "least", "", "a look-up");
+    printf("%8s %9s %17s %17s %9s %17s %9s\n", "servers", "keys", "first copies", "both copies",
+           "moved /", "changed besides", "ns for");
+    printf("%8s %9s %8s %8s %8s %8s %9s %7s %9s %9s\n", "", "", "least", "most", "least", "most",
+           "least", "", "of", "a look-up");
     for (i = 2; i < argc; i++) {
         simulate((unsigned)atoi(argv[i]), atol(argv[1]), p);
     }
