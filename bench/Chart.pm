@@ -7,7 +7,8 @@ use warnings;
 
 use List::Util qw(max);
 
-my ($LEFT, $BAR, $RIGHT, $ROW, $GAP) = (150, 420, 400, 18, 50);
+my ($LEFT, $BAR, $RIGHT, $ROW, $GAP) = (230, 420, 350, 18, 46);
+my ($OURS, $THEIRS) = ('#4878a8', '#b0b0a8');
 
 sub _escape {
     my ($text) = @_;
@@ -21,29 +22,39 @@ sub _text {
     return sprintf qq(<text x="%.1f" y="%.1f" %s>%s</text>\n), $x, $y, "@more", _escape($text);
 }
 
-# Panels, one below the other: title, and bars of [name, value or undef, note].
+sub _bar {
+    my ($bar, $y, $scale, $mark) = @_;
+    my $width = $scale * ($bar->{value} || 0);
+    my $beside = $LEFT + 6 + max($width, $scale * ($mark || 0));
+    return _text($LEFT - 6, $y + 13, $bar->{name}, 'text-anchor="end"')
+        . sprintf(qq(<rect x="%d" y="%.1f" width="%.1f" height="%d" fill="%s"/>\n),
+            $LEFT, $y + 2, $width, $ROW - 4, $bar->{ours} ? $OURS : $THEIRS)
+        . _text($beside, $y + 13, $bar->{text}, 'fill="#444"');
+}
+
+# Panels, one below the other: title, bars (name, value or undef, text beside it,
+# ours), and mark: a value that gets a line through all bars.
 sub bars {
-    my ($title, @panels) = @_;
+    my ($title, $below, @panels) = @_;
     my $y = 30;
     my $body = _text(10, $y, $title, 'font-size="18"');
+    $body .= _text(10, $y += 16, $_, 'fill="#444"') for @$below;
     for my $panel (@panels) {
-        my $most = max(1, grep { defined } map { $_->[1] } @{ $panel->{bars} });
+        my @bars = @{ $panel->{bars} };
+        my $scale = $BAR / max(0.001, grep { defined } $panel->{mark}, map { $_->{value} } @bars);
         $y += $GAP;
-        $body .= _text($LEFT, $y - 8, $panel->{title}, 'font-weight="bold"');
-        for my $bar (@{ $panel->{bars} }) {
-            my ($name, $value, $note) = @$bar;
-            my $width = $BAR * ($value || 0) / $most;
-            $body .= _text($LEFT - 6, $y + 13, $name, 'text-anchor="end"')
-                . sprintf(qq(<rect x="%d" y="%.1f" width="%.1f" height="%d" fill="%s"/>\n),
-                    $LEFT, $y + 2, $width, $ROW - 4, '#4878a8')
-                . _text($LEFT + $width + 6, $y + 13,
-                    (defined $value ? sprintf('%.0f', $value) : 'fails') . "  $note",
-                        'fill="#444"');
+        $body .= _text($LEFT, $y - 6, $panel->{title}, 'font-weight="bold"');
+        my $first = $y;
+        for my $bar (@bars) {
+            $body .= _bar($bar, $y, $scale, $panel->{mark});
             $y += $ROW;
         }
+        $body .= sprintf(qq(<line x1="%.1f" x2="%1\$.1f" y1="%d" y2="%d" stroke="#c03020"/>\n),
+            $LEFT + $scale * $panel->{mark}, $first, $y) if defined $panel->{mark};
     }
     return sprintf(qq(<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" )
-        . qq(font-family="sans-serif" font-size="12">\n<rect width="100%%" height="100%%" fill="#fff"/>\n),
+        . qq(font-family="sans-serif" font-size="12">\n)
+        . qq(<rect width="100%%" height="100%%" fill="#fff"/>\n),
         $LEFT + $BAR + $RIGHT, $y + 20) . $body . "</svg>\n";
 }
 

@@ -6,6 +6,7 @@ package Faults;
 use strict;
 use warnings;
 
+use Goals;
 use Report;
 use Rig;
 use Sites;
@@ -18,12 +19,14 @@ my $CONNECTIONS = 16;
 my $SESSIONS = 256;
 my $GOAL = 1.2;
 
+# Each is compared with the run of all servers that was right before.
 my @PHASES = (
-    ['all up',              'before anything happens'],
-    ['killed, found out',   'it is killed in the middle of the run'],
-    ['killed',              'after that'],
-    ['stopped, found out',  'SIGSTOP in the middle of the run'],
-    ['stopped',             'after that'],
+    ['all up',              'all up',       'before anything happens'],
+    ['killed, found out',   'all up',       'it is killed in the middle of the run'],
+    ['killed',              'all up',       'after that'],
+    ['all up again',        'all up again', 'and its copies are repaired'],
+    ['stopped, found out',  'all up again', 'SIGSTOP in the middle of the run'],
+    ['stopped',             'all up again', 'after that'],
 );
 
 sub load {
@@ -61,6 +64,7 @@ sub one_round {
     $site->{memcached}[0] = Rig::memcached($victims[0]{name}, port => $victims[0]{port});
     recover($site);
 
+    $seen{'all up again'} = load($site, $path);
     $seen{'stopped, found out'} = load($site, $path, sub { kill 'STOP', $victims[1]{pid} });
     $seen{'stopped'} = load($site, $path);
     kill 'CONT', $victims[1]{pid};
@@ -70,20 +74,21 @@ sub one_round {
 
 sub table {
     my ($title, @rounds) = @_;
+    my %ratios;
     say_on("%-22s %9s %9s %9s %9s %9s %8s\n", $title, 'a second', 'p50 ms', 'p99 ms', 'of all up',
         'longest', 'errors');
     for my $phase (@PHASES) {
-        my ($name, $says) = @$phase;
+        my ($name, $before, $says) = @$phase;
         my %of = map { my $figure = $_; $figure => median(map { $_->{$name}{$figure} } @rounds) }
             qw(rate p50 p99 longest);
+        $ratios{$name} = [map { $_->{$name}{p99} / $_->{$before}{p99} } @rounds];
         my $errors = 0;
         $errors += $_->{$name}{bad} + $_->{$name}{stalled} for @rounds;
         say_on("%-22s %9.0f %9.2f %9.2f %9.2f %9.1f %8d  %s\n", $name, @of{qw(rate p50 p99)},
-            median(map { $_->{$name}{p99} / $_->{'all up'}{p99} } @rounds), $of{longest}, $errors,
-            $says);
+            median(@{ $ratios{$name} }), $of{longest}, $errors, $says);
     }
     say_on("\n");
-    return;
+    return @{ $ratios{stopped} };
 }
 
 sub run {
@@ -96,7 +101,9 @@ sub run {
         0 .. $SESSIONS - 1];
     for my $path (@_ ? map {"/$_"} @_ : qw(/read /write)) {
         load($site, $path);
-        table(substr($path, 1), map { one_round($site, $path) } 1 .. $ROUNDS);
+        my @ratios = table(substr($path, 1), map { one_round($site, $path) } 1 .. $ROUNDS);
+        Goals::note('p99 of reads, one stopped / all up', $GOAL, \@ratios, 'at most')
+            if $path eq '/read';
     }
     Sites::show_session($site, '/show', $_) for @{ $site->{cookies} };
     say_on("all $SESSIONS sessions are still there, whole\n");

@@ -50,6 +50,7 @@ sub leave {
         close $out or die "$path/$file: $!\n";
     }
     chdir $before or die "$before: $!\n";
+    $said = '';
     print "\nresults: $path (@{[join ', ', sort keys %files]})\n";
     return;
 }
@@ -60,6 +61,7 @@ sub median {
     return ($sorted[$#sorted / 2] + $sorted[@sorted / 2]) / 2;
 }
 
+# Says what this ran on; returns its lines.
 sub machine {
     my ($model) = Rig::slurp('/proc/cpuinfo') =~ /^model name\s*:\s*(.*)/m;
     my $cores = () = Rig::slurp('/proc/cpuinfo') =~ /^processor\s*:/mg;
@@ -69,10 +71,14 @@ sub machine {
     my ($memcached) = Rig::output_of('memcached', '-V') =~ /(\S+)$/m;
     my ($wrk) = Rig::output_of('sh', '-c', 'wrk -v || :') =~ /(wrk \S+)/;
     my ($php) = Rig::output_of('sh', '-c', 'php -v || php-fpm* -v || :') =~ /(PHP \S+)/;
-    say_on("%s; %d x %s; Linux %s; load %s\n", strftime('%Y-%m-%d', localtime), $cores,
-        $model || 'unknown', $kernel, (split ' ', Rig::slurp('/proc/loadavg'))[0]);
-    say_on("httpd $httpd, apr $apr, apr-util $apu, memcached $memcached, $wrk@{[$php ? qq(, $php) : '']}\n");
-    return;
+    my @lines = (
+        sprintf('%s; %d x %s; Linux %s; load %s', strftime('%Y-%m-%d', localtime), $cores,
+            $model || 'unknown', $kernel, (split ' ', Rig::slurp('/proc/loadavg'))[0]),
+        "httpd $httpd, apr $apr, apr-util $apu, memcached $memcached, $wrk"
+            . ($php ? ", $php" : ''),
+    );
+    say_on("%s\n", $_) for @lines;
+    return @lines;
 }
 
 1;

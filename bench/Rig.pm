@@ -176,7 +176,7 @@ sub output_of {
     my (@command) = @_;
     my $file = "$dir/output";
     my $pid = spawn($file, @command);
-    finish($pid, 600) or die "@command failed:\n" . slurp($file);
+    finish($pid, 1800) or die "@command failed:\n" . slurp($file);
     return slurp($file);
 }
 

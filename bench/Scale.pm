@@ -116,7 +116,8 @@ sub build {
 
 sub ring {
     my $program = build('ring', qw(ring core crypto));
-    say_on("placement: shares and moved keys as multiples of the mean and of the least possible\n\n");
+    say_on("placement: shares and moved keys as multiples of the mean and of the least possible"
+        . "\n\n");
     say_on("%s\n", Rig::output_of($program, $KEYS, 2, 4, 10, 32, 100, 316, 1000));
     return;
 }
@@ -151,8 +152,8 @@ sub bytes_of_record {
 }
 
 sub records {
-    say_on("memory of one copy of a session in memcached, in bytes: of the item, and of the piece of "
-        . "memory it is put in; values do not compress well\n\n%9s %15s %15s\n", 'session',
+    say_on("memory of one copy of a session in memcached, in bytes: of the item, and of the piece "
+        . "of memory it is put in; values do not compress well\n\n%9s %15s %15s\n", 'session',
         'item, piece', 'with compression');
     for my $size (@SIZES) {
         say_on("%9d %7.0f %7.0f %7.0f %7.0f\n", $size, bytes_of_record($size, 'Off'),
@@ -164,8 +165,8 @@ sub records {
 
 sub entries {
     my $program = build('entries', qw(cache record core crypto));
-    say_on("a local cache of 64 MB that is full: bytes of a session's record, how many sessions are "
-        . "found, and the memory for each of these\n\n");
+    say_on("a local cache of 64 MB that is full: bytes of a session's record, how many sessions "
+        . "are found, and the memory for each of these\n\n");
     say_on("%s\n", Rig::output_of($program, 64, @SIZES));
     return;
 }

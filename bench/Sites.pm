@@ -185,6 +185,11 @@ sub chosen {
     return grep { exists $wanted{$_} } @order;
 }
 
+sub is_ours {
+    my ($name) = @_;
+    return $CONTESTANTS{$name}{place} =~ /^(one|two|sealed|sealed-two|cached|proxy)$/ ? 1 : 0;
+}
+
 # --- sessions ----------------------------------------------------------------
 
 # Names and values together make up the wanted size. Words and spaces, so that
@@ -507,7 +512,7 @@ sub close_places {
 # One cookie of the contestant's, or undef.
 sub cookie_of {
     my ($name, $place) = @_;
-    return if $CONTESTANTS{$name}{path} =~ m{^/(none|idle)$} || !$place->{cookies};
+    return if $CONTESTANTS{$name}{path} eq '/idle' || !$place->{cookies};
     return $place->{cookies}[0];
 }
 
@@ -523,10 +528,11 @@ sub check {
         return $place->{show} ? show_session($site, "$base$place->{show}", $cookie)
             : peek_session($site->{memcached}[0], $cookie);
     };
-    my $before = $place->{sessions} && $show->();
+    my $has_session = $cookie && $place->{sessions};
+    my $before = $has_session && $show->();
     my $answer = $site->get($base . $contestant->{path}, $cookie);
     die "$name says: $answer->{content}\n" if $answer->{content} ne "Hello, world.\n";
-    return if !$place->{sessions};
+    return if !$has_session;
     if (defined(my $set = $answer->{headers}{'set-cookie'})) {
         die "$name sets its cookie again\n" if !$contestant->{follows};
         ($cookie) = (ref $set ? $set->[-1] : $set) =~ /^([^;]+)/;

@@ -6,15 +6,18 @@ use strict;
 use warnings;
 
 use Chart;
+use Goals;
 use Report;
 use Rig;
 use Sites;
 
-use List::Util qw(max min);
+use List::Util qw(max min sum);
+use Time::HiRes qw(time);
 
 my $SECONDS     = $ENV{BENCH_SECONDS}     || 1;
 my $ROUNDS      = $ENV{BENCH_ROUNDS}      || 5;
 my $ROUNDS_MORE = $ENV{BENCH_ROUNDS_MORE} || 3;
+my $MINUTES     = $ENV{BENCH_MINUTES}     || 15;
 my @CONNECTIONS = split /[\s,]+/, $ENV{BENCH_CONNECTIONS} || '16 1 256';
 
 # The share of failures that a contestant may have which is known for them.
@@ -47,11 +50,13 @@ sub measure {
 }
 
 # Every round runs all contestants, each time from another first one: what the
-# machine does besides meets all alike, and ratios are taken within a round.
+# machine does besides meets all alike, and ratios are taken within a round. Two
+# rounds at least, and no further one when it is late.
 sub rounds {
-    my ($places, $connections, $rounds, @names) = @_;
+    my ($places, $connections, $rounds, $end, @names) = @_;
     my (%result, %stalled);
     for my $round (1 .. $rounds) {
+        last if $round > 2 && time() > $end;
         for my $name (@names) {
             next if $stalled{$name};
             my $place = $places->{ $Sites::CONTESTANTS{$name}{place} };
@@ -63,6 +68,30 @@ sub rounds {
     }
     delete @result{ keys %stalled };
     return \%result;
+}
+
+# What has a goal is measured once more, the two right after each other, now the
+# one first, now the other: over a whole round a machine may change its speed by
+# more than what is looked for. Returns ratios by "one / other", for each figure.
+sub pairs {
+    my ($places, $connections, $rounds, $end, @goals) = @_;
+    my %ratios;
+    for my $round (1 .. $rounds) {
+        last if $round > 2 && time() > $end;
+        for my $goal (@goals) {
+            my ($name, $other) = @$goal;
+            my %seen;
+            for ($round % 2 ? ($name, $other) : ($other, $name)) {
+                my $place = $places->{ $Sites::CONTESTANTS{$_}{place} };
+                $seen{$_} = measure($_, $place, $connections);
+            }
+            next if grep { $_->{stalled} } values %seen;
+            push @{ $ratios{"$name / $other"}{$_} }, $seen{$name}{$_} / $seen{$other}{$_}
+                for qw(rate httpd);
+        }
+        push @goals, shift @goals if @goals;
+    }
+    return \%ratios;
 }
 
 sub against {
@@ -99,20 +128,27 @@ sub table {
     return;
 }
 
-sub goals {
-    my ($result) = @_;
-    my $header = 0;
-    for my $goal (@Sites::GOALS) {
+# Those of which both could be measured; of some, only such as have a goal.
+sub comparable {
+    my ($result, $with_goal) = @_;
+    return grep { $result->{ $_->[0] } && $result->{ $_->[1] } && (!$with_goal || $_->[2]) }
+        @Sites::GOALS;
+}
+
+sub ratios {
+    my ($result, $pairs) = @_;
+    my @comparable = comparable($result) or return;
+    say_on("%-35s %7s %17s %10s %6s\n", 'ratios', 'rate', 'min - max', 'httpd CPU', 'goal');
+    for my $goal (@comparable) {
         my ($name, $other, $least) = @$goal;
-        next if !$result->{$name} || !$result->{$other};
-        say_on("%-35s %7s %17s %10s %5s\n", 'ratios', 'rate', 'min - max', 'httpd CPU', 'goal')
-            if !$header++;
-        my @ratios = against($result, $name, $other, 'rate');
-        say_on("%-35s %7.3f %7.3f - %7.3f %10.3f %5s\n", "$name / $other", median(@ratios),
-            min(@ratios), max(@ratios), median(against($result, $name, $other, 'httpd')),
-            $least || '');
+        my $pair = $pairs->{"$name / $other"};
+        my @rates = $pair ? @{ $pair->{rate} } : against($result, $name, $other, 'rate');
+        my @costs = $pair ? @{ $pair->{httpd} } : against($result, $name, $other, 'httpd');
+        say_on("%-35s %7.3f %7.3f - %7.3f %10.3f %6s%s\n", "$name / $other", median(@rates),
+            min(@rates), max(@rates), median(@costs), $least || '', $pair ? '  side by side' : '');
+        Goals::note("$name / $other", $least, \@rates) if $pair;
     }
-    say_on("\n") if $header;
+    say_on("\n");
     return;
 }
 
@@ -125,41 +161,67 @@ sub complaints {
         Rig::slurp($sites{$_}{log})] } sort keys %sites;
 }
 
+sub bar {
+    my ($name, $rounds) = @_;
+    my $contestant = $Sites::CONTESTANTS{$name};
+    my $rate = $rounds && median(map { $_->{rate} } @$rounds);
+    return { name => $name, value => $rate, ours => Sites::is_ours($name),
+        text => ($rounds ? sprintf '%.0f', $rate : 'fails') . "  $contestant->{says}" };
+}
+
+sub csv {
+    my ($connections, $name, @rounds) = @_;
+    return map { join(',', $connections, $name,
+        map { $_ // '' } @$_{qw(rate p50 p99 httpd memcached)}) . "\n" } @rounds;
+}
+
+# One number of connections; its bars for the chart, and lines of CSV.
+sub with_connections {
+    my ($connections, $rounds, $with_pairs, $end, @names) = @_;
+    my $places = Sites::open_places($connections, {}, @names);
+    my $check = sub {
+        Sites::check($_, $places->{ $Sites::CONTESTANTS{$_}{place} }) for @_;
+    };
+    $check->(@names);
+    my $result = rounds($places, $connections, $rounds, $end->(0), @names);
+    my @goals = $with_pairs ? comparable($result, 1) : ();
+    my $pairs = pairs($places, $connections, $rounds, $end->(1), @goals);
+    my @good = grep { $result->{$_} } @names;
+    $check->(@good);
+    say_on("%s: %d interleaved rounds of $SECONDS s; medians\n\n",
+        $connections == 1 ? '1 connection' : "$connections connections",
+        max(0, map { scalar @{ $result->{$_} } } @good));
+    table($result, @names);
+    ratios($result, $pairs);
+    for (grep { @$_ > 1 } complaints($places)) {
+        my ($site, $first, @rest) = @$_;
+        say_on("%s", "the log of $site has @{[1 + @rest]} lines, the first is: $first\n\n");
+    }
+    Sites::close_places($places);
+    my @csv = map { csv($connections, $_, @{ $result->{$_} }) } @good;
+    return ({ title => "requests a second, $connections keep-alive connection(s)",
+        bars => [map { bar($_, $result->{$_}) } @names] }, @csv);
+}
+
 sub run {
     my @names = Sites::chosen(@_);
-    machine();
+    my @machine = machine();
     say_on("$Sites::SESSION_BYTES-byte sessions of @{[scalar @Sites::ATTRIBUTES]} attributes; "
         . "keep-alive; a request's session is nobody else's at that time; CPU seconds are of "
         . "10^6 requests\n\n");
+    # The first has pairs too; each number of connections gets its part of the time.
+    my @parts = ($ROUNDS, $ROUNDS / 2, ($ROUNDS_MORE) x $#CONNECTIONS);
+    my $begun = time();
+    my $end = sub { return $begun + 60 * $MINUTES * sum(@parts[0 .. $_[0]]) / sum(@parts) };
     my (@csv, @panels);
-    for my $connections (@CONNECTIONS) {
-        my $rounds = $connections == $CONNECTIONS[0] ? $ROUNDS : $ROUNDS_MORE;
-        say_on("%s: $rounds interleaved rounds of $SECONDS s; medians\n\n",
-            $connections == 1 ? '1 connection' : "$connections connections");
-        my $places = Sites::open_places($connections, {}, @names);
-        my $check = sub {
-            Sites::check($_, $places->{ $Sites::CONTESTANTS{$_}{place} }) for @_;
-        };
-        $check->(@names);
-        my $result = rounds($places, $connections, $rounds, @names);
-        $check->(grep { $result->{$_} } @names);
-        table($result, @names);
-        goals($result);
-        for (grep { @$_ > 1 } complaints($places)) {
-            my ($site, $first, @rest) = @$_;
-            say_on("%s", "the log of $site has @{[1 + @rest]} lines, the first is: $first\n\n");
-        }
-        Sites::close_places($places);
-        for my $name (grep { $result->{$_} } @names) {
-            push @csv, map { my $r = $_; join(',', $connections, $name, map { $_ // '' }
-                @$r{qw(rate p50 p99 httpd memcached)}) . "\n" } @{ $result->{$name} };
-        }
-        push @panels, { title => "$connections keep-alive connection(s)", bars => [map {
-            [$_, $result->{$_} ? median(map { $_->{rate} } @{ $result->{$_} }) : undef,
-                $Sites::CONTESTANTS{$_}{says}] } @names] };
+    for my $i (0 .. $#CONNECTIONS) {
+        my ($panel, @lines) = with_connections($CONNECTIONS[$i], $i ? $ROUNDS_MORE : $ROUNDS, !$i,
+            sub { $end->($i ? $i + 1 : $_[0]) }, @names);
+        push @panels, $panel;
+        push @csv, @lines;
     }
     Report::leave('speed',
-        'speed.svg' => Chart::bars('Requests a second', @panels),
+        'speed.svg' => Chart::bars('mod_memsess and others', \@machine, Goals::panel(), @panels),
         'speed.csv' => join '', "connections,contestant,rate,p50_ms,p99_ms,"
             . "httpd_cpu_s_per_million,memcached_cpu_s_per_million\n", @csv);
     return;

@@ -23,7 +23,7 @@
 #define SCORES_MAX 3e7 /* keys times servers, of those whose orders are compared */
 #define THREADS_MAX 64
 
-/* A part of the keys: every one that has the same remainder. The last node is the one that joins. */
+/* A part of the keys: all of the same remainder. The last node is the one that joins. */
 typedef struct {
     const memsess_node_t *nodes;
     unsigned n; /* without the last */
