@@ -66,8 +66,8 @@ static int can_redirect(const request_rec *r, const char *url)
         return 0;
     }
     if (!strcmp(memsess_login_path(url, r->pool), asked->uri)) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: %s is the page of MemSessLoginURL, and "
-                      "needs a log-in itself: let everybody in there, by Require all granted",
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: %s is the page of MemSessLoginURL, "
+                      "and needs a log-in itself: let everybody in there, by Require all granted",
                       ap_escape_logitem(r->pool, asked->uri));
         return 0;
     }
@@ -103,9 +103,10 @@ int memsess_auth_check_user(request_rec *r)
         return own && own->undecided && !ap_auth_type(r) ? memsess_req_deny(r) : DECLINED;
     }
     if (!memsess_req_enabled(r)) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: AuthType MemSess knows no user here: %s",
-                      r->proxyreq == PROXYREQ_PROXY ? "requests to a forward proxy have no session"
-                                                    : "MemSess is Off");
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: AuthType MemSess knows no user here: "
+                      "%s", r->proxyreq == PROXYREQ_PROXY
+                                ? "requests to a forward proxy have no session"
+                                : "MemSess is Off");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (r->user) {
@@ -149,8 +150,8 @@ static const char *parse_requirement(cmd_parms *cmd, const char *line, const voi
     requirement->is_plain = is_plain(cmd);
     *parsed = requirement;
     if (!memsess_attr_name_ok(requirement->name, strlen(requirement->name))) {
-        return apr_psprintf(cmd->pool, "Require memsess: '%s' must be an attribute's name, 1 to 64 of "
-                            "[A-Za-z0-9_.-]", requirement->name);
+        return apr_psprintf(cmd->pool, "Require memsess: '%s' must be an attribute's name, 1 to 64 "
+                            "of [A-Za-z0-9_.-]", requirement->name);
     }
     /* Each word by itself, so that what an expression comes to is one value, spaces and all. */
     while (!error && *line) {
@@ -191,8 +192,8 @@ static int has_value(request_rec *r, const requirement_t *requirement, const cha
 /* The store could not answer: 503 where that can be told, and never access. */
 static authz_status undecided(request_rec *r, const requirement_t *requirement)
 {
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: Require memsess %s: denied, since the store "
-                  "is unavailable", requirement->name);
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: Require memsess %s: denied, since the "
+                  "store is unavailable", requirement->name);
     if (!requirement->is_plain) {
         return AUTHZ_GENERAL_ERROR;
     }

@@ -502,8 +502,8 @@ struct memsess_lock_t {
     struct holding_t *held; /* NULL: it is free */
 };
 
-/* In memory of its own, since it may be held for longer than the request lasts: until a renewal that
- * is under way is over. */
+/* In memory of its own, since it may be held for longer than the request lasts: until a renewal
+ * that is under way is over. */
 typedef struct holding_t {
     claim_t claim;
     memsess_lease_t lease;

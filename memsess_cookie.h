@@ -42,7 +42,8 @@ typedef enum {
 
 /**
  * The value of a session cookie: ID, or ID~USER where somebody is logged in; with secrets either of
- * these and .MAC or .REVISION.MAC. The MAC is over namespace, cookie name and what stands before it.
+ * these and .MAC or .REVISION.MAC. The MAC is over namespace, cookie name and what stands before
+ * it.
  */
 typedef struct memsess_cookie_value_t {
     char id[MEMSESS_ID_LEN + 1];

@@ -32,7 +32,7 @@
 /** What is made of namespace and id: where a session lies, and what its seal depends on. */
 #define MEMSESS_KEY_BYTES 32
 typedef struct memsess_key_t {
-    unsigned char digest[MEMSESS_KEY_BYTES];   /**< in the key in memcached; says nothing of the id */
+    unsigned char digest[MEMSESS_KEY_BYTES];   /**< in memcached's key; says nothing of the id */
     unsigned char material[MEMSESS_KEY_BYTES]; /**< in sealed records at most, never in the clear */
 } memsess_key_t;
 
@@ -65,7 +65,7 @@ typedef struct memsess_login_t {
 } memsess_login_t;
 
 /** What a session can be bound to, and the bytes that are kept of each. */
-typedef enum { MEMSESS_BIND_UA, MEMSESS_BIND_IP, MEMSESS_BIND_TLS, MEMSESS_BINDS } memsess_bind_t;
+typedef enum { MEMSESS_BIND_UA, MEMSESS_BIND_IP, MEMSESS_BINDS } memsess_bind_t;
 #define MEMSESS_BIND_BYTES 16
 
 /** The client that a session belongs to. */
@@ -105,7 +105,8 @@ apr_status_t memsess_session_make(memsess_session_t **session, apr_time_t now, a
 /** The attribute of that name, or NULL. */
 const memsess_attr_t *memsess_session_find(const memsess_session_t *session, const char *name);
 
-/** Who is logged in, by that attribute; NULL where it is absent, empty, or has control characters. */
+/** Who is logged in, by that attribute; NULL where it is absent, empty, or has control characters.
+ */
 const char *memsess_session_user(const memsess_session_t *session, const char *attr);
 
 /** Whether there is a control character in it. */
@@ -129,10 +130,10 @@ apr_status_t memsess_core_init(apr_pool_t *p);
 /** The storage key of @a id in @a ns; two namespaces never share one. */
 apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id);
 
-/** Binds a session to what that is of its client; not at all where it has none: NULL. */
+/** Binds a session to what that is of its client. */
 apr_status_t memsess_bind(memsess_session_t *session, memsess_bind_t to, const char *value);
 
-/** Whether a session is bound to that value, or to none of that kind. None fits what is bound. */
+/** Whether a session is bound to that value, or to none of that kind. */
 int memsess_bind_fits(const memsess_session_t *session, memsess_bind_t to, const char *value);
 
 /* Levels as syslog and httpd number them, so that no table is needed between them. */

@@ -77,7 +77,7 @@ void memsess_count_add(memsess_counter_t counter, unsigned n);
 
 typedef enum { MEMSESS_ANSWERED, MEMSESS_FAILED, MEMSESS_TIMED_OUT } memsess_outcome_t;
 
-/** An operation is over that took so long; a time-out is a failure too. @a rv says why it failed. */
+/** An operation is over that took so long; a time-out is a failure too. @a rv: why it failed. */
 void memsess_count_operation(memsess_server_count_t *count, apr_interval_time_t took,
                              memsess_outcome_t outcome, apr_status_t rv);
 

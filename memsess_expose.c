@@ -178,9 +178,12 @@ static char *form_append(char *to, const memsess_attr_t *attr, int *control)
 
     while (c < end) {
         apr_size_t done = form_bytes(to, (const char *)c, (apr_size_t)(end - c));
-        const unsigned char *stop = end - (c += done) > (int)sizeof(bytes_t) ? c + sizeof(bytes_t) : end;
+        const unsigned char *stop;
 
-        for (to += done; c < stop; c++) {
+        c += done;
+        to += done;
+        stop = end - c > (int)sizeof(bytes_t) ? c + sizeof(bytes_t) : end;
+        for (; c < stop; c++) {
             if ((*to = form_byte[*c])) {
                 to++;
                 continue;
@@ -291,8 +294,8 @@ static void set_variables(request_rec *r, const memsess_req_t *req, memsess_stat
     apr_table_t *env = r->subprocess_env;
     const char *data;
 
-    /* A subrequest has a copy of its parent's, of another section maybe. From here on none is there,
-     * so all can be added without a look for an older one. */
+    /* A subrequest has a copy of its parent's, of another section maybe. From here on none is
+     * there, so all can be added without a look for an older one. */
     drop_variables(r);
     apr_table_addn(env, ENV_PREFIX "STATE", memsess_state_names[state]);
     if (state != MEMSESS_STATE_ACTIVE) {

@@ -41,7 +41,7 @@ typedef struct memsess_server_t memsess_server_t;
 #define MEMSESS_ABSENT APR_NOTFOUND   /**< the server answered: there is no such key */
 #define MEMSESS_EXISTS APR_EEXIST     /**< the server answered: add found the key there */
 #define MEMSESS_REFUSED APR_EGENERAL  /**< the server answered: it cannot store that */
-#define MEMSESS_FOREIGN APR_EMISMATCH /**< the server answered for another key, twice: data has it */
+#define MEMSESS_FOREIGN APR_EMISMATCH /**< the server answered for another key, twice: as data */
 #define MEMSESS_DOWN APR_ECONNREFUSED /**< known to be down; it was not asked */
 #define MEMSESS_UNSENT APR_ENOTIME /**< it was too late to ask it */
 /* Anything else: the server could not be reached or did not answer properly in time. */
@@ -115,7 +115,7 @@ typedef struct memsess_put_t {
     apr_size_t len;
     apr_uint32_t ttl;
     int once;             /**< never sent twice: where a connection breaks, that is an error */
-    int replace;          /**< the key is likely to be there; it stays as it is if this is refused */
+    int replace;          /**< the key is likely there; it stays as it is if this is refused */
     apr_time_t not_after; /**< not sent then or later, but MEMSESS_UNSENT; 0: whenever */
     apr_status_t rv;      /**< as of memsess_server_set, or MEMSESS_UNSENT */
 } memsess_put_t;

@@ -12,7 +12,7 @@
 typedef enum {
     MEMSESS_RECORD_OK,
     MEMSESS_RECORD_DAMAGED, /**< truncated, altered, or no record at all */
-    MEMSESS_RECORD_FOREIGN, /**< intact, but of another session: a server answered for another key */
+    MEMSESS_RECORD_FOREIGN, /**< intact, but of another session: the server mixed up keys */
     MEMSESS_RECORD_NEWER,   /**< written by a later version of this module; to be left alone */
     MEMSESS_RECORD_LARGE    /**< more than may be unpacked; to be left alone */
 } memsess_record_status_t;

@@ -47,7 +47,8 @@ apr_status_t memsess_resolver_create(memsess_resolver_t **result)
     resolver->p = p;
     resolver->hosts = apr_array_make(p, 4, sizeof(memsess_host_t *));
     if ((rv = apr_pool_create_unmanaged_ex(&resolver->thread_p, NULL, NULL)) == APR_SUCCESS
-        && (rv = apr_thread_mutex_create(&resolver->lock, APR_THREAD_MUTEX_DEFAULT, p)) == APR_SUCCESS
+        && (rv = apr_thread_mutex_create(&resolver->lock, APR_THREAD_MUTEX_DEFAULT, p))
+               == APR_SUCCESS
         && (rv = apr_thread_cond_create(&resolver->asked, p)) == APR_SUCCESS) {
         rv = apr_thread_cond_create(&resolver->answered, p);
     }

@@ -129,8 +129,8 @@ apr_status_t memsess_lock_take(memsess_lock_t **lock, memsess_store_t *store,
                                const memsess_key_t *key, const memsess_session_t *session,
                                apr_interval_time_t wait, apr_pool_t *p);
 
-/** Frees it, if it is still ours, and by itself where it is just being renewed, after that; done too
- * when the pool goes. May be called again. */
+/** Frees it, if it is still ours, and by itself where it is just being renewed, after that; done
+ * too when the pool goes. May be called again. */
 void memsess_lock_free(memsess_lock_t *lock);
 
 /**

@@ -153,7 +153,7 @@ APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_destroy_all, (memsess_t *session))
  * Remembered with the session. MEMSESS_RC_ABSENT where there is none. */
 APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_expire, (memsess_t *session, apr_time_t when));
 
-/* -- Sessions of a module's own, beside those of MemSess On ------------------------------------- */
+/* -- Sessions of a module's own, beside those of MemSess On ------------------------------------ */
 
 /** A kind of sessions: a label and a cookie. */
 typedef struct memsess_kind_t memsess_kind_t;

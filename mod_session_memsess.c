@@ -61,7 +61,7 @@ static const memsess_kind_t *kind_of(const request_rec *r)
     return conf->kind;
 }
 
-/* -- The sessions of a request ------------------------------------------------------------------ */
+/* -- The sessions of a request ----------------------------------------------------------------- */
 
 /* Subrequests and internal redirects share what the client's request has. */
 static request_rec *client_request(request_rec *r)
@@ -98,7 +98,7 @@ static entry_t *add_entry(request_rec *r, const memsess_kind_t *kind, memsess_t 
     return entry;
 }
 
-/* -- Loading ------------------------------------------------------------------------------------ */
+/* -- Loading ----------------------------------------------------------------------------------- */
 
 static int append_user(void *users, const char *key, const char *value)
 {
@@ -130,9 +130,9 @@ static void decode(entry_t *entry, const char *data, request_rec *r)
 
     z->encoded = data;
     if (ap_run_session_decode(r, z) != OK) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: a stored session of mod_session cannot "
-                      "be decoded, and counts as empty: is SessionCryptoPassphrase the one that it "
-                      "was encrypted with?");
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: a stored session of mod_session "
+                      "cannot be decoded, and counts as empty: is SessionCryptoPassphrase the one "
+                      "that it was encrypted with?");
         apr_table_clear(z->entries);
         entry->undecodable = 1;
     }
@@ -206,7 +206,7 @@ static apr_status_t session_load(request_rec *r, session_rec **z)
     return OK;
 }
 
-/* -- Saving ------------------------------------------------------------------------------------- */
+/* -- Saving ------------------------------------------------------------------------------------ */
 
 static int is_data(void *found, const char *key, const char *value)
 {
@@ -265,14 +265,14 @@ static apr_status_t session_save(request_rec *r, session_rec *z)
     rc = save_entry(entry, z);
     z->encoded = NULL;
     if (rc != MEMSESS_RC_OK) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: a session of mod_session is not saved, "
-                      "and stays as it was: %s", store_explain(rc));
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: a session of mod_session is not "
+                      "saved, and stays as it was: %s", store_explain(rc));
         return APR_EGENERAL;
     }
     return OK;
 }
 
-/* -- When the store cannot tell ------------------------------------------------------------------ */
+/* -- When the store cannot tell ---------------------------------------------------------------- */
 
 /* Before mod_auth_form, which takes a session that cannot be loaded for none, and asks for another
  * log-in. */
@@ -289,7 +289,7 @@ static int post_perdir_config(request_rec *r)
     return entry->denied ? store_deny(entry->session, r) : DECLINED;
 }
 
-/* -- Configuration ------------------------------------------------------------------------------- */
+/* -- Configuration ----------------------------------------------------------------------------- */
 
 static void *create_dir_conf(apr_pool_t *p, char *dir)
 {
@@ -321,7 +321,7 @@ static const command_rec commands[] = {
     {NULL, {NULL}, NULL, 0, NO_ARGS, NULL}
 };
 
-/* -- Loading the module --------------------------------------------------------------------------- */
+/* -- Loading the module ------------------------------------------------------------------------ */
 
 /* What was there before this module; told in pre_config, where errors can be returned. */
 static int session_was_loaded, memsess_was_loaded;

@@ -414,7 +414,8 @@ sub fpm_site {
             . join '', map {"php_admin_value[$_] = $setting{$_}\n"} sort keys %setting;
         $conf .= qq(<Proxy "$address" enablereuse=on max=$FPM_WORKERS>\n</Proxy>\n)
             if $kind ne 'usual';
-        $conf .= qq(<Directory "%(dir)/htdocs/$kind">\n    SetHandler "proxy:$address"\n</Directory>\n);
+        $conf .= qq(<Directory "%(dir)/htdocs/$kind">\n    SetHandler "proxy:$address"\n)
+            . "</Directory>\n";
     }
     my $pid = Rig::spawn("$directory/php-fpm.out", $program, '-F', '-c', $ini, '-y',
         Rig::write_file('fpm.conf', $fpm));
@@ -437,7 +438,8 @@ DBDInitSQL "PRAGMA synchronous = NORMAL"
 DBDPrepareSQL "delete from session where key = %s" deletesession
 DBDPrepareSQL "update session set value = %s, expiry = %lld, key = %s where key = %s" updatesession
 DBDPrepareSQL "insert into session (value, expiry, key) values (%s, %lld, %s)" insertsession
-DBDPrepareSQL "select value from session where key = %s and (expiry = 0 or expiry > %lld)" selectsession
+DBDPrepareSQL "select value from session where key = %s and (expiry = 0 or expiry > %lld)" \
+    selectsession
 DBDPrepareSQL "delete from session where expiry != 0 and expiry < %lld" cleansession
 SessionMaxAge 1800
 SessionExpiryUpdateInterval 60

@@ -199,8 +199,7 @@ sub finish {
 
 sub verdict {
     my %n = map { $_ => $told{$_} // 0 } qw(sessions operations refused lost stale revived
-                                            other calm longest-read longest-change increments
-                                            unsure);
+        other calm longest-read longest-change increments unsure);
     for my $k (1 .. $SHARED) {
         my ($total, $sure, $unsure) = map { $told{"$_-$k"} // 0 } qw(total sure unsure);
         printf "shared session %d: %d increments, %d acknowledged, %d of unknown outcome\n", $k,
@@ -213,7 +212,8 @@ sub verdict {
     print "$_\n" for @crashes;
     $n{other} += @crashes;
     my ($longest) = sort { $b <=> $a } @n{qw(longest-read longest-change)};
-    printf "%d faults; refused while all servers were up %d; longest reading %d ms, longest change %d ms; other violations %d\n",
+    printf "%d faults; refused while all servers were up %d; longest reading %d ms, "
+        . "longest change %d ms; other violations %d\n",
         $faults, @n{qw(calm longest-read longest-change other)};
     if ($MAX_AGE) {
         my ($hits, $misses) = cache_counts();
@@ -222,7 +222,8 @@ sub verdict {
     }
     my @late = grep { $n{"longest-$_"} > 1000 * $BOUND{$_} } sort keys %BOUND;
     print "beyond the bound: ", join(', ', @late), "\n" if @late;
-    printf "sessions %d, operations %d, refused %d (503), lost %d, stale %d, revived %d, longest request %d ms\n",
+    printf "sessions %d, operations %d, refused %d (503), lost %d, stale %d, revived %d, "
+        . "longest request %d ms\n",
         @n{qw(sessions operations refused lost stale revived)}, $longest;
     return $n{lost} + $n{stale} + $n{revived} + $n{other} + @late ? 1 : 0;
 }

@@ -353,9 +353,9 @@ sub ask {
     if ($status != 200) {
         $self->count('refused') if $status == 503;
         $self->count('calm') if $status == 503 && $self->{calm};
-        $self->{parent}->syswrite("refused (worker $self->{id}; last fault: $self->{fault}) $kind @lines of "
-                                  . ($self->{asked} // '') . "\n")
-                                  if $ENV{SOAK_VERBOSE} && $status == 503;
+        $self->{parent}->syswrite("refused (worker $self->{id}; last fault: $self->{fault}) "
+            . "$kind @lines of " . ($self->{asked} // '') . "\n")
+            if $ENV{SOAK_VERBOSE} && $status == 503;
         $self->violation('other', "status $status by $port: @lines: " . ($body =~ s/\s+/ /gr))
             if $status != 503;
         return { refused => 1, text => $status };

@@ -3,7 +3,9 @@
 require "apache2"
 
 function handle(r)
-    local text = (r.args or ""):gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
+    local text = (r.args or ""):gsub("%%(%x%x)", function(hex)
+        return string.char(tonumber(hex, 16))
+    end)
     r.content_type = "text/plain"
     for name, value in text:gmatch("([^\n:]+): *([^\n]*)") do
         r.headers_out[name] = value

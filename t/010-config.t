@@ -51,7 +51,8 @@ my @refused = (
     ["MemSessServers 127.0.0.1:1 127.0.0.1:2\nMemSessRedundancy 3", '3', qr/MemSessServers|server/],
     ["MemSessServers 127.0.0.1:1\nMemSessRedundancy 2", '2', qr/MemSessServers|server/],
     ["MemSessRedundancy 2", '2', qr/MemSessServers|server/],
-    ["MemSessServers 127.0.0.1:1 127.0.0.1:2\nMemSessRedundancy 2\n<VirtualHost *>\nMemSessServers 127.0.0.1:3\n</VirtualHost>",
+    ["MemSessServers 127.0.0.1:1 127.0.0.1:2\nMemSessRedundancy 2\n"
+     . "<VirtualHost *>\nMemSessServers 127.0.0.1:3\n</VirtualHost>",
         '2', qr/MemSessServers|server/],
 
     ['MemSessFailover maybe', 'maybe', qr/On.*Off/i],
@@ -104,7 +105,7 @@ my @refused = (
     ['MemSessWritebackKeys "two words"', 'two words'],
     ['MemSessWriteback maybe', 'maybe', qr/On.*Off/i],
     ['MemSessLock nonsense', 'nonsense', qr/none.*commit/i],
-    ['MemSessBind cookie', 'cookie', qr/ua, ip and tls, or off/],
+    ['MemSessBind cookie', 'cookie', qr/ua and ip, or off/],
     ['MemSessOnError nonsense', 'nonsense', qr/deny.*anonymous/i],
     map({ ["MemSessMaxSize $_", $_] } qw(0 -1 large 10x 99999999999999999999)),
     map({ ["MemSessCompress $_", $_] } qw(-1 much 10x 99999999999999999999)),
@@ -160,9 +161,11 @@ subtest 'accepted' => sub {
         "MemSessServers 127.0.0.1:1\nMemSessServers 127.0.0.1:2\nMemSessRedundancy 2",
         "MemSessServers 127.0.0.1:1\n<VirtualHost *>\nMemSessServers 127.0.0.1:1\n</VirtualHost>",
         "MemSessServers 127.0.0.1:1 127.0.0.1:2 127.0.0.1:3\nMemSessRedundancy 3",
-        "<VirtualHost *>\nMemSessServers 127.0.0.1:1 127.0.0.1:2\nMemSessRedundancy 2\n</VirtualHost>",
+        "<VirtualHost *>\nMemSessServers 127.0.0.1:1 127.0.0.1:2\nMemSessRedundancy 2\n"
+        . "</VirtualHost>",
         'MemSessTimeout 50ms', 'MemSessRetry 1min', 'MemSessConnections 5', 'MemSessCompress Off',
-        'MemSessCookie id Path=/app Domain=example.com SameSite=Strict Secure=on HttpOnly=off Max-Age=86400',
+        'MemSessCookie id Path=/app Domain=example.com SameSite=Strict Secure=on HttpOnly=off '
+        . 'Max-Age=86400',
         'MemSessCookie id SameSite=None Secure=on', 'MemSessCookie id Partitioned Secure=on',
         'MemSessCookie id Secure=off', 'MemSessCookie __Host-id Secure=on',
         'MemSessCookie __Secure-id Secure=on Path=/app',

@@ -230,13 +230,15 @@ subtest 'many of them, and in between' => sub {
 };
 
 subtest 'trailers' => sub {
-    my $body = "5\r\nhello\r\n0\r\nMemSess-State: active\r\nmemsess_id: forged\r\nX-Trailer: yes\r\n\r\n";
+    my $body = "5\r\nhello\r\n0\r\n"
+        . "MemSess-State: active\r\nmemsess_id: forged\r\nX-Trailer: yes\r\n\r\n";
     for my $where ('', '/none', '/off') {
         my @expected = reserved(client($m)->get("/proxy/echo$where"));
         for my $handler (qw(proxy/echo cgi/env lua/env)) {
             my $r = raw($m->port,
                 "POST /$handler$where HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-                . "Transfer-Encoding: chunked\r\nTrailer: MemSess-State, memsess_id, X-Trailer\r\n\r\n$body");
+                . "Transfer-Encoding: chunked\r\nTrailer: MemSess-State, memsess_id, X-Trailer\r\n"
+                . "\r\n$body");
             next if $handler eq 'lua/env' && $where;
             is $r->status, 200, "$handler$where answers";
             is_deeply [reserved($r)], \@expected, "$handler$where: dropped"

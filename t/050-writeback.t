@@ -94,7 +94,8 @@ subtest 'repeated and joined headers' => sub {
 
 subtest 'values' => sub {
     my $c = client($m);
-    say_to($c, 'cgi', 'MemSess-Set: plus=a+b&empty=&equals=a=b&crlf=a%0D%0Ab&utf8=%C3%A9&percent=%2525');
+    say_to($c, 'cgi',
+        'MemSess-Set: plus=a+b&empty=&equals=a=b&crlf=a%0D%0Ab&utf8=%C3%A9&percent=%2525');
     my %got = map { split /=/, $_, 2 } split /&/, data($c);
     like $got{plus}, qr/^a(?:%20|\+)b$/, 'plus is a space';
     is $got{empty}, '', 'empty';
@@ -215,13 +216,15 @@ subtest 'interim responses leak nothing either' => sub {
     my $c = client($m);
     my $r = $c->get('/proxy/raw?' . escape(
         "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nMemSess-Set: early=1\r\n\r\n"
-        . "HTTP/1.1 200 OK\r\nMemSess-Set: a=1\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n"));
+        . "HTTP/1.1 200 OK\r\nMemSess-Set: a=1\r\nContent-Length: 3\r\nConnection: close\r\n"
+        . "\r\nok\n"));
     is $r->status, 200, 'the response';
     is_deeply [$r->leaks], [], 'nothing leaks';
     is data($c), 'a=1', 'the final response counts';
 };
 
-# What this many requests for the same on one connection get: how many answers, whole ones at the end.
+# What this many requests for the same on one connection get: how many answers, whole ones at the
+# end.
 sub on_one_connection {
     my ($server, $n, $target) = @_;
     my $get = "GET $target HTTP/1.1\r\nHost: localhost\r\n";
@@ -251,7 +254,8 @@ subtest 'a tunnel passes every byte' => sub {
         ProxyPass /ws/ "ws://127.0.0.1:${T_BACKEND}/"));
     for my $kind (qw(http ws)) {
         my $r = raw($m->port, "GET /$kind/raw?" . escape(
-            "HTTP/1.1 101 Switching Protocols\r\nMemSess-Set: a=1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n$binary")
+            "HTTP/1.1 101 Switching Protocols\r\nMemSess-Set: a=1\r\n"
+            . "Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n$binary")
             . " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
         my ($head, $rest) = split /\r\n\r\n/, $r->{raw}, 2;
         like $head, qr{^HTTP/1.1 101 }, "$kind: switched";
@@ -282,7 +286,8 @@ my $own = MemSess::Member->start(servers => [$memcached], config => q(
     </LocationMatch>
     Alias /decorated "${T_ROOT}/htdocs"
     <LocationMatch /error_document>
-        ErrorDocument 404 "/cgi/say?MemSess%2DSet%3A%20by=document%0AContent%2DType%3A%20text%2Fplain%0A%0Adocument"
+        ErrorDocument 404 \\
+        "/cgi/say?MemSess%2DSet%3A%20by=document%0AContent%2DType%3A%20text%2Fplain%0A%0Adocument"
     </LocationMatch>
     ProxyPass /overridden/ "http://127.0.0.1:${T_BACKEND}/"
     <Location /overridden/>

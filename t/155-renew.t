@@ -213,7 +213,8 @@ subtest 'a lock holds for both ids' => sub {
     my $third = background($c->copy, say_via('lua', 'MemSess-Incr: n=1'));
     ok !IO::Select->new($third->{socket})->can_read(1.5),
         'who comes with it waits for who waited with the old one';
-    $two->print("HTTP/1.1 200 OK\r\nMemSess-Incr: n=10\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    $two->print("HTTP/1.1 200 OK\r\nMemSess-Incr: n=10\r\n"
+        . "Content-Length: 2\r\nConnection: close\r\n\r\nok");
     close $two;
     is $late->wait->status, 200, 'that one is served';
     my $r = $third->wait;
@@ -222,8 +223,9 @@ subtest 'a lock holds for both ids' => sub {
     is data($c), 'early=1&n=11';
 };
 
-# Where the session under its new id is written so slowly that the end of the old one comes too late,
-# all is tried again, or given up: there is one session then, never a second one that nobody knows.
+# Where the session under its new id is written so slowly that the end of the old one comes too
+# late, all is tried again, or given up: there is one session then, never a second one that nobody
+# knows.
 subtest 'a commit that is tried again leaves one session' => sub {
     my $memcached = MemSess::Memcached->start;
     my $faulty    = MemSess::Faulty->start($memcached);

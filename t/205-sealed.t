@@ -42,7 +42,8 @@ sub recorded {
     return ($c, @record);
 }
 
-# The session is gone: certainly, so the cookie is cleared; nothing of anybody shows; the log says so.
+# The session is gone: certainly, so the cookie is cleared; nothing of anybody shows; the log says
+# so.
 sub is_gone {
     my ($c, $what, $key, $why) = @_;
     my $mark = $one->log->mark;
@@ -88,7 +89,8 @@ subtest 'nothing shows in memcached' => sub {
         my $items = items($server);
         for my $key (grep { !/\./ } keys %$items) {
             $records++;
-            # In random bytes one in 256 is alike; what is compressed or in the clear is far from it.
+            # In random bytes one in 256 is alike; what is compressed or in the clear is far from
+            # it.
             my %seen;
             $seen{$_}++ for split //, substr $items->{$key}, 24;
             my ($most) = sort { $b <=> $a } values %seen;

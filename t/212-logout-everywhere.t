@@ -47,8 +47,8 @@ sub log_out { my ($c, $where) = @_;
 
 sub states { my ($c) = @_; return map { state($c->copy(server => $_)) // 'refused' } @m }
 
-sub all_are { my ($state, $what, @clients) = @_; is "@{[ states($_) ]}", "$state $state", $what
-    for @clients }
+sub all_are { my ($state, $what, @clients) = @_;
+    is "@{[ states($_) ]}", "$state $state", $what for @clients }
 
 subtest 'every session of the user' => sub {
     my ($ann, $bob) = (user(), user());

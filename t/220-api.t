@@ -82,7 +82,8 @@ subtest 'lazy: nothing is asked or set without need' => sub {
     is sum(map { $_->traffic(sub { $r =
         $c->get('/api?state&get+a&list&id&unset+a&renew&destroy') }) } @pool), 0,
         'no cookie: no traffic';
-    is $r->body, "open: 0\nstate: 0\nget: 1 null\nlist: 1\nid: 1 null\nunset: 1\nrenew: 1\ndestroy: 1\n",
+    is $r->body,
+        "open: 0\nstate: 0\nget: 1 null\nlist: 1\nid: 1 null\nunset: 1\nrenew: 1\ndestroy: 1\n",
         'no session: certainly absent';
     is_deeply [$r->header('Set-Cookie')], [], 'no cookie';
     run($c, '', 'set a 1');
@@ -358,7 +359,8 @@ subtest 'without mod_memsess' => sub {
     open my $out, '>', $file or die "$file: $!";
     print $out (grep { !/memsess_module/ } split /^/,
         MemSess::Log->new("$ENV{MEMSESS_T_ROOT}/conf/modules.conf")->text(0)),
-        qq(LoadModule counter_module "$ENV{MEMSESS_T_ROOT}/modules/.build/mod_counter.so"\nServerName localhost\nErrorLog "$file.log"\n);
+        qq(LoadModule counter_module "$ENV{MEMSESS_T_ROOT}/modules/.build/mod_counter.so"\n),
+        qq(ServerName localhost\nErrorLog "$file.log"\n);
     close $out or die $!;
     my $message = qx('@{[ MemSess::Site::httpd() ]}' -t -f '$file' 2>&1);
     like $message, qr/Syntax OK/, 'the example loads';

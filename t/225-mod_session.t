@@ -20,7 +20,8 @@ Session On
 SessionMemSessCookie sess Path=/ SameSite=Strict
 SessionEnv On
 SessionHeader X-Replace-Session
-ScriptAliasMatch "^/(?:aged|lazy|crypto|other|off|small|same|anonymous|part)/cgi/(.*)" "${T_ROOT}/cgi-bin/$1"
+ScriptAliasMatch "^/(?:aged|lazy|crypto|other|off|small|same|anonymous|part)/cgi/(.*)" \
+    "${T_ROOT}/cgi-bin/$1"
 <Location "/aged/">
     SessionMaxAge 6
 </Location>
@@ -78,8 +79,9 @@ sub configtest {
 }
 
 subtest 'loaded in the wrong order' => sub {
+    my $above = qr/LoadModule session_module \S+ above LoadModule session_memsess_module/;
     like configtest(qq(LoadModule session_memsess_module "$ours"\n)),
-        qr/needs mod_session, which is not loaded: write LoadModule session_module \S+ above LoadModule session_memsess_module/,
+        qr/needs mod_session, which is not loaded: write $above/,
         'without mod_session';
     like configtest(qq(LoadModule session_memsess_module "$ours"\n$load)),
         qr/needs mod_session, which is loaded after it: write/, 'before it';
@@ -177,7 +179,8 @@ subtest 'SessionMaxAge' => sub {
     sleep 7;
     is entries($idle->copy), '', 'unused it ends';
     is_deeply [grep { /^sess=;/ } $idle->get('/cgi/env')->header('Set-Cookie')],
-        ['sess=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Strict'], 'and the cookie goes';
+        ['sess=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; '
+         . 'SameSite=Strict'], 'and the cookie goes';
     $c->set_cookie($cookie);
     replace($c, 'b=2', '/aged');
     is entries($c, '/aged'), 'b=2', 'what is set in the request that finds it expired is kept';

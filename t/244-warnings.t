@@ -39,7 +39,8 @@ chmod 0600, $secret;
 subtest 'configuration' => sub {
     my ($two, $signed) = ('MemSessServers 127.0.0.1:1 127.0.0.1:2', "MemSessSecret file:$secret");
     my $no_secret = qr/there is no MemSessSecret/;
-    my $one_copy = qr/MemSessRedundancy 1: each session of the server is on one of its 2 servers alone/;
+    my $one_copy =
+        qr/MemSessRedundancy 1: each session of the server is on one of its 2 servers alone/;
     my @cases = (
         ["$two", [$no_secret], [$one_copy]],
         ["$two\nMemSessSecret file:$secret", [], [$no_secret, $one_copy]],

@@ -1,4 +1,5 @@
-# The recipes of examples/ that are configuration alone, or a script; and examples/run, which runs them all.
+# The recipes of examples/ that are configuration alone, or a script; and examples/run, which runs
+# them all.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -13,7 +14,8 @@ plan tests => 7;
 
 subtest 'rewrite' => sub {
     my ($m) = MemSess::Recipe->start('rewrite', members => 1)->members;
-    my ($nobody, $ann, $admin) = (client($m), started($m, 'user=ann'), started($m, 'user=eve&role=admin'));
+    my ($nobody, $ann, $admin) = (client($m), started($m, 'user=ann'),
+        started($m, 'user=eve&role=admin'));
     is location($nobody->get('/members/')), '/login.html', 'members: nobody is sent to log in';
     is $ann->get('/members/')->body, "For members.\n", 'members: a member comes in';
     is location($nobody->get('/home')), '/login.html', 'home of nobody';
@@ -29,7 +31,8 @@ subtest 'rewrite' => sub {
 subtest 'ssi' => sub {
     my ($m) = MemSess::Recipe->start('ssi', members => 1)->members;
     like client($m)->get('/page.shtml')->body, qr{<p>Hello stranger\.</p>}, 'nobody';
-    like started($m, 'user=%3Cann%3E')->get('/page.shtml')->body, qr{<p>Hello &lt;ann&gt;\.</p>}, 'a user, escaped';
+    like started($m, 'user=%3Cann%3E')->get('/page.shtml')->body, qr{<p>Hello &lt;ann&gt;\.</p>},
+        'a user, escaped';
 };
 
 subtest 'logs' => sub {
@@ -40,9 +43,11 @@ subtest 'logs' => sub {
     $ann->get('/plain.txt?ann');
     client($m)->get('/plain.txt?nobody');
     client($m)->set_cookie('A' x 24)->get('/plain.txt?odd');
-    ok $log{access}->wait_for(qr{\?ann HTTP/1.1" 200 \d+ session=\Q$id\E state=active$}m), 'the id of a session';
+    ok $log{access}->wait_for(qr{\?ann HTTP/1.1" 200 \d+ session=\Q$id\E state=active$}m),
+        'the id of a session';
     ok $log{access}->wait_for(qr{\?nobody HTTP/1.1" 200 \d+ session=- state=none$}m), 'or none';
-    ok $log{users}->wait_for(qr{^ann \[.*\?ann HTTP/1.1" 200 session=\Q$id\E$}m), 'users come first in their log';
+    ok $log{users}->wait_for(qr{^ann \[.*\?ann HTTP/1.1" 200 session=\Q$id\E$}m),
+        'users come first in their log';
     ok $log{odd}->wait_for(qr{\?odd HTTP/1.1".* state=unknown$}m), 'odd cookies';
     unlike $log{users}->text, qr/nobody|odd/, 'no users: not in the log of users';
     unlike $log{odd}->text, qr/\?ann|nobody/, 'not odd: not in that of the odd';
@@ -50,8 +55,10 @@ subtest 'logs' => sub {
 
 subtest 'require' => sub {
     my ($m) = MemSess::Recipe->start('require', members => 1)->members;
-    my ($nobody, $ann, $eve) = (client($m), started($m, 'user=ann&role=guest'), started($m, 'user=eve&role=board'));
-    is lc location($nobody->get('/members/', 'Accept: text/html')), '/login.html?back=%2fmembers%2f', 'nobody is sent to log in';
+    my ($nobody, $ann, $eve) = (client($m), started($m, 'user=ann&role=guest'),
+        started($m, 'user=eve&role=board'));
+    is lc location($nobody->get('/members/', 'Accept: text/html')),
+        '/login.html?back=%2fmembers%2f', 'nobody is sent to log in';
     is $nobody->get('/login.html')->status, 200, 'and gets there';
     is $_->get('/members/')->body, "For members.\n", 'members come in' for $ann, $eve;
     is $ann->get('/members/board/')->status, 403, 'not the board';
@@ -63,8 +70,10 @@ subtest 'form' => sub {
     my $c = client($one, name => 'login');
     my $form = 'Content-Type: application/x-www-form-urlencoded';
     is location($c->get('/private/')), '/login.html', 'nobody is sent to log in';
-    is location($c->post('/dologin', 'httpd_username=ann&httpd_password=wrong', $form)), '/login.html', 'a wrong password';
-    is location($c->post('/dologin', 'httpd_username=ann&httpd_password=test', $form)), '/private/', 'the right one';
+    is location($c->post('/dologin', 'httpd_username=ann&httpd_password=wrong', $form)),
+        '/login.html', 'a wrong password';
+    is location($c->post('/dologin', 'httpd_username=ann&httpd_password=test', $form)), '/private/',
+        'the right one';
     like $c->get('/private/')->body, qr/^For those/, 'comes in';
     like $c->via($two)->get('/private/')->body, qr/^For those/, 'on the other member too';
     my $old = $c->copy;
@@ -76,20 +85,25 @@ subtest 'cgi: the counter in sh' => sub {
     my ($one, $two) = MemSess::Recipe->start('cgi')->members;
     my $c = client($one);
     is $c->get('/count')->body, "earlier visits: 0\nsession: none\n", 'the first visit';
-    is $c->via($two)->get('/count')->body, "earlier visits: 1\nsession: active\n", 'the second, on the other member';
+    is $c->via($two)->get('/count')->body, "earlier visits: 1\nsession: active\n",
+        'the second, on the other member';
 };
 
 subtest 'examples/run' => sub {
     my $run = bless {log => "t/logs/examples-run-$$.log", stop_signal => 'INT',
         command => [MemSess::Site::top() . '/examples/run', 'ssi']}, 'MemSess::Process';
     $run->launch;
-    ok wait_for(60, sub { !$run->alive || $run->output =~ /Ctrl-C/ }) && $run->alive, 'runs' or diag $run->output;
-    my ($one, $two) = map { bless {port => $_}, 'MemSess::Member' } $run->output =~ m{^http://127\.0\.0\.1:(\d+)/$}mg;
+    ok wait_for(60, sub { !$run->alive || $run->output =~ /Ctrl-C/ }) && $run->alive, 'runs'
+        or diag $run->output;
+    my ($one, $two) = map { bless {port => $_}, 'MemSess::Member' }
+        $run->output =~ m{^http://127\.0\.0\.1:(\d+)/$}mg;
     my $c = client($one);
     $c->get('/cgi/say?MemSess-Set:%20user=ann%0AContent-Type:%20text/plain%0A%0A');
-    like $c->via($two)->get('/page.shtml')->body, qr/Hello ann\./, 'two members, and a page that begins a session';
+    like $c->via($two)->get('/page.shtml')->body, qr/Hello ann\./,
+        'two members, and a page that begins a session';
     ok $run->stop, 'and ends';
-    ok !IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $_->port), 'wholly' for $one, $two;
+    ok !IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $_->port), 'wholly'
+        for $one, $two;
 };
 
 sub location { (scalar $_[0]->header('Location')) =~ s{^http://[^/]+}{}r }

@@ -23,8 +23,8 @@ package Nutcracker {
         $self->{port} = MemSess::Process::free_port();
         my $stats = MemSess::Process::free_port();
         open my $out, '>', $conf or die "$conf: $!";
-        print $out "sessions:\n  listen: 127.0.0.1:$self->{port}\n  distribution: ketama\n  timeout: 200\n",
-            "  auto_eject_hosts: false\n  servers:\n",
+        print $out "sessions:\n  listen: 127.0.0.1:$self->{port}\n  distribution: ketama\n",
+            "  timeout: 200\n  auto_eject_hosts: false\n  servers:\n",
             map { '   - ' . $_->address . ":1\n" } @memcacheds;
         close $out;
         $self->{command} = ['/usr/sbin/nutcracker', '-c', $conf, '-s', $stats, '-a', '127.0.0.1',

@@ -16,8 +16,10 @@ my $form = 'Content-Type: application/x-www-form-urlencoded';
 sub block {
     my ($heading, $n, %with) = @_;
     open my $in, '<', MemSess::Site::top() . '/docs/moving-in.md' or die "moving-in.md: $!";
-    my ($section) = do { local $/; <$in> } =~ /^## \Q$heading\E\n(.*?)(?=^## |\z)/ms or die "no $heading";
-    my $text = ($section =~ /^ *```apache\n(.*?)^ *```$/msg)[$n - 1] // die "$heading: no configuration $n";
+    my ($section) = do { local $/; <$in> } =~ /^## \Q$heading\E\n(.*?)(?=^## |\z)/ms
+        or die "no $heading";
+    my $text = ($section =~ /^ *```apache\n(.*?)^ *```$/msg)[$n - 1]
+        // die "$heading: no configuration $n";
     my $servers = join ' ', map { $_->address } @pool;
     $text =~ s/^(\s*MemSessServers) .*/$1 $servers/m;
     for my $old (sort keys %with) { $text =~ s/\Q$old\E/$with{$old}/g or die "$heading: no $old" }
@@ -36,7 +38,8 @@ sub location { (scalar $_[0]->header('Location')) =~ s{^http://[^/]+}{}r }
 
 subtest 'from sticky balancers' => sub {
     my @members = map { MemSess::Member->start(servers => \@pool) } 1, 2;
-    my %at = ('10.0.0.11' => '127.0.0.1:' . $members[0]->port, '10.0.0.12' => '127.0.0.1:' . $members[1]->port);
+    my %at = ('10.0.0.11' => '127.0.0.1:' . $members[0]->port,
+        '10.0.0.12' => '127.0.0.1:' . $members[1]->port);
     my $sticky = block('From sticky balancers', 1, %at);
     my $load = modules(qw(proxy_balancer slotmem_shm lbmethod_byrequests));
     my $balancer = sub { qq(
@@ -47,7 +50,8 @@ subtest 'from sticky balancers' => sub {
         RewriteRule ^/app(/.*)\$ balancer://members\$1 [P]
         ) };
     my $front = MemSess::Member->start(config => $balancer->($sticky));
-    my $requests = sub { map { my $m = $_; open my $in, '<', $m->dir . '/access_log'; scalar(() = <$in>) } @members };
+    my $requests = sub {
+        map { my $m = $_; open my $in, '<', $m->dir . '/access_log'; scalar(() = <$in>) } @members };
 
     my $route = client($front, name => 'ROUTEID');
     $route->get('/app/plain.txt');
@@ -57,7 +61,8 @@ subtest 'from sticky balancers' => sub {
     my @grown = map { ($requests->())[$_] - $before[$_] } 0, 1;
     is_deeply [sort { $a <=> $b } @grown], [0, 6], 'sticky: one member has it all';
     my $c = started($members[0], 'n=1');
-    is data($c->via($members[1])), 'n=1', 'sessions are shared already, each member asked by itself';
+    is data($c->via($members[1])), 'n=1',
+        'sessions are shared already, each member asked by itself';
 
     my $free = $sticky =~ s/ route=\w+//gr =~ s/^\s*(?:ProxySet|Header) .*\n//mgr;
     unlike $free, qr/rout|sticky/i, 'the stickiness goes';
@@ -77,12 +82,15 @@ subtest 'from sticky balancers' => sub {
 subtest 'from mod_session_dbd' => sub {
     my $db = "$ENV{MEMSESS_T_ROOT}/logs/sessions-$$.sqlite";
     is system('/usr/bin/python3', '-c', 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('
-        . '"CREATE TABLE session (key TEXT PRIMARY KEY, value TEXT, expiry INTEGER)")', $db), 0, 'a database';
+        . '"CREATE TABLE session (key TEXT PRIMARY KEY, value TEXT, expiry INTEGER)")', $db), 0,
+        'a database';
     my $statements = q(
         DBDPrepareSQL "delete from session where key = %s" deletesession
-        DBDPrepareSQL "update session set value = %s, expiry = %lld, key = %s where key = %s" updatesession
+        DBDPrepareSQL "update session set value = %s, expiry = %lld, key = %s where key = %s" \\
+            updatesession
         DBDPrepareSQL "insert into session (value, expiry, key) values (%s, %lld, %s)" insertsession
-        DBDPrepareSQL "select value from session where key = %s and (expiry = 0 or expiry > %lld)" selectsession
+        DBDPrepareSQL "select value from session where key = %s and (expiry = 0 or expiry > %lld)" \\
+            selectsession
         DBDPrepareSQL "delete from session where expiry != 0 and expiry < %lld" cleansession
     );
     my $app = q(
@@ -109,32 +117,38 @@ subtest 'from mod_session_dbd' => sub {
             AuthFormLogoutLocation "/login.html"
         </Location>
     );
-    my $common = 'Define T_EXAMPLES ' . MemSess::Site::top() . "/examples\n" . modules(qw(session request auth_form));
+    my $common = 'Define T_EXAMPLES ' . MemSess::Site::top() . "/examples\n"
+        . modules(qw(session request auth_form));
     my $before = $common . modules(qw(dbd session_dbd)) . block('From mod_session_dbd', 1,
         'DBDriver pgsql' => 'DBDriver sqlite3',
         'DBDPrepareSQL "..." deletesession    # and four more' => $statements,
-        'DBDParams "dbname=apachesession user=apache password=xxxxx host=localhost"' => qq(DBDParams "$db")) . $app;
+        'DBDParams "dbname=apachesession user=apache password=xxxxx host=localhost"' =>
+            qq(DBDParams "$db")) . $app;
     my $after = $common . modules('session_memsess') . block('From mod_session_dbd', 2) . $app;
 
     my ($one, $two) = map { MemSess::Member->start(config => $before) } 1, 2;
     my $old = client($one, name => 'session');
     my $login = 'httpd_username=ann&httpd_password=test';
     is location($old->post('/dologin', $login, $form)), '/private/cgi/env', 'before: log-in';
-    is $old->via($two)->get('/private/cgi/env')->env('REMOTE_USER'), 'ann', 'before: on both, by the database';
+    is $old->via($two)->get('/private/cgi/env')->env('REMOTE_USER'), 'ann',
+        'before: on both, by the database';
 
     $one->configure($after);
     $one->graceful;
-    is location($old->via($one)->get('/private/cgi/env')), '/login.html', 'one member: log in once more';
+    is location($old->via($one)->get('/private/cgi/env')), '/login.html',
+        'one member: log in once more';
     my $new = client($one, name => 'memsession');
     is location($new->post('/dologin', $login, $form)), '/private/cgi/env', 'which succeeds';
     my $r = $new->get('/private/cgi/env', 'X: y');
     is $r->env('REMOTE_USER'), 'ann', 'and holds';
     unlike $r->env('HTTP_COOKIE') // '', qr/memsession/, 'without the cookie';
-    is $old->via($two)->get('/private/cgi/env')->env('REMOTE_USER'), 'ann', 'the other member goes on';
+    is $old->via($two)->get('/private/cgi/env')->env('REMOTE_USER'), 'ann',
+        'the other member goes on';
 
     $two->configure($after);
     $two->graceful;
-    is $new->via($two)->get('/private/cgi/env')->env('REMOTE_USER'), 'ann', 'both members: by the pool';
+    is $new->via($two)->get('/private/cgi/env')->env('REMOTE_USER'), 'ann',
+        'both members: by the pool';
     is location($old->get('/private/cgi/env')), '/login.html', 'the old session is over';
     $new->get('/logout');
     is $new->cookie, undef, 'log-out';
@@ -152,17 +166,20 @@ subtest 'from mod_auth_memcookie' => sub {
     ) . block('From mod_auth_memcookie', 2));
     my ($nobody, $ann, $eve) = map { client($m, name => 'membership') } 1 .. 3;
     my $at_login = sub { my ($c, @says) = @_; $c->get(say_via('cgi', @says) =~ s{^/cgi}{/login}r) };
-    is lc location($nobody->get('/members/env', 'Accept: text/html')), '/login?back=%2fmembers%2fenv', 'nobody is sent to log in';
+    is lc location($nobody->get('/members/env', 'Accept: text/html')),
+        '/login?back=%2fmembers%2fenv', 'nobody is sent to log in';
     my $r = $nobody->get('/members/env');
     is $r->status . $r->body, '401log in', 'or told by the ErrorDocument';
     is $nobody->get('/public/env')->env('REMOTE_USER'), undef, 'public: nobody comes in';
-    $at_login->($ann, 'MemSess-Set: UserName=ann&Groups=staff&Email=ann%40example.org', 'MemSess-Renew: 1');
+    $at_login->($ann, 'MemSess-Set: UserName=ann&Groups=staff&Email=ann%40example.org',
+        'MemSess-Renew: 1');
     $at_login->($eve, 'MemSess-Set: UserName=eve&Groups=staff:board', 'MemSess-Renew: 1');
     $r = $ann->get('/members/env');
     is $r->env('REMOTE_USER'), 'ann', 'members come in';
     is $r->env('MEMSESS_ATTR_Email'), 'ann@example.org', 'with what else is known';
     is scalar $ann->get('/back/echo')->echoed('MCAC_USERNAME'), 'ann', 'the header of old';
-    is scalar $nobody->get('/back/echo', 'MCAC_USERNAME: ann')->echoed('MCAC_USERNAME'), '', 'that nobody can pretend';
+    is scalar $nobody->get('/back/echo', 'MCAC_USERNAME: ann')->echoed('MCAC_USERNAME'), '',
+        'that nobody can pretend';
     is $ann->get('/public/env')->env('REMOTE_USER'), 'ann', 'public: known';
     is $ann->get('/board/env')->status, 403, 'not of the group';
     is $eve->get('/board/env')->env('REMOTE_USER'), 'eve', 'of the group';

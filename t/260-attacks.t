@@ -133,8 +133,8 @@ for my $kind (sort keys %member) {
         my @grown = map { my $k = $_; my $now = $pool[$k]->stats;
             +{ map { $_ => $now->{$_} - $before[$k]{$_} } @names } } 0 .. 1;
         for my $grown (@grown) {
-            # But for what members leave there once a minute. What is there in the end tells nothing:
-            # claims of what was written before run out meanwhile.
+            # But for what members leave there once a minute. What is there in the end tells
+            # nothing: claims of what was written before run out meanwhile.
             my $gets = delete $grown->{cmd_get};
             cmp_ok $grown->{$_}, '<', 10, "nothing is stored, written or deleted: $_"
                 for sort keys %$grown;
@@ -230,18 +230,22 @@ sub reserved { return [sort map { /^((?:HTTP_)?MEMSESS[-_](?!T_|ATTR)\S*?)[:=] *
 subtest 'MemSess- headers in every wrapping' => sub {
     my $get = "Host: localhost\r\nConnection: close\r\n";
     my %wrapped = (
-        'folded'                 => "X-A: b\r\n MemSess-State: active\r\nMemSess-Id:\r\n forged\r\n",
+        'folded'                 =>
+            "X-A: b\r\n MemSess-State: active\r\nMemSess-Id:\r\n forged\r\n",
         'spaces before'          => "X-A: b\r\n  MemSess-State: active\r\n",
         'a space before a colon' => "MemSess-State : active\r\n",
         'a tab before a colon'   => "memsess_id\t: forged\r\n",
         'a bare CR'              => "X-A: b\rMemSess-State: active\r\n",
         'a bare LF'              => "X-A: b\nMemSess-State: active\r\n",
-        'a NUL'                  => "MemSess-\0State: active\r\nX-A: \0\r\nMemSess-Data: forged\r\n",
+        'a NUL'                  =>
+            "MemSess-\0State: active\r\nX-A: \0\r\nMemSess-Data: forged\r\n",
         'after a bad line'       => "MemSess-State: active\r\nnonsense\r\nmemsess_id: forged\r\n",
         'duplicated'             => "MemSess-State: active\r\n" x 50,
         'empty'                  => "MemSess-State:\r\nMemSess-:\r\nMemSess_: x\r\n",
-        'dots'                   => "MemSess.State: active\r\nMemSess~Id: forged\r\nMemSess!State: x\r\n",
-        'hop by hop'             => "Connection: x;MemSess-State memsess-data\r\nTE: MemSess-Id\r\nUpgrade: MemSess-State\r\n",
+        'dots'                   =>
+            "MemSess.State: active\r\nMemSess~Id: forged\r\nMemSess!State: x\r\n",
+        'hop by hop'             => "Connection: x;MemSess-State memsess-data\r\n"
+            . "TE: MemSess-Id\r\nUpgrade: MemSess-State\r\n",
         'a bad expectation'      => "Expect: nonsense\r\nMemSess-State: active\r\n",
         'a bad host'             => "Host: a b\r\nMemSess-State: active\r\n",
         'too long a field'       => "MemSess-State: active\r\nX-A: " . 'x' x 140000 . "\r\n",

@@ -8,7 +8,8 @@ class Session {
   constructor(headers) {
     this.state = headers['memsess-state'] || 'none';
     this.id = headers['memsess-id'];    // public: for logs
-    this.data = Object.assign(Object.create(null), Object.fromEntries(new URLSearchParams(headers['memsess-data'])));
+    const data = new URLSearchParams(headers['memsess-data']);
+    this.data = Object.assign(Object.create(null), Object.fromEntries(data));
     this.before = { ...this.data };
     this.headers = [];
   }
@@ -27,7 +28,8 @@ class Session {
   }
 
   changes() {
-    const set = Object.entries(this.data).filter(([name, value]) => this.before[name] !== String(value));
+    const set = Object.entries(this.data)
+      .filter(([name, value]) => this.before[name] !== String(value));
     const gone = Object.keys(this.before).filter((name) => !(name in this.data));
     return [...this.headers,
       ...set.map(([name, value]) => ['MemSess-Set', encode(name, value)]),

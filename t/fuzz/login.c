@@ -51,7 +51,8 @@ void fuzz(const unsigned char *data, size_t len)
     }
     if (!memsess_login_check(asked)) {
         url = memsess_login_url(asked, "/x", fuzz_pool);
-        HOLDS(is_on_this_site(url) && !fuzz_has_control(url) && memsess_login_path(asked, fuzz_pool));
+        HOLDS(is_on_this_site(url) && !fuzz_has_control(url)
+              && memsess_login_path(asked, fuzz_pool));
     }
     if (asked_len < len) {
         memsess_accepts_html(fuzz_string(data + asked_len + 1, len - asked_len - 1), fuzz_pool);

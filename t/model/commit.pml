@@ -135,7 +135,8 @@ byte done;
 byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, expiries = EXPIRIES;
 
 #define CL(s, r) claim[(s) * REVS + (r)]
-#define COPY(to, from) to.rev = from.rev; to.at = from.at; to.val = from.val; to.pl = from.pl; to.by = from.by
+#define COPY(to, from) to.rev = from.rev; to.at = from.at; to.val = from.val; to.pl = from.pl; \
+                       to.by = from.by
 #define FORGET(r) r.rev = 0; r.at = 0; r.val = 0; r.pl = 0; r.by = 0
 
 #ifdef NO_TIE
@@ -411,8 +412,10 @@ ask:
         :: kind == READ && stale -> stale = 0; goto commit
         :: kind == READ && stale -> stale = 0; goto seen /* it may be under way */
         :: kind != READ && (base[me].val & ENDED) && !again -> stale = 0; goto leave
-        :: kind != READ && (again || !(base[me].val & ENDED)) && why != CHECK -> stale = 0; goto commit
-        :: kind != READ && (again || !(base[me].val & ENDED)) && why == CHECK && more -> stale = 0; goto write
+        :: kind != READ && (again || !(base[me].val & ENDED)) && why != CHECK ->
+            stale = 0; goto commit
+        :: kind != READ && (again || !(base[me].val & ENDED)) && why == CHECK && more ->
+            stale = 0; goto write
         :: kind != READ && (again || !(base[me].val & ENDED)) && why == CHECK && !more ->
             stale = 0; goto busy
         fi
@@ -449,14 +452,18 @@ commit:
         :: else ->
             if
             :: (up & B(s)) && !BLOCKED(s) ->
-                printf("P%d claims %d on server %d, part %d\n", me, base[me].rev + 1, s, (part >> me) & 1);
+                printf("P%d claims %d on server %d, part %d\n", me, base[me].rev + 1, s,
+                       (part >> me) & 1);
                 CL(s, base[me].rev + 1) = me + 1; held = held | B(s);
                 if
                 :: (part & B(me)) && !CL(s, base[me].rev) -> CL(s, base[me].rev) = me + 1
                 :: else
                 fi
-            :: (up & B(s)) && BLOCKED(s) -> printf("P%d is too late for %d on server %d\n", me, base[me].rev + 1, s); goto busy
-            :: !(up & B(s)) -> printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
+            :: (up & B(s)) && BLOCKED(s) ->
+                printf("P%d is too late for %d on server %d\n", me, base[me].rev + 1, s);
+                goto busy
+            :: !(up & B(s)) ->
+                printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
             fi
         fi;
         s++
@@ -519,7 +526,10 @@ attempt:
         :: wanted & 4 -> s = 2
         fi;
         if
-        :: up & B(s) -> printf("P%d writes %d.%d to server %d, placement %d, value %d\n", me, nx.rev, nx.at, s, nx.pl, nx.val); sent = 1; stored(s, nx); got = got | B(s)
+        :: up & B(s) ->
+            printf("P%d writes %d.%d to server %d, placement %d, value %d\n", me, nx.rev, nx.at,
+                   s, nx.pl, nx.val);
+            sent = 1; stored(s, nx); got = got | B(s)
         :: !(up & B(s)) ->
             printf("P%d finds server %d away (write)\n", me, s);
             sent = 1; failed = 1; down[me] = down[me] | B(s);
@@ -588,7 +598,8 @@ attempt:
         fi;
 #ifndef STRAYS_DELETED
         if
-        :: !(up & B(s)) || CL(s, nx.rev + 1) || (shaken & B(me)) -> held = held & ~B(s); goto next_stray
+        :: !(up & B(s)) || CL(s, nx.rev + 1) || (shaken & B(me)) ->
+            held = held & ~B(s); goto next_stray
         :: else -> CL(s, nx.rev + 1) = me + 1
         fi
        };
@@ -633,7 +644,8 @@ rewrite:
         COPY(base[me], nx);
         claiming = claiming & ~B(me); part = part & ~B(me);
         old = (old & ~B(me)) | (olden & B(me));
-        held = 0; got = 0; sent = 0; stale = 0; tries = 0; again = 1; twice = twice | B(me); why = AGAIN;
+        held = 0; got = 0; sent = 0; stale = 0; tries = 0; again = 1;
+        twice = twice | B(me); why = AGAIN;
         goto commit
     }
 
@@ -684,7 +696,8 @@ leave:
         fi;
         dead = 0;
         claiming = claiming & ~B(me); old = old & ~B(me); olden = olden & ~B(me);
-        down[me] = 0; back[me] = 0; part = part & ~B(me); done_by = done_by & ~B(me); twice = twice & ~B(me);
+        down[me] = 0; back[me] = 0; part = part & ~B(me); done_by = done_by & ~B(me);
+        twice = twice & ~B(me);
         sent_since[me] = 0;
         reading = reading & ~B(me); shaken = shaken & ~B(me); near = near & ~B(me);
         swept = swept & ~B(me);
@@ -700,7 +713,8 @@ inline is_claimed_for(rv)
     :: di < NP ->
         if
         :: ((claiming & B(di)) && !(old & B(di))
-            && (base[di].rev + 1 == rv || (((part | twice) & B(di)) && base[di].rev == rv))) -> dm = 1
+            && (base[di].rev + 1 == rv || (((part | twice) & B(di)) && base[di].rev == rv))) ->
+            dm = 1
         :: else
         fi;
         di++

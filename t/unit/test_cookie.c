@@ -297,9 +297,10 @@ static void assert_forged(const char *header, const memsess_secrets_t *secrets)
 
 static void test_the_hint_at_the_user(void **state)
 {
-    static const char *const bad[] = {ID "~", ID "~u", ID "~UUUUUUUUUUUUUUUUU", ID "~UUUUUUUUUUUUUUU=",
-                                      ID "~UUUUUUUUUUUUUUU.", "~UUUUUUUUUUUUUUUU",
-                                      ID "~~UUUUUUUUUUUUUUU", ID "-UUUUUUUUUUUUUUUU"};
+    static const char *const bad[] = {ID "~", ID "~u", ID "~UUUUUUUUUUUUUUUUU",
+                                      ID "~UUUUUUUUUUUUUUU=", ID "~UUUUUUUUUUUUUUU.",
+                                      "~UUUUUUUUUUUUUUUU", ID "~~UUUUUUUUUUUUUUU",
+                                      ID "-UUUUUUUUUUUUUUUU"};
     const memsess_secrets_t *secrets = one_secret(0, "shop");
     memsess_cookie_value_t value = {ID, "0123456789_-AbCd", 7, 0};
     memsess_cookie_value_t found;
@@ -420,7 +421,8 @@ static void test_unsigned_or_signed_for_something_else(void **state)
     assert_forged(apr_pstrcat(unit_pool, "memsess=" ID2 ".5", mac, NULL), secrets);
     assert_forged(apr_pstrcat(unit_pool, "memsess=" ID ".05", mac, NULL), secrets);
     assert_forged(apr_pstrcat(unit_pool, "memsess=" ID ".", mac, NULL), secrets);
-    assert_forged(apr_pstrcat(unit_pool, "memsess=" ID ".18446744073709551621", mac, NULL), secrets);
+    assert_forged(apr_pstrcat(unit_pool, "memsess=" ID ".18446744073709551621", mac, NULL),
+                  secrets);
     /* Of another cookie. */
     other.name = "other";
     text = apr_pstrdup(unit_pool, memsess_cookie_format(&other, &value, secrets, 0, unit_pool));

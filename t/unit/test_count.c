@@ -12,7 +12,8 @@
 #define TIMES 20000
 
 /* As httpd's parent does at each reading of its configuration. */
-static void configure(apr_pool_t *process, const char *const *names, memsess_server_count_t **counts)
+static void configure(apr_pool_t *process, const char *const *names,
+                      memsess_server_count_t **counts)
 {
     int i;
 

@@ -63,7 +63,8 @@ static void assert_hex(const unsigned char *data, const char *expected)
 /* FIPS 180-4. */
 static void test_digests(void **state)
 {
-    static const char *const whole[] = {"abc"}, *const parts[] = {"a", "bc"}, *const others[] = {"ab", "c"};
+    static const char *const whole[] = {"abc"}, *const parts[] = {"a", "bc"};
+    static const char *const others[] = {"ab", "c"};
     unsigned char digest[MEMSESS_SHA512_BYTES], other[MEMSESS_SHA512_BYTES];
     int i;
 
@@ -153,7 +154,7 @@ static void test_subkeys_are_the_second_half_of_hkdf(void **state)
 
     (void)state;
     for (i = 0; i < 64; i++) {
-        /* Each twice in a row, so that a remembered one is met; with another key or another info. */
+        /* Each twice in a row, so that a remembered one is met; with another key or info. */
         bytes_t info = series((unsigned char)(i / 4), 32), *s = &salt[i / 2 % 2];
 
         memsess_hmac(s->data, s->len, secret.data, secret.len, key);
@@ -164,9 +165,9 @@ static void test_subkeys_are_the_second_half_of_hkdf(void **state)
 }
 
 #define GCM_KEY "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"
-#define GCM_PLAIN "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"                \
+#define GCM_PLAIN "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"               \
                   "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
-#define GCM_SEALED "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"               \
+#define GCM_SEALED "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"              \
                    "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
 
 /* McGrew and Viega, "The Galois/Counter Mode of Operation", appendix B, test cases 13 to 16. */

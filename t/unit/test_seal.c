@@ -115,7 +115,8 @@ static int holds(const char *data, apr_size_t len, const void *part, apr_size_t 
 static void test_nothing_shows(void **state)
 {
     apr_size_t len, other_len;
-    char *sealed = seal(plain, sizeof(plain), &len), *other = seal(plain, sizeof(plain), &other_len);
+    char *sealed = seal(plain, sizeof(plain), &len);
+    char *other = seal(plain, sizeof(plain), &other_len);
     unsigned i;
 
     (void)state;

@@ -180,7 +180,8 @@ static void test_programs_refused(void **state)
     (void)state;
     assert_refused(apr_pstrcat(unit_pool, "exec:", dir, "/none", NULL), WAIT, "cannot be run");
     assert_refused(apr_pstrcat(unit_pool, "exec:", dir, NULL), WAIT, "no program");
-    assert_refused(apr_pstrcat(unit_pool, "exec", a_file(SECRET, 0600) + 4, NULL), WAIT, "chmod +x");
+    assert_refused(apr_pstrcat(unit_pool, "exec", a_file(SECRET, 0600) + 4, NULL), WAIT,
+                   "chmod +x");
     assert_refused(a_program("echo " SECRET "; exit 3"), WAIT, "status 3");
     assert_refused(a_program("echo " SECRET "; kill -9 $$"), WAIT, "signal 9");
     assert_refused(a_program("exit 0"), WAIT, "printed nothing");
@@ -323,21 +324,6 @@ static void test_keys_go_with_the_configuration(void **state)
     assert_null(watched);
 }
 
-static void test_rotations_are_noticed(void **state)
-{
-    static const char other[] = "another secret, of more than 32 bytes";
-    memsess_secrets_t *one = keys_of(SECRET, ""), *two = keys_of(other, ""), both = *two;
-
-    (void)state;
-    both.secret[both.n++] = one->secret[0];
-    assert_int_equal(memsess_secrets_note(one, "here", unit_pool), MEMSESS_SECRET_KEPT);
-    assert_int_equal(memsess_secrets_note(one, "here", unit_pool), MEMSESS_SECRET_KEPT);
-    assert_int_equal(memsess_secrets_note(two, "there", unit_pool), MEMSESS_SECRET_KEPT);
-    assert_int_equal(memsess_secrets_note(&both, "here", unit_pool), MEMSESS_SECRET_ROTATED);
-    assert_int_equal(memsess_secrets_note(two, "here", unit_pool), MEMSESS_SECRET_KEPT);
-    assert_int_equal(memsess_secrets_note(one, "here", unit_pool), MEMSESS_SECRET_REPLACED);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,7 +337,6 @@ int main(void)
         SECRET_TEST(test_no_key_serves_two),
         SECRET_TEST(test_as_many_as_there_is_room_for),
         SECRET_TEST(test_keys_go_with_the_configuration),
-        SECRET_TEST(test_rotations_are_noticed),
     };
 
     unit_begin();

@@ -19,9 +19,10 @@ sub new {
 sub faults {
     my ($self, @secrets) = @_;
     my $text = $self->text($self->{start});
-    # httpd's own: where a child of the event MPM is told to stop at once, its main thread closes the
-    # workers' sockets while these end, and may look at one that is gone already.
-    $text =~ s/^.*exit signal Segmentation fault.*\n(?=(?:.*\n){0,20}?.*(?:caught SIGTERM, shutting down|SIGHUP received))//mg;
+    # httpd's own: where a child of the event MPM is told to stop at once, its main thread closes
+    # the workers' sockets while these end, and may look at one that is gone already.
+    my $told = qr/caught SIGTERM, shutting down|SIGHUP received/;
+    $text =~ s/^.*exit signal Segmentation fault.*\n(?=(?:.*\n){0,20}?.*$told)//mg;
     my @lines = split /\n/, $text;
     my $pattern = join '|', qr/exit signal (?!Killed)/, qr/AddressSanitizer|runtime error:/,
         map { quotemeta } @secrets;

@@ -23,7 +23,8 @@ sub metrics {
     my $parsed = qx(/usr/bin/python3 -c '
 import json, sys
 from prometheus_client.parser import text_fd_to_metric_families
-print(json.dumps([[f.name, f.type, f.documentation, [[s.name, s.labels, str(s.value)] for s in f.samples]]
+print(json.dumps([[f.name, f.type, f.documentation,
+                   [[s.name, s.labels, str(s.value)] for s in f.samples]]
                   for f in text_fd_to_metric_families(open(sys.argv[1]))]))' '$file' 2>&1);
     is $?, 0, 'parsed' or diag $parsed;
     return @{ decode_json($parsed) };

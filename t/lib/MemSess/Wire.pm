@@ -176,7 +176,8 @@ sub another {
     my ($answer) = @_;
     open my $in, '<', "$base.other" or return $answer;
     my $data = do { local $/; <$in> };
-    return $answer =~ s/^(VALUE \S+ \d+) \d+\r\n.*\z/"$1 " . (length($data) - 2) . "\r\n${data}END\r\n"/ser;
+    my $len = length($data) - 2;
+    return $answer =~ s/^(VALUE \S+ \d+) \d+\r\n.*\z/$1 $len\r\n${data}END\r\n/sr;
 }
 
 if (!caller) {
