@@ -37,7 +37,8 @@ sub forward {
                 $select->add($client, $server);
                 next;
             }
-            my $peer = $peer{$socket} or next;
+            my $peer = $peer{$socket};
+            next if !$peer || !defined fileno $socket;    # closed with its peer
             if (!sysread $socket, my ($data), 65536) {
                 $select->remove($socket, $peer);
                 close $_ for $socket, $peer;

@@ -45,7 +45,8 @@ sub counters {
     return \%sum;
 }
 
-# How long its requests take: the median, in seconds. Counters see these alone.
+# How long its requests take: the median, in seconds. Counters see these alone. A
+# new cookie of the same session is taken, as clients do.
 sub repeat {
     my ($site, $path, %option) = @_;
     my $form = Sites::session_form(0);
@@ -54,24 +55,28 @@ sub repeat {
         ? Sites::make_session($site, '/write', $form) : $some } 1 .. $REQUESTS;
     my $before = counters(@{ $site->{memcached} });
     my @took;
-    for my $cookie (@cookies) {
+    while (@cookies) {
+        my $cookie = shift @cookies;
         my $start = time();
-        $site->get($path . ($option{new} ? "?$form" : ''), $cookie);
+        my $answer = $site->get($path . ($option{new} ? "?$form" : ''), $cookie);
         push @took, time() - $start;
+        my ($next) = ($answer->{headers}{'set-cookie'} || '') =~ /^([^;]+)/;
+        @cookies = ($next) x @cookies if $next && !$option{new} && !$option{fresh};
     }
     my $after = counters(@{ $site->{memcached} });
     return (median(@took),
         { map { $_ => ($after->{$_} - $before->{$_}) / $REQUESTS } keys %$after });
 }
 
-sub of_copies {
-    my ($copies) = @_;
-    my $quick = Sites::memsess_site("quick$copies", copies => $copies);
+# Options: those of a site, of which two are made over the same servers.
+sub of_site {
+    my ($title, %option) = @_;
+    my $quick = Sites::memsess_site('quick', %option);
     my @delays = map { Delay::before($_, $DELAY) } @{ $quick->{memcached} };
-    my $slow = Sites::memsess_site("slow$copies", copies => $copies,
+    my $slow = Sites::memsess_site('slow', %option,
         memcached => $quick->{memcached}, addresses => [map { $_->{address} } @delays]);
 
-    say_on("%-34s %6s   %s\n", $copies == 1 ? 'one copy' : "$copies copies", 'waits',
+    say_on("%-34s %6s   %s\n", $title, 'waits',
         join ' ', map { sprintf '%7s', $_->[0] } @COUNTED);
     for my $operation (@OPERATIONS) {
         my ($what, $path, %option) = @$operation;
@@ -91,7 +96,10 @@ sub run {
     machine();
     say_on("waits: answers of memcached that one request waits for, one after the other; then the "
         . "commands of one request, on all servers together (claims count as set)\n\n");
-    of_copies($_) for 1, 2;
+    my $cache = Sites::secret_conf() . "MemSessLocalCache 1M max-age=60s\n";
+    of_site('one copy', copies => 1);
+    of_site('two copies', copies => 2);
+    of_site('two copies, local cache', copies => 2, conf => $cache);
     Report::leave('trips');
     return;
 }
