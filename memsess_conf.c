@@ -38,6 +38,7 @@ void memsess_conf_start(apr_pool_t *pconf)
     memsess_seen.timeouts = apr_array_make(pconf, 8, sizeof(memsess_timeouts_t));
     memsess_seen.sessions = 0;
     memsess_seen.largest = MEMSESS_MAX_SIZE;
+    memsess_seen.tls = NULL;
 }
 
 /* -- Structures ------------------------------------------------------------------------------- */
@@ -297,10 +298,13 @@ static const char *set_expose(cmd_parms *cmd, void *dir_conf, const char *arg)
 
 static const char *set_bind(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    static const char *const words[] = {"off", "ua", "ip"};
+    static const char *const words[] = {"off", "ua", "ip", "tls"};
 
+    if (!strcasecmp(arg, words[1 + MEMSESS_BIND_TLS])) {
+        memsess_seen.tls = cmd->directive;
+    }
     memsess_srv_conf(cmd->server)->binds |= strcasecmp(arg, words[0]) != 0;
-    return set_bits(cmd, dir_conf, arg, words, 3, "must be any of ua and ip, or off");
+    return set_bits(cmd, dir_conf, arg, words, 4, "must be any of ua, ip and tls, or off");
 }
 
 static const char *set_keys(cmd_parms *cmd, void *dir_conf, const char *arg)

@@ -138,6 +138,9 @@ void memsess_conf_start(apr_pool_t *pconf);
  * secrets; logs what is wrong. */
 int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp);
 
+/** Logs where a restart has brought another secret to sign with. */
+void memsess_conf_tell_rotations(server_rec *main_server, apr_pool_t *ptemp);
+
 /** Lists the servers of all pools, so that they are counted; logs why that cannot be. */
 int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf);
 

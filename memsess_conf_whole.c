@@ -7,6 +7,7 @@
 #include "http_core.h"
 #include "http_log.h"
 #include "memsess_member.h"
+#include "mod_ssl.h"
 
 APLOG_USE_MODULE(memsess);
 
@@ -48,6 +49,20 @@ static int timeouts_ok(const memsess_timeouts_t *seen, apr_pool_t *ptemp)
                  "MemSessAbsoluteTimeout", seen->directive->directive, seen->directive->args,
                  seen->directive->line_num, seen->directive->filename, apr_time_sec(conf->idle),
                  apr_time_sec(conf->absolute));
+    return 0;
+}
+
+/* Without mod_ssl no session would ever be bound. */
+static int tls_ok(server_rec *main_server)
+{
+    const ap_directive_t *seen = memsess_seen.tls;
+
+    if (!seen || APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup)) {
+        return 1;
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, main_server, "%s %s (line %d of %s): "
+                 "without mod_ssl no client shows a certificate here: load it (a2enmod ssl), or "
+                 "leave tls out", seen->directive, seen->args, seen->line_num, seen->filename);
     return 0;
 }
 
@@ -115,6 +130,33 @@ static int secrets_ok(server_rec *s, apr_hash_t *sources, apr_pool_t *pconf, apr
                                         == APR_SUCCESS);
     }
     return ok;
+}
+
+void memsess_conf_tell_rotations(server_rec *main_server, apr_pool_t *ptemp)
+{
+    static const char *const words[] = {NULL, "the one of before is still accepted",
+                                        "the one of before is no longer accepted, and what it "
+                                        "signed is over"};
+    const memsess_srv_conf_t *first = memsess_srv_conf(main_server);
+    server_rec *s;
+
+    for (s = main_server; s; s = s->next) {
+        const memsess_srv_conf_t *conf = memsess_srv_conf(s);
+
+        if (conf->secrets && conf->secrets->n
+            && (s == main_server || conf->sources != first->sources)) {
+            const char *place = apr_psprintf(ptemp, "memsess_secret %d %s:%d %s", s->is_virtual,
+                                             s->server_hostname ? s->server_hostname : "?",
+                                             s->port, conf->ns);
+            const char *what = words[memsess_secrets_note(conf->secrets, place,
+                                                          main_server->process->pool)];
+
+            if (what) {
+                ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MemSess: secret rotated: %s signs "
+                             "with another one now; %s", name_of(s, ptemp), what);
+            }
+        }
+    }
 }
 
 /* The revision in the cookie is what makes an own copy safe, if the client did not make it up. */
@@ -209,6 +251,7 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
     for (i = 0; i < memsess_seen.timeouts->nelts; i++) {
         ok &= timeouts_ok(&APR_ARRAY_IDX(memsess_seen.timeouts, i, memsess_timeouts_t), ptemp);
     }
+    ok &= tls_ok(main_server);
     if (ok && !is_first_reading()) {
         warn(main_server, say_in_log, ptemp);
     }

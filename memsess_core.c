@@ -157,8 +157,12 @@ static apr_status_t bind_digest(unsigned char mac[MEMSESS_MAC_BYTES],
 apr_status_t memsess_bind(memsess_session_t *session, memsess_bind_t to, const char *value)
 {
     unsigned char mac[MEMSESS_MAC_BYTES];
-    apr_status_t rv = bind_digest(mac, session, to, value);
+    apr_status_t rv;
 
+    if (!value) {
+        return APR_SUCCESS;
+    }
+    rv = bind_digest(mac, session, to, value);
     if (rv == APR_SUCCESS) {
         memcpy(session->binding.digest[to], mac, MEMSESS_BIND_BYTES);
         session->binding.to |= 1U << to;
@@ -171,7 +175,7 @@ int memsess_bind_fits(const memsess_session_t *session, memsess_bind_t to, const
     unsigned char mac[MEMSESS_MAC_BYTES];
 
     return !(session->binding.to & 1U << to)
-           || (bind_digest(mac, session, to, value) == APR_SUCCESS
+           || (value && bind_digest(mac, session, to, value) == APR_SUCCESS
                && memsess_equal(mac, session->binding.digest[to], MEMSESS_BIND_BYTES));
 }
 

@@ -65,7 +65,7 @@ typedef struct memsess_login_t {
 } memsess_login_t;
 
 /** What a session can be bound to, and the bytes that are kept of each. */
-typedef enum { MEMSESS_BIND_UA, MEMSESS_BIND_IP, MEMSESS_BINDS } memsess_bind_t;
+typedef enum { MEMSESS_BIND_UA, MEMSESS_BIND_IP, MEMSESS_BIND_TLS, MEMSESS_BINDS } memsess_bind_t;
 #define MEMSESS_BIND_BYTES 16
 
 /** The client that a session belongs to. */
@@ -130,10 +130,10 @@ apr_status_t memsess_core_init(apr_pool_t *p);
 /** The storage key of @a id in @a ns; two namespaces never share one. */
 apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id);
 
-/** Binds a session to what that is of its client. */
+/** Binds a session to what that is of its client; not at all where it has none: NULL. */
 apr_status_t memsess_bind(memsess_session_t *session, memsess_bind_t to, const char *value);
 
-/** Whether a session is bound to that value, or to none of that kind. */
+/** Whether a session is bound to that value, or to none of that kind. None fits what is bound. */
 int memsess_bind_fits(const memsess_session_t *session, memsess_bind_t to, const char *value);
 
 /* Levels as syslog and httpd number them, so that no table is needed between them. */

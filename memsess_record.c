@@ -41,7 +41,7 @@
 #define FLAG_MOVED 4
 #define FLAG_FIXED 8
 #define FLAG_LOGIN 16
-#define FLAG_BIND 32 /* and the one after it: one for each of MEMSESS_BINDS */
+#define FLAG_BIND 32 /* and the two after it: one for each of MEMSESS_BINDS */
 
 #define LOGIN_BYTES (MEMSESS_USER_BYTES + MEMSESS_EPOCH_BYTES)
 

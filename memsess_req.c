@@ -7,6 +7,7 @@
 #include "apr_strings.h"
 #include "http_log.h"
 #include "memsess_epoch.h"
+#include "mod_ssl.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
@@ -47,6 +48,22 @@ static const char *const found_names[] = {"found", "missing", "ended", "unavaila
 int memsess_req_enabled(const request_rec *r)
 {
     return memsess_dir_conf(r)->enabled && r->proxyreq != PROXYREQ_PROXY;
+}
+
+/* The certificate that the client has shown by now: mod_ssl may ask for one once it knows the
+ * section. NULL: none. */
+static const char *certificate(const request_rec *r)
+{
+    APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup);
+    const char *pem = lookup ? lookup(r->pool, r->server, r->connection, NULL, "SSL_CLIENT_CERT")
+                             : NULL;
+
+    return pem && *pem ? pem : NULL;
+}
+
+const char *memsess_req_client(const memsess_req_t *req, memsess_bind_t to)
+{
+    return to == MEMSESS_BIND_TLS ? certificate(req->top->r) : req->client[to];
 }
 
 /* As it is now: other modules may change headers later. */
@@ -274,10 +291,12 @@ static int is_over(const memsess_session_t *session, const memsess_dir_conf_t *c
 
 static int is_bound_to_client(const memsess_req_t *req, const memsess_dir_conf_t *conf)
 {
+    unsigned bound = (unsigned)conf->bind & req->session->binding.to;
     memsess_bind_t to;
 
     for (to = 0; to < MEMSESS_BINDS; to++) {
-        if ((conf->bind & 1 << to) && !memsess_bind_fits(req->session, to, req->client[to])) {
+        if ((bound & 1U << to)
+            && !memsess_bind_fits(req->session, to, memsess_req_client(req, to))) {
             return 0;
         }
     }

@@ -30,7 +30,7 @@ typedef struct memsess_req_t {
     memsess_cookie_found_t cookie;
     memsess_cookie_value_t sent; /**< what the cookie says, for MEMSESS_COOKIE_OK */
     memsess_key_t key;           /**< where the session lies: by that id, or the one it got */
-    const char *client[MEMSESS_BINDS]; /**< who sent it, where some section asks */
+    const char *client[MEMSESS_BINDS]; /**< for memsess_req_client, where some section asks */
     int id_is_old;               /**< the session got another id by MemSessRenew */
     int was_read;
     int counted;                 /**< its state is */

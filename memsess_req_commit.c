@@ -185,7 +185,7 @@ static apr_status_t bind_client(const commit_t *c, memsess_session_t *session)
 
     for (to = 0; to < MEMSESS_BINDS && rv == APR_SUCCESS; to++) {
         if (missing & 1U << to) {
-            rv = memsess_bind(session, to, c->req->client[to]);
+            rv = memsess_bind(session, to, memsess_req_client(c->req, to));
         }
     }
     return rv;

@@ -13,6 +13,9 @@
 #define MEMSESS_TRACE(r, ...)                                                                      \
     ap_log_rerror(APLOG_MARK, APLOG_TRACE1, 0, r, "MemSess: " __VA_ARGS__)
 
+/** What a session can be bound to of who sent the request; NULL: nothing of that kind. */
+const char *memsess_req_client(const memsess_req_t *req, memsess_bind_t to);
+
 /** Reads it from the pool, where the newest is, whatever was read before. */
 void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top);
 

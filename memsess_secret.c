@@ -338,3 +338,23 @@ apr_status_t memsess_secrets_add(memsess_secrets_t *secrets, const memsess_raw_s
     }
     return rv;
 }
+
+memsess_rotation_t memsess_secrets_note(const memsess_secrets_t *secrets, const char *place,
+                                        apr_pool_t *process)
+{
+    unsigned char before[MEMSESS_SECRET_ID_BYTES];
+    void *noted = NULL;
+    unsigned i;
+
+    apr_pool_userdata_get(&noted, place, process);
+    if (!noted) {
+        noted = apr_pmemdup(process, secrets->secret[0].id, sizeof(before));
+        apr_pool_userdata_set(noted, place, NULL, process);
+    }
+    memcpy(before, noted, sizeof(before));
+    memcpy(noted, secrets->secret[0].id, sizeof(before));
+    for (i = 0; i < secrets->n && memcmp(before, secrets->secret[i].id, sizeof(before)); i++) {
+    }
+    return i == 0 ? MEMSESS_SECRET_KEPT
+                  : i < secrets->n ? MEMSESS_SECRET_ROTATED : MEMSESS_SECRET_REPLACED;
+}

@@ -66,4 +66,18 @@ memsess_secrets_t *memsess_secrets_make(apr_pool_t *p);
 apr_status_t memsess_secrets_add(memsess_secrets_t *secrets, const memsess_raw_secret_t *raw,
                                  const char *ns);
 
+/** What became of the first secret since these were noted last. */
+typedef enum {
+    MEMSESS_SECRET_KEPT,    /**< it is the same, or none was noted yet */
+    MEMSESS_SECRET_ROTATED, /**< another is the first, and the one of before is still accepted */
+    MEMSESS_SECRET_REPLACED /**< another is the first, and the one of before is not accepted */
+} memsess_rotation_t;
+
+/**
+ * Notes what a place signs with, for as long as the process lives.
+ * @param place a name for it, unlike those of other user data of that pool
+ */
+memsess_rotation_t memsess_secrets_note(const memsess_secrets_t *secrets, const char *place,
+                                        apr_pool_t *process);
+
 #endif

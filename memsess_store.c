@@ -704,14 +704,15 @@ static int is_same(const memsess_session_t *a, const memsess_session_t *b)
 }
 
 /* Servers do not all answer at one time: a copy may be written where it was looked for already and
- * be deleted where it was not yet. So what too few of them have is read once more, until two
- * readings say the same. */
+ * be deleted where it was not yet. So what too few of them have, though others answered too, is
+ * read once more, until two readings say the same. */
 static void ask_again(reading_t *reading)
 {
     const memsess_session_t *last = NULL;
     unsigned tries, from;
 
-    for (tries = 0; tries < READINGS_MAX && reading->newest && count_answered(reading) > 1
+    for (tries = 0; tries < READINGS_MAX && reading->newest
+                    && count_held(reading) < count_answered(reading)
                     && count_held(reading) < reading->store->conf.copies
                     && !(last && is_same(reading->newest, last)); tries++) {
         last = reading->newest;

@@ -65,7 +65,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     apr_status_t rv = memsess_conf_cache(s, pconf);
 
     (void)plog;
-    (void)ptemp;
+    memsess_conf_tell_rotations(s, ptemp);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "MemSessLocalCache: so much shared memory "
                      "cannot be had: ask for less, or raise the system's limit");

@@ -105,7 +105,7 @@ my @refused = (
     ['MemSessWritebackKeys "two words"', 'two words'],
     ['MemSessWriteback maybe', 'maybe', qr/On.*Off/i],
     ['MemSessLock nonsense', 'nonsense', qr/none.*commit/i],
-    ['MemSessBind cookie', 'cookie', qr/ua and ip, or off/],
+    ['MemSessBind cookie', 'cookie', qr/ua, ip and tls, or off/],
     ['MemSessOnError nonsense', 'nonsense', qr/deny.*anonymous/i],
     map({ ["MemSessMaxSize $_", $_] } qw(0 -1 large 10x 99999999999999999999)),
     map({ ["MemSessCompress $_", $_] } qw(-1 much 10x 99999999999999999999)),

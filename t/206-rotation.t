@@ -8,7 +8,7 @@ use Apache::Test qw(-withtestmore);
 use MemSess::Faults;
 use MemSess::Test;
 
-plan tests => 11;
+plan tests => 12;
 
 my $dir = "$ENV{MEMSESS_T_ROOT}/logs/206-$$";
 mkdir $dir or die "$dir: $!";
@@ -124,5 +124,14 @@ subtest 'after a theft' => sub {
     for my $c (@old, values %visited) {
         my $r = $c->copy->via($m[0])->get('/lua/env');
         is $r->env('MEMSESS_STATE'), 'invalid', 'nothing that the stolen secret signed is accepted';
+    }
+};
+
+subtest 'the log tells when another secret signs' => sub {
+    for my $member (@m) {
+        my @told = $member->log->text =~ /memsess:notice.*(secret rotated: .*)/g;
+        is_deeply \@told, ['secret rotated: the server signs with another one now; the one of before is still accepted',
+            'secret rotated: the server signs with another one now; the one of before is no longer accepted, and what it signed is over'],
+            'once for each time, and not at other restarts';
     }
 };

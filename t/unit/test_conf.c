@@ -502,6 +502,31 @@ static void test_bind(void **state)
     assert_int_equal(server_dir(main_server)->bind, 1 << MEMSESS_BIND_UA | 1 << MEMSESS_BIND_IP);
 }
 
+static char *no_variable(apr_pool_t *p, server_rec *s, conn_rec *c, request_rec *r, char *name)
+{
+    return apr_pstrcat(p, s || c || r ? "" : name, NULL);
+}
+
+/* Of no use without mod_ssl. */
+static void test_bind_tls(void **state)
+{
+    APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *lookup = no_variable;
+
+    (void)state;
+    must(main_server, "MemSessBind ip tls");
+    assert_int_equal(server_dir(main_server)->bind, 1 << MEMSESS_BIND_IP | 1 << MEMSESS_BIND_TLS);
+    assert_false(memsess_conf_check(main_server, unit_pool, unit_pool));
+    assert_non_null(strstr(logged, "MemSessBind"));
+    assert_non_null(strstr(logged, "mod_ssl"));
+    memsess_conf_start(unit_pool);
+    must(main_server = new_server(NULL), "MemSessBind ip");
+    assert_true(memsess_conf_check(main_server, unit_pool, unit_pool));
+    apr_hook_global_pool = unit_pool;
+    apr_dynamic_fn_register("ssl_var_lookup", (apr_opt_fn_t *)lookup);
+    must(main_server = new_server(NULL), "MemSessBind tls");
+    assert_true(memsess_conf_check(main_server, unit_pool, unit_pool));
+}
+
 /* Who sent a request is looked at where some section asks, be it one of the main server. */
 static void test_bind_anywhere(void **state)
 {
@@ -1330,6 +1355,7 @@ int main(void)
         CONF_TEST(test_times),
         CONF_TEST(test_words),
         CONF_TEST(test_bind),
+        CONF_TEST(test_bind_tls),
         CONF_TEST(test_bind_anywhere),
         CONF_TEST(test_expose),
         CONF_TEST(test_keys),

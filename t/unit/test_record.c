@@ -205,7 +205,7 @@ static void test_binding(void **state)
     unsigned i;
 
     (void)state;
-    for (i = 0; i < 8; i++) {
+    for (i = 0; i < 16; i++) {
         memsess_session_t *session = small_session();
 
         if (i & 1) {
@@ -213,6 +213,9 @@ static void test_binding(void **state)
         }
         if (i & 2) {
             assert_int_equal(memsess_bind(session, MEMSESS_BIND_IP, "::1"), APR_SUCCESS);
+        }
+        if (i & 8) {
+            assert_int_equal(memsess_bind(session, MEMSESS_BIND_TLS, "pem"), APR_SUCCESS);
         }
         if (i & 4) {
             strcpy(session->login.user, "0123456789abcdef");
@@ -237,6 +240,13 @@ static void test_whom_a_binding_fits(void **state)
     assert_true(memsess_bind_fits(session, MEMSESS_BIND_IP, "::1"));
     assert_int_equal(memsess_bind(session, MEMSESS_BIND_IP, "agent"), APR_SUCCESS);
     assert_memory_not_equal(session->binding.digest[0], session->binding.digest[1], 16);
+    assert_int_equal(memsess_bind(session, MEMSESS_BIND_TLS, NULL), APR_SUCCESS);
+    assert_true(memsess_bind_fits(session, MEMSESS_BIND_TLS, NULL));
+    assert_true(memsess_bind_fits(session, MEMSESS_BIND_TLS, "pem"));
+    assert_int_equal(memsess_bind(session, MEMSESS_BIND_TLS, "pem"), APR_SUCCESS);
+    assert_false(memsess_bind_fits(session, MEMSESS_BIND_TLS, NULL));
+    assert_false(memsess_bind_fits(session, MEMSESS_BIND_TLS, "pem2"));
+    assert_true(memsess_bind_fits(session, MEMSESS_BIND_TLS, "pem"));
     other->public_id[0] = session->public_id[0] == 'A' ? 'B' : 'A';
     assert_int_equal(memsess_bind(other, MEMSESS_BIND_UA, "agent"), APR_SUCCESS);
     assert_memory_not_equal(session->binding.digest[0], other->binding.digest[0], 16);

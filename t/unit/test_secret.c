@@ -324,6 +324,21 @@ static void test_keys_go_with_the_configuration(void **state)
     assert_null(watched);
 }
 
+static void test_rotations_are_noticed(void **state)
+{
+    static const char other[] = "another secret, of more than 32 bytes";
+    memsess_secrets_t *one = keys_of(SECRET, ""), *two = keys_of(other, ""), both = *two;
+
+    (void)state;
+    both.secret[both.n++] = one->secret[0];
+    assert_int_equal(memsess_secrets_note(one, "here", unit_pool), MEMSESS_SECRET_KEPT);
+    assert_int_equal(memsess_secrets_note(one, "here", unit_pool), MEMSESS_SECRET_KEPT);
+    assert_int_equal(memsess_secrets_note(two, "there", unit_pool), MEMSESS_SECRET_KEPT);
+    assert_int_equal(memsess_secrets_note(&both, "here", unit_pool), MEMSESS_SECRET_ROTATED);
+    assert_int_equal(memsess_secrets_note(two, "here", unit_pool), MEMSESS_SECRET_KEPT);
+    assert_int_equal(memsess_secrets_note(one, "here", unit_pool), MEMSESS_SECRET_REPLACED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +352,7 @@ int main(void)
         SECRET_TEST(test_no_key_serves_two),
         SECRET_TEST(test_as_many_as_there_is_room_for),
         SECRET_TEST(test_keys_go_with_the_configuration),
+        SECRET_TEST(test_rotations_are_noticed),
     };
 
     unit_begin();

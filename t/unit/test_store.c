@@ -1487,6 +1487,25 @@ static void put_record(const memsess_session_t *before, unsigned place, const ch
     put_raw(place, data, len);
 }
 
+static int is_read_at_once(unsigned place)
+{
+    long asked = unit_memcached_stat(at(place), "cmd_get");
+
+    assert_finds("here");
+    return unit_memcached_stat(at(place), "cmd_get") == asked + 1;
+}
+
+/* While there are fewer servers than copies, a reading is one round trip all the same. */
+static void test_reading_beside_a_server_that_is_away(void **state)
+{
+    (void)state;
+    open_store(3, 3, 1);
+    write_value(new_session(), "here");
+    crash(0);
+    unit_await(is_read_at_once(1));
+    restart(0);
+}
+
 static void *reader_main(void *session)
 {
     apr_pool_t *p;
@@ -2069,6 +2088,7 @@ int main(void)
         STORE_TEST(test_commit_that_is_refused),
         STORE_TEST(test_commit_while_a_home_is_away),
         STORE_TEST(test_two_records_of_one_revision),
+        STORE_TEST(test_reading_beside_a_server_that_is_away),
         STORE_TEST(test_a_copy_is_deleted_beside_a_reader),
         STORE_TEST(test_commit_upon_what_is_under_way),
         STORE_TEST(test_commit_upon_what_is_gone),
