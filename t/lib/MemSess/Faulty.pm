@@ -7,6 +7,7 @@ package MemSess::Faulty;
 #   hang     half of the answer, then nothing more
 #   late     the whole answer, after a second and a half
 #   closed   connections are closed as soon as they come
+#   silent   nothing is passed on, and nothing is answered
 #   slow     the next record that is set is said to be so after two seconds and a half; then pass
 use strict;
 use warnings;
@@ -69,6 +70,8 @@ sub serve {
             my $other = $peer{$ready} or next;
             if (!sysread $ready, my $data, 1 << 20) {
                 $drop->($ready);
+            }
+            elsif ($mode eq 'silent') {
             }
             elsif ($slow and $ready == $slow) {
                 undef $slow;
