@@ -1,9 +1,9 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /* The local cache, while somebody writes into the memory that all processes share. The input is a
- * list of steps: a session is put, looked for or dropped, bytes are laid over the memory, or entries
- * so treated get the right place, key and hash again. Nothing beyond that memory is touched, and
- * what is found is a session in order, of the revision that was asked for. */
+ * list of steps: a session is put, looked for or dropped, bytes are laid over the memory, or
+ * entries so treated get the right place, key and hash again. Nothing beyond that memory is
+ * touched, and what is found is a session in order, of the revision that was asked for. */
 
 #include "fuzz.h"
 
@@ -81,7 +81,7 @@ static unsigned char *slot_of(const memsess_key_t *key, unsigned way)
     return shm.base + SLOTS_AT + (key->digest[0] % BUCKETS * WAYS + way % WAYS) * 8;
 }
 
-/* Where a slot says that its entry is; there may be less than a whole one before the memory ends. */
+/* Where a slot says that its entry is; the memory may end before a whole one does. */
 static unsigned char *entry_of(const unsigned char *slot)
 {
     apr_uint64_t place;
