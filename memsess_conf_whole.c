@@ -215,11 +215,11 @@ static void say_in_status(server_rec *s, memsess_warning_t warning, const char *
 
 static void warn(server_rec *main_server, say_fn *say, apr_pool_t *p)
 {
-    const memsess_srv_conf_t *first = memsess_srv_conf(main_server);
     int is_signed = 0;
     server_rec *s;
 
     for (s = main_server; s; s = s->next) {
+        const memsess_srv_conf_t *first = memsess_srv_conf(main_server);
         const memsess_srv_conf_t *conf = memsess_srv_conf(s);
 
         is_signed |= conf->secrets != NULL;

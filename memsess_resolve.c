@@ -8,7 +8,6 @@
 #include "apr_strings.h"
 #include "apr_tables.h"
 #include "apr_thread_cond.h"
-#include "apr_thread_proc.h"
 #include "memsess_thread.h"
 
 #define ADDRESSES_MAX 8
@@ -27,8 +26,8 @@ struct memsess_host_t {
 struct memsess_resolver_t {
     apr_pool_t *p;
     apr_array_header_t *hosts; /* of memsess_host_t * */
-    apr_thread_t *thread;
-    apr_pool_t *thread_p;      /* outlives a thread that frees the resolver */
+    pthread_t thread;          /* which may outlive the resolver's owner, and then frees it */
+    int is_started;
     apr_thread_mutex_t *lock;  /* guards what follows, and all hosts */
     apr_thread_cond_t *asked, *answered;
     int stopping, looking_up, is_left; /* is_left: to the look-up, which frees it */
@@ -46,9 +45,8 @@ apr_status_t memsess_resolver_create(memsess_resolver_t **result)
     resolver = apr_pcalloc(p, sizeof(*resolver));
     resolver->p = p;
     resolver->hosts = apr_array_make(p, 4, sizeof(memsess_host_t *));
-    if ((rv = apr_pool_create_unmanaged_ex(&resolver->thread_p, NULL, NULL)) == APR_SUCCESS
-        && (rv = apr_thread_mutex_create(&resolver->lock, APR_THREAD_MUTEX_DEFAULT, p))
-               == APR_SUCCESS
+    rv = apr_thread_mutex_create(&resolver->lock, APR_THREAD_MUTEX_DEFAULT, p);
+    if (rv == APR_SUCCESS
         && (rv = apr_thread_cond_create(&resolver->asked, p)) == APR_SUCCESS) {
         rv = apr_thread_cond_create(&resolver->answered, p);
     }
@@ -122,13 +120,12 @@ static memsess_host_t *next_due(const memsess_resolver_t *resolver)
     return NULL;
 }
 
-static void *APR_THREAD_FUNC resolver_main(apr_thread_t *thread, void *data)
+static void *resolver_main(void *data)
 {
     memsess_resolver_t *resolver = data;
     memsess_host_t *due;
     int i, is_left;
 
-    (void)thread;
     apr_thread_mutex_lock(resolver->lock);
     while (!resolver->stopping) {
         /* Looked for after each look-up: who asked meanwhile woke nobody. */
@@ -152,30 +149,31 @@ static void *APR_THREAD_FUNC resolver_main(apr_thread_t *thread, void *data)
 
 apr_status_t memsess_resolver_start(memsess_resolver_t *resolver)
 {
-    return resolver->hosts->nelts
-               ? memsess_thread_create(&resolver->thread, resolver_main, resolver,
-                                       resolver->thread_p)
-               : APR_SUCCESS;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (resolver->hosts->nelts) {
+        rv = memsess_thread_create_lone(&resolver->thread, resolver_main, resolver);
+        resolver->is_started = rv == APR_SUCCESS;
+    }
+    return rv;
 }
 
 void memsess_resolver_destroy(memsess_resolver_t *resolver)
 {
-    apr_status_t rv;
     int is_left;
 
     apr_thread_mutex_lock(resolver->lock);
     resolver->stopping = 1;
     is_left = resolver->is_left = resolver->looking_up;
     if (is_left) {
-        apr_thread_detach(resolver->thread); /* nothing ends a look-up */
+        pthread_detach(resolver->thread); /* nothing ends a look-up */
     }
     apr_thread_cond_signal(resolver->asked);
     apr_thread_mutex_unlock(resolver->lock);
     if (!is_left) {
-        if (resolver->thread) {
-            apr_thread_join(&rv, resolver->thread);
+        if (resolver->is_started) {
+            pthread_join(resolver->thread, NULL);
         }
-        apr_pool_destroy(resolver->thread_p);
         apr_pool_destroy(resolver->p);
     }
 }
