@@ -360,7 +360,8 @@ sub httpd {
 sub close_site {
     my ($self) = @_;
     delete $self->{http};
-    stop($_) for reverse @{ $self->{pids} }, map { $_->{pid} } @{ $self->{memcached} };
+    # Those that would miss the others first.
+    stop($_) for reverse(@{ $self->{pids} }), map { $_->{pid} } @{ $self->{memcached} };
     return;
 }
 
