@@ -100,6 +100,15 @@ sub one_by_one {
         'one after the other: ' . join ' ', @names;
 }
 
+# Who waits is served within so many seconds of what is done now.
+sub is_served {
+    my ($waiter, $within, $do, $who, $how) = @_;
+    my $start = time;
+    $do->();
+    is $waiter->wait->status, 200, "$who is served";
+    cmp_ok time - $start, '<', $within, $how;
+}
+
 # The next request of the session, on the other member, gets its turn at once.
 sub is_free {
     my ($c, $what) = @_;
@@ -232,10 +241,7 @@ subtest 'a client that goes away while its script runs' => sub {
     close $holder->{socket};
     sleep 0.3;
     is_deeply [notes($notes)], ['begin holder'], 'the script still runs, and has its turn';
-    my $start = time;
-    $release->();
-    is $next->wait->status, 200, 'the next one is served';
-    cmp_ok time - $start, '<', 4, 'as soon as it has ended';
+    is_served($next, 4, $release, 'the next one', 'as soon as it has ended');
     one_by_one($notes, 'holder', 'next');
 };
 
@@ -246,12 +252,10 @@ subtest 'a client that goes away, and a back end that fails' => sub {
         my $conn = $backend->accept;
         close $gone->{socket};
         my $next = waiter([$c->copy(server => $m[1]), say_via('lua', 'MemSess-Incr: n=1')]);
-        my $start = time;
-        $conn->print("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-            if $what eq 'answers';
-        close $conn;
-        is $next->wait->status, 200, "the back end $what: the next one is served";
-        cmp_ok time - $start, '<', 4, 'at once';
+        my $answer = $what eq 'answers'
+            ? "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok" : '';
+        is_served($next, 4, sub { $conn->print($answer); close $conn },
+            "the back end $what: the next one", 'at once');
     }
     is data($c), 'n=2';
 };
@@ -279,10 +283,7 @@ subtest 'those in line whose clients go away' => sub {
     my $next = waiter(turn($c, $notes, 'next', on => $m[1]));
     close $_->{socket} for @gone;
     ok wait_for(20, sub { $timeouts->() == $before + 4 }), 'they wait for MemSessLockWait';
-    my $start = time;
-    $release->();
-    is $next->wait->status, 200, 'who is behind them is served';
-    cmp_ok time - $start, '<', 4, 'at once: they have left the line';
+    is_served($next, 4, $release, 'who is behind them', 'at once: they have left the line');
     one_by_one($notes, 'holder', 'next');
 };
 
@@ -318,10 +319,8 @@ subtest 'a child process that is killed while it has the lock' => sub {
     my $notes = file();
     my ($holder, $release) = holder($c, $notes);
     my $next = waiter(turn($c, $notes, 'next', on => $m[1]));
-    my $start = time;
-    kill 'KILL', children_of($m[0]);
-    is $next->wait->status, 200, 'the next one is served';
-    cmp_ok time - $start, '<', 25, 'soon after: the lock goes by itself';
+    is_served($next, 25, sub { kill 'KILL', children_of($m[0]) }, 'the next one',
+        'soon after: the lock goes by itself');
     is data($c->copy(server => $m[1])), 'n=1', 'and what the dead one would have done is not done';
     $release->();
     ok wait_for(20, sub { ($c->copy->get('/lua/env')->env('MEMSESS_DATA') // '') eq 'n=1' }),

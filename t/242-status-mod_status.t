@@ -12,7 +12,7 @@ plan tests => 3;
 
 my $modules = MemSess::Site::query('LIBEXECDIR');
 my $memcached = MemSess::Memcached->start;
-my $m = MemSess::Member->start(servers => [$memcached], config => qq(
+my $config = qq(
     LoadModule status_module "$modules/mod_status.so"
     <Location "/server-status">
         SetHandler server-status
@@ -20,7 +20,8 @@ my $m = MemSess::Member->start(servers => [$memcached], config => qq(
     <Location "/status">
         SetHandler memsess-status
     </Location>
-));
+);
+my $m = MemSess::Member->start(servers => [$memcached], config => $config);
 started($m) for 1 .. 3;
 client($m)->set_cookie('nonsense')->get('/lua/env');
 
@@ -56,16 +57,8 @@ sub started_in_vain { my ($m) = @_; client($m)->get(say_via('cgi', 'MemSess-Set:
 
 subtest 'names are escaped' => sub {
     my $odd = q(/tmp/<b>"&'.sock);
-    my $m = MemSess::Member->start(config => qq(
-        MemSessServers "unix:/tmp/<b>\\"&'.sock"
-        LoadModule status_module "$modules/mod_status.so"
-        <Location "/server-status">
-            SetHandler server-status
-        </Location>
-        <Location "/status">
-            SetHandler memsess-status
-        </Location>
-    ));
+    my $m = MemSess::Member->start(
+        config => qq($config\nMemSessServers "unix:/tmp/<b>\\"&'.sock"\n));
     like client($m)->get('/server-status')->body, qr{unix:/tmp/&lt;b&gt;};
     unlike client($m)->get($_)->body, qr{/tmp/<b>}, $_ for qw(/server-status /status);
     my $names = status($m)->{servers};

@@ -254,6 +254,15 @@ static void write_value(memsess_session_t *session, const char *value)
     assert_true(session->revision == before + 1);
 }
 
+/* A new session, at revision 1. */
+static memsess_session_t *written(const char *value)
+{
+    memsess_session_t *session = new_session();
+
+    write_value(session, value);
+    return session;
+}
+
 static void assert_finds(const char *value)
 {
     memsess_session_t *session = NULL;
@@ -321,14 +330,8 @@ static apr_status_t make_next(void *baton, const memsess_session_t *newest,
     edit->calls++;
     edit->given = newest->revision;
     if (edit->append) {
-        memsess_attr_t *attr;
-
-        session->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
-        attr = apr_array_push(session->attrs);
-        attr->name = "value";
-        attr->value = apr_pstrcat(p, APR_ARRAY_IDX(newest->attrs, 0, memsess_attr_t).value,
-                                  edit->append, NULL);
-        attr->len = strlen(attr->value);
+        set_value(session, apr_pstrcat(p, APR_ARRAY_IDX(newest->attrs, 0, memsess_attr_t).value,
+                                       edit->append, NULL));
     }
     else {
         session = memsess_tombstone(newest, edit->moved_to, p);
@@ -372,8 +375,7 @@ static void test_round_trip(void **state)
     (void)state;
     open_store(3, 2, 1);
     assert_finds_not(MEMSESS_MISSING);
-    session = new_session();
-    write_value(session, "one");
+    session = written("one");
     assert_int_equal(memsess_store_read(store, &key, &back, unit_pool), MEMSESS_FOUND);
     assert_string_equal(back->public_id, session->public_id);
     assert_true(back->revision == 1 && back->created == session->created);
@@ -438,7 +440,7 @@ static void test_reading_writes_nothing(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "value");
+    written("value");
     for (i = 0; i < servers_n; i++) {
         before += unit_memcached_stat(servers[i], "cmd_set");
     }
@@ -474,7 +476,7 @@ static void test_another_member(void **state)
     assert_int_equal(apr_hash_count(handles), 4);
     for (i = 0; i < 20; i++) {
         next_key();
-        write_value(new_session(), "mine");
+        written("mine");
         assert_int_equal(memsess_store_read(other, &key, &session, unit_pool), MEMSESS_FOUND);
         set_value(session, "yours");
         assert_int_equal(memsess_store_write(other, &key, session, unit_pool), APR_SUCCESS);
@@ -515,7 +517,7 @@ static void test_expiry_in_memcached(void **state)
     }
     /* Beyond what memcached can count: for ever, the record knows its end. */
     next_key();
-    write_value(new_session(), "value");
+    written("value");
     {
         memsess_session_t *session = new_session();
 
@@ -537,8 +539,7 @@ static void test_highest_revision_wins(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    session = new_session();
-    write_value(session, "old");
+    session = written("old");
     for (place = 0; place < 2; place++) {
         old[place] = copy_raw(place, &len[place]);
     }
@@ -561,7 +562,7 @@ static void test_missing_copies_are_repaired(void **state)
     (void)state;
     for (copies = 2; copies <= 3; copies++) {
         open_store(4, copies, 1);
-        write_value(new_session(), "value");
+        written("value");
         for (place = 0; place < copies; place++) {
             unit_memcached_delete(at(place), copy_key(place));
             assert_finds("value");
@@ -584,7 +585,7 @@ static void test_damaged_copies_are_repaired(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "value");
+    written("value");
     for (place = 0; place < 2; place++) {
         good = copy_raw(place, &len);
         for (i = 0; i < COUNT(garbage); i++) {
@@ -605,7 +606,7 @@ static void test_damaged_copies_are_repaired(void **state)
     put_raw(0, "garbage", 7);
     put_raw(1, "garbage", 7);
     assert_finds_not(MEMSESS_MISSING);
-    write_value(new_session(), "anew");
+    written("anew");
     assert_finds("anew");
 }
 
@@ -640,7 +641,7 @@ static void test_sealed(void **state)
     raw.len = 32;
     assert_int_equal(memsess_secrets_add(secrets, &raw, ""), APR_SUCCESS);
     open_store(2, 2, 1);
-    write_value(new_session(), "unsealed");
+    written("unsealed");
     plain = copy_raw(0, &plain_len);
     store_conf.secrets = secrets;
     assert_int_equal(memsess_store_create(&store, &store_conf, the_pool, handles, unit_pool),
@@ -648,7 +649,7 @@ static void test_sealed(void **state)
     assert_finds_not(MEMSESS_MISSING);
     assert_true(unit_logged("not sealed") > 0);
 
-    write_value(new_session(), "value");
+    written("value");
     data = copy_raw(0, &len);
     assert_null(memmem(data, len, "value", 5));
     assert_memory_equal(data, "MSE", 3);
@@ -662,7 +663,7 @@ static void test_sealed(void **state)
     assert_true(unit_logged("altered") > 0);
 
     /* Of an older secret: found, and told. */
-    write_value(new_session(), "aged");
+    written("aged");
     other = memsess_secrets_make(unit_pool);
     memset(raw.bytes, 't', 32);
     assert_int_equal(memsess_secrets_add(other, &raw, ""), APR_SUCCESS);
@@ -706,7 +707,7 @@ static void test_records_of_a_later_version(void **state)
     open_store(3, 2, 1);
     for (place = 0; place < 3; place++) {
         next_key();
-        write_value(new_session(), "value");
+        written("value");
         put_later(place);
         assert_int_equal(memsess_store_read(store, &key, &session, unit_pool),
                          place < 2 ? MEMSESS_UNAVAILABLE : MEMSESS_FOUND);
@@ -731,7 +732,7 @@ static void test_records_of_a_later_version_unseen(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "value");
+    written("value");
     put_later(0);
     freeze(0);
     session = read_session();
@@ -740,7 +741,7 @@ static void test_records_of_a_later_version_unseen(void **state)
     assert_is_later(0);
 
     next_key();
-    write_value(new_session(), "value");
+    written("value");
     session = read_session();
     put_later(2);
     freeze(0);
@@ -757,7 +758,7 @@ static void test_records_of_a_later_version_meanwhile(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "value");
+    written("value");
     session = read_session();
     put_later(1);
     assert_int_equal(commit_at(session, apr_time_now() - apr_time_from_sec(3), 0, &edit),
@@ -775,12 +776,12 @@ static void test_records_of_another_session(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "other");
+    written("other");
     data = copy_raw(0, &len);
     other = key;
     next_key();
     mine = key;
-    write_value(new_session(), "mine");
+    written("mine");
     put_raw(0, data, len);
     assert_finds("mine");
     put_raw(1, data, len);
@@ -803,8 +804,7 @@ static void test_end(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    session = new_session();
-    write_value(session, "value");
+    session = written("value");
     old = copy_raw(0, &len);
     assert_int_equal(end(session), APR_SUCCESS);
     assert_int_equal(session->revision, 1);
@@ -844,7 +844,7 @@ static void test_end_that_says_where_it_went(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "value");
+    written("value");
     unit_random_key(&moved_to);
     edit.moved_to = &moved_to;
     assert_int_equal(commit_at(read_session(), apr_time_now(), 0, &edit), APR_SUCCESS);
@@ -868,8 +868,7 @@ static void test_end_while_a_home_is_away(void **state)
     open_store(4, 2, 1);
     for (place = 0; place < 2; place++) {
         next_key();
-        session = new_session();
-        write_value(session, "value");
+        session = written("value");
         freeze(place);
         assert_int_equal(end(session), APR_SUCCESS);
         assert_finds_not(MEMSESS_ENDED);
@@ -891,8 +890,7 @@ static void test_a_home_crashes(void **state)
     open_store(4, 2, 1);
     for (place = 0; place < 2; place++) {
         next_key();
-        session = new_session();
-        write_value(session, "one");
+        session = written("one");
         unit_memcached_kill(at(place)); /* which the pool does not know yet */
         assert_finds("one");
         write_value(session, "two");
@@ -922,8 +920,7 @@ static void test_a_home_crashes_before_a_write(void **state)
     open_store(4, 2, 1);
     for (place = 0; place < 2; place++) {
         next_key();
-        session = new_session();
-        write_value(session, "one");
+        session = written("one");
         unit_memcached_kill(at(place));
         write_value(session, "two");
         assert_revisions(place ? "2 x 2 -" : "x 2 2 -");
@@ -940,8 +937,7 @@ static void test_a_home_freezes_before_a_write(void **state)
 
     (void)state;
     open_store(4, 2, 1);
-    session = new_session();
-    write_value(session, "one");
+    session = written("one");
     unit_memcached_freeze(at(0));
     start = apr_time_now();
     write_value(session, "two");
@@ -966,8 +962,7 @@ static void test_old_memory_never_wins(void **state)
     open_store(4, 2, 1);
     for (place = 0; place < 2; place++) {
         next_key();
-        session = new_session();
-        write_value(session, "old");
+        session = written("old");
         freeze(place);
         write_value(session, "new");
         thaw(place);
@@ -987,8 +982,7 @@ static void test_old_memory_of_all_homes_never_wins(void **state)
         memsess_session_t *session;
 
         open_store(5, copies, 1);
-        session = new_session();
-        write_value(session, "old");
+        session = written("old");
         for (place = 0; place < copies; place++) {
             freeze(place);
         }
@@ -1012,8 +1006,7 @@ static void test_old_memory_is_not_trusted(void **state)
 
     (void)state;
     open_store(4, 2, 1);
-    session = new_session();
-    write_value(session, "old");
+    session = written("old");
     freeze(0);
     write_value(session, "new");
     freeze(1);
@@ -1034,8 +1027,7 @@ static void test_chain_of_placements(void **state)
 
     (void)state;
     open_store(6, 2, 1);
-    session = new_session();
-    write_value(session, "one");
+    session = written("one");
     freeze(0);
     write_value(session, "two");
     freeze(1);
@@ -1061,8 +1053,7 @@ static void test_chain_of_placements_to_a_tombstone(void **state)
 
     (void)state;
     open_store(5, 2, 1);
-    session = new_session();
-    write_value(session, "one");
+    session = written("one");
     freeze(0);
     write_value(session, "two");
     freeze(1);
@@ -1082,7 +1073,7 @@ static void test_born_while_a_home_is_away(void **state)
     for (copies = 1; copies <= 2; copies++) {
         open_store(4, copies, 1);
         crash(0);
-        write_value(new_session(), "value");
+        written("value");
         assert_revisions(copies == 1 ? "x 1 - -" : "x 1 1 -");
         assert_finds("value");
         restart(0);
@@ -1101,7 +1092,7 @@ static void test_born_while_all_homes_are_away(void **state)
     open_store(4, 2, 1);
     crash(0);
     crash(1);
-    write_value(new_session(), "one");
+    written("one");
     assert_revisions("x x 1 1");
     assert_finds("one");
     restart(0);
@@ -1164,8 +1155,7 @@ static void test_all_servers_away(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    session = new_session();
-    write_value(session, "one");
+    session = written("one");
     for (place = 0; place < 3; place++) {
         unit_memcached_kill(at(place));
     }
@@ -1189,14 +1179,14 @@ static void test_all_servers_restarted(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "value");
+    written("value");
     for (place = 0; place < 3; place++) {
         unit_memcached_kill(at(place));
         unit_memcached_start(at(place));
     }
     /* Nobody knew of it, nobody loses an operation by it, and the loss is certain. */
     assert_finds_not(MEMSESS_MISSING);
-    write_value(new_session(), "anew");
+    written("anew");
     assert_finds("anew");
     assert_revisions("1 1 -");
     assert_int_equal(unit_logged("is down"), 0);
@@ -1210,8 +1200,7 @@ static void test_without_failover(void **state)
 
     (void)state;
     open_store(4, 2, 0);
-    session = new_session();
-    write_value(session, "one");
+    session = written("one");
     unit_memcached_kill(at(0));
     assert_finds("one");
     write_value(session, "two");
@@ -1233,8 +1222,7 @@ static void test_without_failover_old_memory_never_wins(void **state)
 
     (void)state;
     open_store(3, 2, 0);
-    session = new_session();
-    write_value(session, "old");
+    session = written("old");
     freeze(0);
     write_value(session, "new");
     freeze(1);
@@ -1251,8 +1239,7 @@ static void test_a_pool_of_one(void **state)
 
     (void)state;
     open_store(1, 1, 1);
-    session = new_session();
-    write_value(session, "value");
+    session = written("value");
     assert_finds("value");
     freeze(0);
     assert_finds_not(MEMSESS_UNAVAILABLE);
@@ -1283,8 +1270,7 @@ static void test_the_largest_session(void **state)
         value[i] = (char)(1 + unit_below(255));
     }
     value[LARGE - 12] = '\0'; /* what is left is the name and 7 bytes */
-    session = new_session();
-    write_value(session, value);
+    session = written(value);
     assert_int_equal(memsess_record_size(session), LARGE);
     assert_finds(value);
     assert_revisions("1 1");
@@ -1302,15 +1288,13 @@ static void test_the_largest_session(void **state)
 static void test_a_session_larger_than_may_be_unpacked(void **state)
 {
     memsess_store_t *usual, *lowered;
-    memsess_session_t *session;
     char value[6000];
 
     (void)state;
     open_store(2, 2, 1);
     memset(value, 'x', sizeof(value) - 1);
     value[sizeof(value) - 1] = '\0';
-    session = new_session();
-    write_value(session, value);
+    written(value);
     usual = store;
     store_conf.unpack = 5000;
     assert_int_equal(memsess_store_create(&lowered, &store_conf, the_pool, handles, unit_pool),
@@ -1354,8 +1338,7 @@ static void test_commit(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    session = new_session();
-    write_value(session, "a");
+    session = written("a");
     assert_int_equal(commit_at(session, apr_time_now(), 0, &edit), APR_SUCCESS);
     assert_int_equal(edit.calls, 1);
     assert_int_equal(edit.given, 1);
@@ -1375,7 +1358,7 @@ static void test_commit_on_an_old_revision(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "a");
+    written("a");
     session = read_session();
     assert_int_equal(commit(session, "b"), APR_SUCCESS);
     /* The claim of their revision is still there. */
@@ -1407,7 +1390,7 @@ static void test_commit_while_somebody_else_is_writing(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "a");
+    written("a");
     session = read_session();
     for (place = 0; place < 2; place++) {
         apr_time_t start = apr_time_now();
@@ -1436,7 +1419,7 @@ static void test_commit_that_is_called_off(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "a");
+    written("a");
     session = read_session();
     assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit), APR_EINVAL);
     assert_int_equal(edit.calls, 1);
@@ -1456,7 +1439,7 @@ static void test_commit_that_is_refused(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "a");
+    written("a");
     for (i = 0; i < LARGE - 1; i++) {
         value[i] = (char)(1 + unit_below(255));
     }
@@ -1500,7 +1483,7 @@ static void test_reading_beside_a_server_that_is_away(void **state)
 {
     (void)state;
     open_store(3, 3, 1);
-    write_value(new_session(), "here");
+    written("here");
     crash(0);
     unit_await(is_read_at_once(1));
     restart(0);
@@ -1593,7 +1576,7 @@ static void test_commit_upon_what_is_gone(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "a");
+    written("a");
     session = read_session();
     unit_memcached_delete(at(0), copy_key(0));
     unit_memcached_delete(at(1), copy_key(1));
@@ -1630,7 +1613,7 @@ static void test_commit_while_servers_fail(void **state)
         apr_status_t rv;
 
         next_key();
-        write_value(new_session(), "a");
+        written("a");
         session = read_session();
         rv = memsess_store_commit(store, &key, session, apr_time_now(), apr_time_from_sec(5),
                                   make_next_and_kill, &kills, unit_pool);
@@ -1661,7 +1644,7 @@ static void test_commit_while_a_home_is_away(void **state)
     open_store(4, 2, 1);
     for (place = 0; place < 2; place++) {
         next_key();
-        write_value(new_session(), "a");
+        written("a");
         unit_memcached_kill(at(place)); /* which the pool does not know yet */
         assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
         assert_finds("ab");
@@ -1688,7 +1671,7 @@ static void test_lock(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "a");
+    written("a");
     session = read_session();
     assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), APR_SUCCESS);
     assert_int_equal(memsess_lock_take(&yours, store, &key, session, 0, unit_pool), MEMSESS_BUSY);
@@ -1722,7 +1705,7 @@ static void test_lock_is_freed_while_it_is_renewed(void **state)
     timeout = apr_time_from_sec(5);
     open_store(3, 2, 1);
     timeout = TIMEOUT;
-    write_value(new_session(), "a");
+    written("a");
     session = read_session();
     assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), APR_SUCCESS);
     asked = unit_memcached_stat(at(0), "cmd_get");
@@ -1750,7 +1733,7 @@ static void test_lock_while_a_home_is_away(void **state)
     open_store(4, 2, 1);
     for (place = 0; place < 2; place++) {
         next_key();
-        write_value(new_session(), "a");
+        written("a");
         session = read_session();
         assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool),
                          APR_SUCCESS);
@@ -1811,7 +1794,7 @@ static void test_lock_is_taken_in_turn(void **state)
 
     (void)state;
     open_store(3, 2, 1);
-    write_value(new_session(), "a");
+    written("a");
     served_n = 0;
     for (i = 0; i < WAITERS; i++) {
         waiters[i].session = read_session();
@@ -1891,7 +1874,7 @@ static void count_side_by_side(int rounds, int crashing)
     int i, done = 0, failed = 0, value;
 
     open_store(4, 2, 1);
-    write_value(new_session(), "0");
+    written("0");
     for (i = 0; i < MEMBERS; i++) {
         memset(&counters[i], 0, sizeof(counters[i]));
         counters[i].rounds = rounds;
