@@ -230,7 +230,9 @@ static void set_attr_variable(apr_table_t *env, const memsess_attr_t *attr, apr_
     memcpy(tail, attr->name, name_len + 1);
     for (c = tail; *c; c++) {
         is_odd |= *c == '.' || *c == '-' || apr_isupper(*c);
-        *c = *c == '.' || *c == '-' ? '_' : *c;
+        if (*c == '.' || *c == '-') {
+            *c = '_';
+        }
     }
     if (!is_taken(tail, name_len, is_odd, taken, p)) {
         apr_table_addn(env, name, attr->value);
