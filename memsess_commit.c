@@ -13,8 +13,9 @@
  * Exact commits without a compare-and-swap
  * ----------------------------------------
  * A writer of revision n+1 first adds a claim of that revision, with a token of its own, on every
- * server that holds the session or is to hold it, in the session's own order; memcached's add is
- * atomic, so of two writers that share one such server only one goes on. The other reads again
+ * server that holds the session or is to hold it, on all at once; memcached's add is atomic, so of
+ * two writers that share one such server only one goes on, as a rule the one who was first at the
+ * first server in the session's own order. The other reads again
  * until it sees n+1, puts its changes upon that, and claims n+2. Nobody removes the claim of a
  * revision that was sent: it goes by itself.
  *
@@ -52,6 +53,11 @@
  */
 #define CLAIM_TTL 8
 #define CLAIM_SAFE apr_time_from_sec(2)
+
+/* How often and how long who has the first claim waits for another who has some of the others. */
+#define WAITS_FOR_OTHER 3
+#define WAIT_MIN 500
+#define WAIT_MAX apr_time_from_msec(10)
 #define TOKEN_LEN (MEMSESS_NONCE_BYTES / 3 * 4)
 
 /* What members' clocks may differ by before a claim is taken for a replayed one. */
@@ -151,22 +157,28 @@ static const char *claim_holder(const claim_t *claim, memsess_server_t *server, 
     return len >= TOKEN_LEN ? value : NULL;
 }
 
-/* Where a connection breaks, an add may have been done before it was repeated: then the claim that
- * is there already is our own. */
-static apr_status_t claim_on(claim_t *claim, memsess_copy_t *copy, const char *what, apr_pool_t *p)
+static apr_status_t claim_prepare(memsess_put_t *put, const claim_t *claim,
+                                  const memsess_copy_t *copy, const char *what, apr_pool_t *p)
 {
-    memsess_server_t *server = claim->store->servers[copy->at];
-    const char *text = claim_text(claim, copy->at, what, p), *holder;
-    int planted = 0;
-    apr_size_t len;
-    char *value;
-    apr_status_t rv = claim_value(claim, what, &value, &len, p);
+    memset(put, 0, sizeof(*put));
+    put->server = claim->store->servers[copy->at];
+    put->key = claim_text(claim, copy->at, what, p);
+    put->ttl = claim->ttl;
+    put->add = 1;
+    return claim_value(claim, what, &put->data, &put->len, p);
+}
 
-    if (rv == APR_SUCCESS) {
-        rv = memsess_server_add(server, text, value, len, claim->ttl);
-    }
+/* What the answer to a claim says. Where a connection breaks, an add may have been done before it
+ * was repeated: then the claim that is there already is our own. */
+static apr_status_t claim_answer(claim_t *claim, memsess_copy_t *copy, const char *what,
+                                 const memsess_put_t *put, apr_pool_t *p)
+{
+    apr_status_t rv = put->rv;
+    const char *holder;
+    int planted = 0;
+
     if (rv == MEMSESS_EXISTS) {
-        holder = claim_holder(claim, server, text, what, &planted, p);
+        holder = claim_holder(claim, put->server, put->key, what, &planted, p);
         if (holder && is_settled(claim, what, holder)) {
             return APR_SUCCESS;
         }
@@ -174,7 +186,7 @@ static apr_status_t claim_on(claim_t *claim, memsess_copy_t *copy, const char *w
             rv = APR_SUCCESS;
         }
         else if (planted) {
-            rv = memsess_server_add(server, text, value, len, claim->ttl);
+            rv = memsess_server_add(put->server, put->key, put->data, put->len, put->ttl);
         }
     }
     if (rv == APR_SUCCESS) {
@@ -182,6 +194,47 @@ static apr_status_t claim_on(claim_t *claim, memsess_copy_t *copy, const char *w
         claim->held[claim->n++].what = what;
     }
     return rv;
+}
+
+static apr_status_t claim_on(claim_t *claim, memsess_copy_t *copy, const char *what, apr_pool_t *p)
+{
+    memsess_put_t put;
+    apr_status_t rv = claim_prepare(&put, claim, copy, what, p);
+
+    if (rv == APR_SUCCESS) {
+        memsess_pool_mput(&put, 1);
+        rv = claim_answer(claim, copy, what, &put, p);
+    }
+    return rv;
+}
+
+/* On several servers at once. Of two who meet, each may have some: who has the first in order waits
+ * a moment for the other, who gives his back. */
+static apr_status_t claim_on_all(claim_t *claim, memsess_copy_t *const *copies, unsigned n,
+                                 const char *what, apr_status_t *answers, apr_pool_t *p)
+{
+    memsess_put_t puts[MEMSESS_COPIES_MAX];
+    apr_interval_time_t took = apr_time_now();
+    apr_status_t rv = APR_SUCCESS;
+    unsigned i, tries;
+
+    for (i = 0; i < n && rv == APR_SUCCESS; i++) {
+        rv = claim_prepare(&puts[i], claim, copies[i], what, p);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    memsess_pool_mput(puts, n);
+    took = apr_time_now() - took;
+    for (i = 0; i < n; i++) {
+        answers[i] = claim_answer(claim, copies[i], what, &puts[i], p);
+        for (tries = 0; i && answers[i] == MEMSESS_EXISTS && answers[0] == APR_SUCCESS
+                        && tries < WAITS_FOR_OTHER; tries++) {
+            apr_sleep((took < WAIT_MAX ? took : WAIT_MAX) + WAIT_MIN);
+            answers[i] = claim_on(claim, copies[i], what, p);
+        }
+    }
+    return APR_SUCCESS;
 }
 
 /* What is about to go by itself is left to do so: it may be somebody else's by then. */
@@ -210,41 +263,82 @@ static apr_status_t claim_begin(claim_t *claim)
     return rv;
 }
 
-/* Claims something of a session wherever that lies and wherever its next revision is to lie. */
+/* Those to claim next: wherever the session lies and wherever its next revision is to lie, as far
+ * as they are up and were not tried yet. */
+static unsigned claim_wanted(const claim_t *claim, const memsess_session_t *newest,
+                             memsess_copy_t *copies, unsigned n, memsess_copy_t **wanted)
+{
+    const memsess_store_t *store = claim->store;
+    unsigned i, targets = 0, m = 0;
+
+    for (i = 0; i < n && m < MEMSESS_COPIES_MAX; i++) {
+        memsess_copy_t *copy = &copies[i];
+        int is_wanted = !copy->tried && !memsess_server_is_down(store->servers[copy->at])
+                        && (memsess_is_placed(store, &newest->placement, copy->at)
+                            || (targets < store->conf.copies && copy->state != COPY_REFUSED));
+
+        if (is_wanted) {
+            wanted[m++] = copy;
+        }
+        targets += (is_wanted || copy->claimed) && copy->state != COPY_REFUSED;
+    }
+    return m;
+}
+
+/* Claims on these what is to be claimed; MEMSESS_BUSY where somebody else has done so. What fails
+ * is down now, or full: others stand in. */
+static apr_status_t claim_these(claim_t *claim, memsess_copy_t **wanted, unsigned n,
+                                apr_status_t *worst, apr_pool_t *p)
+{
+    const char *const whats[] = {
+        claim->before ? revision_text(claim->before->revision, p) : NULL, claim->what};
+    apr_status_t answers[MEMSESS_COPIES_MAX], rv;
+    unsigned i, k, m;
+
+    for (k = claim->before ? 0 : 1; k < 2; k++) {
+        rv = claim_on_all(claim, wanted, n, whats[k], answers, p);
+        for (i = m = 0; i < n && rv == APR_SUCCESS; i++) {
+            wanted[i]->tried = 1;
+            if (answers[i] == APR_SUCCESS) {
+                wanted[m++] = wanted[i];
+            }
+            else if (answers[i] == MEMSESS_EXISTS) {
+                rv = MEMSESS_BUSY;
+            }
+            else {
+                *worst = answers[i];
+            }
+        }
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        n = m;
+    }
+    for (i = 0; i < n; i++) {
+        wanted[i]->claimed = 1;
+    }
+    return APR_SUCCESS;
+}
+
+/* Claims something of a session. */
 static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest,
                                memsess_copy_t *copies, unsigned n, apr_pool_t *p)
 {
-    const memsess_store_t *store = claim->store;
-    const char *before = claim->before ? revision_text(claim->before->revision, p) : NULL;
     apr_status_t rv = claim_begin(claim), worst = MEMSESS_DOWN;
-    unsigned i, targets = 0, shared = 0;
+    memsess_copy_t *wanted[MEMSESS_COPIES_MAX];
+    unsigned i, m, shared = 0;
 
-    for (i = 0; i < n && rv == APR_SUCCESS; i++) {
-        memsess_copy_t *copy = &copies[i];
-        int placed = memsess_is_placed(store, &newest->placement, copy->at);
-
-        copy->claimed = 0;
-        if (memsess_server_is_down(store->servers[copy->at])
-            || (!placed && (targets >= store->conf.copies || copy->state == COPY_REFUSED))) {
-            continue;
-        }
-        rv = before ? claim_on(claim, copy, before, p) : APR_SUCCESS;
-        rv = rv == APR_SUCCESS ? claim_on(claim, copy, claim->what, p) : rv;
-        if (rv == APR_SUCCESS) {
-            copy->claimed = 1;
-            targets += copy->state != COPY_REFUSED;
-            shared |= (unsigned)placed;
-        }
-        else if (rv == MEMSESS_EXISTS) {
-            claim_drop(claim, p);
-            return MEMSESS_BUSY;
-        }
-        else {
-            worst = rv;
-            rv = APR_SUCCESS; /* it is down now, or full: the next one stands in */
-        }
+    for (i = 0; i < n; i++) {
+        copies[i].claimed = copies[i].tried = 0;
+    }
+    while (rv == APR_SUCCESS && (m = claim_wanted(claim, newest, copies, n, wanted))) {
+        rv = claim_these(claim, wanted, m, &worst, p);
     }
     /* Others claim where the session lies: who sees none of these servers cannot meet them. */
+    for (i = 0; i < n; i++) {
+        shared |= (unsigned)(copies[i].claimed
+                             && memsess_is_placed(claim->store, &newest->placement, copies[i].at));
+    }
     if (rv != APR_SUCCESS || !shared) {
         claim_drop(claim, p);
         return rv != APR_SUCCESS ? rv : worst;

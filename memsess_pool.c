@@ -573,11 +573,19 @@ static apr_status_t set_operation(memsess_conn_t *c, void *args)
                ? apr_memcache_set(c->mc, put->key, put->data, put->len, put->ttl, 0) : rv;
 }
 
+static apr_status_t add_operation(memsess_conn_t *c, void *args)
+{
+    const memsess_put_t *put = args;
+
+    return apr_memcache_add(c->mc, put->key, put->data, put->len, put->ttl, 0);
+}
+
 static void put_one(void *item)
 {
     memsess_put_t *put = item;
 
-    put->rv = run(put->server, set_operation, put, STORES | (put->once ? ONCE : 0));
+    put->rv = run(put->server, put->add ? add_operation : set_operation, put,
+                  STORES | (put->once ? ONCE : 0));
 }
 
 void memsess_pool_mput(memsess_put_t *puts, unsigned n)
@@ -596,25 +604,19 @@ void memsess_pool_mput(memsess_put_t *puts, unsigned n)
 apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    memsess_put_t put = {server, key, data, len, ttl, 0, 0, 0, APR_SUCCESS};
+    memsess_put_t put = {server, key, data, len, ttl, 0, 0, 0, 0, APR_SUCCESS};
 
     put_one(&put);
     return put.rv;
 }
 
-static apr_status_t add_operation(memsess_conn_t *c, void *args)
-{
-    const memsess_put_t *put = args;
-
-    return apr_memcache_add(c->mc, put->key, put->data, put->len, put->ttl, 0);
-}
-
 apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    memsess_put_t put = {server, key, data, len, ttl, 0, 0, 0, APR_SUCCESS};
+    memsess_put_t put = {server, key, data, len, ttl, 1, 0, 0, 0, APR_SUCCESS};
 
-    return run(server, add_operation, &put, STORES);
+    put_one(&put);
+    return put.rv;
 }
 
 typedef struct incr_args_t {

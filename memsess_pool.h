@@ -114,6 +114,7 @@ typedef struct memsess_put_t {
     char *data;
     apr_size_t len;
     apr_uint32_t ttl;
+    int add;              /**< unless it is there: as of memsess_server_add */
     int once;             /**< never sent twice: where a connection breaks, that is an error */
     int replace;          /**< the key is likely there; it stays as it is if this is refused */
     apr_time_t not_after; /**< not sent then or later, but MEMSESS_UNSENT; 0: whenever */

@@ -449,6 +449,7 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
         put->data = data;
         put->len = len;
         put->ttl = ttl_of(session);
+        put->add = 0;
         put->once = before != NULL;
         put->replace = before && memsess_is_placed(store, &before->placement, chosen[i]->at);
         put->not_after = !before ? 0 : not_after < soon ? not_after : soon;
@@ -760,7 +761,7 @@ memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
 int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
                         const memsess_copy_t *copy, apr_pool_t *p)
 {
-    memsess_copy_t *wanted, asked = {copy->at, COPY_UNASKED, NULL, 0};
+    memsess_copy_t *wanted, asked = {copy->at, COPY_UNASKED, NULL, 0, 0};
     reading_t reading;
 
     begin_reading(&reading, store, key, p);

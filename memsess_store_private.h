@@ -32,7 +32,7 @@ typedef struct memsess_copy_t {
         COPY_REFUSED
     } state;
     memsess_session_t *session;
-    int claimed;
+    int claimed, tried; /* to be */
 } memsess_copy_t;
 
 /* What became of the copies of one write. */
