@@ -35,7 +35,8 @@ sub up { my ($m) = @_; return !grep { $_->{state} ne 'up' } @{ status($m)->{serv
 sub wait_side_by_side {
     my (@requests) = @_;
     my @r = together(@requests);
-    cmp_ok max(map { $_->{seconds} } @r), '<', 1.75 * $TIMEOUT, 'side by side, none waits for two time-outs';
+    cmp_ok max(map { $_->{seconds} } @r), '<', 1.75 * $TIMEOUT,
+        'side by side, none waits for two time-outs';
     return @r;
 }
 
@@ -100,7 +101,8 @@ for my $kind (@kinds) {
     subtest "$kind: away from the start" => sub {
         $hole->vanish;
         my $m = MemSess::Member->start(servers => \@pool, config => $config);
-        my @r = wait_side_by_side(map { [client($m), say_via('lua', "MemSess-Set: who=$_")] } 1 .. 8);
+        my @r = wait_side_by_side(
+            map { [client($m), say_via('lua', "MemSess-Set: who=$_")] } 1 .. 8);
         is_deeply [map { $_->status } @r], [(200) x 8], 'sessions begin';
         comes_back($m, $hole);
         $m->stop;

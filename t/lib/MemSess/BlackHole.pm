@@ -21,10 +21,12 @@ my ($us, $it) = qw(192.0.2.1 192.0.2.2);    # of TEST-NET-1: of nobody else's ne
 sub enter {
     return if $ENV{NAMESPACES};
     my @inside = qw(unshare --user --map-current-user --keep-caps --net);
-    my $try = 'ip link set lo up && ip link add name m0 type veth peer name m1 && unshare --net true';
+    my $try = 'ip link set lo up && unshare --net true && '
+        . 'ip link add name m0 type veth peer name m1';
     $ENV{NAMESPACES} = system("@inside sh -c '$try' >/dev/null 2>&1") ? 'no' : 'inside';
     return if $ENV{NAMESPACES} eq 'no';
-    exec @inside, 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh', $^X, $0 or die "unshare: $!\n";
+    exec @inside, 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh', $^X, $0
+        or die "unshare: $!\n";
 }
 
 sub kinds { return $ENV{NAMESPACES} eq 'inside' ? qw(namespace silent) : 'silent' }
@@ -51,7 +53,8 @@ sub namespace {
     mkdir 't/logs';
     $keeper->launch;
     my $its = '/proc/' . $keeper->pid . '/ns/net';
-    wait_for(15, sub { (readlink $its // '') ne readlink '/proc/self/ns/net' && $keeper->output eq '' })
+    my $ours = readlink '/proc/self/ns/net';
+    wait_for(15, sub { $keeper->alive && (readlink $its // $ours) ne $ours })
         or die "no namespace, see $keeper->{log}\n";
     my @there = ('nsenter', "--net=$its");
     run(qw(ip link add name m0 type veth peer name m1 netns), $keeper->pid);
