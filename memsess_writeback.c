@@ -41,6 +41,12 @@ static int may_write(const request_rec *r)
     return memsess_req_enabled(r) && memsess_dir_conf(r)->writeback;
 }
 
+static void log_dropped(request_rec *r, const char *name, const char *why)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: dropped the response header %s: %s",
+                  ap_escape_logitem(r->pool, name), why);
+}
+
 static void gather_one(request_rec *r, const apr_table_entry_t *header)
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
@@ -60,8 +66,7 @@ static void gather_one(request_rec *r, const apr_table_entry_t *header)
         why = "the response has begun";
     }
     if (why) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: dropped the response header %s: "
-                      "%s", ap_escape_logitem(r->pool, header->key), why);
+        log_dropped(r, header->key, why);
         return;
     }
     if (!top->asked) {
@@ -205,15 +210,21 @@ int memsess_respond(request_rec *r)
     return status;
 }
 
-const char *memsess_clean_interim(const char *text, apr_pool_t *p)
+const char *memsess_clean_interim(request_rec *r, const char *text)
 {
-    char *clean = apr_palloc(p, strlen(text) + 1), *to = clean;
+    char *clean = apr_palloc(r->pool, strlen(text) + 1), *to = clean;
+    int drop = 0;
 
     while (*text) {
         apr_size_t len = strcspn(text, "\n");
 
         len += text[len] == '\n';
-        if (!memsess_reserved_name(text)) {
+        /* A line that begins with a blank goes on with the one before it. */
+        if (*text != ' ' && *text != '\t' && (drop = memsess_reserved_name(text))) {
+            log_dropped(r, apr_pstrmemdup(r->pool, text, strcspn(text, ": \t\r\n")),
+                        "it is part of an interim response or of a nph- program's");
+        }
+        if (!drop) {
             memcpy(to, text, len);
             to += len;
         }

@@ -22,7 +22,8 @@ void memsess_gather(request_rec *r);
  */
 int memsess_respond(request_rec *r);
 
-/** The lines of an interim response but those with reserved names. */
-const char *memsess_clean_interim(const char *text, apr_pool_t *p);
+/** The lines of a head that goes past httpd's own handling of headers, but those with reserved names:
+ * they are logged. */
+const char *memsess_clean_interim(request_rec *r, const char *text);
 
 #endif

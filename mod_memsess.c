@@ -176,13 +176,14 @@ static int is_chunked(const request_rec *r)
 /* -- Interim responses --------------------------------------------------------------------------
  *
  * What a back end sends before its answer (103 Early Hints, say) goes to the connection past all
- * filters of the request, and so does what it sends as a tunnel (101 Switching Protocols). So there
- * is a filter on the connection, put there once.
+ * filters of the request, and so does what it sends as a tunnel (101 Switching Protocols), or the
+ * whole answer of a CGI program that is named nph-. So there is a filter on the connection, put
+ * there once.
  */
 #define HEAD_MAX 65536
 
 typedef struct interim_t {
-    request_rec *r;           /* being proxied, and not yet answered; else NULL */
+    request_rec *r;           /* being proxied or nph-, and not yet answered; else NULL */
     apr_array_header_t *head; /* of char: what came of a head that is not whole yet */
 } interim_t;
 
@@ -204,7 +205,7 @@ static void watch_interim(request_rec *r)
     if (!interim) {
         interim = apr_pcalloc(c->pool, sizeof(*interim));
         ap_set_module_config(c->conn_config, &memsess_module, interim);
-        ap_add_output_filter_handle(interim_filter_handle, interim, NULL, c);
+        ap_add_output_filter_handle(interim_filter_handle, interim, r, c);
     }
     interim->r = r;
     interim->head = apr_array_make(r->pool, 512, 1);
@@ -223,7 +224,16 @@ static void unwatch_interim(conn_rec *c)
 
 static int is_whole(const apr_array_header_t *head)
 {
-    return head->nelts >= 4 && !memcmp(head->elts + head->nelts - 4, CRLF CRLF, 4);
+    const char *end = head->elts + head->nelts;
+
+    return (head->nelts >= 3 && !memcmp(end - 3, "\n" CRLF, 3))
+           || (head->nelts >= 2 && !memcmp(end - 2, "\n\n", 2));
+}
+
+/* Whether nothing more comes of a head that is there in part. */
+static int is_cut(const apr_array_header_t *head, const apr_bucket_brigade *bb)
+{
+    return head->nelts && !APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_FIRST(bb));
 }
 
 /* Takes what belongs to a head out of the brigade; whether the head is whole. */
@@ -255,6 +265,16 @@ static int is_interim(const char *head)
     return !strncmp(head, "HTTP/1.1 1", 10) && strncmp(head, "HTTP/1.1 101", 12);
 }
 
+static void pass_head(interim_t *interim, apr_bucket_brigade *clean)
+{
+    const char *head = apr_pstrmemdup(interim->r->pool, interim->head->elts,
+                                      (apr_size_t)interim->head->nelts);
+
+    apr_brigade_puts(clean, NULL, NULL, memsess_clean_interim(interim->r, head));
+    interim->head->nelts = 0;
+    interim->r = is_interim(head) ? interim->r : NULL;
+}
+
 static apr_status_t interim_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     interim_t *interim = f->ctx;
@@ -264,13 +284,8 @@ static apr_status_t interim_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         return ap_pass_brigade(f->next, bb);
     }
     clean = apr_brigade_create(interim->r->pool, f->c->bucket_alloc);
-    while (interim->r && take_head(interim->head, bb)) {
-        const char *head = apr_pstrmemdup(interim->r->pool, interim->head->elts,
-                                          (apr_size_t)interim->head->nelts);
-
-        apr_brigade_puts(clean, NULL, NULL, memsess_clean_interim(head, interim->r->pool));
-        interim->head->nelts = 0;
-        interim->r = is_interim(head) ? interim->r : NULL;
+    while (interim->r && (take_head(interim->head, bb) || is_cut(interim->head, bb))) {
+        pass_head(interim, clean);
     }
     if (interim->r && interim->head->nelts > HEAD_MAX) {
         f->c->aborted = 1;
@@ -280,6 +295,12 @@ static apr_status_t interim_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     return ap_pass_brigade(f->next, bb);
 }
 
+/* As mod_cgi sees it. */
+static int is_nph(const request_rec *r)
+{
+    return r->filename && !strncmp(apr_filepath_name_get(r->filename), "nph-", 4);
+}
+
 /* Behind mod_cache's own handler, which must look the request up as the client sent it. */
 static int before_handler(request_rec *r)
 {
@@ -287,7 +308,7 @@ static int before_handler(request_rec *r)
     if (!r->main && is_chunked(r)) {
         ap_add_input_filter_handle(in_filter_handle, NULL, r, r->connection);
     }
-    if (!r->main && r->proxyreq == PROXYREQ_REVERSE) {
+    if (!r->main && (r->proxyreq == PROXYREQ_REVERSE || is_nph(r))) {
         watch_interim(r);
     }
     return DECLINED;

@@ -6,7 +6,7 @@ use lib 't/lib';
 use Apache::Test qw(-withtestmore);
 use MemSess::Test;
 
-plan tests => 25;
+plan tests => 26;
 
 my $m    = server();
 my $pool = shared_memcached();
@@ -221,6 +221,26 @@ subtest 'interim responses leak nothing either' => sub {
     is $r->status, 200, 'the response';
     is_deeply [$r->leaks], [], 'nothing leaks';
     is data($c), 'a=1', 'the final response counts';
+};
+
+subtest 'nor do programs whose names begin with nph-' => sub {
+    my $off = MemSess::Member->start(config => 'MemSess Off');
+    my $body = "MemSess-Set: not=a header\n" . 'x' x 5000;
+    for my $server ($m, $off) {
+        my $mark = $server->log->mark;
+        for my $end ("\n", "\r\n") {
+            my $target = '/cgi/nph-say?' . escape(join $end, 'HTTP/1.1 200 OK', 'MemSess-Set: a=1',
+                'X-Said: yes', 'MemSess-Foo: folded', ' b=1', 'Connection: close', '', $body);
+            my $all = raw($server->port, "GET $target HTTP/1.1\r\nHost: localhost\r\n\r\n")->{raw};
+            is $all, join($end, 'HTTP/1.1 200 OK', 'X-Said: yes', 'Connection: close', '', $body),
+                'all but our headers arrives';
+        }
+        ok $server->log->wait_for(qr/warn.*MemSess-Set/, $mark), 'a warning';
+        my $cut = raw($server->port, 'GET /cgi/nph-say?' . escape("HTTP/1.1 200 OK\nMemSess-Set: a=1\n")
+            . " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")->{raw};
+        is $cut, "HTTP/1.1 200 OK\n", 'also where the head has no end';
+    }
+    $off->stop;
 };
 
 # What this many requests for the same on one connection get: how many answers, whole ones at the
