@@ -98,8 +98,9 @@ void memsess_store_unwrite(memsess_store_t *store, const memsess_key_t *key,
 typedef apr_status_t memsess_next_t(void *baton, const memsess_session_t *newest,
                                     memsess_session_t **next, apr_pool_t *p);
 
-/** What a commit can answer beside what memsess_store_write does: */
-#define MEMSESS_GONE APR_ENOENT /**< the session was ended by somebody else, or is lost */
+/** What a commit can answer beside what memsess_store_write does. That a session is gone is no error
+ * of the system: ENOENT is what connecting to a unix socket says that is not there. */
+#define MEMSESS_GONE (APR_OS_START_USERERR + 1) /**< ended by somebody else, or lost */
 #define MEMSESS_BUSY APR_EBUSY  /**< others were writing all the time */
 #define MEMSESS_UNSURE APR_INCOMPLETE /**< servers failed in mid-write: it may be written or not */
 

@@ -306,6 +306,8 @@ subtest 'pools of one virtual host do not fail with those of another' => sub {
         </VirtualHost>");
     my $c = started($m, 'a=1', host => 'alive.test');
     is_denied($c->copy(host => 'dead.test')->get('/cgi/env'), 'the dead one');
+    is_denied(client($m, host => 'dead.test')->get(say_via('cgi', 'MemSess-Set: a=1')),
+        'which cannot begin a session');
     is data($c), 'a=1', 'the other is well';
     $m->stop;
 };
