@@ -51,7 +51,7 @@ subtest 'from sticky balancers' => sub {
         ) };
     my $front = MemSess::Member->start(config => $balancer->($sticky));
     my $requests = sub {
-        map { my $m = $_; open my $in, '<', $m->dir . '/access_log'; scalar(() = <$in>) } @members };
+        map { open my $in, '<', $_->dir . '/access_log'; scalar(() = <$in>) } @members };
 
     my $route = client($front, name => 'ROUTEID');
     $route->get('/app/plain.txt');
@@ -89,7 +89,8 @@ subtest 'from mod_session_dbd' => sub {
         DBDPrepareSQL "update session set value = %s, expiry = %lld, key = %s where key = %s" \\
             updatesession
         DBDPrepareSQL "insert into session (value, expiry, key) values (%s, %lld, %s)" insertsession
-        DBDPrepareSQL "select value from session where key = %s and (expiry = 0 or expiry > %lld)" \\
+        DBDPrepareSQL \\
+            "select value from session where key = %s and (expiry = 0 or expiry > %lld)" \\
             selectsession
         DBDPrepareSQL "delete from session where expiry != 0 and expiry < %lld" cleansession
     );

@@ -39,7 +39,8 @@ sub send {
     push @headers, "Host: $self->{host}" if $self->{host};
     push @headers, "Cookie: $self->{name}=$self->{cookie}" if defined $self->{cookie};
     my $port = $self->{tls} ? $self->{server}->tls_port : $self->{server}->port;
-    my $r = request($port, $method, $target, \@headers, $body, tls => $self->{tls}, cert => $self->{cert});
+    my $r = request($port, $method, $target, \@headers, $body, tls => $self->{tls},
+        cert => $self->{cert});
     $self->keep($_) for $r->header('Set-Cookie');
     return $r;
 }

@@ -17,8 +17,8 @@ sub raw {
     if ($how{tls}) {
         # On stderr it remarks on the self-signed certificate.
         my $cert = $how{cert} ? "-cert '$how{cert}' -key '$how{cert}'" : '';
-        $pid = open2($in, $out,
-            "exec openssl s_client -quiet -noservername $cert -connect 127.0.0.1:$port 2>/dev/null");
+        $pid = open2($in, $out, "exec openssl s_client -quiet -noservername $cert "
+            . "-connect 127.0.0.1:$port 2>/dev/null");
     }
     else {
         $in = $out = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $port,
