@@ -365,7 +365,8 @@ typedef struct commit_t {
 
 /*
  * Copies that stood in for a server that is back would only grow old. To delete one while somebody
- * may be writing to its server takes a claim of what would be written.
+ * may be writing to its server takes a claim of what would be written, while whoever had that one
+ * before cannot have lost it yet.
  */
 static void drop_strays(const commit_t *c, const memsess_session_t *before,
                         const memsess_session_t *now)
@@ -379,7 +380,8 @@ static void drop_strays(const commit_t *c, const memsess_session_t *before,
     for (i = 0; i < c->n; i++) {
         memsess_copy_t *copy = &c->copies[i];
 
-        if (copy->claimed && memsess_is_placed(store, &before->placement, copy->at)
+        if (copy->claimed && apr_time_now() - claim.begun < CLAIM_SAFE
+            && memsess_is_placed(store, &before->placement, copy->at)
             && !memsess_is_placed(store, &now->placement, copy->at)
             && claim_on(&claim, copy, claim.what, c->p) == APR_SUCCESS) {
             memsess_server_delete(store->servers[copy->at],
