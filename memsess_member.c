@@ -152,12 +152,39 @@ const char *memsess_member_parse(memsess_member_t *member, const char *word, apr
     return NULL;
 }
 
+/* A host whichever way it is spelled, as far as that can be told without a resolver; len receives
+ * how much of the name counts. */
+static const char *plain_host(const char *host, apr_size_t *len)
+{
+    static const char mapped[] = "::ffff:";
+
+    if (!strncmp(host, mapped, sizeof(mapped) - 1) && strchr(host, '.')) {
+        host += sizeof(mapped) - 1;
+    }
+    *len = strlen(host);
+    *len -= host[*len - 1] == '.';
+    /* Of as many characters. */
+    if (*len == 9 && !strncmp(host, "localhost", 9)) {
+        return "127.0.0.1";
+    }
+    return host;
+}
+
+static int same_host(const char *a, const char *b)
+{
+    apr_size_t a_len, b_len;
+
+    a = plain_host(a, &a_len);
+    b = plain_host(b, &b_len);
+    return a_len == b_len && !strncmp(a, b, a_len);
+}
+
 static int same_address(const memsess_server_conf_t *a, const memsess_server_conf_t *b)
 {
     if (a->path || b->path) {
         return a->path && b->path && !strcmp(a->path, b->path);
     }
-    return a->port == b->port && !strcmp(a->host, b->host);
+    return a->port == b->port && same_host(a->host, b->host);
 }
 
 int memsess_member_same(const memsess_member_t *a, const memsess_member_t *b)

@@ -805,10 +805,12 @@ static void test_servers_named_twice(void **state)
         {"[::1]", "[0::1]:11211"}, {"[2001:db8::a]:1", "[2001:DB8:0::A]:1"},
         {"unix:/a", "unix:/a"}, {"unix:/a?name=x", "unix:/a?name=y"}, {"a?name=x", "b?name=x"},
         {"a?name=x", "a?name=y"}, {"a:1?weight=2", "a:1?weight=3"}, {"a?name=b:11211", "b"},
-        {"b", "a?name=b:11211"}, {"unix:/a", "b?name=unix:/a"},
+        {"b", "a?name=b:11211"}, {"unix:/a", "b?name=unix:/a"}, {"127.0.0.1", "localhost"},
+        {"localhost.:1", "127.0.0.1:1"}, {"127.0.0.1", "[::ffff:127.0.0.1]"}, {"a.b", "a.b."},
     };
     static const char *const apart[][2] = {
-        {"a", "b"}, {"a:1", "a:2"}, {"127.0.0.1", "localhost"}, {"127.0.0.1", "[::1]"},
+        {"a", "b"}, {"a:1", "a:2"}, {"127.0.0.1:1", "localhost:2"}, {"127.0.0.1", "[::1]"},
+        {"127.0.0.1", "localhost.a"}, {"127.0.0.1", "[::ffff:127.0.0.2]"}, {"a", "a.b"},
         {"unix:/a", "unix:/b"}, {"unix:/a", "unix:/A"}, {"unix:/a", "a"}, {"a?name=x", "b?name=X"},
         {"a", "b?name=a"},
     };
