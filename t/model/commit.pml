@@ -8,6 +8,8 @@
  * What is abstract
  *  - A value is a set: who has incremented, and ENDED. An increment made twice is found when it is
  *    made upon a value that has it already.
+ *  - Claims are made one after the other, in order. The code makes them at once, in any order,
+ *    which takes more states: AT_ONCE.
  *  - An operation on a server is one atomic step. On a server that is away it fails; it may have
  *    been kept there, and is then carried out when the server comes back with its memory.
  *  - Time is what its rules allow: a claim goes by itself only when nobody works under it, and not
@@ -16,10 +18,11 @@
  *  - A server goes away or loses its memory only while another that can be reached holds all that
  *    was acknowledged or shown, and no two within one commit (CLAIM_TTL): the condition of the
  *    guarantee.
- *  - No server fails in a commit that deletes copies where they stood in. The code cannot know, and
- *    a reader that began before may then be shown an older revision: see deleted-beside-reader.
  *  - That a record is old enough for its writer to have sent all means that he did not send while
  *    this reading lasted; its claim is then told by its mark, here the writer's number.
+ *
+ * A writer who failed and wrote once more may have skipped the revision whose claim protects what
+ * is deleted: then a copy is missing until the session is read.
  *
  * What is not modelled: servers that refuse a record, evictions, N other than 2, MemSessLock none.
  *
@@ -29,16 +32,18 @@
  *  PLAIN_REPAIR     a repair claims nothing
  *  NO_REREAD        a reading above CLAIM_SAFE is believed
  *  NO_HELD          a reading ends at the homes, whatever they lack
+ *  NO_SECOND        what too few servers have is not read once more
  *  NO_TIE           of two records of one revision the first in order wins, not the later written
  *  NO_PART          what is not on all of its servers yet is built upon without claiming it too
  *  AGE_ALONE        not even another's claim of it counts, once it is old enough
  *  NO_ONCE          a revision is sent to a server again when another server failed
  *  NO_WHOLE         a commit that ran out of time after its first copy counts as done
  *  NO_PLACED        who holds no claim where the session lies may write
- *  STRAYS_LEFT      copies that stood in are left
  *  STRAYS_DELETED   copies that stood in are deleted, under no claim
  *  STALLS           a writer is stopped for longer than its claim lives
  *  BLIND            one writer takes two of three servers for away which the others see
+ * and what the code does,
+ *  AT_ONCE          claims in any order
  * and beginnings:
  *  RETURNED         server 1 missed a revision, and is back with its old memory
  *  PENDING          a dead writer's copy waits in a server that hangs
@@ -116,6 +121,7 @@ Rec base[NP];       /* what it builds upon */
 byte claiming;      /* processes between the begin of their claim and the end of their writing */
 byte part;          /* processes that build upon what is not on all of its servers */
 byte done_by;       /* processes that pass over the claim of who wrote what they build upon */
+byte writing;       /* processes that write, and then delete what stood in, within CLAIM_SAFE */
 byte sending;       /* processes that send copies */
 byte sent_since[NP]; /* those that did so since this process began to read */
 byte twice;         /* processes that write once more what they have written */
@@ -125,7 +131,6 @@ byte reading;       /* processes that read, or have read and are not done */
 byte shaken;        /* those that a server failed meanwhile, or that began while a copy lacked
                        or while they still took a server for away */
 byte near;          /* those that began beside one of these */
-byte swept;         /* those that were reading when a copy that stood in was deleted */
 
 /* What has been promised. */
 byte acked;
@@ -135,8 +140,7 @@ byte done;
 byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, expiries = EXPIRIES;
 
 #define CL(s, r) claim[(s) * REVS + (r)]
-#define COPY(to, from) to.rev = from.rev; to.at = from.at; to.val = from.val; to.pl = from.pl; \
-                       to.by = from.by
+#define COPY(to, from) to.rev = from.rev; to.at = from.at; to.val = from.val; to.pl = from.pl; to.by = from.by
 #define FORGET(r) r.rev = 0; r.at = 0; r.val = 0; r.pl = 0; r.by = 0
 
 #ifdef NO_TIE
@@ -183,6 +187,8 @@ byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, expiries = 
 #define MAY_WRITE(s) (held & B(s))
 #endif
 
+/* Those that are claimed: where it lies, and where it is to lie. */
+#define NEEDED(s) (got < N || (base[me].pl & B(s)))
 #ifdef ONE_CLAIM
 #define ENOUGH held
 #else
@@ -259,6 +265,10 @@ proctype P(byte me; byte kind)
     byte s, wanted, most, asked, silent, none, hold, top, stale, lacks;
     byte must, mustrev, reads, why, held, got, tries;
     bit failed, late, sent, more, whole, again, dead;
+    byte lastrev, lastat;
+#ifdef AT_ONCE
+    byte tried;
+#endif
     Rec nw, nx;
 
 begin:
@@ -269,7 +279,7 @@ read:
     atomic {
         must = acked; mustrev = shown; reading = reading | B(me); sent_since[me] = sending;
         if
-        :: why != CHECK -> shaken = shaken & ~B(me); near = near & ~B(me); swept = swept & ~B(me)
+        :: why != CHECK -> shaken = shaken & ~B(me); near = near & ~B(me)
         :: else
         fi;
         if
@@ -340,6 +350,16 @@ ask:
        }
     od;
     atomic {
+#ifndef NO_SECOND
+        /* They did not all answer at one time: what too few of them have is read once more. */
+        if
+        :: COUNT(top) < N && nw.rev && COUNT(top) < COUNT(none | hold) &&
+           (nw.rev != lastrev || nw.at != lastat) ->
+            printf("P%d reads once more\n", me); lastrev = nw.rev; lastat = nw.at;
+            goto read
+        :: else -> lastrev = 0; lastat = 0
+        fi;
+#endif
         /* Which homes lack what the newest copy says. */
         stale = 0; s = 0;
         do
@@ -412,10 +432,8 @@ ask:
         :: kind == READ && stale -> stale = 0; goto commit
         :: kind == READ && stale -> stale = 0; goto seen /* it may be under way */
         :: kind != READ && (base[me].val & ENDED) && !again -> stale = 0; goto leave
-        :: kind != READ && (again || !(base[me].val & ENDED)) && why != CHECK ->
-            stale = 0; goto commit
-        :: kind != READ && (again || !(base[me].val & ENDED)) && why == CHECK && more ->
-            stale = 0; goto write
+        :: kind != READ && (again || !(base[me].val & ENDED)) && why != CHECK -> stale = 0; goto commit
+        :: kind != READ && (again || !(base[me].val & ENDED)) && why == CHECK && more -> stale = 0; goto write
         :: kind != READ && (again || !(base[me].val & ENDED)) && why == CHECK && !more ->
             stale = 0; goto busy
         fi
@@ -424,7 +442,7 @@ ask:
 /* -- claim_take ------------------------------------------------------------------------------- */
 commit:
     atomic {
-        more = 0; held = 0; s = 0; got = 0;
+        more = 0; held = 0; s = 0; got = 0; wanted = 0;
 #ifdef BLIND
         /* One writer takes two of three servers for away which all others see. */
         if
@@ -444,6 +462,49 @@ commit:
 #ifdef NO_CLAIMS
     goto write;
 #endif
+#ifdef AT_ONCE
+    do
+    :: atomic {
+        wanted -> /* all at once: in any order */
+        if
+        :: wanted & 1 -> s = 0
+        :: wanted & 2 -> s = 1
+        :: wanted & 4 -> s = 2
+        fi;
+        wanted = wanted & ~B(s); tried = tried | B(s);
+        if
+        :: (up & B(s)) && !BLOCKED(s) ->
+            printf("P%d claims %d on server %d, part %d\n", me, base[me].rev + 1, s, (part >> me) & 1);
+            CL(s, base[me].rev + 1) = me + 1; held = held | B(s);
+            if
+            :: (part & B(me)) && !CL(s, base[me].rev) -> CL(s, base[me].rev) = me + 1
+            :: else
+            fi
+        :: (up & B(s)) && BLOCKED(s) -> printf("P%d is too late for %d on server %d\n", me, base[me].rev + 1, s); goto busy
+        :: !(up & B(s)) -> printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
+        fi;
+        s = 0
+       }
+    :: atomic {
+        wanted == 0 ->
+        got = 0; s = 0;
+        do
+        :: s < NS ->
+            if
+            :: held & B(s) -> got++
+            :: !(tried & B(s)) && !(down[me] & B(s)) && NEEDED(s) -> wanted = wanted | B(s); got++
+            :: else
+            fi;
+            s++
+        :: else -> s = 0; got = 0; break
+        od;
+        if
+        :: wanted == 0 -> tried = 0; break
+        :: else
+        fi
+       }
+    od;
+#else
     do
     :: atomic {
         s < NS ->
@@ -452,24 +513,21 @@ commit:
         :: else ->
             if
             :: (up & B(s)) && !BLOCKED(s) ->
-                printf("P%d claims %d on server %d, part %d\n", me, base[me].rev + 1, s,
-                       (part >> me) & 1);
+                printf("P%d claims %d on server %d, part %d\n", me, base[me].rev + 1, s, (part >> me) & 1);
                 CL(s, base[me].rev + 1) = me + 1; held = held | B(s);
                 if
                 :: (part & B(me)) && !CL(s, base[me].rev) -> CL(s, base[me].rev) = me + 1
                 :: else
                 fi
-            :: (up & B(s)) && BLOCKED(s) ->
-                printf("P%d is too late for %d on server %d\n", me, base[me].rev + 1, s);
-                goto busy
-            :: !(up & B(s)) ->
-                printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
+            :: (up & B(s)) && BLOCKED(s) -> printf("P%d is too late for %d on server %d\n", me, base[me].rev + 1, s); goto busy
+            :: !(up & B(s)) -> printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
             fi
         fi;
         s++
        }
     :: atomic { s == NS -> s = 0; break }
     od;
+#endif
     atomic {
         if
         :: held == 0 -> goto leave
@@ -492,7 +550,7 @@ commit:
 /* -- write_claimed ---------------------------------------------------------------------------- */
 write:
     atomic {
-        more = 0; tries = 0; late = 0; sent = 0; why = AGAIN;
+        more = 0; tries = 0; late = 0; sent = 0; why = AGAIN; writing = writing | B(me);
         nx.rev = base[me].rev + 1;
         writes[nx.rev]++; nx.at = writes[nx.rev]; nx.by = me + 1;
         if
@@ -526,10 +584,7 @@ attempt:
         :: wanted & 4 -> s = 2
         fi;
         if
-        :: up & B(s) ->
-            printf("P%d writes %d.%d to server %d, placement %d, value %d\n", me, nx.rev, nx.at,
-                   s, nx.pl, nx.val);
-            sent = 1; stored(s, nx); got = got | B(s)
+        :: up & B(s) -> printf("P%d writes %d.%d to server %d, placement %d, value %d\n", me, nx.rev, nx.at, s, nx.pl, nx.val); sent = 1; stored(s, nx); got = got | B(s)
         :: !(up & B(s)) ->
             printf("P%d finds server %d away (write)\n", me, s);
             sent = 1; failed = 1; down[me] = down[me] | B(s);
@@ -587,7 +642,6 @@ attempt:
 /* -- drop_strays ------------------------------------------------------------------------------ */
     atomic { sending = sending & ~B(me) }
 /* Under a claim of what would be written there next. */
-#ifndef STRAYS_LEFT
     do
     :: atomic {
         held & base[me].pl & ~nx.pl ->
@@ -598,15 +652,14 @@ attempt:
         fi;
 #ifndef STRAYS_DELETED
         if
-        :: !(up & B(s)) || CL(s, nx.rev + 1) || (shaken & B(me)) ->
-            held = held & ~B(s); goto next_stray
+        :: !(up & B(s)) || CL(s, nx.rev + 1) -> held = held & ~B(s); goto next_stray
         :: else -> CL(s, nx.rev + 1) = me + 1
         fi
        };
        atomic {
 #endif
         if
-        :: up & B(s) -> FORGET(rec[s]); swept = swept | (reading & ~B(me))
+        :: up & B(s) -> assert(rec[s].rev != nx.rev + 1); FORGET(rec[s])
         :: !(up & B(s)) -> down[me] = down[me] | B(s); keptdel = keptdel | B(s)
         :: !(up & B(s)) -> down[me] = down[me] | B(s)
         fi;
@@ -619,7 +672,6 @@ next_stray:
        }
     :: atomic { !(held & base[me].pl & ~nx.pl) -> break }
     od;
-#endif
     atomic {
         printf("P%d is done: %d acknowledged\n", me, nx.rev);
         acked = acked | (nx.val & (kind == INC -> B(me) : (kind == END -> ENDED : 0)));
@@ -628,7 +680,7 @@ next_stray:
         :: else
         fi;
         let_go(nx.rev, ORPHAN);
-        claiming = claiming & ~B(me);
+        claiming = claiming & ~B(me); writing = writing & ~B(me);
         held = 0; stale = 0; late = 0; again = 0; twice = twice & ~B(me); whole = 0;
         if
         :: kind == READ && reads + 1 < READS -> reads++; FORGET(nx); FORGET(base[me]); goto begin
@@ -639,25 +691,28 @@ next_stray:
 /* A server failed: the same once more, elsewhere, as a revision of its own. */
 rewrite:
     atomic {
-        sending = sending & ~B(me);
+        sending = sending & ~B(me); writing = writing & ~B(me);
         let_go(nx.rev, ORPHAN);
         COPY(base[me], nx);
         claiming = claiming & ~B(me); part = part & ~B(me);
         old = (old & ~B(me)) | (olden & B(me));
-        held = 0; got = 0; sent = 0; stale = 0; tries = 0; again = 1;
-        twice = twice | B(me); why = AGAIN;
+        held = 0; got = 0; sent = 0; stale = 0; tries = 0; again = 1; twice = twice | B(me); why = AGAIN;
         goto commit
     }
 
 /* Time was over before anything was sent: the claim stays until it goes by itself. */
 unwritten:
     atomic {
-        sending = sending & ~B(me);
+        sending = sending & ~B(me); writing = writing & ~B(me);
         let_go(nx.rev, 0);
         FORGET(nx); late = 0; sent = 0; stale = 0; held = 0; goto wait
     }
 busy:
     atomic {
+        wanted = 0;
+#ifdef AT_ONCE
+        tried = 0;
+#endif
         let_go(base[me].rev + 1, 0);
         held = 0; s = 0; more = 0
     }
@@ -689,18 +744,16 @@ seen:
     }
 leave:
     atomic {
-        sending = sending & ~B(me);
+        sending = sending & ~B(me); writing = writing & ~B(me);
         if
         :: nx.rev != base[me].rev + 1 && !dead -> let_go(base[me].rev + 1, 0)
         :: else -> let_go(base[me].rev + 1, ORPHAN)
         fi;
         dead = 0;
         claiming = claiming & ~B(me); old = old & ~B(me); olden = olden & ~B(me);
-        down[me] = 0; back[me] = 0; part = part & ~B(me); done_by = done_by & ~B(me);
-        twice = twice & ~B(me);
+        down[me] = 0; back[me] = 0; part = part & ~B(me); done_by = done_by & ~B(me); twice = twice & ~B(me);
         sent_since[me] = 0;
         reading = reading & ~B(me); shaken = shaken & ~B(me); near = near & ~B(me);
-        swept = swept & ~B(me);
         done++
     }
 }
@@ -713,8 +766,8 @@ inline is_claimed_for(rv)
     :: di < NP ->
         if
         :: ((claiming & B(di)) && !(old & B(di))
-            && (base[di].rev + 1 == rv || (((part | twice) & B(di)) && base[di].rev == rv))) ->
-            dm = 1
+            && (base[di].rev + 1 == rv || (((part | twice) & B(di)) && base[di].rev == rv))) -> dm = 1
+        :: (writing & B(di)) && base[di].rev + 2 == rv -> dm = 1
         :: else
         fi;
         di++
@@ -730,7 +783,7 @@ endworld:
     do
     /* A server goes away, or loses its memory in a restart. */
     :: atomic {
-        faults && up == ALL && done < NP && !shaken && !near && !swept ->
+        faults && up == ALL && done < NP && !shaken && !near ->
         select(s : 0 .. NS - 1);
         if
         :: OTHER_HOLDS(s) && !(DOWNS & ~B(s)) ->
