@@ -6,6 +6,7 @@ use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
 use MemSess::Faults;
+use MemSess::HTTP;
 use MemSess::Site;
 use MemSess::Test;
 
@@ -28,17 +29,8 @@ my $config  = timing() . qq(
 );
 my @m = map { MemSess::Member->start(servers => \@pool, config => $config) } 1 .. 2;
 
-# A request by HTTP/2 with prior knowledge: status line and headers, body.
-sub h2 {
-    my ($target, @headers) = @_;
-    open my $curl, '-|',
-        qw(curl --disable --silent --include --http2-prior-knowledge --max-time 20 --noproxy *),
-        (map { ('--header', $_) } @headers), "http://127.0.0.1:" . $m[0]->port . $target
-            or die "curl: $!";
-    my $answer = do { local $/; <$curl> } // '';
-    close $curl;
-    return split /\r\n\r\n/, $answer, 2;
-}
+# A request by HTTP/2: status line and headers, body.
+sub h2 { return split /\r\n\r\n/, MemSess::HTTP::h2($m[0]->port, @_), 2 }
 
 my @forged = map { ("$_: forged") } qw(MemSess-State memsess-state MEMSESS-ID MemSess-Data
     memsess_state MemSess_Data memsess-set MemSess- memsess-anything memsess_-_x MemSess.State);

@@ -7,6 +7,7 @@ use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
 use MemSess::Faults;
+use MemSess::HTTP qw(h2);
 use MemSess::Status;
 use MemSess::Test;
 use Time::HiRes qw(time);
@@ -269,14 +270,7 @@ subtest 'MemSess- headers in every wrapping' => sub {
 
 subtest 'HTTP/2' => sub {
     my $c = started($m, 'user=anna');
-    my @curl = ('curl', '-s', '-i', '--http2-prior-knowledge', '--max-time', 20);
-    my $url  = 'http://127.0.0.1:' . $m->port;
-    my $fetch = sub {
-        my ($target, @headers) = @_;
-        open my $in, '-|', @curl, (map { ('-H', $_) } @headers), "$url$target" or die "curl: $!";
-        local $/;
-        return scalar <$in>;
-    };
+    my $fetch = sub { return h2($m->port, @_) };
     for my $headers ([], ["Cookie: memsess=@{[ $c->cookie ]}"]) {
         for my $target ('/proxy/echo', '/proxy/echo/off', '/cgi/env', '/cgi/env/off') {
             my $plain  = $fetch->($target, @$headers);
