@@ -328,7 +328,8 @@ int memsess_expose_env(request_rec *r, int final)
     memsess_req_t *req;
 
     if (!exposes) {
-        if (own && own->exposed) {
+        /* A subrequest begins with its parent's, and keeps them where nothing is said. */
+        if (own && (own->exposed || (r->main && conf->enabled_set))) {
             drop_variables(r);
             own->exposed = NULL;
         }

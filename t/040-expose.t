@@ -31,6 +31,7 @@ my $m = MemSess::Member->start(servers => [$memcached], config => q(
         Header always set X-If admin
     </If>
     Header always set X-State "%{MEMSESS_STATE}e"
+    ErrorDocument 404 /cgi/env/missing
 
     <LocationMatch /idle>
         MemSessIdleTimeout 1s
@@ -293,6 +294,14 @@ subtest 'exposed again after an internal redirect, in an ErrorDocument and in a 
     }
     my $r = client($m)->get(say_via('cgi', 'Location: /proxy/echo'), @forged);
     is_deeply [reserved($r)], ['MemSess-State: none'], 'still nothing forged';
+    $r = $admin->get('/missing', @forged);
+    is_deeply [$r->status, map { $r->env($_) } qw(PATH_INFO MEMSESS_STATE MEMSESS_ATTR_user)],
+        [404, '/missing', 'active', 'anna'], 'an ErrorDocument';
+
+    my %of = $admin->get('/sections.shtml', @forged)->body =~ /^\[(\w+) (.*?)^\]/gms;
+    like $of{page}, qr/^MEMSESS_ATTR_role=admin$/m, 'a subrequest';
+    like $of{keys}, qr/^MEMSESS_ATTR_user=anna$/m, 'one to another section, by what that says';
+    unlike $of{$_}, qr/^MEMSESS/m, "one to a section that shows nothing: $_" for qw(none off);
 };
 
 subtest 'the public id' => sub {
