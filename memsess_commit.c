@@ -15,9 +15,9 @@
  * A writer of revision n+1 first adds a claim of that revision, with a token of its own, on every
  * server that holds the session or is to hold it, on all at once; memcached's add is atomic, so of
  * two writers that share one such server only one goes on, as a rule the one who was first at the
- * first server in the session's own order. The other reads again
- * until it sees n+1, puts its changes upon that, and claims n+2. Nobody removes the claim of a
- * revision that was sent: it goes by itself.
+ * first server in the session's own order. The other reads again until it sees n+1, puts its
+ * changes upon that, and claims n+2. Nobody removes the claim of a revision that was sent: it goes
+ * by itself.
  *
  * Then it sends n+1 to the claimed servers, all copies at once and each once. Where only some of
  * them are certain to have it, whoever reads may build upon it already, so it is not sent again:
@@ -479,7 +479,7 @@ static int is_later_unseen(const commit_t *c)
     for (i = 0; i < c->n; i++) {
         const memsess_copy_t *copy = &c->copies[i];
         int seen = newest->answered
-                       ? i < 64 && (newest->answered >> i & 1)
+                       ? i < MEMSESS_ANSWERED_MAX && (newest->answered >> i & 1)
                        : memsess_is_placed(c->claim.store, &newest->placement, copy->at);
 
         if (copy->claimed && !seen

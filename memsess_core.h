@@ -74,6 +74,9 @@ typedef struct memsess_binding_t {
     unsigned char digest[MEMSESS_BINDS][MEMSESS_BIND_BYTES];
 } memsess_binding_t;
 
+/** Servers of a session that memsess_session_t.answered has a bit for. */
+#define MEMSESS_ANSWERED_MAX 64
+
 /** The state of a session at one revision. */
 typedef struct memsess_session_t {
     char public_id[MEMSESS_PUBLIC_ID_LEN + 1]; /**< stable over the session's life */
@@ -94,8 +97,9 @@ typedef struct memsess_session_t {
     int aged;                                  /**< as it was read: an older secret sealed it */
     int partial;                               /**< as it was read: not on all of these */
     int settled;                               /**< and by then its writer had sent all */
-    apr_uint64_t answered;                     /**< and these answered, a bit for each of its first
-                                                    64 servers in order; 0: it was not just read */
+    apr_uint64_t answered;                     /**< and these answered: a bit for each of its first
+                                                    MEMSESS_ANSWERED_MAX servers in order; 0: it
+                                                    was not just read */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
 } memsess_session_t;
 

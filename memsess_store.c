@@ -649,7 +649,7 @@ static apr_uint64_t who_answered(const reading_t *reading)
     apr_uint64_t who = 0;
     unsigned i;
 
-    for (i = 0; i < reading->n && i < 64; i++) {
+    for (i = 0; i < reading->n && i < MEMSESS_ANSWERED_MAX; i++) {
         who |= (apr_uint64_t)has_answered(&reading->copies[i]) << i;
     }
     return who;
