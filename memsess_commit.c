@@ -82,7 +82,7 @@ typedef struct claim_t {
 
 static const char *revision_text(apr_uint64_t revision, apr_pool_t *p)
 {
-    return apr_psprintf(p, "%" APR_UINT64_T_FMT, revision);
+    return apr_off_t_toa(p, (apr_off_t)revision);
 }
 
 static const char *claim_text(const claim_t *claim, unsigned at, const char *what, apr_pool_t *p)
@@ -114,7 +114,7 @@ static const char *claim_kind(const char *what, apr_pool_t *p)
 static apr_status_t claim_value(const claim_t *claim, const char *what, char **value,
                                 apr_size_t *len, apr_pool_t *p)
 {
-    char *plain = apr_psprintf(p, "%s%" APR_TIME_T_FMT, claim->token, claim->begun);
+    char *plain = apr_pstrcat(p, claim->token, apr_off_t_toa(p, claim->begun), NULL);
 
     return memsess_seal(claim->store->conf.secrets, claim->key, claim_kind(what, p), plain,
                         strlen(plain), value, len, p);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "apr_thread_proc.h"
+#include "memsess_memo.h"
 
 /* HMACs that a thread keeps, each with its key: there are few keys, of the secrets. */
 #define MACS 4
@@ -34,11 +35,6 @@ typedef struct contexts_t {
         unsigned char bytes[NONCES_AT_ONCE * MEMSESS_NONCE_BYTES];
         unsigned left;
     } nonces;
-    struct {
-        unsigned char key[MEMSESS_SUBKEY_BYTES], info[MEMSESS_SUBKEY_BYTES];
-        unsigned char subkey[MEMSESS_SUBKEY_BYTES];
-        int is_set;
-    } last; /* of memsess_subkey */
 } contexts_t;
 
 /* Until the process ends. */
@@ -47,6 +43,7 @@ static EVP_MAC *hmac;
 static EVP_CIPHER *aes_gcm;
 static apr_threadkey_t *contexts_key;
 static int macs_restart;
+static memsess_memo_t *memo; /* NULL: nothing is remembered */
 
 static void contexts_free(void *data)
 {
@@ -108,17 +105,76 @@ apr_status_t memsess_sha256(const void *data, apr_size_t len,
     return EVP_Digest(data, len, digest, NULL, EVP_sha256(), NULL) ? APR_SUCCESS : APR_EGENERAL;
 }
 
+/* -- What is remembered -------------------------------------------------------------------------
+ *
+ * A text of the memo tells apart what is digested, and under which key.
+ */
+enum { TEXT_SHA512 = 1, TEXT_HMAC };
+
+typedef struct text_t {
+    unsigned char data[MEMSESS_MEMO_TEXT];
+    apr_size_t len; /* 0: too long to be remembered */
+} text_t;
+
+static void text_begin(text_t *text, unsigned char what)
+{
+    text->data[0] = what;
+    text->len = memo ? 1 : 0;
+}
+
+static void text_add(text_t *text, const void *data, apr_size_t len)
+{
+    if (!text->len || len > sizeof(text->data) - text->len) {
+        text->len = 0;
+        return;
+    }
+    memcpy(text->data + text->len, data, len);
+    text->len += len;
+}
+
+static int recall(const text_t *text, unsigned char *digest, apr_size_t len)
+{
+    return text->len && memsess_memo_get(memo, text->data, text->len, digest, len);
+}
+
+static void remember(const text_t *text, const unsigned char *digest, apr_size_t len)
+{
+    if (text->len) {
+        memsess_memo_put(memo, text->data, text->len, digest, len);
+    }
+}
+
+apr_status_t memsess_crypto_remember(unsigned digests)
+{
+    return memo ? APR_SUCCESS : memsess_memo_create(&memo, digests);
+}
+
+/* -- Digests ----------------------------------------------------------------------------------- */
+
 apr_status_t memsess_sha512(const char *const strings[], unsigned n,
                             unsigned char digest[MEMSESS_SHA512_BYTES])
 {
     contexts_t *c = contexts_get();
-    int ok = c && EVP_DigestInit_ex2(c->digest, sha512, NULL);
+    text_t text;
     unsigned i;
+    int ok;
 
+    text_begin(&text, TEXT_SHA512);
+    for (i = 0; i < n; i++) {
+        text_add(&text, strings[i], strlen(strings[i]) + (i + 1 < n));
+    }
+    if (recall(&text, digest, MEMSESS_SHA512_BYTES)) {
+        return APR_SUCCESS;
+    }
+    ok = c && EVP_DigestInit_ex2(c->digest, sha512, NULL);
     for (i = 0; ok && i < n; i++) {
         ok = EVP_DigestUpdate(c->digest, strings[i], strlen(strings[i]) + (i + 1 < n));
     }
-    return ok && EVP_DigestFinal_ex(c->digest, digest, NULL) ? APR_SUCCESS : APR_EGENERAL;
+    if (!ok || !EVP_DigestFinal_ex(c->digest, digest, NULL)) {
+        return APR_EGENERAL;
+    }
+    remember(&text, digest, MEMSESS_SHA512_BYTES);
+    return APR_SUCCESS;
 }
 
 /* Ready for the next message. With the key that it had, a context does not begin from nothing. */
@@ -148,12 +204,23 @@ static EVP_MAC_CTX *mac_begin(const unsigned char *key, apr_size_t key_len)
 apr_status_t memsess_hmac(const unsigned char *key, apr_size_t key_len, const void *data,
                           apr_size_t len, unsigned char mac[MEMSESS_MAC_BYTES])
 {
-    EVP_MAC_CTX *context = mac_begin(key, key_len);
+    EVP_MAC_CTX *context;
     size_t mac_len;
+    text_t text;
 
-    return context && EVP_MAC_update(context, data, len)
-                   && EVP_MAC_final(context, mac, &mac_len, MEMSESS_MAC_BYTES) ? APR_SUCCESS
-                                                                              : APR_EGENERAL;
+    text_begin(&text, TEXT_HMAC);
+    text_add(&text, key, key_len == MEMSESS_SUBKEY_BYTES ? key_len : sizeof(text.data));
+    text_add(&text, data, len);
+    if (recall(&text, mac, MEMSESS_MAC_BYTES)) {
+        return APR_SUCCESS;
+    }
+    context = mac_begin(key, key_len);
+    if (!context || !EVP_MAC_update(context, data, len)
+        || !EVP_MAC_final(context, mac, &mac_len, MEMSESS_MAC_BYTES)) {
+        return APR_EGENERAL;
+    }
+    remember(&text, mac, MEMSESS_MAC_BYTES);
+    return APR_SUCCESS;
 }
 
 /* Whether an HMAC restarts with the key that it has. In OpenSSL before 3.0.3, and in the FIPS
@@ -209,27 +276,11 @@ apr_status_t memsess_subkey(const unsigned char key[MEMSESS_SUBKEY_BYTES],
                             const unsigned char info[MEMSESS_SUBKEY_BYTES],
                             unsigned char subkey[MEMSESS_SUBKEY_BYTES])
 {
-    contexts_t *c = contexts_get();
     unsigned char block[MEMSESS_SUBKEY_BYTES + 1];
-    apr_status_t rv;
 
-    if (!c) {
-        return APR_ENOMEM;
-    }
-    if (!c->last.is_set || memcmp(c->last.key, key, sizeof(c->last.key))
-        || memcmp(c->last.info, info, sizeof(c->last.info))) {
-        memcpy(block, info, MEMSESS_SUBKEY_BYTES);
-        block[MEMSESS_SUBKEY_BYTES] = 1;
-        rv = memsess_hmac(key, MEMSESS_SUBKEY_BYTES, block, sizeof(block), c->last.subkey);
-        c->last.is_set = rv == APR_SUCCESS;
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
-        memcpy(c->last.key, key, sizeof(c->last.key));
-        memcpy(c->last.info, info, sizeof(c->last.info));
-    }
-    memcpy(subkey, c->last.subkey, sizeof(c->last.subkey));
-    return APR_SUCCESS;
+    memcpy(block, info, MEMSESS_SUBKEY_BYTES);
+    block[MEMSESS_SUBKEY_BYTES] = 1;
+    return memsess_hmac(key, MEMSESS_SUBKEY_BYTES, block, sizeof(block), subkey);
 }
 
 /* To be finished; NULL if something failed. */

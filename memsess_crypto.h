@@ -22,6 +22,12 @@
 /** Once in a process, before its threads. What ends with "at any time" needs no such call. */
 apr_status_t memsess_crypto_init(apr_pool_t *p);
 
+/**
+ * From now on so many results of memsess_sha512, memsess_hmac and memsess_subkey are remembered,
+ * for all threads, until the process ends. After memsess_crypto_init.
+ */
+apr_status_t memsess_crypto_remember(unsigned digests);
+
 /** At any time; not for every request. */
 apr_status_t memsess_sha256(const void *data, apr_size_t len,
                             unsigned char digest[MEMSESS_SHA256_BYTES]);
@@ -39,7 +45,7 @@ apr_status_t memsess_hkdf(const void *secret, apr_size_t secret_len, const void 
                           apr_size_t salt_len, const void *info, apr_size_t info_len,
                           unsigned char *out, apr_size_t out_len);
 
-/** The expanding half of HKDF-SHA256, for one block. A thread remembers the last one it made. */
+/** The expanding half of HKDF-SHA256, for one block. */
 apr_status_t memsess_subkey(const unsigned char key[MEMSESS_SUBKEY_BYTES],
                             const unsigned char info[MEMSESS_SUBKEY_BYTES],
                             unsigned char subkey[MEMSESS_SUBKEY_BYTES]);

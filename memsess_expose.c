@@ -158,16 +158,19 @@ static int form_block(char *to, const char *value)
  * before once more. */
 static apr_size_t form_bytes(char *to, const char *value, apr_size_t len)
 {
-    apr_size_t i = 0;
+    apr_size_t done = 0, at;
 
-    while (len - i >= sizeof(bytes_t) && form_block(to + i, value + i)) {
-        i += sizeof(bytes_t);
+    if (len < sizeof(bytes_t)) {
+        return 0;
     }
-    if (i && len - i < sizeof(bytes_t)
-        && form_block(to + len - sizeof(bytes_t), value + len - sizeof(bytes_t))) {
-        i = len;
-    }
-    return i;
+    do {
+        at = len - done < sizeof(bytes_t) ? len - sizeof(bytes_t) : done;
+        if (!form_block(to + at, value + at)) {
+            break;
+        }
+        done = at + sizeof(bytes_t);
+    } while (done < len);
+    return done;
 }
 
 /* Appends a value in form encoding; returns the end, and whether a control character was met. */

@@ -96,6 +96,9 @@ static const char *member_name(server_rec *main_server, apr_pool_t *p)
     return apr_pstrcat(p, host, ":", node.tag, NULL);
 }
 
+/* So many digests are remembered for each thread: of a session that is three, where it is sealed. */
+#define DIGESTS 64
+
 /* Each child has its own connections, since none survives a fork. */
 static void child_init(apr_pool_t *pchild, server_rec *main_server)
 {
@@ -110,6 +113,9 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
     ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
     memsess_tracing = APLOG_IS_LEVEL(main_server, APLOG_TRACE1);
     rv = memsess_core_init(pchild);
+    if (rv == APR_SUCCESS) {
+        rv = memsess_crypto_remember(threads < 1 ? DIGESTS : (unsigned)threads * DIGESTS);
+    }
     if (rv == APR_SUCCESS) {
         rv = memsess_pool_create(&pool);
     }
