@@ -23,6 +23,7 @@ our %CONTESTANTS = map {
     ['none', bare => '/none', 'no store'],
     ['bare-get', bare => '/get', 'one getp'],
     ['bare-getset', bare => '/getset', 'one getp, one set'],
+    ['bare-getaddset', bare => '/getaddset', 'one getp, one add, one set'],
 
     ['off', one => '/none', 'module loaded, MemSess Off'],
     ['anonymous', one => '/idle', 'MemSess On, no cookie'],
@@ -71,7 +72,7 @@ our %CONTESTANTS = map {
 
 # In the order of the table; a group's name stands for all in it.
 our @GROUPS = (
-    [yardstick => qw(none bare-get bare-getset)],
+    [yardstick => qw(none bare-get bare-getset bare-getaddset)],
     [ours      => qw(off anonymous read read-2 write write-lax write-2)],
     [sealed    => qw(read-sealed write-sealed read-sealed-2 write-sealed-2)],
     [cached    => qw(read-cached write-cached)],
@@ -89,6 +90,8 @@ our @GROUPS = (
 our @GOALS = (
     ['read',    'bare-get',         0.95],
     ['write',   'bare-getset',      0.75],
+    ['write',   'bare-getaddset'],
+    ['bare-getaddset', 'bare-getset'],
     ['read-sealed',  'read',        0.9],
     ['write-sealed', 'write',       0.9],
     ['read-2',  'bare-get'],
@@ -218,6 +221,9 @@ my $BARE_CONFIG = <<'CONFIG';
 </Location>
 <Location "/getset">
     SetHandler bare-getset
+</Location>
+<Location "/getaddset">
+    SetHandler bare-getaddset
 </Location>
 CONFIG
 

@@ -23,8 +23,9 @@ my @CONNECTIONS = split /[\s,]+/, $ENV{BENCH_CONNECTIONS} || '16 1 256';
 # The share of failures that a contestant may have which is known for them.
 my $TOLERATED = 0.02;
 
+# The client takes new cookies if it is told to, or the contestant needs one that does.
 sub measure {
-    my ($name, $place, $connections) = @_;
+    my ($name, $place, $connections, $follows) = @_;
     my $contestant = $Sites::CONTESTANTS{$name};
     my $site = $place->{site};
     my $url = "$site->{url}$place->{base}$contestant->{path}";
@@ -32,7 +33,7 @@ sub measure {
     my $start = sub {
         return Rig::wrk_start(url => $url, seconds => $_[0], connections => $connections,
             cookies => Sites::cookie_of($name, $place) && $place->{cookies},
-            follows => $contestant->{follows});
+            follows => $follows || $contestant->{follows});
     };
 
     # Connections to memcached are made, children are up.
@@ -80,10 +81,11 @@ sub pairs {
         last if $round > 2 && time() > $end;
         for my $goal (@goals) {
             my ($name, $other) = @$goal;
+            my $follows = grep { $Sites::CONTESTANTS{$_}{follows} } $name, $other;
             my %seen;
             for ($round % 2 ? ($name, $other) : ($other, $name)) {
                 my $place = $places->{ $Sites::CONTESTANTS{$_}{place} };
-                $seen{$_} = measure($_, $place, $connections);
+                $seen{$_} = measure($_, $place, $connections, $follows);
             }
             next if grep { $_->{stalled} } values %seen;
             push @{ $ratios{"$name / $other"}{$_} }, $seen{$name}{$_} / $seen{$other}{$_}

@@ -5,6 +5,9 @@
  *   bare-none     no store at all
  *   bare-get      one apr_memcache_getp of a fixed key
  *   bare-getset   the same, and one apr_memcache_set of what was read
+ *   bare-getaddset
+ *                 the same, and one apr_memcache_add of another key between
+ *                 the two: as many round trips as an exact commit takes
  *   memsess-read  looks at the session that mod_memsess exposes, here or in
  *                 the server that proxies to this one
  *   memsess-write the same, and changes one attribute
@@ -17,7 +20,7 @@
  *                 the same with httpd's own mod_session
  *   bench-mark    nothing; a place for a profiler to begin at
  *
- * The first three are the yardstick: a plain, sound use of apr_memcache that
+ * The first four are the yardstick: a plain, sound use of apr_memcache that
  * does no more than it must. A handler that did not get what it came for
  * answers 500, so that a run which measures failures cannot pass unnoticed.
  */
@@ -32,6 +35,7 @@
 
 #define KEY "bench"
 #define LIFETIME 3600
+#define CLAIM_LIFETIME 8
 #define IDLE_TTL (60 * APR_USEC_PER_SEC)
 
 module AP_MODULE_DECLARE_DATA bare_module;
@@ -82,21 +86,38 @@ static int answer_get(request_rec *r)
     return answer_none(r);
 }
 
-static int answer_getset(request_rec *r)
+/* What was read is written again; before that, where it claims, a key that nobody has had yet. */
+static int put_back(request_rec *r, int claims)
 {
-    char *value;
+    char *value, *claim;
     apr_size_t length;
-    apr_status_t rv;
+    apr_status_t rv = fetch(r, &value, &length);
 
-    if (fetch(r, &value, &length) != APR_SUCCESS) {
+    if (rv != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    rv = apr_memcache_set(store, KEY, value, length, LIFETIME, 0);
+    if (claims) {
+        claim = apr_psprintf(r->pool, KEY ".%u", apr_atomic_inc32(&writes));
+        rv = apr_memcache_add(store, claim, claim, strlen(claim), CLAIM_LIFETIME, 0);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = apr_memcache_set(store, KEY, value, length, LIFETIME, 0);
+    }
     if (rv != APR_SUCCESS) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "cannot set " KEY);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, r, "cannot write " KEY);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     return answer_none(r);
+}
+
+static int answer_getset(request_rec *r)
+{
+    return put_back(r, 0);
+}
+
+static int answer_getaddset(request_rec *r)
+{
+    return put_back(r, 1);
 }
 
 static const char *exposed(request_rec *r, const char *variable, const char *header)
@@ -228,7 +249,8 @@ static __attribute__((noinline)) int bench_mark(request_rec *r)
 
 static const bare_handler_t handlers[] = {
     {"bare-none", answer_none},      {"bare-get", answer_get},
-    {"bare-getset", answer_getset},  {"memsess-read", answer_read},
+    {"bare-getset", answer_getset},  {"bare-getaddset", answer_getaddset},
+    {"memsess-read", answer_read},
     {"memsess-write", answer_write}, {"memsess-show", answer_show},
     {"memsess-write-told", answer_write_told},
     {"memsess-renew", answer_renew}, {"memsess-destroy", answer_destroy},
@@ -299,7 +321,7 @@ static const char *set_server(cmd_parms *cmd, void *unused, const char *arg)
 
 static const command_rec bare_commands[] = {
     AP_INIT_TAKE1("BareServer", set_server, NULL, RSRC_CONF,
-                  "HOST:PORT of the memcached of bare-get and bare-getset"),
+                  "HOST:PORT of the memcached of the bare-get handlers"),
     {0},
 };
 
