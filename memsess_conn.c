@@ -148,24 +148,22 @@ static int is_guest(int fd, const struct sockaddr_in *lobby)
 }
 
 /* The descriptor that is connected to the lobby, or -1. New descriptors are the lowest free ones,
- * so the first guess is right but for races. */
+ * so the first guess is right but for races with other threads: it is near, above or below. */
 static int find_guest(const struct sockaddr_in *lobby, int guess)
 {
     struct rlimit limit;
-    int fd, end = 65536;
+    int away, end = 65536;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY
         && limit.rlim_cur < (1 << 20)) {
         end = (int)limit.rlim_cur;
     }
-    for (fd = guess; fd < end; fd++) {
-        if (is_guest(fd, lobby)) {
-            return fd;
+    for (away = 0; away < end; away++) {
+        if (guess + away < end && is_guest(guess + away, lobby)) {
+            return guess + away;
         }
-    }
-    for (fd = 0; fd < guess; fd++) {
-        if (is_guest(fd, lobby)) {
-            return fd;
+        if (away <= guess && is_guest(guess - away, lobby)) {
+            return guess - away;
         }
     }
     return -1;

@@ -23,6 +23,7 @@ our %CONTESTANTS = map {
     ['none', bare => '/none', 'no store'],
     ['bare-get', bare => '/get', 'one getp'],
     ['bare-getset', bare => '/getset', 'one getp, one set'],
+    ['bare-get-2', bare => '/get-2', 'one multgetp, of two servers'],
     ['bare-getaddset', bare => '/getaddset', 'one getp, one add, one set'],
 
     ['off', one => '/none', 'module loaded, MemSess Off'],
@@ -72,7 +73,7 @@ our %CONTESTANTS = map {
 
 # In the order of the table; a group's name stands for all in it.
 our @GROUPS = (
-    [yardstick => qw(none bare-get bare-getset bare-getaddset)],
+    [yardstick => qw(none bare-get bare-get-2 bare-getset bare-getaddset)],
     [ours      => qw(off anonymous read read-2 write write-lax write-2)],
     [sealed    => qw(read-sealed write-sealed read-sealed-2 write-sealed-2)],
     [cached    => qw(read-cached write-cached)],
@@ -94,7 +95,8 @@ our @GOALS = (
     ['bare-getaddset', 'bare-getset'],
     ['read-sealed',  'read',        0.9],
     ['write-sealed', 'write',       0.9],
-    ['read-2',  'bare-get'],
+    ['read-2',  'bare-get-2'],
+    ['bare-get-2', 'bare-get'],
     ['write-2', 'bare-getset'],
     ['read-sealed-2', 'read',       0.75],
     ['read-cached',  'none',        0.90],
@@ -106,8 +108,8 @@ our @GOALS = (
     ['write',   'php-write'],
     ['read',    'php-tuned-read'],
     ['write',   'php-locked-write'],
-    ['api-read',  'bare-get'],
-    ['api-write', 'bare-getset'],
+    ['api-read',  'bare-get',       0.95],
+    ['api-write', 'bare-getset',    0.75],
     ['proxy-read', 'proxy-none'],
     ['proxy-write', 'proxy-none'],
     ['read',    'fpm-tuned-read'],
@@ -219,6 +221,9 @@ my $BARE_CONFIG = <<'CONFIG';
 <Location "/get">
     SetHandler bare-get
 </Location>
+<Location "/get-2">
+    SetHandler bare-get-2
+</Location>
 <Location "/getset">
     SetHandler bare-getset
 </Location>
@@ -229,11 +234,12 @@ CONFIG
 
 sub bare_site {
     my (%option) = @_;
-    my $memcached = Rig::memcached('memcached-bare');
-    Rig::memcached_set($memcached, 'bench', 'x' x $SESSION_BYTES);
+    my @memcached = map { Rig::memcached("memcached-bare-$_") } 0, 1;
+    Rig::memcached_set($memcached[0], 'bench', 'x' x $SESSION_BYTES);
+    Rig::memcached_set($memcached[$_], "bench$_", 'x' x $SESSION_BYTES) for 0, 1;
     my $site = Rig::httpd('bare', %option,
-        conf => $BARE_CONFIG . "BareServer $memcached->{address}\n");
-    $site->{memcached} = [$memcached];
+        conf => $BARE_CONFIG . "BareServer @{[map { $_->{address} } @memcached]}\n");
+    $site->{memcached} = \@memcached;
     return $site;
 }
 

@@ -8,6 +8,7 @@
  *   bare-getaddset
  *                 the same, and one apr_memcache_add of another key between
  *                 the two: as many round trips as an exact commit takes
+ *   bare-get-2    one apr_memcache_multgetp of two keys, on two servers
  *   memsess-read  looks at the session that mod_memsess exposes, here or in
  *                 the server that proxies to this one
  *   memsess-write the same, and changes one attribute
@@ -20,7 +21,7 @@
  *                 the same with httpd's own mod_session
  *   bench-mark    nothing; a place for a profiler to begin at
  *
- * The first four are the yardstick: a plain, sound use of apr_memcache that
+ * The first five are the yardstick: a plain, sound use of apr_memcache that
  * does no more than it must. A handler that did not get what it came for
  * answers 500, so that a run which measures failures cannot pass unnoticed.
  */
@@ -45,9 +46,15 @@ typedef struct {
     int (*answer)(request_rec *r);
 } bare_handler_t;
 
-static const char *server_host;
-static apr_port_t server_port;
-static apr_memcache_t *store;
+#define SERVERS 2
+
+static struct {
+    const char *host;
+    apr_port_t port;
+} servers[SERVERS];
+static unsigned servers_n;
+static apr_memcache_t *store; /* the first server alone */
+static apr_memcache_t *both;  /* key 0 on the first, key 1 on the second */
 static volatile apr_uint32_t writes;
 
 static int say(request_rec *r, const char *text)
@@ -82,6 +89,32 @@ static int answer_get(request_rec *r)
 
     if (fetch(r, &value, &length) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return answer_none(r);
+}
+
+static int answer_get_2(request_rec *r)
+{
+    static const char *const keys[SERVERS] = {KEY "0", KEY "1"};
+    apr_hash_t *values = NULL;
+    apr_pool_t *temp;
+    unsigned i;
+
+    for (i = 0; i < SERVERS; i++) {
+        apr_memcache_add_multget_key(r->pool, keys[i], &values);
+    }
+    apr_pool_create(&temp, r->pool);
+    if (both) {
+        apr_memcache_multgetp(both, temp, r->pool, values);
+    }
+    apr_pool_destroy(temp);
+    for (i = 0; i < SERVERS; i++) {
+        const apr_memcache_value_t *value = apr_hash_get(values, keys[i], APR_HASH_KEY_STRING);
+
+        if (!both || value->status != APR_SUCCESS) {
+            ap_log_rerror(APLOG_MARK, APLOG_ERR, value->status, r, "cannot get %s", keys[i]);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
     return answer_none(r);
 }
@@ -250,7 +283,7 @@ static __attribute__((noinline)) int bench_mark(request_rec *r)
 static const bare_handler_t handlers[] = {
     {"bare-none", answer_none},      {"bare-get", answer_get},
     {"bare-getset", answer_getset},  {"bare-getaddset", answer_getaddset},
-    {"memsess-read", answer_read},
+    {"bare-get-2", answer_get_2},    {"memsess-read", answer_read},
     {"memsess-write", answer_write}, {"memsess-show", answer_show},
     {"memsess-write-told", answer_write_told},
     {"memsess-renew", answer_renew}, {"memsess-destroy", answer_destroy},
@@ -272,62 +305,94 @@ static int bare_answer(request_rec *r)
     return DECLINED;
 }
 
+static apr_uint32_t hash_of_last(void *baton, const char *key, const apr_size_t len)
+{
+    (void)baton;
+    return (apr_uint32_t)(key[len - 1] - '0');
+}
+
+static apr_memcache_server_t *server_of(void *baton, apr_memcache_t *mc, const apr_uint32_t hash)
+{
+    (void)baton;
+    return mc->live_servers[hash];
+}
+
 /* As mod_socache_memcache does it, with a connection for every thread, so
  * that no request ever waits for one and none is closed under load. */
-static void bare_child_init(apr_pool_t *p, server_rec *s)
+static apr_memcache_t *store_of(unsigned n, apr_pool_t *p, server_rec *s)
 {
     apr_memcache_server_t *server;
+    apr_memcache_t *result;
     apr_status_t rv;
+    unsigned i;
     int threads = 1;
 
-    if (!server_host) {
-        return;
-    }
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     if (threads < 1) {
         threads = 1;
     }
-    rv = apr_memcache_create(p, 1, 0, &store);
-    if (rv == APR_SUCCESS) {
-        rv = apr_memcache_server_create(p, server_host, server_port, 0,
-                                        (apr_uint32_t)threads,
-                                        (apr_uint32_t)threads, IDLE_TTL,
+    rv = apr_memcache_create(p, (apr_uint16_t)n, 0, &result);
+    for (i = 0; i < n && rv == APR_SUCCESS; i++) {
+        rv = apr_memcache_server_create(p, servers[i].host, servers[i].port, 0,
+                                        (apr_uint32_t)threads, (apr_uint32_t)threads, IDLE_TTL,
                                         &server);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = apr_memcache_add_server(store, server);
+        if (rv == APR_SUCCESS) {
+            rv = apr_memcache_add_server(result, server);
+        }
     }
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "cannot use memcached %s:%d",
-                     server_host, server_port);
-        store = NULL;
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "cannot use the memcacheds of BareServer");
+        return NULL;
+    }
+    return result;
+}
+
+static void bare_child_init(apr_pool_t *p, server_rec *s)
+{
+    store = servers_n ? store_of(1, p, s) : NULL;
+    both = servers_n == SERVERS ? store_of(SERVERS, p, s) : NULL;
+    if (both) {
+        both->hash_func = hash_of_last;
+        both->server_func = server_of;
     }
 }
 
 static const char *set_server(cmd_parms *cmd, void *unused, const char *arg)
 {
     char *host, *scope;
-    apr_status_t rv;
+    apr_port_t port;
+    apr_status_t rv = apr_parse_addr_port(&host, &scope, &port, arg, cmd->pool);
 
     (void)unused;
-    rv = apr_parse_addr_port(&host, &scope, &server_port, arg, cmd->pool);
-    if (rv != APR_SUCCESS || !host || !server_port) {
-        return apr_pstrcat(cmd->pool, "BareServer: HOST:PORT is needed, not ",
-                           arg, NULL);
+    if (rv != APR_SUCCESS || !host || !port || servers_n == SERVERS) {
+        return apr_pstrcat(cmd->pool, "BareServer: one or two HOST:PORT are needed, not ", arg,
+                           NULL);
     }
-    server_host = host;
+    servers[servers_n].host = host;
+    servers[servers_n++].port = port;
     return NULL;
 }
 
+/* The configuration is read twice. */
+static int bare_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void)pconf;
+    (void)plog;
+    (void)ptemp;
+    servers_n = 0;
+    return OK;
+}
+
 static const command_rec bare_commands[] = {
-    AP_INIT_TAKE1("BareServer", set_server, NULL, RSRC_CONF,
-                  "HOST:PORT of the memcached of the bare-get handlers"),
+    AP_INIT_ITERATE("BareServer", set_server, NULL, RSRC_CONF,
+                    "HOST:PORT of the memcacheds of the bare-get handlers"),
     {0},
 };
 
 static void bare_hooks(apr_pool_t *p)
 {
     (void)p;
+    ap_hook_pre_config(bare_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(bare_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(bare_answer, NULL, NULL, APR_HOOK_MIDDLE);
 }
