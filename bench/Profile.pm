@@ -114,12 +114,13 @@ my $TOP = 30;    # functions listed
 my @PROFILED = qw(none anonymous bare-get read bare-getset write);
 
 # Collects from a connection's first byte read to its last byte written, in the
-# server's process, system calls counted but not what the kernel does in them.
+# server's process, system calls counted but not what the kernel does in them. Returns the file,
+# and how many requests its system calls are of: callgrind does not set these to zero.
 sub profile {
     my ($name, $requests) = @_;
     my $contestant = $Sites::CONTESTANTS{$name};
     my $file = "callgrind.$name";
-    my $places = Sites::open_places(1, { threads => 4, single => 1,
+    my $places = Sites::open_places(1, { threads => 1, single => 1,
         wrap => ['valgrind', '-q', '--vgdb=no', '--tool=callgrind', "--callgrind-out-file=$file",
             '--collect-systime=yes', '--collect-atstart=no',
             '--toggle-collect=ap_run_process_connection', '--zero-before=bench_mark'] }, $name);
@@ -131,14 +132,14 @@ sub profile {
         ($cookie) = $set =~ /^([^;]+)/ if $set && $contestant->{follows};
     }
     Sites::close_places($places);
-    return $file;
+    return ($file, $place->{site}{asked});
 }
 
-# Rows of [instructions, system calls, function, object], costliest first. Who
+# Rows of [instructions, system calls, function, object] of a request, costliest first. Who
 # called the function that collection begins at gets the whole cost once more,
 # and is left out; so is the clock, which is no system call but under valgrind.
 sub functions {
-    my ($file, @options) = @_;
+    my ($file, $requests, $asked, @options) = @_;
     my ($whole) = Rig::slurp($file) =~ /^summary: (\d+)/m;
     my @rows;
     for my $line (split /\n/, Rig::output_of('callgrind_annotate', '--auto=no',
@@ -149,17 +150,16 @@ sub functions {
         $calls = 0 if !defined $calls || $function =~ /time/;
         tr/,//d for $ir, $calls;
         $function = "$source:$function" if $source ne '???';
-        push @rows, [$ir, $calls, $function, $object] if $ir < $whole;
+        push @rows, [$ir / $requests, $calls / $asked, $function, $object] if $ir < $whole;
     }
     return @rows;
 }
 
 sub report_functions {
-    my ($title, $requests, @rows) = @_;
+    my ($title, @rows) = @_;
     splice @rows, $TOP if @rows > $TOP;
     print "\n$title\n";
-    printf "%10.0f %6.1f  %-60s %s\n", $_->[0] / $requests, $_->[1] / $requests, @$_[2, 3]
-        for @rows;
+    printf "%10.0f %6.1f  %-60s %s\n", @$_ for @rows;
     return;
 }
 
@@ -168,21 +168,22 @@ sub instructions {
     my $requests = $ENV{BENCH_REQUESTS} || 500;
     machine();
     print "one request's instructions and system calls, by callgrind, over $requests requests\n\n";
-    my %file;
+    my %of;
     for my $name (@names) {
-        $file{$name} = profile($name, $requests);
-        my @rows = functions($file{$name});
+        my ($file, $asked) = profile($name, $requests);
+        $of{$name} = [$file, $requests, $asked];
+        my @rows = functions(@{ $of{$name} });
         my %object;
         $object{ $_->[3] } += $_->[0] for @rows;
         printf "%-12s %8.0f instructions %6.1f system calls\n", $name,
-            sum(map { $_->[0] } @rows) / $requests, sum(map { $_->[1] } @rows) / $requests;
-        printf "             %8.0f in %s\n", $object{$_} / $requests, $_
+            sum(map { $_->[0] } @rows), sum(map { $_->[1] } @rows);
+        printf "             %8.0f in %s\n", $object{$_}, $_
             for sort { $object{$b} <=> $object{$a} } keys %object;
     }
     for my $name (grep { $Sites::CONTESTANTS{$_}{place} ne 'bare' } @names) {
-        report_functions("$name: each function by itself", $requests, functions($file{$name}));
-        report_functions("$name: each function with what it calls", $requests,
-            functions($file{$name}, '--inclusive=yes'));
+        report_functions("$name: each function by itself", functions(@{ $of{$name} }));
+        report_functions("$name: each function with what it calls",
+            functions(@{ $of{$name} }, '--inclusive=yes'));
     }
     return;
 }

@@ -371,6 +371,7 @@ sub get {
     my ($self, $path, $cookie) = @_;
     my %headers = defined $cookie ? (Cookie => $cookie) : ();
     $self->{http} ||= HTTP::Tiny->new(timeout => $START);
+    $self->{asked}++;
     my $answer = $self->{http}->get($self->{url} . $path, { headers => \%headers });
     die "$self->{name}$path: keep-alive is off\n"
         if lc($answer->{headers}{connection} || '') eq 'close' && $answer->{status} == 200;
