@@ -398,7 +398,7 @@ sub whole {
     if ($head =~ /^Transfer-Encoding:\s*chunked/mi) {
         return if $body !~ s/(?:^|\r\n)0\r\n\r\n\z//;
         my $plain = '';
-        $plain .= substr $body, 0, 2 + hex $1, '' while $body =~ s/^([0-9a-f]+)\r\n//i;
+        $plain .= substr $body, 0, hex $1, '' while $body =~ s/^(?:\r\n)?([0-9a-f]+)\r\n//i;
         return ($head, $plain);
     }
     return if $head =~ /^Content-Length:\s*(\d+)/mi && length $body < $1;
