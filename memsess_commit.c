@@ -80,7 +80,7 @@ typedef struct claim_t {
     unsigned n;
 } claim_t;
 
-/* Revisions and times are put into text by apr_off_t_toa. */
+/* Revisions and times are put into text by apr_off_t_toa, so it has to take all of them. */
 typedef char memsess_off_t_is_large[sizeof(apr_off_t) >= sizeof(apr_time_t) ? 1 : -1];
 
 static const char *revision_text(apr_uint64_t revision, apr_pool_t *p)

@@ -113,13 +113,13 @@ enum { TEXT_SHA512 = 1, TEXT_HMAC };
 
 typedef struct text_t {
     unsigned char data[MEMSESS_MEMO_TEXT];
-    apr_size_t len; /* 0: too long to be remembered */
+    apr_size_t len; /* 0: not to be remembered, or too long for it */
 } text_t;
 
-static void text_begin(text_t *text, unsigned char what)
+static void text_begin(text_t *text, unsigned char what, int is_wanted)
 {
     text->data[0] = what;
-    text->len = memo ? 1 : 0;
+    text->len = memo && is_wanted ? 1 : 0;
 }
 
 static void text_add(text_t *text, const void *data, apr_size_t len)
@@ -146,7 +146,14 @@ static void remember(const text_t *text, const unsigned char *digest, apr_size_t
 
 apr_status_t memsess_crypto_remember(unsigned digests)
 {
-    return memo ? APR_SUCCESS : memsess_memo_create(&memo, digests);
+    apr_uint64_t seed;
+    apr_status_t rv = memsess_random((unsigned char *)&seed, sizeof(seed));
+
+    if (rv == APR_SUCCESS && !memo) {
+        memo = memsess_memo_create(digests, seed);
+        rv = memo ? APR_SUCCESS : APR_ENOMEM;
+    }
+    return rv;
 }
 
 /* -- Digests ----------------------------------------------------------------------------------- */
@@ -154,18 +161,19 @@ apr_status_t memsess_crypto_remember(unsigned digests)
 apr_status_t memsess_sha512(const char *const strings[], unsigned n,
                             unsigned char digest[MEMSESS_SHA512_BYTES])
 {
-    contexts_t *c = contexts_get();
+    contexts_t *c;
     text_t text;
     unsigned i;
     int ok;
 
-    text_begin(&text, TEXT_SHA512);
+    text_begin(&text, TEXT_SHA512, 1);
     for (i = 0; i < n; i++) {
         text_add(&text, strings[i], strlen(strings[i]) + (i + 1 < n));
     }
     if (recall(&text, digest, MEMSESS_SHA512_BYTES)) {
         return APR_SUCCESS;
     }
+    c = contexts_get();
     ok = c && EVP_DigestInit_ex2(c->digest, sha512, NULL);
     for (i = 0; ok && i < n; i++) {
         ok = EVP_DigestUpdate(c->digest, strings[i], strlen(strings[i]) + (i + 1 < n));
@@ -208,8 +216,8 @@ apr_status_t memsess_hmac(const unsigned char *key, apr_size_t key_len, const vo
     size_t mac_len;
     text_t text;
 
-    text_begin(&text, TEXT_HMAC);
-    text_add(&text, key, key_len == MEMSESS_SUBKEY_BYTES ? key_len : sizeof(text.data));
+    text_begin(&text, TEXT_HMAC, key_len == MEMSESS_SUBKEY_BYTES);
+    text_add(&text, key, key_len);
     text_add(&text, data, len);
     if (recall(&text, mac, MEMSESS_MAC_BYTES)) {
         return APR_SUCCESS;

@@ -9,7 +9,6 @@
 #include <xxhash.h>
 
 #include "apr_atomic.h"
-#include "memsess_crypto.h"
 
 /* Whoever finds a slot in use does without it: that is faster than to wait. */
 typedef struct slot_t {
@@ -20,19 +19,20 @@ typedef struct slot_t {
 } slot_t;
 
 struct memsess_memo_t {
-    apr_uint64_t seed; /* so that nobody outside can tell which texts share a slot */
+    apr_uint64_t seed;
     unsigned n;
     slot_t slots[];
 };
 
-apr_status_t memsess_memo_create(memsess_memo_t **memo, unsigned slots)
+memsess_memo_t *memsess_memo_create(unsigned slots, apr_uint64_t seed)
 {
-    *memo = calloc(1, sizeof(**memo) + slots * sizeof((*memo)->slots[0]));
-    if (!*memo) {
-        return APR_ENOMEM;
+    memsess_memo_t *memo = calloc(1, sizeof(*memo) + slots * sizeof(memo->slots[0]));
+
+    if (memo) {
+        memo->n = slots;
+        memo->seed = seed;
     }
-    (*memo)->n = slots;
-    return memsess_random((unsigned char *)&(*memo)->seed, sizeof((*memo)->seed));
+    return memo;
 }
 
 /* The slot of a text, for this thread alone; NULL: none can be had now. */

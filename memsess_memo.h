@@ -8,7 +8,7 @@
 #ifndef MEMSESS_MEMO_H
 #define MEMSESS_MEMO_H
 
-#include "apr_errno.h"
+#include "apr.h"
 
 /** The longest digest, in bytes, and the longest text that one is remembered of. */
 #define MEMSESS_MEMO_DIGEST 64
@@ -17,10 +17,11 @@
 typedef struct memsess_memo_t memsess_memo_t;
 
 /**
- * For so many digests, of about 200 bytes each, until the process ends.
- * @return APR_ENOMEM, or that no random numbers can be had
+ * For so many digests, of about 200 bytes each; free() ends it.
+ * @param seed random, so that nobody outside can tell which texts push each other out
+ * @return NULL where there is no memory
  */
-apr_status_t memsess_memo_create(memsess_memo_t **memo, unsigned slots);
+memsess_memo_t *memsess_memo_create(unsigned slots, apr_uint64_t seed);
 
 /** Whether the digest of this text is there; if so, its first @a digest_len bytes. */
 int memsess_memo_get(memsess_memo_t *memo, const void *text, apr_size_t len,

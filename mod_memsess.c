@@ -110,11 +110,12 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
     int threads = 1, is_threaded = 0;
 
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    threads = threads < 1 ? 1 : threads;
     ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
     memsess_tracing = APLOG_IS_LEVEL(main_server, APLOG_TRACE1);
     rv = memsess_core_init(pchild);
     if (rv == APR_SUCCESS) {
-        rv = memsess_crypto_remember(threads < 1 ? DIGESTS : (unsigned)threads * DIGESTS);
+        rv = memsess_crypto_remember((unsigned)threads * DIGESTS);
     }
     if (rv == APR_SUCCESS) {
         rv = memsess_pool_create(&pool);
@@ -126,7 +127,7 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
         memsess_srv_conf_t *conf = memsess_srv_conf(s);
         memsess_store_conf_t store;
 
-        memsess_conf_store(conf, threads < 1 ? 1 : threads, &store, pchild);
+        memsess_conf_store(conf, threads, &store, pchild);
         rv = memsess_store_create(&conf->store, &store, pool, servers, pchild);
         /* What nobody named may be no memcached at all. */
         if (rv == APR_SUCCESS && conf->members_set) {
