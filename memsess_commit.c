@@ -44,6 +44,15 @@
  *    their servers only, the members' clocks agreeing to a tenth of a second.
  * Where one of these fails, an update may be lost; never is a session mixed or made up.
  *
+ * With MemSessLock none (memsess_store_overwrite) a session's first change is a commit too, but its
+ * revision is the time. That says that it is overwritten from now on: changes go to the servers
+ * that have it as it was read, without a claim, and whatever else was written meanwhile is lost;
+ * only a commit, or a re-date, reads again right before it writes. Where a server fails or lacks
+ * the session, a commit follows. When such a session ends, a tombstone is put beside each record
+ * before that is removed, and of two who end it the first says where it went; records are written
+ * by a replace alone where they were seen, which then finds none, and the writer looks again. So
+ * who claimed nothing brings no session back either, however late he is. t/model/end.pml.
+ *
  * What a later version wrote is its own: whoever meets it neither reads nor writes the session.
  *
  * t/model has this protocol, and shows that each part of it is needed. What it leaves out: servers
@@ -167,7 +176,7 @@ static apr_status_t claim_prepare(memsess_put_t *put, const claim_t *claim,
     put->server = claim->store->servers[copy->at];
     put->key = claim_text(claim, copy->at, what, p);
     put->ttl = claim->ttl;
-    put->add = 1;
+    put->how = MEMSESS_PUT_ADD;
     return claim_value(claim, what, &put->data, &put->len, p);
 }
 
@@ -357,6 +366,8 @@ typedef struct commit_t {
     unsigned n;
     const memsess_session_t *newest;
     apr_time_t read_at;             /* when that was */
+    int missed;                     /* it is not as it was then */
+    int by_clock;                   /* from now on it may be overwritten */
     const memsess_session_t *ours;  /* written, but not to all of its servers; or NULL */
     memsess_next_t *make;
     void *baton;
@@ -388,7 +399,8 @@ static void drop_strays(const commit_t *c, const memsess_session_t *before,
             && !memsess_is_placed(store, &now->placement, copy->at)
             && claim_on(&claim, copy, claim.what, c->p) == APR_SUCCESS) {
             memsess_server_delete(store->servers[copy->at],
-                                  memsess_key_text(store, claim.key, copy->at, c->p));
+                                  memsess_copy_text(store, claim.key, memsess_is_beside(before),
+                                                    copy->at, c->p));
         }
     }
     claim_drop(&claim, c->p);
@@ -397,6 +409,7 @@ static void drop_strays(const commit_t *c, const memsess_session_t *before,
 /* What became of the next revision, by what became of its copies. */
 static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_sent_t *sent)
 {
+    c->missed = sent->missed != 0;
     if (sent->stored && sent->stored == next->placement.n) {
         if (sent->stored < c->claim.store->conf.copies) {
             memsess_count(MEMSESS_N_UNDER_REPLICATED);
@@ -413,7 +426,15 @@ static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_
         return MEMSESS_UNSURE; /* the claims stay: a copy may still be on its way */
     }
     claim_drop(&c->claim, c->p);
-    return sent->unsent ? MEMSESS_BUSY : sent->rv;
+    return sent->unsent || sent->missed ? MEMSESS_BUSY : sent->rv;
+}
+
+/* The time: the last writer's is the highest, and nobody has claimed the one that follows. */
+static apr_uint64_t revision_now(const memsess_session_t *before)
+{
+    apr_uint64_t now = (apr_uint64_t)apr_time_now();
+
+    return now > before->revision ? now : before->revision + 1;
 }
 
 static apr_status_t write_claimed(commit_t *c)
@@ -433,7 +454,8 @@ static apr_status_t write_claimed(commit_t *c)
         return rv;
     }
     next->answered = c->newest->answered;
-    next->revision = c->newest->revision + 1;
+    next->lacks = 0;
+    next->revision = c->by_clock ? revision_now(c->newest) : c->newest->revision + 1;
     next->mark = c->claim.mark;
     memsess_write_copies(&sent, c->claim.store, c->claim.key, next, c->newest, c->copies, c->n,
                          c->claim.begun + CLAIM_SAFE, c->p);
@@ -449,7 +471,7 @@ static apr_status_t look_again(commit_t *c)
 
     switch (memsess_find(c->claim.store, c->claim.key, &session, &lacking, c->p)) {
     case MEMSESS_ENDED:
-        if (memsess_is_newer(session, c->newest) || !c->newest->ended) {
+        if (memsess_is_newer(session, c->newest)) {
             return MEMSESS_GONE;
         }
         break;
@@ -457,7 +479,7 @@ static apr_status_t look_again(commit_t *c)
         break;
     case MEMSESS_MISSING: /* ended, and its tombstones are gone; or lost: it is not brought back */
         if (c->newest->revision) {
-            return MEMSESS_GONE;
+            return c->ours ? MEMSESS_UNSURE : MEMSESS_GONE;
         }
         c->read_at = now;
         return APR_SUCCESS;
@@ -465,6 +487,8 @@ static apr_status_t look_again(commit_t *c)
         return MEMSESS_DOWN;
     }
     if (!memsess_is_newer(c->newest, session)) {
+        /* What is ours has been sent to all that were to have it. */
+        session->partial &= !c->ours;
         c->newest = session;
     }
     c->read_at = now;
@@ -482,7 +506,7 @@ static int is_later_unseen(const commit_t *c)
     for (i = 0; i < c->n; i++) {
         const memsess_copy_t *copy = &c->copies[i];
         int seen = newest->answered
-                       ? i < MEMSESS_ANSWERED_MAX && (newest->answered >> i & 1)
+                       ? memsess_is_one(newest->answered, i)
                        : memsess_is_placed(c->claim.store, &newest->placement, copy->at);
 
         if (copy->claimed && !seen
@@ -505,7 +529,8 @@ static apr_status_t try_commit(commit_t *c)
     memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.key, c->p),
                   c->claim.what, rv == APR_SUCCESS ? "ours"
                                  : rv == MEMSESS_BUSY ? "another's" : "not to be had");
-    if (rv == APR_SUCCESS && c->claim.begun - c->read_at > CLAIM_SAFE) {
+    if (rv == APR_SUCCESS
+        && (c->claim.begun - c->read_at > CLAIM_SAFE || memsess_is_by_clock(before))) {
         rv = look_again(c);
         if (rv == APR_SUCCESS && (memsess_is_newer(c->newest, before)
                                   || (c->newest->partial && !c->claim.before))) {
@@ -546,34 +571,124 @@ static apr_status_t count_timeout(apr_status_t rv, apr_interval_time_t wait)
     return rv;
 }
 
-apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *key,
-                                  const memsess_session_t *newest, apr_time_t read_at,
-                                  apr_interval_time_t wait, memsess_next_t *make, void *baton,
-                                  apr_pool_t *p)
+static apr_status_t commit(commit_t *c, apr_interval_time_t wait)
 {
     apr_time_t give_up = apr_time_now() + wait;
-    commit_t c = {{store, key, NULL, NULL, CLAIM_TTL, 0, "", 0, {{NULL, NULL}}, 0},
-                  NULL, 0, newest, read_at, NULL, make, baton, p};
     unsigned tries, again = 0;
     apr_status_t rv;
 
-    memsess_order(store, key, &c.copies, &c.n, p);
     for (tries = 0;; tries++) {
-        rv = try_commit(&c);
-        if (rv == AGAIN && ++again <= c.n) {
+        rv = try_commit(c);
+        if (rv == AGAIN && ++again <= c->n
+            && (!c->missed || (rv = look_again(c)) == APR_SUCCESS)) {
             continue;
         }
         if (rv != MEMSESS_BUSY || apr_time_now() >= give_up) {
             break;
         }
         count_wait(tries);
-        pause_before_try(&c.claim, tries);
-        rv = look_again(&c);
+        pause_before_try(&c->claim, tries);
+        rv = look_again(c);
         if (rv != APR_SUCCESS) {
             break;
         }
     }
-    return count_timeout(c.ours && rv != APR_SUCCESS ? MEMSESS_UNSURE : rv, wait);
+    return count_timeout(c->ours && rv != APR_SUCCESS && rv != MEMSESS_GONE ? MEMSESS_UNSURE : rv,
+                         wait);
+}
+
+static void commit_begin(commit_t *c, memsess_store_t *store, const memsess_key_t *key,
+                         const memsess_session_t *newest, apr_time_t read_at,
+                         memsess_next_t *make, void *baton, apr_pool_t *p)
+{
+    memset(c, 0, sizeof(*c));
+    c->claim.store = store;
+    c->claim.key = key;
+    c->claim.ttl = CLAIM_TTL;
+    c->newest = newest;
+    c->read_at = read_at;
+    c->make = make;
+    c->baton = baton;
+    c->p = p;
+    memsess_order(store, key, &c->copies, &c->n, p);
+}
+
+apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *key,
+                                  const memsess_session_t *newest, apr_time_t read_at,
+                                  apr_interval_time_t wait, memsess_next_t *make, void *baton,
+                                  apr_pool_t *p)
+{
+    commit_t c;
+
+    commit_begin(&c, store, key, newest, read_at, make, baton, p);
+    return commit(&c, wait);
+}
+
+/* -- The last writer wins ---------------------------------------------------------------------- */
+
+/* Whether it is known that it may be overwritten, and it is on as many servers as it should be, all
+ * of them up, and was just read there: these are then those to write to. */
+static int is_whole(const commit_t *c)
+{
+    const memsess_session_t *session = c->newest;
+    unsigned i, up = 0;
+
+    for (i = 0; i < c->n; i++) {
+        memsess_copy_t *copy = &c->copies[i];
+
+        copy->claimed = memsess_is_placed(c->claim.store, &session->placement, copy->at)
+                        && !memsess_server_is_down(c->claim.store->servers[copy->at]);
+        up += (unsigned)copy->claimed;
+    }
+    return up == c->claim.store->conf.copies && up == session->placement.n && !session->partial
+           && !session->ended && memsess_is_by_clock(session)
+           && apr_time_now() - c->read_at < CLAIM_SAFE;
+}
+
+/* AGAIN where it has to be done exactly: as much as was sent, it can be sent once more. */
+static apr_status_t overwrite(commit_t *c)
+{
+    const memsess_session_t *before = c->newest;
+    memsess_session_t *next;
+    memsess_sent_t sent;
+    apr_status_t rv;
+
+    if (!is_whole(c)) {
+        return AGAIN;
+    }
+    rv = c->make(c->baton, before, &next, c->p);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    next->answered = before->answered;
+    next->lacks = 0;
+    next->revision = revision_now(before);
+    next->mark = 0;
+    memsess_write_copies(&sent, c->claim.store, c->claim.key, next, before, c->copies, c->n,
+                         c->read_at + CLAIM_SAFE, c->p);
+    if (sent.stored && sent.stored == next->placement.n) {
+        return APR_SUCCESS;
+    }
+    /* It may come to be there yet, so what follows has to be newer. */
+    if (sent.stored || sent.failed) {
+        c->newest = next;
+    }
+    rv = look_again(c);
+    return rv == APR_SUCCESS ? AGAIN : rv;
+}
+
+apr_status_t memsess_store_overwrite(memsess_store_t *store, const memsess_key_t *key,
+                                     const memsess_session_t *session, apr_time_t read_at,
+                                     apr_interval_time_t wait, memsess_next_t *make, void *baton,
+                                     apr_pool_t *p)
+{
+    apr_status_t rv;
+    commit_t c;
+
+    commit_begin(&c, store, key, session, read_at, make, baton, p);
+    c.by_clock = 1;
+    rv = overwrite(&c);
+    return rv == AGAIN ? commit(&c, wait) : rv;
 }
 
 /* -- Locking ----------------------------------------------------------------------------------

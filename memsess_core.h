@@ -74,13 +74,14 @@ typedef struct memsess_binding_t {
     unsigned char digest[MEMSESS_BINDS][MEMSESS_BIND_BYTES];
 } memsess_binding_t;
 
-/** Servers of a session that memsess_session_t.answered has a bit for. */
+/** Servers of a session that memsess_session_t.answered, and .lacks, have a bit for. */
 #define MEMSESS_ANSWERED_MAX 64
 
 /** The state of a session at one revision. */
 typedef struct memsess_session_t {
     char public_id[MEMSESS_PUBLIC_ID_LEN + 1]; /**< stable over the session's life */
-    apr_uint64_t revision;                     /**< grows with every write; the highest wins */
+    apr_uint64_t revision;                     /**< grows with every write; the highest wins, but
+                                                    over a tombstone */
     apr_time_t created;                        /**< its birth */
     apr_time_t used;                           /**< its last re-dating */
     apr_time_t written;                        /**< when this revision was written */
@@ -88,7 +89,7 @@ typedef struct memsess_session_t {
     apr_time_t renewed;                        /**< when it got the id that it has */
     apr_interval_time_t idle;                  /**< the longest idle time-out it was used under */
     int fixed;                                 /**< over at used + idle, whatever time-outs say */
-    int ended;                                 /**< a tombstone: logged out or renewed */
+    int ended;                                 /**< a tombstone: logged out or renewed, for good */
     int moved;                                 /**< a tombstone that tells where it went */
     memsess_key_t moved_to;                    /**< the key of its new id, for moved */
     memsess_placement_t placement;             /**< where this revision was written to */
@@ -100,6 +101,7 @@ typedef struct memsess_session_t {
     apr_uint64_t answered;                     /**< and these answered: a bit for each of its first
                                                     MEMSESS_ANSWERED_MAX servers in order; 0: it
                                                     was not just read */
+    apr_uint64_t lacks;                        /**< of these: they have no record of it */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
 } memsess_session_t;
 

@@ -554,38 +554,57 @@ apr_status_t memsess_server_get(memsess_server_t *server, const char *key, char 
     return get.rv;
 }
 
-static apr_status_t set_operation(memsess_conn_t *c, void *args)
+/* memcached removes the item that it has when it refuses a set, but not a replace. */
+static apr_status_t store(memsess_conn_t *c, const memsess_put_t *put)
+{
+    apr_status_t rv;
+
+    switch (put->how) {
+    case MEMSESS_PUT_ADD:
+        return apr_memcache_add(c->mc, put->key, put->data, put->len, put->ttl, 0);
+    case MEMSESS_PUT_REPLACE:
+        /* "Not stored" has one name there, whatever was asked. */
+        rv = apr_memcache_replace(c->mc, put->key, put->data, put->len, put->ttl, 0);
+        return rv == MEMSESS_EXISTS ? MEMSESS_ABSENT : rv;
+    default:
+        return apr_memcache_set(c->mc, put->key, put->data, put->len, put->ttl, 0);
+    }
+}
+
+/* Any date before memcached began: then the item is over at once. Unlike apr_memcache's delete, that
+ * is understood by proxies too. */
+#define LONG_AGO (60 * 60 * 24 * 31)
+
+static apr_status_t expire(memsess_conn_t *c, const char *key)
+{
+    char nothing[] = "";
+
+    return apr_memcache_replace(c->mc, key, nothing, 0, LONG_AGO, 0);
+}
+
+static apr_status_t put_operation(memsess_conn_t *c, void *args)
 {
     const memsess_put_t *put = args;
-    apr_status_t rv = MEMSESS_EXISTS;
+    apr_status_t rv, removed;
 
     if (put->not_after && apr_time_now() >= put->not_after) {
         return MEMSESS_UNSENT;
     }
-    /* memcached removes the item that it has when it refuses a set, but not a replace. */
-    if (put->replace) {
-        rv = apr_memcache_replace(c->mc, put->key, put->data, put->len, put->ttl, 0);
+    rv = store(c, put);
+    if (put->removes && (rv == APR_SUCCESS || rv == MEMSESS_EXISTS)) {
+        removed = expire(c, put->removes);
+        if (!in_step(removed)) {
+            rv = removed == MEMSESS_REFUSED ? APR_ECONNABORTED : removed; /* it is stored */
+        }
     }
-    if (rv == MEMSESS_EXISTS && put->not_after && apr_time_now() >= put->not_after) {
-        return MEMSESS_UNSENT;
-    }
-    return rv == MEMSESS_EXISTS
-               ? apr_memcache_set(c->mc, put->key, put->data, put->len, put->ttl, 0) : rv;
-}
-
-static apr_status_t add_operation(memsess_conn_t *c, void *args)
-{
-    const memsess_put_t *put = args;
-
-    return apr_memcache_add(c->mc, put->key, put->data, put->len, put->ttl, 0);
+    return rv;
 }
 
 static void put_one(void *item)
 {
     memsess_put_t *put = item;
 
-    put->rv = run(put->server, put->add ? add_operation : set_operation, put,
-                  STORES | (put->once ? ONCE : 0));
+    put->rv = run(put->server, put_operation, put, STORES | (put->once ? ONCE : 0));
 }
 
 void memsess_pool_mput(memsess_put_t *puts, unsigned n)
@@ -604,7 +623,7 @@ void memsess_pool_mput(memsess_put_t *puts, unsigned n)
 apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    memsess_put_t put = {server, key, data, len, ttl, 0, 0, 0, 0, APR_SUCCESS};
+    memsess_put_t put = {server, key, data, len, ttl, MEMSESS_PUT_SET, 0, NULL, 0, APR_SUCCESS};
 
     put_one(&put);
     return put.rv;
@@ -613,7 +632,7 @@ apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char 
 apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    memsess_put_t put = {server, key, data, len, ttl, 1, 0, 0, 0, APR_SUCCESS};
+    memsess_put_t put = {server, key, data, len, ttl, MEMSESS_PUT_ADD, 0, NULL, 0, APR_SUCCESS};
 
     put_one(&put);
     return put.rv;

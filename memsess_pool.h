@@ -107,6 +107,13 @@ void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p);
 apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl);
 
+/** How a key is stored. */
+typedef enum {
+    MEMSESS_PUT_SET,
+    MEMSESS_PUT_ADD,    /**< unless it is there, which is MEMSESS_EXISTS */
+    MEMSESS_PUT_REPLACE /**< where it is there, else MEMSESS_ABSENT; it stays if this is refused */
+} memsess_how_t;
+
 /** One key of memsess_pool_mput: its server, and the answer. */
 typedef struct memsess_put_t {
     memsess_server_t *server;
@@ -114,11 +121,11 @@ typedef struct memsess_put_t {
     char *data;
     apr_size_t len;
     apr_uint32_t ttl;
-    int add;              /**< unless it is there: as of memsess_server_add */
+    memsess_how_t how;
     int once;             /**< never sent twice: where a connection breaks, that is an error */
-    int replace;          /**< the key is likely there; it stays as it is if this is refused */
+    const char *removes;  /**< goes when the key is there, by this or before; or NULL */
     apr_time_t not_after; /**< not sent then or later, but MEMSESS_UNSENT; 0: whenever */
-    apr_status_t rv;      /**< as of memsess_server_set, or MEMSESS_UNSENT */
+    apr_status_t rv;      /**< as of memsess_server_set, or one of those above */
 } memsess_put_t;
 
 /** Stores several keys, each on another server and of one pool, at the same time. */

@@ -31,6 +31,7 @@ typedef struct memsess_copy_t {
         COPY_HELD,
         COPY_REFUSED
     } state;
+    int beside; /* it was asked for a tombstone beside the record */
     memsess_session_t *session;
     int claimed, tried; /* to be */
 } memsess_copy_t;
@@ -39,6 +40,7 @@ typedef struct memsess_copy_t {
 typedef struct memsess_sent_t {
     unsigned stored;
     unsigned refused; /* certainly not stored; what was there is as it was */
+    unsigned missed;  /* nor these: the record is not there any more, or somebody has ended it */
     unsigned unsent;  /* it was too late for them */
     unsigned failed;  /* they may have been stored or not */
     int down;         /* whether one of these is down now, so that others would be chosen */
@@ -49,15 +51,30 @@ typedef struct memsess_sent_t {
 void memsess_order(const memsess_store_t *store, const memsess_key_t *key, memsess_copy_t **copies,
                    unsigned *n, apr_pool_t *p);
 
-/** The key in memcached of the copy on that server. */
+/** The key in memcached of the record on that server, which others are made of. */
 const char *memsess_key_text(const memsess_store_t *store, const memsess_key_t *key, unsigned at,
                              apr_pool_t *p);
+
+/** Whether it was overwritten lately or ever: its revision is a time. Nobody commits so often that
+ * counting gets there. */
+int memsess_is_by_clock(const memsess_session_t *session);
+
+/** Whether it is a tombstone that lies beside the record's place; see memsess_store.c. */
+int memsess_is_beside(const memsess_session_t *session);
+
+/** The key of the copy there: the record's, or the one beside it. */
+const char *memsess_copy_text(const memsess_store_t *store, const memsess_key_t *key, int beside,
+                              unsigned at, apr_pool_t *p);
 
 /** Whether that server is one of a placement. */
 int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,
                       unsigned at);
 
-/** Of two records of one session, the one that counts: the later written of one revision. */
+/** Whether the server that is the i-th in a key's order is one of those that bits tell. */
+int memsess_is_one(apr_uint64_t those, unsigned i);
+
+/** Of two records of one session, the one that counts: a tombstone; else the higher revision, and
+ * the later written of one revision. */
 int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b);
 
 /** Says what is wrong with an item on a server; not more often than a log can bear. */

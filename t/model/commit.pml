@@ -24,7 +24,8 @@
  * A writer who failed and wrote once more may have skipped the revision whose claim protects what
  * is deleted: then a copy is missing until the session is read.
  *
- * What is not modelled: servers that refuse a record, evictions, N other than 2, MemSessLock none.
+ * What is not modelled: servers that refuse a record, evictions, N other than 2, MemSessLock none (see
+ * end.pml).
  *
  * Switches that take one mechanism out, or break an assumption:
  *  NO_CLAIMS        nobody claims

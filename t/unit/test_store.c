@@ -32,9 +32,13 @@ static memsess_store_conf_t store_conf;
 static memsess_key_t key;
 static unsigned order[UNIT_MEMCACHEDS];
 
+/* Whether sessions are overwritten, which shows in their revisions and tombstones. */
+static int overwritten;
+
 static int setup(void **state)
 {
     the_pool = NULL;
+    overwritten = 0;
     return unit_setup(state);
 }
 
@@ -94,6 +98,7 @@ static void open_store(unsigned n, unsigned copies, int failover)
     store_conf.failover = failover;
     store_conf.compress = 2048;
     store_conf.unpack = UNPACK;
+    store_conf.overwrites = overwritten;
     handles = apr_hash_make(unit_pool);
     assert_int_equal(memsess_pool_create(&the_pool), APR_SUCCESS);
     assert_int_equal(memsess_store_create(&store, &store_conf, the_pool, handles, unit_pool),
@@ -179,9 +184,17 @@ static const char *copy_key(unsigned place)
     return apr_pstrcat(unit_pool, text, nodes[order[place]].tag, NULL);
 }
 
+static const char *tombstone_key(unsigned place)
+{
+    return apr_pstrcat(unit_pool, copy_key(place), overwritten ? ".end" : NULL, NULL);
+}
+
+/* The record at a place, or its tombstone. */
 static char *copy_raw(unsigned place, apr_size_t *len)
 {
-    return unit_memcached_get(at(place), copy_key(place), len);
+    char *record = unit_memcached_get(at(place), copy_key(place), len);
+
+    return record ? record : unit_memcached_get(at(place), tombstone_key(place), len);
 }
 
 static void put_raw(unsigned place, const char *data, apr_size_t len)
@@ -366,6 +379,39 @@ static memsess_session_t *read_session(void)
     return session;
 }
 
+typedef struct over_t {
+    const memsess_session_t *seen;
+    edit_t edit;
+} over_t;
+
+static apr_status_t make_over(void *baton, const memsess_session_t *newest,
+                              memsess_session_t **next, apr_pool_t *p)
+{
+    over_t *over = baton;
+
+    (void)newest;
+    return make_next(&over->edit, over->seen, next, p);
+}
+
+static apr_status_t overwrite(const memsess_session_t *session, apr_time_t read_at,
+                              const char *append)
+{
+    over_t over = {session, {append, APR_SUCCESS, 0, 0, NULL}};
+
+    return memsess_store_overwrite(store, &key, session, read_at, apr_time_from_sec(5), make_over,
+                                   &over, unit_pool);
+}
+
+/* A session at rest: which was overwritten, where that is looked at. */
+static memsess_session_t *begun(const char *value)
+{
+    written(value);
+    if (overwritten) {
+        assert_int_equal(overwrite(read_session(), apr_time_now(), ""), APR_SUCCESS);
+    }
+    return read_session();
+}
+
 /* -- All is well ------------------------------------------------------------------------------- */
 
 static void test_round_trip(void **state)
@@ -487,7 +533,10 @@ static void test_another_member(void **state)
 
 static int seconds_left(unsigned place)
 {
-    const char *command = apr_pstrcat(unit_pool, "mg ", copy_key(place), " t\r\nmn\r\n", NULL);
+    apr_size_t len;
+    const char *kept = unit_memcached_get(at(place), copy_key(place), &len)
+                           ? copy_key(place) : tombstone_key(place);
+    const char *command = apr_pstrcat(unit_pool, "mg ", kept, " t\r\nmn\r\n", NULL);
     const char *answer = unit_ask(at(place), command, strlen(command), "MN", NULL);
 
     assert_non_null(answer);
@@ -795,22 +844,20 @@ static void test_records_of_another_session(void **state)
 
 /* -- Ending ------------------------------------------------------------------------------------ */
 
-static void test_end(void **state)
+static void end_it(void)
 {
     edit_t edit = {"more", APR_SUCCESS, 0, 0, NULL};
     memsess_session_t *session;
-    apr_size_t len, left_len;
+    apr_size_t len, len_now, left_len;
     char *old, *left;
 
-    (void)state;
     open_store(3, 2, 1);
-    session = written("value");
+    session = begun("value");
     old = copy_raw(0, &len);
     assert_int_equal(end(session), APR_SUCCESS);
-    assert_int_equal(session->revision, 1);
     assert_int_equal(session->ended, 0);
     assert_finds_not(MEMSESS_ENDED);
-    assert_revisions("2 2 -");
+    assert_true(overwritten || strcmp(revisions(), "2 2 -") == 0);
     assert_in_range(seconds_left(0), 1800, 1800 + 122);
     /* It holds nothing of what the session held. */
     left = copy_raw(0, &left_len);
@@ -821,9 +868,12 @@ static void test_end(void **state)
     put_raw(0, old, len);
     assert_finds_not(MEMSESS_ENDED);
     await_settled(2);
+    assert_true(!overwritten == !!unit_memcached_get(at(0), copy_key(0), &len_now));
     put_raw(1, old, len);
+    unit_memcached_delete(at(1), tombstone_key(1));
     assert_finds_not(MEMSESS_ENDED);
-    unit_memcached_delete(at(1), copy_key(1));
+    await_settled(2);
+    unit_memcached_delete(at(1), tombstone_key(1));
     assert_finds_not(MEMSESS_ENDED);
     await_settled(2);
     assert_finds_not(MEMSESS_ENDED);
@@ -833,6 +883,19 @@ static void test_end(void **state)
                      MEMSESS_GONE);
     assert_int_equal(edit.calls, 0);
     assert_finds_not(MEMSESS_ENDED);
+}
+
+static void test_end(void **state)
+{
+    (void)state;
+    end_it();
+}
+
+static void test_end_of_what_was_overwritten(void **state)
+{
+    (void)state;
+    overwritten = 1;
+    end_it();
 }
 
 /* Under another id now: those who have the old one are told where. */
@@ -852,7 +915,7 @@ static void test_end_that_says_where_it_went(void **state)
     assert_true(found->moved);
     assert_memory_equal(found->moved_to.digest, moved_to.digest, sizeof(moved_to.digest));
     assert_int_equal(found->attrs->nelts, 0);
-    unit_memcached_delete(at(0), copy_key(0));
+    unit_memcached_delete(at(0), tombstone_key(0));
     await_settled(2);
     assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
     assert_memory_equal(found->moved_to.digest, moved_to.digest, sizeof(moved_to.digest));
@@ -1663,6 +1726,244 @@ static void test_commit_while_a_home_is_away(void **state)
 /* A lock that was freed can be had soon; where it was just being renewed, not at once. */
 #define SOON apr_time_from_sec(3)
 
+/* -- The last writer wins ---------------------------------------------------------------------- */
+
+/* How many places have the session as it was overwritten: the time is its revision. */
+static unsigned by_clock(void)
+{
+    unsigned place, n = 0;
+
+    for (place = 0; place < servers_n; place++) {
+        apr_int64_t age = at(place)->pid
+                              ? (apr_int64_t)apr_time_now() - (apr_int64_t)revision_at(place) : -1;
+
+        n += age >= 0 && age < apr_time_from_sec(60);
+    }
+    return n;
+}
+
+static void test_overwrite(void **state)
+{
+    memsess_session_t *early, *late;
+
+    (void)state;
+    overwritten = 1;
+    open_store(3, 2, 1);
+    written("");
+    assert_int_equal(by_clock(), 0);
+    assert_int_equal(overwrite(read_session(), apr_time_now(), "a"), APR_SUCCESS);
+    assert_int_equal(by_clock(), 2);
+    early = read_session();
+    late = read_session();
+    /* Others' claims are nobody's business. */
+    unit_memcached_set(at(0), apr_psprintf(unit_pool, "%s.%" APR_UINT64_T_FMT, copy_key(0),
+                                           late->revision + 1), "0123456789abcdef", 16);
+    assert_int_equal(overwrite(late, apr_time_now(), "late"), APR_SUCCESS);
+    assert_finds("alate");
+    assert_int_equal(by_clock(), 2);
+    assert_int_equal(overwrite(early, apr_time_now(), "early"), APR_SUCCESS);
+    assert_finds("aearly");
+    assert_int_equal(by_clock(), 2);
+    /* Who commits loses nothing by it. */
+    assert_int_equal(commit(read_session(), "c"), APR_SUCCESS);
+    assert_finds("aearlyc");
+    assert_int_equal(overwrite(read_session(), apr_time_now(), "d"), APR_SUCCESS);
+    assert_finds("aearlycd");
+    assert_int_equal(by_clock(), 2);
+}
+
+/* A commit, or a re-dating, begins with what was overwritten after it was read. */
+static void test_commit_beside_who_overwrites(void **state)
+{
+    edit_t edit = {"c", APR_SUCCESS, 0, 0, NULL};
+    memsess_session_t *session;
+
+    (void)state;
+    overwritten = 1;
+    open_store(3, 2, 1);
+    session = begun("ab");
+    assert_int_equal(overwrite(session, apr_time_now(), "x"), APR_SUCCESS);
+    assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit),
+                     APR_SUCCESS);
+    assert_finds("abxc");
+}
+
+/* Whoever overwrites a session that has ended, however late, finds it ended. */
+static void test_overwrite_what_has_ended(void **state)
+{
+    edit_t moving = {NULL, APR_SUCCESS, 0, 0, NULL};
+    memsess_session_t *session, *found = NULL;
+    unsigned copies, place;
+    memsess_key_t moved_to;
+
+    (void)state;
+    overwritten = 1;
+    unit_random_key(&moved_to);
+    for (copies = 1; copies <= 2; copies++) {
+        open_store(3, copies, 1);
+        for (place = 0; place <= copies; place++) {
+            next_key();
+            session = begun("a");
+            moving.moved_to = place ? &moved_to : NULL;
+            if (place == copies) { /* another did so before */
+                assert_int_equal(overwrite(session, apr_time_now(), "b"), APR_SUCCESS);
+            }
+            assert_int_equal(commit_at(read_session(), apr_time_now(), apr_time_from_sec(5),
+                                       &moving), APR_SUCCESS);
+            assert_int_equal(overwrite(session, apr_time_now(), "late"), MEMSESS_GONE);
+            assert_int_equal(overwrite(session, apr_time_now() - apr_time_from_sec(60), "later"),
+                             MEMSESS_GONE);
+            assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
+            assert_int_equal(found->moved, place != 0);
+        }
+    }
+}
+
+/* Where a home was away when it ended, a late writer still finds the session there: in vain. */
+static void test_overwrite_on_a_home_that_missed_the_end(void **state)
+{
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    overwritten = 1;
+    open_store(4, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        session = begun("a");
+        freeze(place);
+        assert_int_equal(end(session), APR_SUCCESS);
+        thaw(place);
+        assert_int_equal(overwrite(session, apr_time_now(), "late"), MEMSESS_GONE);
+        assert_finds_not(MEMSESS_ENDED);
+        await_settled(2);
+        assert_finds_not(MEMSESS_ENDED);
+    }
+}
+
+static void test_overwrite_while_a_home_is_away(void **state)
+{
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    overwritten = 1;
+    open_store(3, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        session = begun("a");
+        unit_memcached_freeze(at(place)); /* nobody knows yet */
+        assert_int_equal(overwrite(session, apr_time_now(), "b"), APR_SUCCESS);
+        assert_finds("ab");
+        assert_int_equal(overwrite(read_session(), apr_time_now(), "c"), APR_SUCCESS);
+        assert_finds("abc");
+        /* What it was sent then, it may do now: it is older. */
+        thaw(place);
+        assert_finds("abc");
+        await_settled(2);
+        assert_finds("abc");
+        assert_int_equal(overwrite(read_session(), apr_time_now(), "d"), APR_SUCCESS);
+        assert_finds("abcd");
+        await_settled(2);
+    }
+}
+
+static void test_overwrite_where_a_copy_is_lost(void **state)
+{
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    overwritten = 1;
+    open_store(3, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        session = begun("a");
+        unit_memcached_delete(at(place), copy_key(place));
+        assert_int_equal(overwrite(session, apr_time_now(), "b"), APR_SUCCESS);
+        assert_finds("ab");
+        await_settled(2);
+    }
+    /* Where nobody has it any more, it is not made up. */
+    session = read_session();
+    unit_memcached_delete(at(0), copy_key(0));
+    unit_memcached_delete(at(1), copy_key(1));
+    assert_int_equal(overwrite(session, apr_time_now(), "c"), MEMSESS_GONE);
+    assert_finds_not(MEMSESS_MISSING);
+}
+
+/* Nor does a commit bring back what was lost, or ended, right before it was written. */
+static void test_commit_where_a_copy_is_lost(void **state)
+{
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    for (place = 0; place < 2; place++) {
+        edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+
+        next_key();
+        written("a");
+        session = read_session();
+        unit_memcached_delete(at(place), copy_key(place));
+        assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit),
+                         APR_SUCCESS);
+        assert_finds("ab");
+        await_settled(2);
+    }
+    session = read_session();
+    unit_memcached_delete(at(0), copy_key(0));
+    unit_memcached_delete(at(1), copy_key(1));
+    assert_int_equal(commit(session, "c"), MEMSESS_BUSY);
+    assert_finds_not(MEMSESS_MISSING);
+}
+
+/* Who is about to write has read it again; then it is overwritten, and ended upon that: they share no
+ * claim. */
+typedef struct beside_t {
+    edit_t mine, theirs;
+} beside_t;
+
+static apr_status_t make_after_theirs(void *baton, const memsess_session_t *newest,
+                                      memsess_session_t **next, apr_pool_t *p)
+{
+    beside_t *beside = baton;
+
+    if (!beside->mine.calls) {
+        assert_int_equal(overwrite(read_session(), apr_time_now(), "b"), APR_SUCCESS);
+        assert_int_equal(commit_at(read_session(), apr_time_now(), apr_time_from_sec(5),
+                                   &beside->theirs), APR_SUCCESS);
+    }
+    return make_next(&beside->mine, newest, next, p);
+}
+
+/* Of two who end a session the first one says where it went, and who writes finds it ended. */
+static void test_ends_beside_a_commit(void **state)
+{
+    memsess_key_t moved_to;
+    int i;
+
+    (void)state;
+    overwritten = 1;
+    open_store(3, 2, 1);
+    unit_random_key(&moved_to);
+    for (i = 0; i < 3; i++) {
+        edit_t ends = {NULL, APR_SUCCESS, 0, 0, NULL}, moves = {NULL, APR_SUCCESS, 0, 0, &moved_to};
+        edit_t writes = {"c", APR_SUCCESS, 0, 0, NULL};
+        beside_t beside = {i == 0 ? ends : i == 1 ? moves : writes, i == 0 ? moves : ends};
+        memsess_session_t *found = NULL;
+
+        next_key();
+        assert_int_equal(memsess_store_commit(store, &key, begun("a"), apr_time_now(),
+                                              apr_time_from_sec(5), make_after_theirs, &beside,
+                                              unit_pool), MEMSESS_GONE);
+        assert_int_equal(beside.mine.calls, 1);
+        assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
+        assert_int_equal(found->moved, i == 0);
+    }
+}
+
 static void test_lock(void **state)
 {
     memsess_lock_t *mine, *yours = NULL;
@@ -2042,6 +2343,7 @@ int main(void)
         STORE_TEST(test_records_of_a_later_version_meanwhile),
         STORE_TEST(test_records_of_another_session),
         STORE_TEST(test_end),
+        STORE_TEST(test_end_of_what_was_overwritten),
         STORE_TEST(test_end_that_says_where_it_went),
         STORE_TEST(test_end_while_a_home_is_away),
         STORE_TEST(test_a_home_crashes),
@@ -2076,6 +2378,14 @@ int main(void)
         STORE_TEST(test_commit_upon_what_is_under_way),
         STORE_TEST(test_commit_upon_what_is_gone),
         STORE_TEST(test_commit_while_servers_fail),
+        STORE_TEST(test_overwrite),
+        STORE_TEST(test_commit_beside_who_overwrites),
+        STORE_TEST(test_overwrite_what_has_ended),
+        STORE_TEST(test_overwrite_on_a_home_that_missed_the_end),
+        STORE_TEST(test_overwrite_while_a_home_is_away),
+        STORE_TEST(test_overwrite_where_a_copy_is_lost),
+        STORE_TEST(test_commit_where_a_copy_is_lost),
+        STORE_TEST(test_ends_beside_a_commit),
         STORE_TEST(test_lock),
         STORE_TEST(test_lock_is_taken_in_turn),
         STORE_TEST(test_lock_is_freed_while_it_is_renewed),
