@@ -53,6 +53,18 @@ int memsess_changes_touch(const memsess_changes_t *changes, const char *name)
     return 0;
 }
 
+int memsess_changes_add(const memsess_changes_t *changes)
+{
+    int i;
+
+    for (i = 0; i < changes->list->nelts; i++) {
+        if (APR_ARRAY_IDX(changes->list, i, memsess_change_t).op == MEMSESS_INCR) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int memsess_changes_begin_session(const memsess_changes_t *changes)
 {
     int i;

@@ -227,6 +227,12 @@ static int renewal_due(const commit_t *c, const memsess_session_t *session)
     return c->conf->renew && !c->req->id_is_old && c->now - session->renewed >= c->conf->renew;
 }
 
+/* With MemSessLock none it changes what it has read; but increments are exact everywhere. */
+static int last_wins(const commit_t *c)
+{
+    return c->conf->lock == MEMSESS_LOCK_NONE && c->changes && !memsess_changes_add(c->changes);
+}
+
 /* What the newest revision of the session becomes: the changed session, or a tombstone, with the
  * changed session under a fresh id already written. */
 static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
@@ -235,13 +241,11 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     commit_t *c = baton;
     int ends = c->changes && (c->changes->destroy || c->changes->renew);
     int moves = !ends && renewal_due(c, newest);
-    /* With MemSessLock none the last writer wins: it changes what it has read. */
-    memsess_session_t *session =
-        !c->changes ? apr_pmemdup(p, newest, sizeof(*newest))
-                    : build(c, c->conf->lock == MEMSESS_LOCK_NONE ? c->req->session : newest);
+    memsess_session_t *session = !c->changes ? apr_pmemdup(p, newest, sizeof(*newest))
+                                             : build(c, last_wins(c) ? c->req->session : newest);
     apr_status_t rv = APR_SUCCESS;
 
-    c->merged = newest->revision > c->req->session->revision;
+    c->merged = !last_wins(c) && newest->revision > c->req->session->revision;
     if (c->error) {
         return APR_EINVAL;
     }
@@ -292,6 +296,13 @@ static apr_status_t keep_epoch(const commit_t *c)
     return APR_SUCCESS;
 }
 
+/* Whether the changes may undo somebody else's; never those that end or move the session. */
+static int is_overwriting(const commit_t *c)
+{
+    return last_wins(c) && !c->changes->destroy && !c->changes->renew
+           && !renewal_due(c, c->req->session);
+}
+
 static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
 {
     apr_status_t rv = keep_epoch(c);
@@ -300,14 +311,23 @@ static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
         return rv;
     }
     /* The last writer wins over what he has seen, but that is not to be a copy of our own. */
-    if (c->conf->lock == MEMSESS_LOCK_NONE && c->req->is_cached) {
+    if (last_wins(c) && c->req->is_cached) {
         memsess_req_read_pool(c->req, c->top);
         if (c->req->found != MEMSESS_FOUND) {
             return c->req->found == MEMSESS_UNAVAILABLE ? MEMSESS_DOWN : MEMSESS_GONE;
         }
     }
-    rv = memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
-                              next_revision, c, c->r->pool);
+    if (is_overwriting(c)) {
+        rv = memsess_store_overwrite(c->store, &c->req->key, c->req->session, c->req->read_at,
+                                     wait, next_revision, c, c->r->pool);
+    }
+    else {
+        /* Where others overwrite, what was read before the claim may be old, however young. */
+        apr_time_t read_at = c->conf->lock == MEMSESS_LOCK_NONE ? 0 : c->req->read_at;
+
+        rv = memsess_store_commit(c->store, &c->req->key, c->req->session, read_at, wait,
+                                  next_revision, c, c->r->pool);
+    }
     if (rv != APR_SUCCESS && rv != MEMSESS_UNSURE) {
         unwrite_fresh(c);
     }

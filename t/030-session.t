@@ -4,10 +4,11 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Faults qw(late);
 use MemSess::Test;
 use Time::HiRes qw(sleep time);
 
-plan tests => 15;
+plan tests => 16;
 
 my $memcached = MemSess::Memcached->start;
 my $m = MemSess::Member->start(servers => [$memcached], config => q(
@@ -138,6 +139,25 @@ subtest 'MemSessLock none' => sub {
     is $c->get(say_via('cgi/nolock', 'MemSess-Set: b=2', 'MemSess-Incr: a=5'))->status, 200,
         'written';
     is data($c), 'a=6&b=2', 'and read';
+    # The first of these says that others follow.
+    for my $case (['cgi/nolock' => 2], ['cgi/nolock' => 1], [cgi => 2], ['cgi/nolock' => 1]) {
+        my ($where, $writes) = @$case;
+        is $memcached->during(sub { $c->get(say_via($where, "MemSess-Set: b=$writes")) },
+            'cmd_set'), $writes, "writes, the claim included: $writes";
+        is data($c), "a=6&b=$writes", 'done';
+    }
+};
+
+subtest 'MemSessLock none: the last writer wins' => sub {
+    my $c = started($m);
+    my ($early, $late) = map { late($c, "cgi/nolock", "MemSess-Set: $_=1") } qw(early late);
+    my ($sure) = late($c, 'cgi/nolock', 'MemSess-Incr: n=1');
+    is $early->()->status, 200, 'the one has written';
+    is data($c), 'a=1&early=1', 'as it saw the session';
+    is $late->()->status, 200, 'the other too';
+    is data($c), 'a=1&late=1', 'as that saw it';
+    is $sure->()->status, 200, 'a third one adds';
+    is data($c), 'a=1&late=1&n=1', 'which loses nothing';
 };
 
 subtest 'lifetimes over 30 days' => sub {

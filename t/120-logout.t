@@ -9,25 +9,15 @@ use MemSess::Faults;
 use MemSess::Test;
 use Time::HiRes qw(sleep time);
 
-plan tests => 10;
+plan tests => 19;
 
 my @pool = pool(4);
-my @m    = map { MemSess::Member->start(servers => \@pool, config => timing()) } 1 .. 2;
+my @m    = map { MemSess::Member->start(servers => \@pool, config => timing() . <<'END') } 1 .. 2;
 
-my $files = 0;
-
-# A request whose script has read the session, and answers with these lines when it is released.
-sub late {
-    my ($c, @lines) = @_;
-    my $until = sprintf '%s/logs/late-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$files;
-    my $request = background($c->copy, say_via('cgi', @lines) =~ s{/say\?}{/late?}r,
-        "X-Until: $until");
-    wait_for(20, sub { -e "$until.begun" }) or die 'the script does not begin';
-    return sub {
-        open my $out, '>', $until or die $!;
-        return $request->wait;
-    };
-}
+<LocationMatch /none>
+    MemSessLock none
+</LocationMatch>
+END
 
 # Nobody finds it, and no server has anything of it.
 sub is_dead {
@@ -36,18 +26,29 @@ sub is_dead {
     is sum(holders($mark, @pool)), 0, "$what: no copy of its data anywhere";
 }
 
+# As marked() does; a session that was changed before with this MemSessLock.
+sub marked_by {
+    my ($lock) = @_;
+    my ($c, $mark) = marked($m[0], @pool);
+    $c->copy->get(say_via($lock eq 'none' ? 'cgi/none' : 'cgi', 'MemSess-Set: n=1')) for 1, 2;
+    return ($c, $mark, homes($mark, @pool));
+}
+
 my %WRITERS = (
-    set   => 'MemSess-Set: late=1',
-    incr  => 'MemSess-Incr: late=1',
-    unset => 'MemSess-Unset: n',
-    renew => 'MemSess-Renew: 1',
+    set   => [cgi => 'MemSess-Set: late=1'],
+    incr  => [cgi => 'MemSess-Incr: late=1'],
+    unset => [cgi => 'MemSess-Unset: n'],
+    renew => [cgi => 'MemSess-Renew: 1'],
+    none  => ['cgi/none' => 'MemSess-Set: late=1'],
+    loses => ['cgi/none' => 'MemSess-Unset: n'],
 );
 
-for my $end (qw(Destroy Renew)) {
-    subtest "late writers after $end" => sub {
-        my ($c, $mark) = marked($m[0], @pool);
+for my $case (map { ["$_", 'commit'], ["$_", 'none'] } qw(Destroy Renew)) {
+    my ($end, $lock) = @$case;
+    subtest "late writers after $end, $lock" => sub {
+        my ($c, $mark) = marked_by($lock);
         my $old  = $c->copy;
-        my %late = map { $_ => late($c, $WRITERS{$_}) } sort keys %WRITERS;
+        my %late = map { $_ => late($c, @{ $WRITERS{$_} }) } sort keys %WRITERS;
         my $id   = public($c);
         $c->via($m[1])->get(say_via('lua', "MemSess-$end: 1"));
         for my $what (sort keys %late) {
@@ -72,25 +73,27 @@ for my $end (qw(Destroy Renew)) {
 }
 
 subtest 'a late writer that is later than any claim' => sub {
-    my ($c, $mark) = marked($m[0], @pool);
+    my ($c, $mark) = marked_by('none');
     my $old     = $c->copy;
-    my $release = late($c, 'MemSess-Set: late=1');
+    my @release = map { late($c, $_, 'MemSess-Set: late=1') } qw(cgi cgi/none);
     $c->get(say_via('lua', 'MemSess-Destroy: 1'));
     sleep 7;
-    $release->();
+    $_->() for @release;
     is_dead($old, $mark, 'after it');
 };
 
-for my $end (qw(Destroy Renew)) {
-    subtest "$end among parallel writers" => sub {
+for my $case (map { ["$_", lua => 'MemSess-Incr: n=1'], ["$_", 'cgi/none' => 'MemSess-Set: n=1'] }
+              qw(Destroy Renew)) {
+    my ($end, @writing) = @$case;
+    subtest "$end among parallel writers: @writing" => sub {
         for my $round (1 .. 3) {
-            my ($c, $mark) = marked($m[0], @pool);
+            my ($c, $mark) = marked_by($round == 1 ? 'commit' : 'none');
             my $old = $c->copy;
             my $new;
             my @told = at_once(6, sub {
                 my $dead = 0;
                 for (1 .. 400) {
-                    $old->copy(server => $m[rand 2])->get(say_via('lua', 'MemSess-Incr: n=1'));
+                    $old->copy(server => $m[rand 2])->get(say_via(@writing));
                     my $state = state($old->copy(server => $m[rand 2])) // 'refused';
                     return $state if $dead && $state ne 'unknown';
                     $dead++ if $state eq 'unknown';
@@ -114,10 +117,12 @@ for my $end (qw(Destroy Renew)) {
     };
 }
 
+for my $lock (qw(commit none)) {
+
 for my $end (qw(Destroy Renew)) {
-    subtest "$end while one home stands still" => sub {
+    subtest "$end while one home stands still, $lock" => sub {
         for my $n (0, 1) {
-            my ($c, $mark, @home) = marked($m[0], @pool);
+            my ($c, $mark, @home) = marked_by($lock);
             my $old    = $c->copy;
             my $victim = $home[$n][0];
             $victim->pause;
@@ -137,9 +142,9 @@ for my $end (qw(Destroy Renew)) {
     };
 }
 
-subtest 'a server that returns, and the other home lost its memory meanwhile' => sub {
+subtest "a server that returns, and the other home lost its memory meanwhile, $lock" => sub {
     for my $n (0, 1) {
-        my ($c, $mark, @home) = marked($m[0], @pool);
+        my ($c, $mark, @home) = marked_by($lock);
         my $old = $c->copy;
         $home[$n][0]->pause;
         $c->get(say_via('lua', 'MemSess-Destroy: 1'));
@@ -151,8 +156,8 @@ subtest 'a server that returns, and the other home lost its memory meanwhile' =>
     }
 };
 
-subtest 'a server that returns, and all who know better are away' => sub {
-    my ($c, $mark, @home) = marked($m[0], @pool);
+subtest "a server that returns, and all who know better are away, $lock" => sub {
+    my ($c, $mark, @home) = marked_by($lock);
     my $old = $c->copy;
     $home[0][0]->pause;
     # Either member has found it silent, so that either knows that it was away.
@@ -168,20 +173,23 @@ subtest 'a server that returns, and all who know better are away' => sub {
     is_dead($old, $mark, 'they are back');
 };
 
-subtest 'a tombstone is repaired like any record' => sub {
-    my ($c, $mark, @home) = marked($m[0], @pool);
+subtest "a tombstone is repaired like any record, $lock" => sub {
+    my ($c, $mark, @home) = marked_by($lock);
     my $old = $c->copy;
     my @records = map { [$_, $_->[0]->item($_->[1])] } @home;
     $c->get(say_via('lua', 'MemSess-Destroy: 1'));
     for (@records, @records) {
         my ($home, @record) = @$_;
         my ($server, $key) = @$home;
+        my $tombstone = $lock eq 'none' ? "$key.end" : $key;
         sleep 0.6;
         $server->set($key, @record);
         is_dead($old, $mark, 'an old copy');
         sleep 0.6;
-        $server->delete($key);
+        $server->delete($tombstone);
         is_dead($old, $mark, 'no copy');
-        ok defined $server->item($key), 'there is a tombstone again';
+        ok defined $server->item($tombstone), 'there is a tombstone again';
     }
 };
+
+}

@@ -9,7 +9,7 @@ use IO::Socket::INET;
 use MemSess::Process qw(free_port);
 use MemSess::Test;
 
-plan tests => 3;
+plan tests => 4;
 
 package Nutcracker {
     use parent -norequire, 'MemSess::Process';
@@ -44,22 +44,28 @@ my @memcacheds = map { MemSess::Memcached->start } 1 .. 4;
 my @proxies = (Nutcracker->start(@memcacheds[0, 1]), Nutcracker->start(@memcacheds[2, 3]));
 my ($one, $two) = map {
     MemSess::Member->start(servers => \@proxies,
-        config => "MemSessRedundancy 2\nMemSessRetry 300ms")
+        config => "MemSessRedundancy 2\nMemSessRetry 300ms\n"
+            . "<LocationMatch /none>\nMemSessLock none\n</LocationMatch>")
 } 1 .. 2;
 
-subtest 'a session, on both members' => sub {
-    my $c = started($one, 'n=1');
-    is data($c->via($two)), 'n=1', 'made on one, read on the other';
-    is $c->get(say_via('cgi', 'MemSess-Incr: n=41'))->status, 200, 'changed there';
-    is data($c->via($one)), 'n=42', 'and read here';
-    my $before = $c->copy;
-    is $c->get(say_via('cgi', 'MemSess-Renew: 1'))->status, 200, 'renewed';
-    is state($before), 'unknown', 'the old id is dead';
-    is data($c), 'n=42', 'the new one is not';
-    my $old = $c->copy;
-    $c->get(say_via('cgi', 'MemSess-Destroy: 1'));
-    is state($old->via($two)), 'unknown', 'and ended';
-};
+for my $where (qw(cgi cgi/none)) {
+    subtest "a session, on both members, $where" => sub {
+        my $c = started($one, 'n=1');
+        is data($c->via($two)), 'n=1', 'made on one, read on the other';
+        for my $n (41, 42) {
+            is $c->get(say_via($where, "MemSess-Set: n=$n"))->status, 200, 'changed there';
+            is data($c->via($one)), "n=$n", 'and read here';
+        }
+        my $before = $c->copy;
+        is $c->get(say_via($where, 'MemSess-Renew: 1'))->status, 200, 'renewed';
+        is state($before), 'unknown', 'the old id is dead';
+        is data($c), 'n=42', 'the new one is not';
+        $c->get(say_via($where, "MemSess-Set: n=$_")) for 1, 2;
+        my $old = $c->copy;
+        $c->get(say_via($where, 'MemSess-Destroy: 1'));
+        is state($old->via($two)), 'unknown', 'and ended';
+    };
+}
 
 subtest 'two copies: a proxy dies' => sub {
     my @clients = map { started($one, "n=$_") } 1 .. 8;

@@ -15,7 +15,7 @@ use Test::More import => [qw(is is_deeply ok diag cmp_ok)];
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(pool seconds together background at_once mark holders homes marked repaired settle
-                 black_hole items attr public children_of timing);
+                 black_hole late items attr public children_of timing);
 
 # For all members here: what fails is found soon, and tried again soon.
 sub timing { "MemSessTimeout 250ms\nMemSessRetry 100ms\n" }
@@ -94,6 +94,22 @@ sub at_once {
         waitpid $_->{pid}, 0;
         $text;
     } @all;
+}
+
+my $files = 0;
+
+# A request whose CGI has read the session, and answers with these lines when what is returned is
+# called: late($client, where, lines).
+sub late {
+    my ($c, $where, @lines) = @_;
+    my $until = sprintf '%s/logs/late-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$files;
+    my $request = background($c->copy, say_via($where, @lines) =~ s{/say}{/late}r,
+        "X-Until: $until");
+    wait_for(20, sub { -e "$until.begun" }) or die 'the script does not begin';
+    return sub {
+        open my $out, '>', $until or die $!;
+        return $request->wait;
+    };
 }
 
 # ---- where copies are ----
