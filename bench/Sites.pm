@@ -43,6 +43,7 @@ our %CONTESTANTS = map {
 
     ['api-read', one => '/api-read', 'read through the C API'],
     ['api-write', one => '/api-write', 'written exactly, through the C API', 'writes'],
+    ['api-write-lax', one => '/api-write-lax', 'the same, MemSessLock none', 'writes'],
     ['api-read-cached', cached => '/api-read', 'read through the C API, local cache'],
 
     ['proxy-none', proxy => '/none', 'a proxied back end, no session'],
@@ -77,7 +78,7 @@ our @GROUPS = (
     [ours      => qw(off anonymous read read-2 write write-lax write-2)],
     [sealed    => qw(read-sealed write-sealed read-sealed-2 write-sealed-2)],
     [cached    => qw(read-cached write-cached)],
-    [api       => qw(api-read api-write api-read-cached)],
+    [api       => qw(api-read api-write api-write-lax api-read-cached)],
     [proxy     => qw(proxy-none proxy-read proxy-write)],
     [php       => qw(php-read php-write php-locked-read php-locked-write php-tuned-read
                      php-tuned-write)],
@@ -91,6 +92,7 @@ our @GROUPS = (
 our @GOALS = (
     ['read',    'bare-get',         0.95],
     ['write',   'bare-getset',      0.75],
+    ['write-lax', 'bare-getset',    0.9],
     ['write',   'bare-getaddset'],
     ['bare-getaddset', 'bare-getset'],
     ['read-sealed',  'read',        0.9],
@@ -110,6 +112,7 @@ our @GOALS = (
     ['write',   'php-locked-write'],
     ['api-read',  'bare-get',       0.95],
     ['api-write', 'bare-getset',    0.75],
+    ['api-write-lax', 'bare-getset', 0.9],
     ['proxy-read', 'proxy-none'],
     ['proxy-write', 'proxy-none'],
     ['read',    'fpm-tuned-read'],
@@ -268,7 +271,8 @@ my $HANDLER_CONFIG = join '',
     session_section('/renew', 'memsess-renew', 'MemSessWriteback On'),
     session_section('/destroy', 'memsess-destroy', 'MemSessWriteback On'),
     session_section('/api-read', 'api-read', 'MemSessExpose none'),
-    session_section('/api-write', 'api-write', 'MemSessExpose none');
+    session_section('/api-write', 'api-write', 'MemSessExpose none'),
+    session_section('/api-write-lax', 'api-write', 'MemSessExpose none', 'MemSessLock none');
 
 # Options beside those of httpd: copies; memcached, where there are servers
 # already; servers, how many are started else; addresses, if others than theirs;

@@ -21,6 +21,7 @@ use Worker;
 my $SECONDS = $ENV{SOAK_SECONDS} || 600;
 my $SEED    = $ENV{SOAK_SEED} // int rand 1e9;
 my $MAX_AGE = $ENV{SOAK_CACHE} || 0;
+my $LOCK    = $ENV{SOAK_LOCK} || 'commit';
 my $WORKERS = 4;
 my $SHARED  = 4;
 
@@ -83,6 +84,7 @@ sub config {
     MemSessRedundancy 2
     MemSessTimeout ${timeout}ms
     MemSessRetry ${retry}ms
+    MemSessLock $LOCK
     MemSessLockWait ${LOCK_WAIT}s
     MemSessRefresh 1s
 ) . ($MAX_AGE ? cache_config() : '');
