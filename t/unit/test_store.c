@@ -1789,34 +1789,43 @@ static void test_commit_beside_who_overwrites(void **state)
 }
 
 /* Whoever overwrites a session that has ended, however late, finds it ended. */
-static void test_overwrite_what_has_ended(void **state)
+static void overwrite_what_has_ended(unsigned copies)
 {
     edit_t moving = {NULL, APR_SUCCESS, 0, 0, NULL};
     memsess_session_t *session, *found = NULL;
-    unsigned copies, place;
     memsess_key_t moved_to;
+    unsigned place;
 
-    (void)state;
     overwritten = 1;
     unit_random_key(&moved_to);
-    for (copies = 1; copies <= 2; copies++) {
-        open_store(3, copies, 1);
-        for (place = 0; place <= copies; place++) {
-            next_key();
-            session = begun("a");
-            moving.moved_to = place ? &moved_to : NULL;
-            if (place == copies) { /* another did so before */
-                assert_int_equal(overwrite(session, apr_time_now(), "b"), APR_SUCCESS);
-            }
-            assert_int_equal(commit_at(read_session(), apr_time_now(), apr_time_from_sec(5),
-                                       &moving), APR_SUCCESS);
-            assert_int_equal(overwrite(session, apr_time_now(), "late"), MEMSESS_GONE);
-            assert_int_equal(overwrite(session, apr_time_now() - apr_time_from_sec(60), "later"),
-                             MEMSESS_GONE);
-            assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
-            assert_int_equal(found->moved, place != 0);
+    open_store(3, copies, 1);
+    for (place = 0; place <= copies; place++) {
+        next_key();
+        session = begun("a");
+        moving.moved_to = place ? &moved_to : NULL;
+        if (place == copies) { /* another did so before */
+            assert_int_equal(overwrite(session, apr_time_now(), "b"), APR_SUCCESS);
         }
+        assert_int_equal(commit_at(read_session(), apr_time_now(), apr_time_from_sec(5), &moving),
+                         APR_SUCCESS);
+        assert_int_equal(overwrite(session, apr_time_now(), "late"), MEMSESS_GONE);
+        assert_int_equal(overwrite(session, apr_time_now() - apr_time_from_sec(60), "later"),
+                         MEMSESS_GONE);
+        assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
+        assert_int_equal(found->moved, place != 0);
     }
+}
+
+static void test_overwrite_what_has_ended_1_copy(void **state)
+{
+    (void)state;
+    overwrite_what_has_ended(1);
+}
+
+static void test_overwrite_what_has_ended_2_copies(void **state)
+{
+    (void)state;
+    overwrite_what_has_ended(2);
 }
 
 /* Where a home was away when it ended, a late writer still finds the session there: in vain. */
@@ -2380,7 +2389,8 @@ int main(void)
         STORE_TEST(test_commit_while_servers_fail),
         STORE_TEST(test_overwrite),
         STORE_TEST(test_commit_beside_who_overwrites),
-        STORE_TEST(test_overwrite_what_has_ended),
+        STORE_TEST(test_overwrite_what_has_ended_1_copy),
+        STORE_TEST(test_overwrite_what_has_ended_2_copies),
         STORE_TEST(test_overwrite_on_a_home_that_missed_the_end),
         STORE_TEST(test_overwrite_while_a_home_is_away),
         STORE_TEST(test_overwrite_where_a_copy_is_lost),
