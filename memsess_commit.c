@@ -46,9 +46,9 @@
  *
  * With MemSessLock none (memsess_store_overwrite) a session's first change is a commit too, but its
  * revision is the time. That says that it is overwritten from now on: changes go to the servers
- * that have it as it was read, without a claim, and whatever else was written meanwhile is lost;
- * only a commit, or a re-date, reads again right before it writes. Where a server fails or lacks
- * the session, a commit follows. When such a session ends, a tombstone is put beside each record
+ * that have it as it was read, without a claim, and whatever else was written meanwhile is lost,
+ * by commits too; only who re-dates or repairs it reads again right before he writes. Where a
+ * server fails or lacks the session, a commit follows. When such a session ends, a tombstone is put beside each record
  * before that is removed, and of two who end it the first says where it went; records are written
  * by a replace alone where they were seen, which then finds none, and the writer looks again. So
  * who claimed nothing brings no session back either, however late he is. t/model/end.pml.
@@ -366,6 +366,7 @@ typedef struct commit_t {
     unsigned n;
     const memsess_session_t *newest;
     apr_time_t read_at;             /* when that was */
+    apr_interval_time_t wait;       /* for others; 0: they come first */
     int missed;                     /* it is not as it was then */
     int by_clock;                   /* from now on it may be overwritten */
     const memsess_session_t *ours;  /* written, but not to all of its servers; or NULL */
@@ -530,7 +531,8 @@ static apr_status_t try_commit(commit_t *c)
                   c->claim.what, rv == APR_SUCCESS ? "ours"
                                  : rv == MEMSESS_BUSY ? "another's" : "not to be had");
     if (rv == APR_SUCCESS
-        && (c->claim.begun - c->read_at > CLAIM_SAFE || memsess_is_by_clock(before))) {
+        && (c->claim.begun - c->read_at > CLAIM_SAFE
+            || (!c->wait && memsess_is_by_clock(before)))) {
         rv = look_again(c);
         if (rv == APR_SUCCESS && (memsess_is_newer(c->newest, before)
                                   || (c->newest->partial && !c->claim.before))) {
@@ -571,9 +573,9 @@ static apr_status_t count_timeout(apr_status_t rv, apr_interval_time_t wait)
     return rv;
 }
 
-static apr_status_t commit(commit_t *c, apr_interval_time_t wait)
+static apr_status_t commit(commit_t *c)
 {
-    apr_time_t give_up = apr_time_now() + wait;
+    apr_time_t give_up = apr_time_now() + c->wait;
     unsigned tries, again = 0;
     apr_status_t rv;
 
@@ -594,12 +596,13 @@ static apr_status_t commit(commit_t *c, apr_interval_time_t wait)
         }
     }
     return count_timeout(c->ours && rv != APR_SUCCESS && rv != MEMSESS_GONE ? MEMSESS_UNSURE : rv,
-                         wait);
+                         c->wait);
 }
 
 static void commit_begin(commit_t *c, memsess_store_t *store, const memsess_key_t *key,
                          const memsess_session_t *newest, apr_time_t read_at,
-                         memsess_next_t *make, void *baton, apr_pool_t *p)
+                         apr_interval_time_t wait, memsess_next_t *make, void *baton,
+                         apr_pool_t *p)
 {
     memset(c, 0, sizeof(*c));
     c->claim.store = store;
@@ -607,6 +610,7 @@ static void commit_begin(commit_t *c, memsess_store_t *store, const memsess_key_
     c->claim.ttl = CLAIM_TTL;
     c->newest = newest;
     c->read_at = read_at;
+    c->wait = wait;
     c->make = make;
     c->baton = baton;
     c->p = p;
@@ -620,8 +624,8 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
 {
     commit_t c;
 
-    commit_begin(&c, store, key, newest, read_at, make, baton, p);
-    return commit(&c, wait);
+    commit_begin(&c, store, key, newest, read_at, wait, make, baton, p);
+    return commit(&c);
 }
 
 /* -- The last writer wins ---------------------------------------------------------------------- */
@@ -685,10 +689,10 @@ apr_status_t memsess_store_overwrite(memsess_store_t *store, const memsess_key_t
     apr_status_t rv;
     commit_t c;
 
-    commit_begin(&c, store, key, session, read_at, make, baton, p);
+    commit_begin(&c, store, key, session, read_at, wait, make, baton, p);
     c.by_clock = 1;
     rv = overwrite(&c);
-    return rv == AGAIN ? commit(&c, wait) : rv;
+    return rv == AGAIN ? commit(&c) : rv;
 }
 
 /* -- Locking ----------------------------------------------------------------------------------

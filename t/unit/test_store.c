@@ -1772,7 +1772,7 @@ static void test_overwrite(void **state)
     assert_int_equal(by_clock(), 2);
 }
 
-/* A commit, or a re-dating, begins with what was overwritten after it was read. */
+/* Whoever does not wait for others, to re-date or repair, undoes nothing either. */
 static void test_commit_beside_who_overwrites(void **state)
 {
     edit_t edit = {"c", APR_SUCCESS, 0, 0, NULL};
@@ -1783,8 +1783,10 @@ static void test_commit_beside_who_overwrites(void **state)
     open_store(3, 2, 1);
     session = begun("ab");
     assert_int_equal(overwrite(session, apr_time_now(), "x"), APR_SUCCESS);
-    assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit),
-                     APR_SUCCESS);
+    assert_int_equal(commit_at(session, apr_time_now(), 0, &edit), MEMSESS_BUSY);
+    assert_int_equal(edit.calls, 0);
+    /* Nor who says that it has to be read again. */
+    assert_int_equal(commit_at(session, 0, apr_time_from_sec(5), &edit), APR_SUCCESS);
     assert_finds("abxc");
 }
 
