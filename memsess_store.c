@@ -278,7 +278,7 @@ static void ask_beside(reading_t *reading)
         && !(reading->newest && memsess_is_by_clock(reading->newest))) {
         return;
     }
-    without = apr_palloc(reading->p, sizeof(*without) * reading->n);
+    without = apr_palloc(reading->p, sizeof(memsess_copy_t *) * reading->n);
     for (i = 0; i < reading->n; i++) {
         memsess_copy_t *copy = &reading->copies[i];
 
