@@ -53,7 +53,7 @@ int memsess_changes_touch(const memsess_changes_t *changes, const char *name)
     return 0;
 }
 
-int memsess_changes_add(const memsess_changes_t *changes)
+int memsess_changes_has_incr(const memsess_changes_t *changes)
 {
     int i;
 

@@ -43,7 +43,7 @@ int memsess_changes_any(const memsess_changes_t *changes);
 int memsess_changes_touch(const memsess_changes_t *changes, const char *name);
 
 /** Whether the list adds to anything. */
-int memsess_changes_add(const memsess_changes_t *changes);
+int memsess_changes_has_incr(const memsess_changes_t *changes);
 
 /** Whether the list would begin a session where there is none: unsetting alone does not. */
 int memsess_changes_begin_session(const memsess_changes_t *changes);

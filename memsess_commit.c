@@ -48,10 +48,12 @@
  * revision is the time. That says that it is overwritten from now on: changes go to the servers
  * that have it as it was read, without a claim, and whatever else was written meanwhile is lost,
  * by commits too; only who re-dates or repairs it reads again right before he writes. Where a
- * server fails or lacks the session, a commit follows. When such a session ends, a tombstone is put beside each record
- * before that is removed, and of two who end it the first says where it went; records are written
- * by a replace alone where they were seen, which then finds none, and the writer looks again. So
- * who claimed nothing brings no session back either, however late he is. t/model/end.pml.
+ * server fails or lacks the session, a commit follows.
+ *
+ * When such a session ends, a tombstone is put beside each record before that is removed, and of
+ * two who end it the first says where it went. Records are written by a replace alone where they
+ * were seen; it finds none then, and the writer looks again. So who claimed nothing brings no
+ * session back either, however late he is: t/model/end.pml.
  *
  * What a later version wrote is its own: whoever meets it neither reads nor writes the session.
  *
@@ -367,7 +369,6 @@ typedef struct commit_t {
     const memsess_session_t *newest;
     apr_time_t read_at;             /* when that was */
     apr_interval_time_t wait;       /* for others; 0: they come first */
-    int missed;                     /* it is not as it was then */
     int by_clock;                   /* from now on it may be overwritten */
     const memsess_session_t *ours;  /* written, but not to all of its servers; or NULL */
     memsess_next_t *make;
@@ -407,62 +408,6 @@ static void drop_strays(const commit_t *c, const memsess_session_t *before,
     claim_drop(&claim, c->p);
 }
 
-/* What became of the next revision, by what became of its copies. */
-static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_sent_t *sent)
-{
-    c->missed = sent->missed != 0;
-    if (sent->stored && sent->stored == next->placement.n) {
-        if (sent->stored < c->claim.store->conf.copies) {
-            memsess_count(MEMSESS_N_UNDER_REPLICATED);
-        }
-        drop_strays(c, c->newest, next);
-        return APR_SUCCESS;
-    }
-    if (sent->stored) {
-        c->ours = c->newest = next;
-        c->read_at = next->written;
-        return AGAIN;
-    }
-    if (sent->failed) {
-        return MEMSESS_UNSURE; /* the claims stay: a copy may still be on its way */
-    }
-    claim_drop(&c->claim, c->p);
-    return sent->unsent || sent->missed ? MEMSESS_BUSY : sent->rv;
-}
-
-/* The time: the last writer's is the highest, and nobody has claimed the one that follows. */
-static apr_uint64_t revision_now(const memsess_session_t *before)
-{
-    apr_uint64_t now = (apr_uint64_t)apr_time_now();
-
-    return now > before->revision ? now : before->revision + 1;
-}
-
-static apr_status_t write_claimed(commit_t *c)
-{
-    memsess_session_t *next;
-    memsess_sent_t sent;
-    apr_status_t rv = APR_SUCCESS;
-
-    if (c->ours) {
-        next = apr_pmemdup(c->p, c->newest, sizeof(*next));
-    }
-    else {
-        rv = c->make(c->baton, c->newest, &next, c->p);
-    }
-    if (rv != APR_SUCCESS) {
-        claim_drop(&c->claim, c->p);
-        return rv;
-    }
-    next->answered = c->newest->answered;
-    next->lacks = 0;
-    next->revision = c->by_clock ? revision_now(c->newest) : c->newest->revision + 1;
-    next->mark = c->claim.mark;
-    memsess_write_copies(&sent, c->claim.store, c->claim.key, next, c->newest, c->copies, c->n,
-                         c->claim.begun + CLAIM_SAFE, c->p);
-    return outcome(c, next, &sent);
-}
-
 /* Reads again. What is older than what is at hand is not taken: that was on other servers. */
 static apr_status_t look_again(commit_t *c)
 {
@@ -497,6 +442,80 @@ static apr_status_t look_again(commit_t *c)
     return c->ours && memsess_is_newer(c->newest, c->ours) ? MEMSESS_UNSURE : APR_SUCCESS;
 }
 
+static apr_status_t look_and_again(commit_t *c)
+{
+    apr_status_t rv = look_again(c);
+
+    return rv == APR_SUCCESS ? AGAIN : rv;
+}
+
+static int is_done(const memsess_session_t *next, const memsess_sent_t *sent)
+{
+    return sent->stored && sent->stored == next->placement.n;
+}
+
+/* What became of the next revision, by what became of its copies. */
+static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_sent_t *sent)
+{
+    if (is_done(next, sent)) {
+        if (sent->stored < c->claim.store->conf.copies) {
+            memsess_count(MEMSESS_N_UNDER_REPLICATED);
+        }
+        drop_strays(c, c->newest, next);
+        return APR_SUCCESS;
+    }
+    if (sent->stored) {
+        c->ours = c->newest = next;
+        c->read_at = next->written;
+        return sent->missed ? look_and_again(c) : AGAIN;
+    }
+    if (sent->failed) {
+        return MEMSESS_UNSURE; /* the claims stay: a copy may still be on its way */
+    }
+    claim_drop(&c->claim, c->p);
+    return sent->unsent || sent->missed ? MEMSESS_BUSY : sent->rv;
+}
+
+/* The time: the last writer's is the highest, and nobody has claimed the one that follows. */
+static apr_uint64_t revision_now(const memsess_session_t *before)
+{
+    apr_uint64_t now = (apr_uint64_t)apr_time_now();
+
+    return now > before->revision ? now : before->revision + 1;
+}
+
+/* To the servers that are claimed, or taken for so. */
+static void send_next(memsess_sent_t *sent, const commit_t *c, memsess_session_t *next,
+                      apr_uint16_t mark, apr_time_t not_after)
+{
+    next->answered = c->newest->answered;
+    next->lacks = 0;
+    next->revision = c->by_clock ? revision_now(c->newest) : c->newest->revision + 1;
+    next->mark = mark;
+    memsess_write_copies(sent, c->claim.store, c->claim.key, next, c->newest, c->copies, c->n,
+                         not_after, c->p);
+}
+
+static apr_status_t write_claimed(commit_t *c)
+{
+    memsess_session_t *next;
+    memsess_sent_t sent;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (c->ours) {
+        next = apr_pmemdup(c->p, c->newest, sizeof(*next));
+    }
+    else {
+        rv = c->make(c->baton, c->newest, &next, c->p);
+    }
+    if (rv != APR_SUCCESS) {
+        claim_drop(&c->claim, c->p);
+        return rv;
+    }
+    send_next(&sent, c, next, c->claim.mark, c->claim.begun + CLAIM_SAFE);
+    return outcome(c, next, &sent);
+}
+
 /* Whether a later version's record lies on a claimed server, unseen, since that did not answer when
  * the session was read. */
 static int is_later_unseen(const commit_t *c)
@@ -507,7 +526,7 @@ static int is_later_unseen(const commit_t *c)
     for (i = 0; i < c->n; i++) {
         const memsess_copy_t *copy = &c->copies[i];
         int seen = newest->answered
-                       ? memsess_is_one(newest->answered, i)
+                       ? memsess_has_bit(newest->answered, i)
                        : memsess_is_placed(c->claim.store, &newest->placement, copy->at);
 
         if (copy->claimed && !seen
@@ -516,6 +535,14 @@ static int is_later_unseen(const commit_t *c)
         }
     }
     return 0;
+}
+
+/* Whether the reading at hand is young enough; never for who would not wait for others, where these
+ * claim nothing: he would not undo their changes either. */
+static int is_believed(const commit_t *c)
+{
+    return c->claim.begun - c->read_at <= CLAIM_SAFE
+           && (c->wait || !memsess_is_by_clock(c->newest));
 }
 
 /* Claims the next revision and writes it; MEMSESS_BUSY, and newest, are where to go on from. */
@@ -530,9 +557,7 @@ static apr_status_t try_commit(commit_t *c)
     memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.key, c->p),
                   c->claim.what, rv == APR_SUCCESS ? "ours"
                                  : rv == MEMSESS_BUSY ? "another's" : "not to be had");
-    if (rv == APR_SUCCESS
-        && (c->claim.begun - c->read_at > CLAIM_SAFE
-            || (!c->wait && memsess_is_by_clock(before)))) {
+    if (rv == APR_SUCCESS && !is_believed(c)) {
         rv = look_again(c);
         if (rv == APR_SUCCESS && (memsess_is_newer(c->newest, before)
                                   || (c->newest->partial && !c->claim.before))) {
@@ -581,8 +606,7 @@ static apr_status_t commit(commit_t *c)
 
     for (tries = 0;; tries++) {
         rv = try_commit(c);
-        if (rv == AGAIN && ++again <= c->n
-            && (!c->missed || (rv = look_again(c)) == APR_SUCCESS)) {
+        if (rv == AGAIN && ++again <= c->n) {
             continue;
         }
         if (rv != MEMSESS_BUSY || apr_time_now() >= give_up) {
@@ -652,7 +676,6 @@ static int is_whole(const commit_t *c)
 /* AGAIN where it has to be done exactly: as much as was sent, it can be sent once more. */
 static apr_status_t overwrite(commit_t *c)
 {
-    const memsess_session_t *before = c->newest;
     memsess_session_t *next;
     memsess_sent_t sent;
     apr_status_t rv;
@@ -660,25 +683,19 @@ static apr_status_t overwrite(commit_t *c)
     if (!is_whole(c)) {
         return AGAIN;
     }
-    rv = c->make(c->baton, before, &next, c->p);
+    rv = c->make(c->baton, c->newest, &next, c->p);
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    next->answered = before->answered;
-    next->lacks = 0;
-    next->revision = revision_now(before);
-    next->mark = 0;
-    memsess_write_copies(&sent, c->claim.store, c->claim.key, next, before, c->copies, c->n,
-                         c->read_at + CLAIM_SAFE, c->p);
-    if (sent.stored && sent.stored == next->placement.n) {
+    send_next(&sent, c, next, 0, c->read_at + CLAIM_SAFE);
+    if (is_done(next, &sent)) {
         return APR_SUCCESS;
     }
     /* It may come to be there yet, so what follows has to be newer. */
     if (sent.stored || sent.failed) {
         c->newest = next;
     }
-    rv = look_again(c);
-    return rv == APR_SUCCESS ? AGAIN : rv;
+    return look_and_again(c);
 }
 
 apr_status_t memsess_store_overwrite(memsess_store_t *store, const memsess_key_t *key,

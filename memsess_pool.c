@@ -571,8 +571,8 @@ static apr_status_t store(memsess_conn_t *c, const memsess_put_t *put)
     }
 }
 
-/* Any date before memcached began: then the item is over at once. Unlike apr_memcache's delete, that
- * is understood by proxies too. */
+/* Any date before memcached began: then the item is over at once. Unlike apr_memcache's delete,
+ * that is understood by proxies too. */
 #define LONG_AGO (60 * 60 * 24 * 31)
 
 static apr_status_t expire(memsess_conn_t *c, const char *key)

@@ -230,7 +230,8 @@ static int renewal_due(const commit_t *c, const memsess_session_t *session)
 /* With MemSessLock none it changes what it has read; but increments are exact everywhere. */
 static int last_wins(const commit_t *c)
 {
-    return c->conf->lock == MEMSESS_LOCK_NONE && c->changes && !memsess_changes_add(c->changes);
+    return c->conf->lock == MEMSESS_LOCK_NONE && c->changes
+           && !memsess_changes_has_incr(c->changes);
 }
 
 /* What the newest revision of the session becomes: the changed session, or a tombstone, with the

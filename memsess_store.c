@@ -31,6 +31,9 @@
 #define KEY_TEXT_LEN (43 + MEMSESS_TAG_LEN)
 #define TOMBSTONE_SUFFIX ".end"
 
+/* A revision from here on is a time, in microseconds: of 1978 and later. */
+#define BY_CLOCK ((apr_uint64_t)1 << 48)
+
 /* The reading of one key: its servers in order, and what they said. */
 typedef struct reading_t {
     memsess_store_t *store;
@@ -96,7 +99,7 @@ const char *memsess_key_text(const memsess_store_t *store, const memsess_key_t *
 
 int memsess_is_by_clock(const memsess_session_t *session)
 {
-    return session->revision >> 48 != 0;
+    return session->revision >= BY_CLOCK;
 }
 
 /*
@@ -416,7 +419,7 @@ void memsess_order(const memsess_store_t *store, const memsess_key_t *key, memse
 
 /* -- Writing ---------------------------------------------------------------------------------- */
 
-int memsess_is_one(apr_uint64_t those, unsigned i)
+int memsess_has_bit(apr_uint64_t those, unsigned i)
 {
     return i < MEMSESS_ANSWERED_MAX && (those >> i & 1);
 }
@@ -497,6 +500,18 @@ static apr_status_t encode(const memsess_store_t *store, const memsess_key_t *ke
     return rv;
 }
 
+/* Records where there is one are replaced, so that none is made where it was removed. Of two who
+ * put a tombstone beside, the first one says where the session went. */
+static memsess_how_t how_of(const memsess_store_t *store, const memsess_session_t *session,
+                            const memsess_session_t *before, unsigned at, int is_lacking)
+{
+    if (memsess_is_beside(session)) {
+        return before && before->ended ? MEMSESS_PUT_SET : MEMSESS_PUT_ADD;
+    }
+    return before && memsess_is_placed(store, &before->placement, at) && !is_lacking
+               ? MEMSESS_PUT_REPLACE : MEMSESS_PUT_SET;
+}
+
 /* How a copy goes to a server, after what is there before it; nothing: NULL. */
 static void prepare_put(memsess_put_t *put, const memsess_store_t *store, const memsess_key_t *key,
                         const memsess_session_t *session, const memsess_session_t *before,
@@ -506,14 +521,8 @@ static void prepare_put(memsess_put_t *put, const memsess_store_t *store, const 
     put->key = memsess_copy_text(store, key, memsess_is_beside(session), at, p);
     put->ttl = ttl_of(session);
     put->once = before != NULL;
-    put->how = before && memsess_is_placed(store, &before->placement, at) && !is_lacking
-                   ? MEMSESS_PUT_REPLACE : MEMSESS_PUT_SET;
-    put->removes = NULL;
-    if (memsess_is_beside(session)) {
-        /* Of two who end it, the first one says where it went. */
-        put->how = before && before->ended ? MEMSESS_PUT_SET : MEMSESS_PUT_ADD;
-        put->removes = memsess_key_text(store, key, at, p);
-    }
+    put->how = how_of(store, session, before, at, is_lacking);
+    put->removes = memsess_is_beside(session) ? memsess_key_text(store, key, at, p) : NULL;
 }
 
 static const char *put_words(apr_status_t rv)
@@ -558,7 +567,7 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
         memsess_put_t *put = &puts[i];
 
         prepare_put(put, store, key, session, before, chosen[i]->at,
-                    before && memsess_is_one(before->lacks, (unsigned)(chosen[i] - copies)), p);
+                    before && memsess_has_bit(before->lacks, (unsigned)(chosen[i] - copies)), p);
         put->data = data;
         put->len = len;
         put->not_after = !before ? 0 : not_after < soon ? not_after : soon;
@@ -757,13 +766,13 @@ static int is_missing(const reading_t *reading)
     return 1;
 }
 
-static apr_uint64_t who(const reading_t *reading, int (*is_one)(const memsess_copy_t *copy))
+static apr_uint64_t servers_that(const reading_t *reading, int (*have)(const memsess_copy_t *copy))
 {
     apr_uint64_t those = 0;
     unsigned i;
 
     for (i = 0; i < reading->n && i < MEMSESS_ANSWERED_MAX; i++) {
-        those |= (apr_uint64_t)is_one(&reading->copies[i]) << i;
+        those |= (apr_uint64_t)have(&reading->copies[i]) << i;
     }
     return those;
 }
@@ -855,8 +864,8 @@ static memsess_found_t find_rest(reading_t *reading, unsigned from, memsess_sess
     *lacking = count_lacking(reading);
     reading->newest->partial = is_partial(reading);
     reading->newest->settled = is_settled(reading);
-    reading->newest->answered = who(reading, has_answered);
-    reading->newest->lacks = who(reading, has_none);
+    reading->newest->answered = servers_that(reading, has_answered);
+    reading->newest->lacks = servers_that(reading, has_none);
     *session = reading->newest;
     return reading->newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
 }

@@ -71,7 +71,7 @@ int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *p
                       unsigned at);
 
 /** Whether the server that is the i-th in a key's order is one of those that bits tell. */
-int memsess_is_one(apr_uint64_t those, unsigned i);
+int memsess_has_bit(apr_uint64_t those, unsigned i);
 
 /** Of two records of one session, the one that counts: a tombstone; else the higher revision, and
  * the later written of one revision. */

@@ -12,8 +12,7 @@ use Time::HiRes qw(sleep time);
 plan tests => 19;
 
 my @pool = pool(4);
-my @m    = map { MemSess::Member->start(servers => \@pool, config => timing() . <<'END') } 1 .. 2;
-
+my @m    = map { MemSess::Member->start(servers => \@pool, config => timing() . "\n" . <<'END') } 1 .. 2;
 <LocationMatch /none>
     MemSessLock none
 </LocationMatch>
@@ -118,78 +117,76 @@ for my $case (map { ["$_", lua => 'MemSess-Incr: n=1'], ["$_", 'cgi/none' => 'Me
 }
 
 for my $lock (qw(commit none)) {
+    for my $end (qw(Destroy Renew)) {
+        subtest "$end while one home stands still, $lock" => sub {
+            for my $n (0, 1) {
+                my ($c, $mark, @home) = marked_by($lock);
+                my $old    = $c->copy;
+                my $victim = $home[$n][0];
+                $victim->pause;
+                is $c->via($m[$n])->get(say_via('lua', "MemSess-$end: 1"))->status, 200, 'done';
+                is state($old->copy(server => $_)), 'unknown', 'dead' for @m;
+                $victim->resume;
+                is state($old->copy(server => $_)), 'unknown', 'dead when the server is back' for @m;
+                settle();
+                is state($old->copy(server => $_)), 'unknown', 'and when it is asked again' for @m;
+                $home[1 - $n][0]->kill9;
+                is state($old->copy(server => $_)), 'unknown', 'and when it is the only one' for @m;
+                $home[1 - $n][0]->restart;
+                settle();
+                is state($old->copy(server => $_)), 'unknown', 'and after all' for @m;
+                is_dead($old, $mark, 'and') if $end eq 'Destroy';
+            }
+        };
+    }
 
-for my $end (qw(Destroy Renew)) {
-    subtest "$end while one home stands still, $lock" => sub {
+    subtest "a server that returns, and the other home lost its memory meanwhile, $lock" => sub {
         for my $n (0, 1) {
             my ($c, $mark, @home) = marked_by($lock);
-            my $old    = $c->copy;
-            my $victim = $home[$n][0];
-            $victim->pause;
-            is $c->via($m[$n])->get(say_via('lua', "MemSess-$end: 1"))->status, 200, 'done';
-            is state($old->copy(server => $_)), 'unknown', 'dead' for @m;
-            $victim->resume;
-            is state($old->copy(server => $_)), 'unknown', 'dead when the server is back' for @m;
+            my $old = $c->copy;
+            $home[$n][0]->pause;
+            $c->get(say_via('lua', 'MemSess-Destroy: 1'));
+            $home[$n][0]->resume;
             settle();
-            is state($old->copy(server => $_)), 'unknown', 'and when it is asked again' for @m;
-            $home[1 - $n][0]->kill9;
-            is state($old->copy(server => $_)), 'unknown', 'and when it is the only one' for @m;
             $home[1 - $n][0]->restart;
+            is_dead($old, $mark, 'the stand-in knows that');
             settle();
-            is state($old->copy(server => $_)), 'unknown', 'and after all' for @m;
-            is_dead($old, $mark, 'and') if $end eq 'Destroy';
         }
     };
-}
 
-subtest "a server that returns, and the other home lost its memory meanwhile, $lock" => sub {
-    for my $n (0, 1) {
+    subtest "a server that returns, and all who know better are away, $lock" => sub {
         my ($c, $mark, @home) = marked_by($lock);
         my $old = $c->copy;
-        $home[$n][0]->pause;
+        $home[0][0]->pause;
+        # Either member has found it silent, so that either knows that it was away.
+        data($c->copy(server => $_)) for @m;
         $c->get(say_via('lua', 'MemSess-Destroy: 1'));
-        $home[$n][0]->resume;
+        $home[0][0]->resume;
         settle();
-        $home[1 - $n][0]->restart;
-        is_dead($old, $mark, 'the stand-in knows that');
+        my @others = grep { $_ != $home[0][0] } @pool;
+        $_->pause for @others;
+        isnt state($old->copy(server => $_)) // 'refused', 'active', 'it is not believed' for @m, @m;
+        $_->resume for @others;
         settle();
-    }
-};
+        is_dead($old, $mark, 'they are back');
+    };
 
-subtest "a server that returns, and all who know better are away, $lock" => sub {
-    my ($c, $mark, @home) = marked_by($lock);
-    my $old = $c->copy;
-    $home[0][0]->pause;
-    # Either member has found it silent, so that either knows that it was away.
-    data($c->copy(server => $_)) for @m;
-    $c->get(say_via('lua', 'MemSess-Destroy: 1'));
-    $home[0][0]->resume;
-    settle();
-    my @others = grep { $_ != $home[0][0] } @pool;
-    $_->pause for @others;
-    isnt state($old->copy(server => $_)) // 'refused', 'active', 'it is not believed' for @m, @m;
-    $_->resume for @others;
-    settle();
-    is_dead($old, $mark, 'they are back');
-};
-
-subtest "a tombstone is repaired like any record, $lock" => sub {
-    my ($c, $mark, @home) = marked_by($lock);
-    my $old = $c->copy;
-    my @records = map { [$_, $_->[0]->item($_->[1])] } @home;
-    $c->get(say_via('lua', 'MemSess-Destroy: 1'));
-    for (@records, @records) {
-        my ($home, @record) = @$_;
-        my ($server, $key) = @$home;
-        my $tombstone = $lock eq 'none' ? "$key.end" : $key;
-        sleep 0.6;
-        $server->set($key, @record);
-        is_dead($old, $mark, 'an old copy');
-        sleep 0.6;
-        $server->delete($tombstone);
-        is_dead($old, $mark, 'no copy');
-        ok defined $server->item($tombstone), 'there is a tombstone again';
-    }
-};
-
+    subtest "a tombstone is repaired like any record, $lock" => sub {
+        my ($c, $mark, @home) = marked_by($lock);
+        my $old = $c->copy;
+        my @records = map { [$_, $_->[0]->item($_->[1])] } @home;
+        $c->get(say_via('lua', 'MemSess-Destroy: 1'));
+        for (@records, @records) {
+            my ($home, @record) = @$_;
+            my ($server, $key) = @$home;
+            my $tombstone = $lock eq 'none' ? "$key.end" : $key;
+            sleep 0.6;
+            $server->set($key, @record);
+            is_dead($old, $mark, 'an old copy');
+            sleep 0.6;
+            $server->delete($tombstone);
+            is_dead($old, $mark, 'no copy');
+            ok defined $server->item($tombstone), 'there is a tombstone again';
+        }
+    };
 }

@@ -75,7 +75,7 @@ inline put_record(s, n, where)
 proctype P(byte kind)
 {
     byte s, wanted, asked, none, silent, saw, newest, where, ended, mine, whole, got, must, tries;
-    bit away, again;
+    bit away;
 
 begin:
 /* -- a reading -------------------------------------------------------------------------------- */
@@ -148,7 +148,7 @@ ask:
         :: kind != READ && (ended || !newest || (away && (silent & where)) || tries == (kind == END -> 2 : TRIES)) -> goto leave
         :: else
         fi;
-        tries++; must = 0; got = 0; again = 0
+        tries++; must = 0; got = 0
     }
 
 /* -- a write ---------------------------------------------------------------------------------- */
@@ -190,7 +190,7 @@ ask:
             tomb[s] = 0;
 #endif
             put_record(s, mine, whole); got = got | B(s); s = 0; goto next
-        :: kind != END && (up & B(s)) && !TAKES(s) -> again = 1; s = 0; goto next
+        :: kind != END && (up & B(s)) && !TAKES(s) -> s = 0; goto next
         :: kind != END && !(up & B(s)) ->
             if
             :: kept[s] = mine; kept_place[s] = whole
@@ -228,9 +228,7 @@ next:
     atomic {
         if
         :: kind == END && got == whole -> acked = 1
-        /* Not on all of them: it is looked at again. */
-        :: kind == END && got != whole -> goto begin
-        :: kind != END && got != whole -> goto begin
+        :: got != whole -> goto begin /* not on all of them: it is looked at again */
         :: else
         fi
     }

@@ -465,12 +465,12 @@ static void test_what_begins_a_session(void **state)
     assert_false(memsess_changes_begin_session(changes));
     must_set(changes, "a=1");
     assert_true(memsess_changes_begin_session(changes));
-    assert_false(memsess_changes_add(changes));
+    assert_false(memsess_changes_has_incr(changes));
 
     changes = new_changes();
     parse_well(changes, MEMSESS_INCR, "a=0");
     assert_true(memsess_changes_begin_session(changes));
-    assert_true(memsess_changes_add(changes));
+    assert_true(memsess_changes_has_incr(changes));
 }
 
 /* -- Replaying --------------------------------------------------------------------------------- */

@@ -844,7 +844,7 @@ static void test_records_of_another_session(void **state)
 
 /* -- Ending ------------------------------------------------------------------------------------ */
 
-static void end_it(void)
+static void end_for_good(void)
 {
     edit_t edit = {"more", APR_SUCCESS, 0, 0, NULL};
     memsess_session_t *session;
@@ -888,14 +888,14 @@ static void end_it(void)
 static void test_end(void **state)
 {
     (void)state;
-    end_it();
+    end_for_good();
 }
 
 static void test_end_of_what_was_overwritten(void **state)
 {
     (void)state;
     overwritten = 1;
-    end_it();
+    end_for_good();
 }
 
 /* Under another id now: those who have the old one are told where. */
@@ -1723,9 +1723,6 @@ static void test_commit_while_a_home_is_away(void **state)
 
 /* -- Locks ------------------------------------------------------------------------------------ */
 
-/* A lock that was freed can be had soon; where it was just being renewed, not at once. */
-#define SOON apr_time_from_sec(3)
-
 /* -- The last writer wins ---------------------------------------------------------------------- */
 
 /* How many places have the session as it was overwritten: the time is its revision. */
@@ -1879,59 +1876,55 @@ static void test_overwrite_while_a_home_is_away(void **state)
     }
 }
 
-static void test_overwrite_where_a_copy_is_lost(void **state)
+typedef apr_status_t change_t(const memsess_session_t *session, apr_time_t read_at,
+                              const char *append);
+
+static apr_status_t commit_in_time(const memsess_session_t *session, apr_time_t read_at,
+                                   const char *append)
+{
+    edit_t edit = {append, APR_SUCCESS, 0, 0, NULL};
+
+    return commit_at(session, read_at, apr_time_from_sec(5), &edit);
+}
+
+/* Right before it is written: where one home has lost it, it is there again; where nobody has it
+ * any more, it is not made up. */
+static void change_where_copies_are_lost(change_t *change)
 {
     memsess_session_t *session;
     unsigned place;
 
-    (void)state;
-    overwritten = 1;
     open_store(3, 2, 1);
     for (place = 0; place < 2; place++) {
         next_key();
         session = begun("a");
         unit_memcached_delete(at(place), copy_key(place));
-        assert_int_equal(overwrite(session, apr_time_now(), "b"), APR_SUCCESS);
+        assert_int_equal(change(session, apr_time_now(), "b"), APR_SUCCESS);
         assert_finds("ab");
         await_settled(2);
     }
-    /* Where nobody has it any more, it is not made up. */
     session = read_session();
     unit_memcached_delete(at(0), copy_key(0));
     unit_memcached_delete(at(1), copy_key(1));
-    assert_int_equal(overwrite(session, apr_time_now(), "c"), MEMSESS_GONE);
+    assert_int_equal(change(session, apr_time_now(), "c"), MEMSESS_GONE);
     assert_finds_not(MEMSESS_MISSING);
 }
 
-/* Nor does a commit bring back what was lost, or ended, right before it was written. */
-static void test_commit_where_a_copy_is_lost(void **state)
+static void test_overwrite_where_copies_are_lost(void **state)
 {
-    memsess_session_t *session;
-    unsigned place;
-
     (void)state;
-    open_store(3, 2, 1);
-    for (place = 0; place < 2; place++) {
-        edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
-
-        next_key();
-        written("a");
-        session = read_session();
-        unit_memcached_delete(at(place), copy_key(place));
-        assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit),
-                         APR_SUCCESS);
-        assert_finds("ab");
-        await_settled(2);
-    }
-    session = read_session();
-    unit_memcached_delete(at(0), copy_key(0));
-    unit_memcached_delete(at(1), copy_key(1));
-    assert_int_equal(commit(session, "c"), MEMSESS_BUSY);
-    assert_finds_not(MEMSESS_MISSING);
+    overwritten = 1;
+    change_where_copies_are_lost(overwrite);
 }
 
-/* Who is about to write has read it again; then it is overwritten, and ended upon that: they share no
- * claim. */
+static void test_commit_where_copies_are_lost(void **state)
+{
+    (void)state;
+    change_where_copies_are_lost(commit_in_time);
+}
+
+/* Who is about to write has read it again; then it is overwritten, and ended upon that: they share
+ * no claim. */
 typedef struct beside_t {
     edit_t mine, theirs;
 } beside_t;
@@ -1960,7 +1953,8 @@ static void test_ends_beside_a_commit(void **state)
     open_store(3, 2, 1);
     unit_random_key(&moved_to);
     for (i = 0; i < 3; i++) {
-        edit_t ends = {NULL, APR_SUCCESS, 0, 0, NULL}, moves = {NULL, APR_SUCCESS, 0, 0, &moved_to};
+        edit_t ends = {NULL, APR_SUCCESS, 0, 0, NULL};
+        edit_t moves = {NULL, APR_SUCCESS, 0, 0, &moved_to};
         edit_t writes = {"c", APR_SUCCESS, 0, 0, NULL};
         beside_t beside = {i == 0 ? ends : i == 1 ? moves : writes, i == 0 ? moves : ends};
         memsess_session_t *found = NULL;
@@ -1974,6 +1968,9 @@ static void test_ends_beside_a_commit(void **state)
         assert_int_equal(found->moved, i == 0);
     }
 }
+
+/* A lock that was freed can be had soon; where it was just being renewed, not at once. */
+#define SOON apr_time_from_sec(3)
 
 static void test_lock(void **state)
 {
@@ -2395,8 +2392,8 @@ int main(void)
         STORE_TEST(test_overwrite_what_has_ended_2_copies),
         STORE_TEST(test_overwrite_on_a_home_that_missed_the_end),
         STORE_TEST(test_overwrite_while_a_home_is_away),
-        STORE_TEST(test_overwrite_where_a_copy_is_lost),
-        STORE_TEST(test_commit_where_a_copy_is_lost),
+        STORE_TEST(test_overwrite_where_copies_are_lost),
+        STORE_TEST(test_commit_where_copies_are_lost),
         STORE_TEST(test_ends_beside_a_commit),
         STORE_TEST(test_lock),
         STORE_TEST(test_lock_is_taken_in_turn),
