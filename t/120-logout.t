@@ -66,7 +66,10 @@ for my $case (map { ["$_", 'commit'], ["$_", 'none'] } qw(Destroy Renew)) {
             is data($c->copy(server => $_)), "m=$mark&n=1",
                 'the new id has the session as it was' for @m;
             is public($c), $id, 'it is the same session';
-            is sum(holders($mark, @pool)), 2, 'in two copies, and no more';
+            # Nobody reads it meanwhile, so nothing is repaired: memcached's list lacks some at times.
+            my $n;
+            wait_for(4, sub { ($n = sum(holders($mark, @pool))) == 2 });
+            is $n, 2, 'in two copies, and no more';
         }
     };
 }
