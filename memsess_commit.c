@@ -44,17 +44,6 @@
  *    their servers only, the members' clocks agreeing to a tenth of a second.
  * Where one of these fails, an update may be lost; never is a session mixed or made up.
  *
- * With MemSessLock none (memsess_store_overwrite) a session's first change is a commit too, but its
- * revision is the time. That says that it is overwritten from now on: changes go to the servers
- * that have it as it was read, without a claim, and whatever else was written meanwhile is lost,
- * by commits too; only who re-dates or repairs it reads again right before he writes. Where a
- * server fails or lacks the session, a commit follows.
- *
- * When such a session ends, a tombstone is put beside each record before that is removed, and of
- * two who end it the first says where it went. Records are written by a replace alone where they
- * were seen; it finds none then, and the writer looks again. So who claimed nothing brings no
- * session back either, however late he is: t/model/end.pml.
- *
  * What a later version wrote is its own: whoever meets it neither reads nor writes the session.
  *
  * t/model has this protocol, and shows that each part of it is needed. What it leaves out: servers
@@ -369,7 +358,6 @@ typedef struct commit_t {
     const memsess_session_t *newest;
     apr_time_t read_at;             /* when that was */
     apr_interval_time_t wait;       /* for others; 0: they come first */
-    int by_clock;                   /* from now on it may be overwritten */
     const memsess_session_t *ours;  /* written, but not to all of its servers; or NULL */
     memsess_next_t *make;
     void *baton;
@@ -401,8 +389,7 @@ static void drop_strays(const commit_t *c, const memsess_session_t *before,
             && !memsess_is_placed(store, &now->placement, copy->at)
             && claim_on(&claim, copy, claim.what, c->p) == APR_SUCCESS) {
             memsess_server_delete(store->servers[copy->at],
-                                  memsess_copy_text(store, claim.key, memsess_is_beside(before),
-                                                    copy->at, c->p));
+                                  memsess_key_text(store, claim.key, copy->at, c->p));
         }
     }
     claim_drop(&claim, c->p);
@@ -442,13 +429,6 @@ static apr_status_t look_again(commit_t *c)
     return c->ours && memsess_is_newer(c->newest, c->ours) ? MEMSESS_UNSURE : APR_SUCCESS;
 }
 
-static apr_status_t look_and_again(commit_t *c)
-{
-    apr_status_t rv = look_again(c);
-
-    return rv == APR_SUCCESS ? AGAIN : rv;
-}
-
 static int is_done(const memsess_session_t *next, const memsess_sent_t *sent)
 {
     return sent->stored && sent->stored == next->placement.n;
@@ -467,33 +447,13 @@ static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_
     if (sent->stored) {
         c->ours = c->newest = next;
         c->read_at = next->written;
-        return sent->missed ? look_and_again(c) : AGAIN;
+        return AGAIN;
     }
     if (sent->failed) {
         return MEMSESS_UNSURE; /* the claims stay: a copy may still be on its way */
     }
     claim_drop(&c->claim, c->p);
-    return sent->unsent || sent->missed ? MEMSESS_BUSY : sent->rv;
-}
-
-/* The time: the last writer's is the highest, and nobody has claimed the one that follows. */
-static apr_uint64_t revision_now(const memsess_session_t *before)
-{
-    apr_uint64_t now = (apr_uint64_t)apr_time_now();
-
-    return now > before->revision ? now : before->revision + 1;
-}
-
-/* To the servers that are claimed, or taken for so. */
-static void send_next(memsess_sent_t *sent, const commit_t *c, memsess_session_t *next,
-                      apr_uint16_t mark, apr_time_t not_after)
-{
-    next->answered = c->newest->answered;
-    next->lacks = 0;
-    next->revision = c->by_clock ? revision_now(c->newest) : c->newest->revision + 1;
-    next->mark = mark;
-    memsess_write_copies(sent, c->claim.store, c->claim.key, next, c->newest, c->copies, c->n,
-                         not_after, c->p);
+    return sent->unsent ? MEMSESS_BUSY : sent->rv;
 }
 
 static apr_status_t write_claimed(commit_t *c)
@@ -512,7 +472,11 @@ static apr_status_t write_claimed(commit_t *c)
         claim_drop(&c->claim, c->p);
         return rv;
     }
-    send_next(&sent, c, next, c->claim.mark, c->claim.begun + CLAIM_SAFE);
+    next->answered = c->newest->answered;
+    next->revision = c->newest->revision + 1;
+    next->mark = c->claim.mark;
+    memsess_write_copies(&sent, c->claim.store, c->claim.key, next, c->newest, c->copies, c->n,
+                         c->claim.begun + CLAIM_SAFE, c->p);
     return outcome(c, next, &sent);
 }
 
@@ -537,14 +501,6 @@ static int is_later_unseen(const commit_t *c)
     return 0;
 }
 
-/* Whether the reading at hand is young enough; never for who would not wait for others, where these
- * claim nothing: he would not undo their changes either. */
-static int is_believed(const commit_t *c)
-{
-    return c->claim.begun - c->read_at <= CLAIM_SAFE
-           && (c->wait || !memsess_is_by_clock(c->newest));
-}
-
 /* Claims the next revision and writes it; MEMSESS_BUSY, and newest, are where to go on from. */
 static apr_status_t try_commit(commit_t *c)
 {
@@ -557,7 +513,7 @@ static apr_status_t try_commit(commit_t *c)
     memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.key, c->p),
                   c->claim.what, rv == APR_SUCCESS ? "ours"
                                  : rv == MEMSESS_BUSY ? "another's" : "not to be had");
-    if (rv == APR_SUCCESS && !is_believed(c)) {
+    if (rv == APR_SUCCESS && c->claim.begun - c->read_at > CLAIM_SAFE) {
         rv = look_again(c);
         if (rv == APR_SUCCESS && (memsess_is_newer(c->newest, before)
                                   || (c->newest->partial && !c->claim.before))) {
@@ -623,24 +579,6 @@ static apr_status_t commit(commit_t *c)
                          c->wait);
 }
 
-static void commit_begin(commit_t *c, memsess_store_t *store, const memsess_key_t *key,
-                         const memsess_session_t *newest, apr_time_t read_at,
-                         apr_interval_time_t wait, memsess_next_t *make, void *baton,
-                         apr_pool_t *p)
-{
-    memset(c, 0, sizeof(*c));
-    c->claim.store = store;
-    c->claim.key = key;
-    c->claim.ttl = CLAIM_TTL;
-    c->newest = newest;
-    c->read_at = read_at;
-    c->wait = wait;
-    c->make = make;
-    c->baton = baton;
-    c->p = p;
-    memsess_order(store, key, &c->copies, &c->n, p);
-}
-
 apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *key,
                                   const memsess_session_t *newest, apr_time_t read_at,
                                   apr_interval_time_t wait, memsess_next_t *make, void *baton,
@@ -648,68 +586,18 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
 {
     commit_t c;
 
-    commit_begin(&c, store, key, newest, read_at, wait, make, baton, p);
+    memset(&c, 0, sizeof(c));
+    c.claim.store = store;
+    c.claim.key = key;
+    c.claim.ttl = CLAIM_TTL;
+    c.newest = newest;
+    c.read_at = read_at;
+    c.wait = wait;
+    c.make = make;
+    c.baton = baton;
+    c.p = p;
+    memsess_order(store, key, &c.copies, &c.n, p);
     return commit(&c);
-}
-
-/* -- The last writer wins ---------------------------------------------------------------------- */
-
-/* Whether it is known that it may be overwritten, and it is on as many servers as it should be, all
- * of them up, and was just read there: these are then those to write to. */
-static int is_whole(const commit_t *c)
-{
-    const memsess_session_t *session = c->newest;
-    unsigned i, up = 0;
-
-    for (i = 0; i < c->n; i++) {
-        memsess_copy_t *copy = &c->copies[i];
-
-        copy->claimed = memsess_is_placed(c->claim.store, &session->placement, copy->at)
-                        && !memsess_server_is_down(c->claim.store->servers[copy->at]);
-        up += (unsigned)copy->claimed;
-    }
-    return up == c->claim.store->conf.copies && up == session->placement.n && !session->partial
-           && !session->ended && memsess_is_by_clock(session)
-           && apr_time_now() - c->read_at < CLAIM_SAFE;
-}
-
-/* AGAIN where it has to be done exactly: as much as was sent, it can be sent once more. */
-static apr_status_t overwrite(commit_t *c)
-{
-    memsess_session_t *next;
-    memsess_sent_t sent;
-    apr_status_t rv;
-
-    if (!is_whole(c)) {
-        return AGAIN;
-    }
-    rv = c->make(c->baton, c->newest, &next, c->p);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    send_next(&sent, c, next, 0, c->read_at + CLAIM_SAFE);
-    if (is_done(next, &sent)) {
-        return APR_SUCCESS;
-    }
-    /* It may come to be there yet, so what follows has to be newer. */
-    if (sent.stored || sent.failed) {
-        c->newest = next;
-    }
-    return look_and_again(c);
-}
-
-apr_status_t memsess_store_overwrite(memsess_store_t *store, const memsess_key_t *key,
-                                     const memsess_session_t *session, apr_time_t read_at,
-                                     apr_interval_time_t wait, memsess_next_t *make, void *baton,
-                                     apr_pool_t *p)
-{
-    apr_status_t rv;
-    commit_t c;
-
-    commit_begin(&c, store, key, session, read_at, wait, make, baton, p);
-    c.by_clock = 1;
-    rv = overwrite(&c);
-    return rv == AGAIN ? commit(&c) : rv;
 }
 
 /* -- Locking ----------------------------------------------------------------------------------

@@ -38,7 +38,6 @@ void memsess_conf_start(apr_pool_t *pconf)
     memsess_seen.timeouts = apr_array_make(pconf, 8, sizeof(memsess_timeouts_t));
     memsess_seen.sessions = 0;
     memsess_seen.largest = MEMSESS_MAX_SIZE;
-    memsess_seen.overwrites = 0;
     memsess_seen.tls = NULL;
 }
 
@@ -178,7 +177,6 @@ static const char *set_lock(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     static const char *const words[] = {"none", "commit", "request"};
 
-    memsess_seen.overwrites |= !strcasecmp(arg, words[MEMSESS_LOCK_NONE]);
     return set_word(cmd, dir_conf, arg, words, 3, "must be none, commit or request");
 }
 

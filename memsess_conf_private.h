@@ -21,7 +21,6 @@ typedef struct memsess_seen_t {
     apr_array_header_t *timeouts; /**< of memsess_timeouts_t */
     int sessions;                 /**< MemSess is On somewhere */
     apr_int64_t largest;          /**< MemSessMaxSize, the default at least */
-    int overwrites;               /**< MemSessLock is none somewhere */
     const ap_directive_t *tls;    /**< a MemSessBind tls, or NULL */
 } memsess_seen_t;
 

@@ -313,6 +313,5 @@ void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_sto
     store->failover = conf->failover;
     store->compress = (apr_size_t)conf->compress;
     store->unpack = MEMSESS_UNPACK_TIMES * (apr_size_t)memsess_seen.largest;
-    store->overwrites = memsess_seen.overwrites;
     store->secrets = conf->seal ? conf->secrets : NULL;
 }

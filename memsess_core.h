@@ -74,7 +74,7 @@ typedef struct memsess_binding_t {
     unsigned char digest[MEMSESS_BINDS][MEMSESS_BIND_BYTES];
 } memsess_binding_t;
 
-/** Servers of a session that memsess_session_t.answered, and .lacks, have a bit for. */
+/** Servers of a session that memsess_session_t.answered has a bit for. */
 #define MEMSESS_ANSWERED_MAX 64
 
 /** The state of a session at one revision. */
@@ -101,7 +101,6 @@ typedef struct memsess_session_t {
     apr_uint64_t answered;                     /**< and these answered: a bit for each of its first
                                                     MEMSESS_ANSWERED_MAX servers in order; 0: it
                                                     was not just read */
-    apr_uint64_t lacks;                        /**< of these: they have no record of it */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
 } memsess_session_t;
 

@@ -565,39 +565,21 @@ static apr_status_t store(memsess_conn_t *c, const memsess_put_t *put)
     case MEMSESS_PUT_REPLACE:
         /* "Not stored" has one name there, whatever was asked. */
         rv = apr_memcache_replace(c->mc, put->key, put->data, put->len, put->ttl, 0);
-        return rv == MEMSESS_EXISTS ? MEMSESS_ABSENT : rv;
+        if (rv != MEMSESS_EXISTS) {
+            return rv;
+        }
+        break;
     default:
-        return apr_memcache_set(c->mc, put->key, put->data, put->len, put->ttl, 0);
+        break;
     }
-}
-
-/* Any date before memcached began: then the item is over at once. Unlike apr_memcache's delete,
- * that is understood by proxies too. */
-#define LONG_AGO (60 * 60 * 24 * 31)
-
-static apr_status_t expire(memsess_conn_t *c, const char *key)
-{
-    char nothing[] = "";
-
-    return apr_memcache_replace(c->mc, key, nothing, 0, LONG_AGO, 0);
+    return apr_memcache_set(c->mc, put->key, put->data, put->len, put->ttl, 0);
 }
 
 static apr_status_t put_operation(memsess_conn_t *c, void *args)
 {
     const memsess_put_t *put = args;
-    apr_status_t rv, removed;
 
-    if (put->not_after && apr_time_now() >= put->not_after) {
-        return MEMSESS_UNSENT;
-    }
-    rv = store(c, put);
-    if (put->removes && (rv == APR_SUCCESS || rv == MEMSESS_EXISTS)) {
-        removed = expire(c, put->removes);
-        if (!in_step(removed)) {
-            rv = removed == MEMSESS_REFUSED ? APR_ECONNABORTED : removed; /* it is stored */
-        }
-    }
-    return rv;
+    return put->not_after && apr_time_now() >= put->not_after ? MEMSESS_UNSENT : store(c, put);
 }
 
 static void put_one(void *item)
@@ -623,7 +605,7 @@ void memsess_pool_mput(memsess_put_t *puts, unsigned n)
 apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    memsess_put_t put = {server, key, data, len, ttl, MEMSESS_PUT_SET, 0, NULL, 0, APR_SUCCESS};
+    memsess_put_t put = {server, key, data, len, ttl, MEMSESS_PUT_SET, 0, 0, APR_SUCCESS};
 
     put_one(&put);
     return put.rv;
@@ -632,7 +614,7 @@ apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char 
 apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    memsess_put_t put = {server, key, data, len, ttl, MEMSESS_PUT_ADD, 0, NULL, 0, APR_SUCCESS};
+    memsess_put_t put = {server, key, data, len, ttl, MEMSESS_PUT_ADD, 0, 0, APR_SUCCESS};
 
     put_one(&put);
     return put.rv;

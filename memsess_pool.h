@@ -111,7 +111,7 @@ apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char 
 typedef enum {
     MEMSESS_PUT_SET,
     MEMSESS_PUT_ADD,    /**< unless it is there, which is MEMSESS_EXISTS */
-    MEMSESS_PUT_REPLACE /**< where it is there, else MEMSESS_ABSENT; it stays if this is refused */
+    MEMSESS_PUT_REPLACE /**< as set, but what is there stays if this is refused */
 } memsess_how_t;
 
 /** One key of memsess_pool_mput: its server, and the answer. */
@@ -123,7 +123,6 @@ typedef struct memsess_put_t {
     apr_uint32_t ttl;
     memsess_how_t how;
     int once;             /**< never sent twice: where a connection breaks, that is an error */
-    const char *removes;  /**< goes when the key is there, by this or before; or NULL */
     apr_time_t not_after; /**< not sent then or later, but MEMSESS_UNSENT; 0: whenever */
     apr_status_t rv;      /**< as of memsess_server_set, or one of those above */
 } memsess_put_t;

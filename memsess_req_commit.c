@@ -297,13 +297,6 @@ static apr_status_t keep_epoch(const commit_t *c)
     return APR_SUCCESS;
 }
 
-/* Whether the changes may undo somebody else's; never those that end or move the session. */
-static int is_overwriting(const commit_t *c)
-{
-    return last_wins(c) && !c->changes->destroy && !c->changes->renew
-           && !renewal_due(c, c->req->session);
-}
-
 static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
 {
     apr_status_t rv = keep_epoch(c);
@@ -318,17 +311,8 @@ static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
             return c->req->found == MEMSESS_UNAVAILABLE ? MEMSESS_DOWN : MEMSESS_GONE;
         }
     }
-    if (is_overwriting(c)) {
-        rv = memsess_store_overwrite(c->store, &c->req->key, c->req->session, c->req->read_at,
-                                     wait, next_revision, c, c->r->pool);
-    }
-    else {
-        /* Where others overwrite, what was read before the claim may be old, however young. */
-        apr_time_t read_at = c->conf->lock == MEMSESS_LOCK_NONE ? 0 : c->req->read_at;
-
-        rv = memsess_store_commit(c->store, &c->req->key, c->req->session, read_at, wait,
-                                  next_revision, c, c->r->pool);
-    }
+    rv = memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
+                              next_revision, c, c->r->pool);
     if (rv != APR_SUCCESS && rv != MEMSESS_UNSURE) {
         unwrite_fresh(c);
     }

@@ -20,19 +20,14 @@
 /* A revision this young may just be on its way to its other servers. */
 #define UNDER_WAY (2 * ALL_SENT)
 
-/* What is sealed as what. */
+/* What records are sealed as. */
 #define RECORD "record"
-#define TOMBSTONE "tombstone"
 
 /* memcached takes an expiry above this many seconds for a date. */
 #define RELATIVE_MAX (60 * 60 * 24 * 30)
 
 /* A key in memcached: the digest in base64url, and the tag of the server it is for. */
 #define KEY_TEXT_LEN (43 + MEMSESS_TAG_LEN)
-#define TOMBSTONE_SUFFIX ".end"
-
-/* A revision from here on is a time, in microseconds: of 1978 and later. */
-#define BY_CLOCK ((apr_uint64_t)1 << 48)
 
 /* The reading of one key: its servers in order, and what they said. */
 typedef struct reading_t {
@@ -43,7 +38,6 @@ typedef struct reading_t {
     unsigned n;
     memsess_session_t *newest;
     apr_time_t begun;
-    int beside; /* tombstones are asked for, not records */
 } reading_t;
 
 static apr_status_t server_of(memsess_server_t **server, const memsess_server_conf_t *conf,
@@ -97,29 +91,6 @@ const char *memsess_key_text(const memsess_store_t *store, const memsess_key_t *
     return text;
 }
 
-int memsess_is_by_clock(const memsess_session_t *session)
-{
-    return session->revision >= BY_CLOCK;
-}
-
-/*
- * A tombstone takes the record's place, where it is safe under a claim. Where sessions are
- * overwritten, by writers who claim nothing, it is put beside, and the record is removed: so who
- * would replace the record, and does not know that the session has ended, finds none.
- */
-int memsess_is_beside(const memsess_session_t *session)
-{
-    return session->ended && memsess_is_by_clock(session);
-}
-
-const char *memsess_copy_text(const memsess_store_t *store, const memsess_key_t *key, int beside,
-                              unsigned at, apr_pool_t *p)
-{
-    const char *text = memsess_key_text(store, key, at, p);
-
-    return beside ? apr_pstrcat(p, text, TOMBSTONE_SUFFIX, NULL) : text;
-}
-
 int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,
                      unsigned at)
 {
@@ -160,15 +131,9 @@ void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
     }
 }
 
-static const char *item_of(const reading_t *reading)
-{
-    return reading->beside ? TOMBSTONE : RECORD;
-}
-
 static void complain(const reading_t *reading, const memsess_get_t *get, const char *trouble)
 {
-    memsess_complain(reading->store, get->server, reading->key, item_of(reading), trouble,
-                     reading->p);
+    memsess_complain(reading->store, get->server, reading->key, RECORD, trouble, reading->p);
 }
 
 static const char *too_large(apr_size_t size, apr_size_t most, apr_pool_t *p)
@@ -222,8 +187,8 @@ static void take_answer(reading_t *reading, memsess_copy_t *copy, const memsess_
         copy->state = get->rv == MEMSESS_ABSENT ? COPY_NONE : COPY_SILENT;
         return;
     }
-    sealed = memsess_unseal(secrets, reading->key, item_of(reading), get->data, get->len, &data,
-                            &len, &aged, reading->p);
+    sealed = memsess_unseal(secrets, reading->key, RECORD, get->data, get->len, &data, &len, &aged,
+                            reading->p);
     if (sealed != MEMSESS_SEAL_OK) {
         copy->state = COPY_DAMAGED;
         complain(reading, get, apr_pstrcat(reading->p, memsess_seal_words(sealed),
@@ -248,8 +213,7 @@ static void prepare_gets(const reading_t *reading, memsess_copy_t *const *wanted
 
     for (i = 0; i < n; i++) {
         gets[i].server = reading->store->servers[wanted[i]->at];
-        gets[i].key = memsess_copy_text(reading->store, reading->key, reading->beside,
-                                        wanted[i]->at, reading->p);
+        gets[i].key = memsess_key_text(reading->store, reading->key, wanted[i]->at, reading->p);
         gets[i].check = is_of;
         gets[i].baton = reading->key;
     }
@@ -262,39 +226,10 @@ static void trace_answer(const reading_t *reading, const memsess_copy_t *copy)
                                        "has it", "refused"};
     apr_uint64_t revision = copy->state == COPY_HELD ? copy->session->revision : 0;
 
-    memsess_trace("%s %s: server %s %s (revision %" APR_UINT64_T_FMT ")", item_of(reading),
+    memsess_trace(RECORD " %s: server %s %s (revision %" APR_UINT64_T_FMT ")",
                   memsess_key_log(reading->key, reading->p),
                   memsess_server_conf(reading->store->servers[copy->at])->name, said[copy->state],
                   revision);
-}
-
-static void ask(reading_t *reading, memsess_copy_t *const *wanted, unsigned n);
-
-/* Where there is no record of a session that may have been overwritten, there may be a tombstone
- * beside; it was there before the record went. */
-static void ask_beside(reading_t *reading)
-{
-    memsess_copy_t **without;
-    unsigned i, n = 0;
-
-    if (!reading->store->conf.overwrites
-        && !(reading->newest && memsess_is_by_clock(reading->newest))) {
-        return;
-    }
-    without = apr_palloc(reading->p, sizeof(memsess_copy_t *) * reading->n);
-    for (i = 0; i < reading->n; i++) {
-        memsess_copy_t *copy = &reading->copies[i];
-
-        if (copy->state == COPY_NONE && !copy->beside) {
-            copy->beside = 1;
-            without[n++] = copy;
-        }
-    }
-    if (n) {
-        reading->beside = 1;
-        ask(reading, without, n);
-        reading->beside = 0;
-    }
 }
 
 static void take_answers(reading_t *reading, memsess_copy_t *const *wanted, unsigned n,
@@ -305,9 +240,6 @@ static void take_answers(reading_t *reading, memsess_copy_t *const *wanted, unsi
     for (i = 0; i < n; i++) {
         take_answer(reading, wanted[i], &gets[i]);
         trace_answer(reading, wanted[i]);
-    }
-    if (!reading->beside) {
-        ask_beside(reading);
     }
 }
 
@@ -453,9 +385,8 @@ static apr_status_t encode_sealed(const memsess_store_t *store, const memsess_ke
         memset(session->moved_to.material, 0, sizeof(session->moved_to.material));
     }
     rv = memsess_record_encode(session, key, store->conf.compress, data, len, p);
-    return rv == APR_SUCCESS ? memsess_seal(store->conf.secrets, key,
-                                            memsess_is_beside(session) ? TOMBSTONE : RECORD,
-                                            *data, *len, data, len, p) : rv;
+    return rv == APR_SUCCESS ? memsess_seal(store->conf.secrets, key, RECORD, *data, *len, data,
+                                            len, p) : rv;
 }
 
 static void count_put(memsess_sent_t *sent, const memsess_put_t *put, memsess_copy_t *copy)
@@ -467,9 +398,6 @@ static void count_put(memsess_sent_t *sent, const memsess_put_t *put, memsess_co
     sent->rv = put->rv;
     if (put->rv == MEMSESS_UNSENT) {
         sent->unsent++;
-    }
-    else if (put->rv == MEMSESS_ABSENT || put->rv == MEMSESS_EXISTS) {
-        sent->missed++;
     }
     else if (put->rv == MEMSESS_REFUSED) {
         sent->refused++;
@@ -500,31 +428,6 @@ static apr_status_t encode(const memsess_store_t *store, const memsess_key_t *ke
     return rv;
 }
 
-/* Records where there is one are replaced, so that none is made where it was removed. Of two who
- * put a tombstone beside, the first one says where the session went. */
-static memsess_how_t how_of(const memsess_store_t *store, const memsess_session_t *session,
-                            const memsess_session_t *before, unsigned at, int is_lacking)
-{
-    if (memsess_is_beside(session)) {
-        return before && before->ended ? MEMSESS_PUT_SET : MEMSESS_PUT_ADD;
-    }
-    return before && memsess_is_placed(store, &before->placement, at) && !is_lacking
-               ? MEMSESS_PUT_REPLACE : MEMSESS_PUT_SET;
-}
-
-/* How a copy goes to a server, after what is there before it; nothing: NULL. */
-static void prepare_put(memsess_put_t *put, const memsess_store_t *store, const memsess_key_t *key,
-                        const memsess_session_t *session, const memsess_session_t *before,
-                        unsigned at, int is_lacking, apr_pool_t *p)
-{
-    put->server = store->servers[at];
-    put->key = memsess_copy_text(store, key, memsess_is_beside(session), at, p);
-    put->ttl = ttl_of(session);
-    put->once = before != NULL;
-    put->how = how_of(store, session, before, at, is_lacking);
-    put->removes = memsess_is_beside(session) ? memsess_key_text(store, key, at, p) : NULL;
-}
-
 static const char *put_words(apr_status_t rv)
 {
     switch (rv) {
@@ -532,10 +435,6 @@ static const char *put_words(apr_status_t rv)
         return "stored";
     case MEMSESS_REFUSED:
         return "refused";
-    case MEMSESS_ABSENT:
-        return "the record is not there";
-    case MEMSESS_EXISTS:
-        return "there is a tombstone";
     default:
         return "failed";
     }
@@ -566,8 +465,13 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
     for (i = 0; i < session->placement.n; i++) {
         memsess_put_t *put = &puts[i];
 
-        prepare_put(put, store, key, session, before, chosen[i]->at,
-                    before && memsess_has_bit(before->lacks, (unsigned)(chosen[i] - copies)), p);
+        memset(put, 0, sizeof(*put));
+        put->server = store->servers[chosen[i]->at];
+        put->key = memsess_key_text(store, key, chosen[i]->at, p);
+        put->ttl = ttl_of(session);
+        put->once = before != NULL;
+        put->how = before && memsess_is_placed(store, &before->placement, chosen[i]->at)
+                       ? MEMSESS_PUT_REPLACE : MEMSESS_PUT_SET;
         put->data = data;
         put->len = len;
         put->not_after = !before ? 0 : not_after < soon ? not_after : soon;
@@ -766,13 +670,13 @@ static int is_missing(const reading_t *reading)
     return 1;
 }
 
-static apr_uint64_t servers_that(const reading_t *reading, int (*have)(const memsess_copy_t *copy))
+static apr_uint64_t those_that_answered(const reading_t *reading)
 {
     apr_uint64_t those = 0;
     unsigned i;
 
     for (i = 0; i < reading->n && i < MEMSESS_ANSWERED_MAX; i++) {
-        those |= (apr_uint64_t)have(&reading->copies[i]) << i;
+        those |= (apr_uint64_t)has_answered(&reading->copies[i]) << i;
     }
     return those;
 }
@@ -864,8 +768,7 @@ static memsess_found_t find_rest(reading_t *reading, unsigned from, memsess_sess
     *lacking = count_lacking(reading);
     reading->newest->partial = is_partial(reading);
     reading->newest->settled = is_settled(reading);
-    reading->newest->answered = servers_that(reading, has_answered);
-    reading->newest->lacks = servers_that(reading, has_none);
+    reading->newest->answered = those_that_answered(reading);
     *session = reading->newest;
     return reading->newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
 }
@@ -884,7 +787,7 @@ memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
 int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
                         const memsess_copy_t *copy, apr_pool_t *p)
 {
-    memsess_copy_t *wanted, asked = {copy->at, COPY_UNASKED, 0, NULL, 0, 0};
+    memsess_copy_t *wanted, asked = {copy->at, COPY_UNASKED, NULL, 0, 0};
     reading_t reading;
 
     begin_reading(&reading, store, key, p);
@@ -964,7 +867,6 @@ apr_status_t memsess_store_blank(memsess_session_t **session, memsess_store_t *s
     if (rv == APR_SUCCESS) {
         memsess_order(store, key, &copies, &n, p);
         choose(store, copies, n, 0, chosen, &(*session)->placement);
-        (*session)->lacks = ~(apr_uint64_t)0;
     }
     return rv;
 }

@@ -32,7 +32,6 @@ typedef struct memsess_store_conf_t {
     int failover;                      /**< the next in a session's order stands in */
     apr_size_t compress;               /**< records above this are compressed; 0: none */
     apr_size_t unpack;                 /**< one that takes more unpacked is left alone */
-    int overwrites;                    /**< memsess_store_overwrite is used, by whichever member */
     const memsess_secrets_t *secrets;  /**< seal all that is stored; NULL: nothing is sealed */
 } memsess_store_conf_t;
 
@@ -116,16 +115,6 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
                                   const memsess_session_t *session, apr_time_t read_at,
                                   apr_interval_time_t wait, memsess_next_t *make, void *baton,
                                   apr_pool_t *p);
-
-/**
- * The same, but whoever writes last wins, commits included: it takes one round trip. What was ended
- * stays so: MEMSESS_GONE.
- * @param make never ends the session
- */
-apr_status_t memsess_store_overwrite(memsess_store_t *store, const memsess_key_t *key,
-                                     const memsess_session_t *session, apr_time_t read_at,
-                                     apr_interval_time_t wait, memsess_next_t *make, void *baton,
-                                     apr_pool_t *p);
 
 /** The lock of one session, held by one request; for MemSessLock request. */
 typedef struct memsess_lock_t memsess_lock_t;

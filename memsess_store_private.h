@@ -31,7 +31,6 @@ typedef struct memsess_copy_t {
         COPY_HELD,
         COPY_REFUSED
     } state;
-    int beside; /* it was asked for a tombstone beside the record */
     memsess_session_t *session;
     int claimed, tried; /* to be */
 } memsess_copy_t;
@@ -40,7 +39,6 @@ typedef struct memsess_copy_t {
 typedef struct memsess_sent_t {
     unsigned stored;
     unsigned refused; /* certainly not stored; what was there is as it was */
-    unsigned missed;  /* nor these: the record is not there any more, or somebody has ended it */
     unsigned unsent;  /* it was too late for them */
     unsigned failed;  /* they may have been stored or not */
     int down;         /* whether one of these is down now, so that others would be chosen */
@@ -54,17 +52,6 @@ void memsess_order(const memsess_store_t *store, const memsess_key_t *key, memse
 /** The key in memcached of the record on that server, which others are made of. */
 const char *memsess_key_text(const memsess_store_t *store, const memsess_key_t *key, unsigned at,
                              apr_pool_t *p);
-
-/** Whether it was overwritten lately or ever: its revision is a time. Nobody commits so often that
- * counting gets there. */
-int memsess_is_by_clock(const memsess_session_t *session);
-
-/** Whether it is a tombstone that lies beside the record's place; see memsess_store.c. */
-int memsess_is_beside(const memsess_session_t *session);
-
-/** The key of the copy there: the record's, or the one beside it. */
-const char *memsess_copy_text(const memsess_store_t *store, const memsess_key_t *key, int beside,
-                              unsigned at, apr_pool_t *p);
 
 /** Whether that server is one of a placement. */
 int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,

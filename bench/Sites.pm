@@ -30,7 +30,6 @@ our %CONTESTANTS = map {
     ['anonymous', one => '/idle', 'MemSess On, no cookie'],
     ['read', one => '/read', 'session read'],
     ['write', one => '/write', 'read, written exactly', 'writes'],
-    ['write-lax', one => '/write-lax', 'the same, MemSessLock none', 'writes'],
     ['read-2', two => '/read', 'read, two copies'],
     ['write-2', two => '/write', 'written exactly, two copies', 'writes'],
 
@@ -43,7 +42,6 @@ our %CONTESTANTS = map {
 
     ['api-read', one => '/api-read', 'read through the C API'],
     ['api-write', one => '/api-write', 'written exactly, through the C API', 'writes'],
-    ['api-write-lax', one => '/api-write-lax', 'the same, MemSessLock none', 'writes'],
     ['api-read-cached', cached => '/api-read', 'read through the C API, local cache'],
 
     ['proxy-none', proxy => '/none', 'a proxied back end, no session'],
@@ -75,10 +73,10 @@ our %CONTESTANTS = map {
 # In the order of the table; a group's name stands for all in it.
 our @GROUPS = (
     [yardstick => qw(none bare-get bare-get-2 bare-getset bare-getaddset)],
-    [ours      => qw(off anonymous read read-2 write write-lax write-2)],
+    [ours      => qw(off anonymous read read-2 write write-2)],
     [sealed    => qw(read-sealed write-sealed read-sealed-2 write-sealed-2)],
     [cached    => qw(read-cached write-cached)],
-    [api       => qw(api-read api-write api-write-lax api-read-cached)],
+    [api       => qw(api-read api-write api-read-cached)],
     [proxy     => qw(proxy-none proxy-read proxy-write)],
     [php       => qw(php-read php-write php-locked-read php-locked-write php-tuned-read
                      php-tuned-write)],
@@ -92,7 +90,6 @@ our @GROUPS = (
 our @GOALS = (
     ['read',    'bare-get',         0.95],
     ['write',   'bare-getset',      0.75],
-    ['write-lax', 'bare-getset',    0.9],
     ['write',   'bare-getaddset'],
     ['bare-getaddset', 'bare-getset'],
     ['read-sealed',  'read',        0.9],
@@ -112,7 +109,6 @@ our @GOALS = (
     ['write',   'php-locked-write'],
     ['api-read',  'bare-get',       0.95],
     ['api-write', 'bare-getset',    0.75],
-    ['api-write-lax', 'bare-getset', 0.9],
     ['proxy-read', 'proxy-none'],
     ['proxy-write', 'proxy-none'],
     ['read',    'fpm-tuned-read'],
@@ -266,13 +262,11 @@ my $HANDLER_CONFIG = join '',
     session_section('/read', 'memsess-read'),
     session_section('/show', 'memsess-show'),
     session_section('/write', 'memsess-write', 'MemSessWriteback On'),
-    session_section('/write-lax', 'memsess-write', 'MemSessWriteback On', 'MemSessLock none'),
     session_section('/write-told', 'memsess-write-told', 'MemSessWriteback On'),
     session_section('/renew', 'memsess-renew', 'MemSessWriteback On'),
     session_section('/destroy', 'memsess-destroy', 'MemSessWriteback On'),
     session_section('/api-read', 'api-read', 'MemSessExpose none'),
-    session_section('/api-write', 'api-write', 'MemSessExpose none'),
-    session_section('/api-write-lax', 'api-write', 'MemSessExpose none', 'MemSessLock none');
+    session_section('/api-write', 'api-write', 'MemSessExpose none');
 
 # Options beside those of httpd: copies; memcached, where there are servers
 # already; servers, how many are started else; addresses, if others than theirs;

@@ -21,7 +21,6 @@ my @OPERATIONS = (
     ['new session',           '/write', new => 1],
     ['read',                  '/read'],
     ['read, commit exactly',  '/write'],
-    ['read, write (MemSessLock none)', '/write-lax'],
     ['read, renew the id',    '/renew', fresh => 1],
     ['read, destroy',         '/destroy', fresh => 1],
 );

@@ -139,12 +139,13 @@ subtest 'MemSessLock none' => sub {
     is $c->get(say_via('cgi/nolock', 'MemSess-Set: b=2', 'MemSess-Incr: a=5'))->status, 200,
         'written';
     is data($c), 'a=6&b=2', 'and read';
-    # The first of these says that others follow.
-    for my $case (['cgi/nolock' => 2], ['cgi/nolock' => 1], [cgi => 2], ['cgi/nolock' => 1]) {
-        my ($where, $writes) = @$case;
-        is $memcached->during(sub { $c->get(say_via($where, "MemSess-Set: b=$writes")) },
-            'cmd_set'), $writes, "writes, the claim included: $writes";
-        is data($c), "a=6&b=$writes", 'done';
+    # One and the same commit, so both may be mixed.
+    my $n = 2;
+    for my $where ('cgi/nolock', 'cgi', 'cgi/nolock') {
+        $n++;
+        is $memcached->during(sub { $c->get(say_via($where, "MemSess-Set: b=$n")) }, 'cmd_set'), 2,
+            "$where: the claim and the record";
+        is data($c), "a=6&b=$n", 'done';
     }
 };
 

@@ -32,13 +32,9 @@ static memsess_store_conf_t store_conf;
 static memsess_key_t key;
 static unsigned order[UNIT_MEMCACHEDS];
 
-/* Whether sessions are overwritten, which shows in their revisions and tombstones. */
-static int overwritten;
-
 static int setup(void **state)
 {
     the_pool = NULL;
-    overwritten = 0;
     return unit_setup(state);
 }
 
@@ -98,7 +94,6 @@ static void open_store(unsigned n, unsigned copies, int failover)
     store_conf.failover = failover;
     store_conf.compress = 2048;
     store_conf.unpack = UNPACK;
-    store_conf.overwrites = overwritten;
     handles = apr_hash_make(unit_pool);
     assert_int_equal(memsess_pool_create(&the_pool), APR_SUCCESS);
     assert_int_equal(memsess_store_create(&store, &store_conf, the_pool, handles, unit_pool),
@@ -184,17 +179,12 @@ static const char *copy_key(unsigned place)
     return apr_pstrcat(unit_pool, text, nodes[order[place]].tag, NULL);
 }
 
-static const char *tombstone_key(unsigned place)
-{
-    return apr_pstrcat(unit_pool, copy_key(place), overwritten ? ".end" : NULL, NULL);
-}
-
 /* The record at a place, or its tombstone. */
 static char *copy_raw(unsigned place, apr_size_t *len)
 {
     char *record = unit_memcached_get(at(place), copy_key(place), len);
 
-    return record ? record : unit_memcached_get(at(place), tombstone_key(place), len);
+    return record ? record : unit_memcached_get(at(place), copy_key(place), len);
 }
 
 static void put_raw(unsigned place, const char *data, apr_size_t len)
@@ -379,36 +369,10 @@ static memsess_session_t *read_session(void)
     return session;
 }
 
-typedef struct over_t {
-    const memsess_session_t *seen;
-    edit_t edit;
-} over_t;
-
-static apr_status_t make_over(void *baton, const memsess_session_t *newest,
-                              memsess_session_t **next, apr_pool_t *p)
-{
-    over_t *over = baton;
-
-    (void)newest;
-    return make_next(&over->edit, over->seen, next, p);
-}
-
-static apr_status_t overwrite(const memsess_session_t *session, apr_time_t read_at,
-                              const char *append)
-{
-    over_t over = {session, {append, APR_SUCCESS, 0, 0, NULL}};
-
-    return memsess_store_overwrite(store, &key, session, read_at, apr_time_from_sec(5), make_over,
-                                   &over, unit_pool);
-}
-
-/* A session at rest: which was overwritten, where that is looked at. */
+/* A session at rest. */
 static memsess_session_t *begun(const char *value)
 {
     written(value);
-    if (overwritten) {
-        assert_int_equal(overwrite(read_session(), apr_time_now(), ""), APR_SUCCESS);
-    }
     return read_session();
 }
 
@@ -535,7 +499,7 @@ static int seconds_left(unsigned place)
 {
     apr_size_t len;
     const char *kept = unit_memcached_get(at(place), copy_key(place), &len)
-                           ? copy_key(place) : tombstone_key(place);
+                           ? copy_key(place) : copy_key(place);
     const char *command = apr_pstrcat(unit_pool, "mg ", kept, " t\r\nmn\r\n", NULL);
     const char *answer = unit_ask(at(place), command, strlen(command), "MN", NULL);
 
@@ -857,7 +821,7 @@ static void end_for_good(void)
     assert_int_equal(end(session), APR_SUCCESS);
     assert_int_equal(session->ended, 0);
     assert_finds_not(MEMSESS_ENDED);
-    assert_true(overwritten || strcmp(revisions(), "2 2 -") == 0);
+    assert_string_equal(revisions(), "2 2 -");
     assert_in_range(seconds_left(0), 1800, 1800 + 122);
     /* It holds nothing of what the session held. */
     left = copy_raw(0, &left_len);
@@ -868,12 +832,12 @@ static void end_for_good(void)
     put_raw(0, old, len);
     assert_finds_not(MEMSESS_ENDED);
     await_settled(2);
-    assert_true(!overwritten == !!unit_memcached_get(at(0), copy_key(0), &len_now));
+    assert_non_null(unit_memcached_get(at(0), copy_key(0), &len_now));
     put_raw(1, old, len);
-    unit_memcached_delete(at(1), tombstone_key(1));
+    unit_memcached_delete(at(1), copy_key(1));
     assert_finds_not(MEMSESS_ENDED);
     await_settled(2);
-    unit_memcached_delete(at(1), tombstone_key(1));
+    unit_memcached_delete(at(1), copy_key(1));
     assert_finds_not(MEMSESS_ENDED);
     await_settled(2);
     assert_finds_not(MEMSESS_ENDED);
@@ -888,13 +852,6 @@ static void end_for_good(void)
 static void test_end(void **state)
 {
     (void)state;
-    end_for_good();
-}
-
-static void test_end_of_what_was_overwritten(void **state)
-{
-    (void)state;
-    overwritten = 1;
     end_for_good();
 }
 
@@ -915,7 +872,7 @@ static void test_end_that_says_where_it_went(void **state)
     assert_true(found->moved);
     assert_memory_equal(found->moved_to.digest, moved_to.digest, sizeof(moved_to.digest));
     assert_int_equal(found->attrs->nelts, 0);
-    unit_memcached_delete(at(0), tombstone_key(0));
+    unit_memcached_delete(at(0), copy_key(0));
     await_settled(2);
     assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
     assert_memory_equal(found->moved_to.digest, moved_to.digest, sizeof(moved_to.digest));
@@ -1723,249 +1680,29 @@ static void test_commit_while_a_home_is_away(void **state)
 
 /* -- Locks ------------------------------------------------------------------------------------ */
 
-/* -- The last writer wins ---------------------------------------------------------------------- */
-
-/* How many places have the session as it was overwritten: the time is its revision. */
-static unsigned by_clock(void)
-{
-    unsigned place, n = 0;
-
-    for (place = 0; place < servers_n; place++) {
-        apr_int64_t age = at(place)->pid
-                              ? (apr_int64_t)apr_time_now() - (apr_int64_t)revision_at(place) : -1;
-
-        n += age >= 0 && age < apr_time_from_sec(60);
-    }
-    return n;
-}
-
-static void test_overwrite(void **state)
-{
-    memsess_session_t *early, *late;
-
-    (void)state;
-    overwritten = 1;
-    open_store(3, 2, 1);
-    written("");
-    assert_int_equal(by_clock(), 0);
-    assert_int_equal(overwrite(read_session(), apr_time_now(), "a"), APR_SUCCESS);
-    assert_int_equal(by_clock(), 2);
-    early = read_session();
-    late = read_session();
-    /* Others' claims are nobody's business. */
-    unit_memcached_set(at(0), apr_psprintf(unit_pool, "%s.%" APR_UINT64_T_FMT, copy_key(0),
-                                           late->revision + 1), "0123456789abcdef", 16);
-    assert_int_equal(overwrite(late, apr_time_now(), "late"), APR_SUCCESS);
-    assert_finds("alate");
-    assert_int_equal(by_clock(), 2);
-    assert_int_equal(overwrite(early, apr_time_now(), "early"), APR_SUCCESS);
-    assert_finds("aearly");
-    assert_int_equal(by_clock(), 2);
-    /* Who commits loses nothing by it. */
-    assert_int_equal(commit(read_session(), "c"), APR_SUCCESS);
-    assert_finds("aearlyc");
-    assert_int_equal(overwrite(read_session(), apr_time_now(), "d"), APR_SUCCESS);
-    assert_finds("aearlycd");
-    assert_int_equal(by_clock(), 2);
-}
-
-/* Whoever does not wait for others, to re-date or repair, undoes nothing either. */
-static void test_commit_beside_who_overwrites(void **state)
-{
-    edit_t edit = {"c", APR_SUCCESS, 0, 0, NULL};
-    memsess_session_t *session;
-
-    (void)state;
-    overwritten = 1;
-    open_store(3, 2, 1);
-    session = begun("ab");
-    assert_int_equal(overwrite(session, apr_time_now(), "x"), APR_SUCCESS);
-    assert_int_equal(commit_at(session, apr_time_now(), 0, &edit), MEMSESS_BUSY);
-    assert_int_equal(edit.calls, 0);
-    /* Nor who says that it has to be read again. */
-    assert_int_equal(commit_at(session, 0, apr_time_from_sec(5), &edit), APR_SUCCESS);
-    assert_finds("abxc");
-}
-
-/* Whoever overwrites a session that has ended, however late, finds it ended. */
-static void overwrite_what_has_ended(unsigned copies)
-{
-    edit_t moving = {NULL, APR_SUCCESS, 0, 0, NULL};
-    memsess_session_t *session, *found = NULL;
-    memsess_key_t moved_to;
-    unsigned place;
-
-    overwritten = 1;
-    unit_random_key(&moved_to);
-    open_store(3, copies, 1);
-    for (place = 0; place <= copies; place++) {
-        next_key();
-        session = begun("a");
-        moving.moved_to = place ? &moved_to : NULL;
-        if (place == copies) { /* another did so before */
-            assert_int_equal(overwrite(session, apr_time_now(), "b"), APR_SUCCESS);
-        }
-        assert_int_equal(commit_at(read_session(), apr_time_now(), apr_time_from_sec(5), &moving),
-                         APR_SUCCESS);
-        assert_int_equal(overwrite(session, apr_time_now(), "late"), MEMSESS_GONE);
-        assert_int_equal(overwrite(session, apr_time_now() - apr_time_from_sec(60), "later"),
-                         MEMSESS_GONE);
-        assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
-        assert_int_equal(found->moved, place != 0);
-    }
-}
-
-static void test_overwrite_what_has_ended_1_copy(void **state)
-{
-    (void)state;
-    overwrite_what_has_ended(1);
-}
-
-static void test_overwrite_what_has_ended_2_copies(void **state)
-{
-    (void)state;
-    overwrite_what_has_ended(2);
-}
-
-/* Where a home was away when it ended, a late writer still finds the session there: in vain. */
-static void test_overwrite_on_a_home_that_missed_the_end(void **state)
-{
-    memsess_session_t *session;
-    unsigned place;
-
-    (void)state;
-    overwritten = 1;
-    open_store(4, 2, 1);
-    for (place = 0; place < 2; place++) {
-        next_key();
-        session = begun("a");
-        freeze(place);
-        assert_int_equal(end(session), APR_SUCCESS);
-        thaw(place);
-        assert_int_equal(overwrite(session, apr_time_now(), "late"), MEMSESS_GONE);
-        assert_finds_not(MEMSESS_ENDED);
-        await_settled(2);
-        assert_finds_not(MEMSESS_ENDED);
-    }
-}
-
-static void test_overwrite_while_a_home_is_away(void **state)
-{
-    memsess_session_t *session;
-    unsigned place;
-
-    (void)state;
-    overwritten = 1;
-    open_store(3, 2, 1);
-    for (place = 0; place < 2; place++) {
-        next_key();
-        session = begun("a");
-        unit_memcached_freeze(at(place)); /* nobody knows yet */
-        assert_int_equal(overwrite(session, apr_time_now(), "b"), APR_SUCCESS);
-        assert_finds("ab");
-        assert_int_equal(overwrite(read_session(), apr_time_now(), "c"), APR_SUCCESS);
-        assert_finds("abc");
-        /* What it was sent then, it may do now: it is older. */
-        thaw(place);
-        assert_finds("abc");
-        await_settled(2);
-        assert_finds("abc");
-        assert_int_equal(overwrite(read_session(), apr_time_now(), "d"), APR_SUCCESS);
-        assert_finds("abcd");
-        await_settled(2);
-    }
-}
-
-typedef apr_status_t change_t(const memsess_session_t *session, apr_time_t read_at,
-                              const char *append);
-
-static apr_status_t commit_in_time(const memsess_session_t *session, apr_time_t read_at,
-                                   const char *append)
-{
-    edit_t edit = {append, APR_SUCCESS, 0, 0, NULL};
-
-    return commit_at(session, read_at, apr_time_from_sec(5), &edit);
-}
-
-/* Right before it is written: where one home has lost it, it is there again; where nobody has it
- * any more, it is not made up. */
-static void change_where_copies_are_lost(change_t *change)
-{
-    memsess_session_t *session;
-    unsigned place;
-
-    open_store(3, 2, 1);
-    for (place = 0; place < 2; place++) {
-        next_key();
-        session = begun("a");
-        unit_memcached_delete(at(place), copy_key(place));
-        assert_int_equal(change(session, apr_time_now(), "b"), APR_SUCCESS);
-        assert_finds("ab");
-        await_settled(2);
-    }
-    session = read_session();
-    unit_memcached_delete(at(0), copy_key(0));
-    unit_memcached_delete(at(1), copy_key(1));
-    assert_int_equal(change(session, apr_time_now(), "c"), MEMSESS_GONE);
-    assert_finds_not(MEMSESS_MISSING);
-}
-
-static void test_overwrite_where_copies_are_lost(void **state)
-{
-    (void)state;
-    overwritten = 1;
-    change_where_copies_are_lost(overwrite);
-}
-
+/* Right before it is written: there it is again. */
 static void test_commit_where_copies_are_lost(void **state)
 {
-    (void)state;
-    change_where_copies_are_lost(commit_in_time);
-}
-
-/* Who is about to write has read it again; then it is overwritten, and ended upon that: they share
- * no claim. */
-typedef struct beside_t {
-    edit_t mine, theirs;
-} beside_t;
-
-static apr_status_t make_after_theirs(void *baton, const memsess_session_t *newest,
-                                      memsess_session_t **next, apr_pool_t *p)
-{
-    beside_t *beside = baton;
-
-    if (!beside->mine.calls) {
-        assert_int_equal(overwrite(read_session(), apr_time_now(), "b"), APR_SUCCESS);
-        assert_int_equal(commit_at(read_session(), apr_time_now(), apr_time_from_sec(5),
-                                   &beside->theirs), APR_SUCCESS);
-    }
-    return make_next(&beside->mine, newest, next, p);
-}
-
-/* Of two who end a session the first one says where it went, and who writes finds it ended. */
-static void test_ends_beside_a_commit(void **state)
-{
-    memsess_key_t moved_to;
-    int i;
+    memsess_session_t *session;
+    unsigned lost;
 
     (void)state;
-    overwritten = 1;
     open_store(3, 2, 1);
-    unit_random_key(&moved_to);
-    for (i = 0; i < 3; i++) {
-        edit_t ends = {NULL, APR_SUCCESS, 0, 0, NULL};
-        edit_t moves = {NULL, APR_SUCCESS, 0, 0, &moved_to};
-        edit_t writes = {"c", APR_SUCCESS, 0, 0, NULL};
-        beside_t beside = {i == 0 ? ends : i == 1 ? moves : writes, i == 0 ? moves : ends};
-        memsess_session_t *found = NULL;
+    for (lost = 1; lost < 4; lost++) {
+        edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+        unsigned place;
 
         next_key();
-        assert_int_equal(memsess_store_commit(store, &key, begun("a"), apr_time_now(),
-                                              apr_time_from_sec(5), make_after_theirs, &beside,
-                                              unit_pool), MEMSESS_GONE);
-        assert_int_equal(beside.mine.calls, 1);
-        assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
-        assert_int_equal(found->moved, i == 0);
+        session = begun("a");
+        for (place = 0; place < 2; place++) {
+            if (lost & 1U << place) {
+                unit_memcached_delete(at(place), copy_key(place));
+            }
+        }
+        assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit),
+                         APR_SUCCESS);
+        assert_finds("ab");
+        await_settled(2);
     }
 }
 
@@ -2351,7 +2088,6 @@ int main(void)
         STORE_TEST(test_records_of_a_later_version_meanwhile),
         STORE_TEST(test_records_of_another_session),
         STORE_TEST(test_end),
-        STORE_TEST(test_end_of_what_was_overwritten),
         STORE_TEST(test_end_that_says_where_it_went),
         STORE_TEST(test_end_while_a_home_is_away),
         STORE_TEST(test_a_home_crashes),
@@ -2386,15 +2122,7 @@ int main(void)
         STORE_TEST(test_commit_upon_what_is_under_way),
         STORE_TEST(test_commit_upon_what_is_gone),
         STORE_TEST(test_commit_while_servers_fail),
-        STORE_TEST(test_overwrite),
-        STORE_TEST(test_commit_beside_who_overwrites),
-        STORE_TEST(test_overwrite_what_has_ended_1_copy),
-        STORE_TEST(test_overwrite_what_has_ended_2_copies),
-        STORE_TEST(test_overwrite_on_a_home_that_missed_the_end),
-        STORE_TEST(test_overwrite_while_a_home_is_away),
-        STORE_TEST(test_overwrite_where_copies_are_lost),
         STORE_TEST(test_commit_where_copies_are_lost),
-        STORE_TEST(test_ends_beside_a_commit),
         STORE_TEST(test_lock),
         STORE_TEST(test_lock_is_taken_in_turn),
         STORE_TEST(test_lock_is_freed_while_it_is_renewed),
