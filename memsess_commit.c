@@ -6,6 +6,7 @@
 
 #include "apr_encode.h"
 #include "apr_strings.h"
+#include "memsess_clock.h"
 #include "memsess_crypto.h"
 #include "memsess_seal.h"
 
@@ -27,21 +28,23 @@
  * Whoever finds n+1 on only some of its servers may stand beside a writer that has yet to send the
  * others, or beside another one of n+1: he claims n+1 there too before he builds upon it. The claim
  * of that record's own writer, known by the record's mark, is passed over once that one must have
- * sent all. Of two records of one revision the later written counts.
+ * sent all. Where claims are lost and two records of one revision come to be, the one counts that
+ * some server has in the other's place.
  *
- * A claim lives CLAIM_TTL seconds. A writer sends no copy later than CLAIM_SAFE after it began to
- * claim, and does not believe a reading that was older than CLAIM_SAFE when it began: so whoever
+ * A claim lives as long as claim_ttl says. A writer sends no copy later than CLAIM_SAFE after it
+ * began to claim, and does not believe a reading that was older than CLAIM_SAFE when it began: so whoever
  * wrote n+1 after that reading began to claim it at most CLAIM_SAFE before, and its claim is still
  * there. This rests on
- *  - CLAIM_TTL, less the second that memcached's clock may be short, being above 3 * CLAIM_SAFE and
+ *  - that, less the second that memcached's clock may be short, being above 3 * CLAIM_SAFE and
  *    MemSessTimeout: a reading CLAIM_SAFE old, an add as late after it, and the other's last send;
  *  - no writer being stopped for longer than what is left between its look at the clock and the
  *    send that follows it;
  *  - any two members that see the session sharing at least one of its servers: with two copies
  *    they may disagree on one server being down, with one copy they may not;
- *  - that server keeping the claim for its few seconds (no restart, no eviction);
- *  - for what a server may have missed while it was away, and for records that are on some of
- *    their servers only, the members' clocks agreeing to a tenth of a second.
+ *  - that server keeping the claim for its few seconds (no restart, no eviction), and its clock
+ *    running as others do.
+ * It does not rest on members' clocks agreeing: what lasts is measured by each member's monotonic
+ * clock, and what a server may have missed while it was away by that server's own.
  * Where one of these fails, an update may be lost; never is a session mixed or made up.
  *
  * What a later version wrote is its own: whoever meets it neither reads nor writes the session.
@@ -49,9 +52,9 @@
  * t/model has this protocol, and shows that each part of it is needed. What it leaves out: servers
  * that refuse a record.
  *
- * Who dies between claim and write holds others up for CLAIM_TTL at most.
+ * Who dies between claim and write holds others up for as long as the claim lives, and so does who
+ * puts an old claim there again.
  */
-#define CLAIM_TTL 8
 #define CLAIM_SAFE apr_time_from_sec(2)
 
 /* How often and how long who has the first claim waits for another who has some of the others. */
@@ -60,8 +63,11 @@
 #define WAIT_MAX apr_time_from_msec(10)
 #define TOKEN_LEN (MEMSESS_NONCE_BYTES / 3 * 4)
 
-/* What members' clocks may differ by before a claim is taken for a replayed one. */
-#define CLOCKS_APART apr_time_from_sec(60)
+/* See above; in seconds, one of which memcached's clock may be short. */
+static apr_uint32_t claim_ttl(const memsess_store_t *store)
+{
+    return (apr_uint32_t)apr_time_sec(3 * CLAIM_SAFE + store->timeout) + 2;
+}
 
 /* A claim of up to two things: a revision, or the lock; and the revision before. */
 typedef struct claim_t {
@@ -69,14 +75,15 @@ typedef struct claim_t {
     const memsess_key_t *key;
     const char *what;
     const memsess_session_t *before; /* is claimed too, where it is not on all of its servers */
+    int is_sent;                     /* its own writer must have sent all of that one by now */
     apr_uint32_t ttl;                /* in seconds */
-    apr_time_t begun;
+    apr_time_t begun;                /* by the monotonic clock */
     char token[TOKEN_LEN + 1];
     apr_uint16_t mark;               /* of this token, in the record */
     struct {
         memsess_copy_t *copy;
         const char *what;
-    } held[4 * MEMSESS_COPIES_MAX];
+    } held[2 * MEMSESS_REACH_MAX];
     unsigned n;
 } claim_t;
 
@@ -98,14 +105,13 @@ static apr_uint16_t mark_of(const char *token)
     unsigned char bytes[3] = {0, 0, 0};
 
     apr_decode_base64_binary(bytes, token, 4, APR_ENCODE_BASE64URL, NULL);
-    return (apr_uint16_t)(bytes[0] << 8 | bytes[1]);
+    return (apr_uint16_t)(bytes[0] << 8 | bytes[1] | 1); /* 0 is none */
 }
 
 /* Whether a claim that is there already is that of the revision's own writer, who is done. */
 static int is_settled(const claim_t *claim, const char *what, const char *holder)
 {
-    return what != claim->what && claim->before->settled
-           && mark_of(holder) == claim->before->mark;
+    return what != claim->what && claim->is_sent && mark_of(holder) == claim->before->mark;
 }
 
 static const char *claim_kind(const char *what, apr_pool_t *p)
@@ -113,7 +119,8 @@ static const char *claim_kind(const char *what, apr_pool_t *p)
     return apr_pstrcat(p, "claim ", what, NULL);
 }
 
-/* What lies in memcached: the token, and when it was made; sealed where records are. */
+/* What lies in memcached: the token, and when it was put there, so that one that is kept up differs
+ * each time; sealed where records are. */
 static apr_status_t claim_value(const claim_t *claim, const char *what, char **value,
                                 apr_size_t *len, apr_pool_t *p)
 {
@@ -123,41 +130,21 @@ static apr_status_t claim_value(const claim_t *claim, const char *what, char **v
                         strlen(plain), value, len, p);
 }
 
-/* Whether a value that opens is as old as no claim gets: kept by somebody, and put there again. */
-static int is_replayed(const claim_t *claim, const char *value, apr_size_t len)
-{
-    apr_time_t begun = len > TOKEN_LEN ? apr_strtoi64(value + TOKEN_LEN, NULL, 10) : 0;
-    apr_interval_time_t age = apr_time_now() - begun;
-
-    return age < -CLOCKS_APART || age > apr_time_from_sec(claim->ttl) + CLOCKS_APART;
-}
-
-/* The token of whoever holds the claim, or NULL where there is no telling. What none of us put
- * there is taken away. */
+/* The token of whoever holds the claim, or NULL where there is no telling. Nobody takes a claim away
+ * that is not his: it may be living, whatever it looks like. */
 static const char *claim_holder(const claim_t *claim, memsess_server_t *server, const char *text,
-                                const char *what, int *planted, apr_pool_t *p)
+                                const char *what, apr_pool_t *p)
 {
-    const memsess_secrets_t *secrets = claim->store->conf.secrets;
-    memsess_seal_status_t sealed;
-    char *value;
     apr_size_t len;
+    char *value;
     int aged;
 
-    if (memsess_server_get(server, text, &value, &len, p) != APR_SUCCESS) {
+    if (memsess_server_get(server, text, &value, &len, p) != APR_SUCCESS
+        || memsess_unseal(claim->store->conf.secrets, claim->key, claim_kind(what, p), value, len,
+                          &value, &len, &aged, p) != MEMSESS_SEAL_OK) {
         return NULL;
     }
-    sealed = memsess_unseal(secrets, claim->key, claim_kind(what, p), value, len, &value, &len,
-                            &aged, p);
-    value = sealed == MEMSESS_SEAL_OK ? apr_pstrmemdup(p, value, len) : NULL;
-    if (secrets && (!value || is_replayed(claim, value, len))) {
-        memsess_complain(claim->store, server, claim->key, "claim",
-                         apr_pstrcat(p, value ? "an old one" : memsess_seal_words(sealed),
-                                     ": taken away", NULL), p);
-        memsess_server_delete(server, text);
-        *planted = 1;
-        return NULL;
-    }
-    return len >= TOKEN_LEN ? value : NULL;
+    return len >= TOKEN_LEN ? apr_pstrmemdup(p, value, len) : NULL;
 }
 
 static apr_status_t claim_prepare(memsess_put_t *put, const claim_t *claim,
@@ -178,18 +165,14 @@ static apr_status_t claim_answer(claim_t *claim, memsess_copy_t *copy, const cha
 {
     apr_status_t rv = put->rv;
     const char *holder;
-    int planted = 0;
 
     if (rv == MEMSESS_EXISTS) {
-        holder = claim_holder(claim, put->server, put->key, what, &planted, p);
+        holder = claim_holder(claim, put->server, put->key, what, p);
         if (holder && is_settled(claim, what, holder)) {
             return APR_SUCCESS;
         }
         if (holder && !memcmp(holder, claim->token, TOKEN_LEN)) {
             rv = APR_SUCCESS;
-        }
-        else if (planted) {
-            rv = memsess_server_add(put->server, put->key, put->data, put->len, put->ttl);
         }
     }
     if (rv == APR_SUCCESS) {
@@ -217,7 +200,7 @@ static apr_status_t claim_on_all(claim_t *claim, memsess_copy_t *const *copies, 
                                  const char *what, apr_status_t *answers, apr_pool_t *p)
 {
     memsess_put_t puts[MEMSESS_COPIES_MAX];
-    apr_interval_time_t took = apr_time_now();
+    apr_interval_time_t took = memsess_clock_steady();
     apr_status_t rv = APR_SUCCESS;
     unsigned i, tries;
 
@@ -228,7 +211,7 @@ static apr_status_t claim_on_all(claim_t *claim, memsess_copy_t *const *copies, 
         return rv;
     }
     memsess_pool_mput(puts, n);
-    took = apr_time_now() - took;
+    took = memsess_clock_steady() - took;
     for (i = 0; i < n; i++) {
         answers[i] = claim_answer(claim, copies[i], what, &puts[i], p);
         for (tries = 0; i && answers[i] == MEMSESS_EXISTS && answers[0] == APR_SUCCESS
@@ -243,7 +226,7 @@ static apr_status_t claim_on_all(claim_t *claim, memsess_copy_t *const *copies, 
 /* What is about to go by itself is left to do so: it may be somebody else's by then. */
 static void claim_drop(claim_t *claim, apr_pool_t *p)
 {
-    if (apr_time_now() - claim->begun >= apr_time_from_sec(claim->ttl - 2)) {
+    if (memsess_clock_steady() - claim->begun >= apr_time_from_sec(claim->ttl - 2)) {
         claim->n = 0;
     }
     while (claim->n) {
@@ -261,7 +244,7 @@ static apr_status_t claim_begin(claim_t *claim)
 
     apr_encode_base64_binary(claim->token, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
     claim->mark = mark_of(claim->token);
-    claim->begun = apr_time_now();
+    claim->begun = memsess_clock_steady();
     claim->n = 0;
     return rv;
 }
@@ -357,8 +340,10 @@ typedef struct commit_t {
     unsigned n;
     const memsess_session_t *newest;
     apr_time_t read_at;             /* when that was */
-    apr_interval_time_t wait;       /* for others; 0: they come first */
+    apr_interval_time_t wait;       /* for others; 0 or MEMSESS_REPAIRING: they come first */
     const memsess_session_t *ours;  /* written, but not to all of its servers; or NULL */
+    const memsess_session_t *partial; /* newest as it was first seen on some of its servers only */
+    apr_time_t partial_since;
     memsess_next_t *make;
     void *baton;
     apr_pool_t *p;
@@ -384,7 +369,7 @@ static void drop_strays(const commit_t *c, const memsess_session_t *before,
     for (i = 0; i < c->n; i++) {
         memsess_copy_t *copy = &c->copies[i];
 
-        if (copy->claimed && apr_time_now() - claim.begun < CLAIM_SAFE
+        if (copy->claimed && memsess_clock_steady() - claim.begun < CLAIM_SAFE
             && memsess_is_placed(store, &before->placement, copy->at)
             && !memsess_is_placed(store, &now->placement, copy->at)
             && claim_on(&claim, copy, claim.what, c->p) == APR_SUCCESS) {
@@ -399,10 +384,12 @@ static void drop_strays(const commit_t *c, const memsess_session_t *before,
 static apr_status_t look_again(commit_t *c)
 {
     memsess_session_t *session;
-    apr_time_t now = apr_time_now();
+    apr_time_t now = memsess_clock_steady();
+    memsess_found_t found;
     unsigned lacking;
 
-    switch (memsess_find(c->claim.store, c->claim.key, &session, &lacking, c->p)) {
+    found = memsess_find(c->claim.store, c->claim.key, &session, &lacking, c->p);
+    switch (found) {
     case MEMSESS_ENDED:
         if (memsess_is_newer(session, c->newest)) {
             return MEMSESS_GONE;
@@ -411,22 +398,23 @@ static apr_status_t look_again(commit_t *c)
     case MEMSESS_FOUND:
         break;
     case MEMSESS_MISSING: /* ended, and its tombstones are gone; or lost: it is not brought back */
-        if (c->newest->revision) {
-            return c->ours ? MEMSESS_UNSURE : MEMSESS_GONE;
+    case MEMSESS_UNSEEN:
+        if (!memsess_is_blank(c->newest)) {
+            return c->ours ? MEMSESS_UNSURE : found == MEMSESS_MISSING ? MEMSESS_GONE : MEMSESS_DOWN;
         }
         c->read_at = now;
         return APR_SUCCESS;
     default:
         return MEMSESS_DOWN;
     }
-    if (!memsess_is_newer(c->newest, session)) {
+    if (memsess_is_blank(c->newest) || !memsess_is_newer(c->newest, session)) {
         /* What is ours has been sent to all that were to have it. */
         session->partial &= !c->ours;
         c->newest = session;
     }
     c->read_at = now;
     /* Ours may have been built upon, or not: there is no telling. */
-    return c->ours && memsess_is_newer(c->newest, c->ours) ? MEMSESS_UNSURE : APR_SUCCESS;
+    return c->ours && !memsess_is_same(c->newest, c->ours) ? MEMSESS_UNSURE : APR_SUCCESS;
 }
 
 static int is_done(const memsess_session_t *next, const memsess_sent_t *sent)
@@ -446,7 +434,7 @@ static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_
     }
     if (sent->stored) {
         c->ours = c->newest = next;
-        c->read_at = next->written;
+        c->read_at = c->claim.begun;
         return AGAIN;
     }
     if (sent->failed) {
@@ -501,14 +489,61 @@ static int is_later_unseen(const commit_t *c)
     return 0;
 }
 
+/* Two members may be that far apart in what they take for a server's clock, in seconds. */
+#define CLOCK_ERROR 3
+
+/* Whether a server's own clock says that what was written to it is as old as that. */
+static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_interval_time_t age)
+{
+    const memsess_store_t *store = c->claim.store;
+    unsigned i;
+
+    for (i = 0; i < c->n; i++) {
+        unsigned at = c->copies[i].at;
+        apr_int64_t then = memsess_written_at(store, &session->placement, at);
+
+        if (then && memsess_server_clock(store->servers[at]) - then > CLOCK_ERROR + apr_time_sec(age)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * What is on some of its servers only may have a writer who has yet to send the others: he is done
+ * MEMSESS_ALL_SENT after he began to send, and with all answers a time-out after that. He began
+ * before it was seen here, and when a server's own clock says: clocks of members may differ. To
+ * repair, a writer's clock is good enough: whoever takes it for older than it is writes what is
+ * there already, so that no harm is done by a writer who sends it once more.
+ */
+static void claim_partial(commit_t *c)
+{
+    const memsess_session_t *before = c->newest;
+    apr_interval_time_t under_way = 2 * MEMSESS_ALL_SENT + c->claim.store->timeout;
+    apr_time_t now = memsess_clock_steady();
+
+    c->claim.before = before->partial ? before : NULL;
+    if (!before->partial) {
+        return;
+    }
+    if (!c->partial || !memsess_is_same(c->partial, before)) {
+        c->partial = before;
+        c->partial_since = now;
+    }
+    c->claim.is_sent = now - c->partial_since > under_way || is_as_old(c, before, under_way)
+                       || (c->wait == MEMSESS_REPAIRING
+                           && memsess_clock_wall() - before->written > under_way);
+}
+
 /* Claims the next revision and writes it; MEMSESS_BUSY, and newest, are where to go on from. */
 static apr_status_t try_commit(commit_t *c)
 {
     const memsess_session_t *before = c->newest;
     apr_status_t rv;
 
-    c->claim.what = revision_text(before->revision + 1, c->p);
-    c->claim.before = before->partial ? before : NULL;
+    /* Whoever makes the first record of a key has a revision of his own. */
+    c->claim.what = memsess_is_blank(before) ? "first" : revision_text(before->revision + 1, c->p);
+    claim_partial(c);
     rv = claim_take(&c->claim, before, c->copies, c->n, c->p);
     memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.key, c->p),
                   c->claim.what, rv == APR_SUCCESS ? "ours"
@@ -548,7 +583,7 @@ static void count_wait(unsigned tries)
 
 static apr_status_t count_timeout(apr_status_t rv, apr_interval_time_t wait)
 {
-    if (rv == MEMSESS_BUSY && wait) {
+    if (rv == MEMSESS_BUSY && wait > 0) {
         memsess_count(MEMSESS_N_LOCK_TIMEOUTS);
     }
     return rv;
@@ -556,7 +591,7 @@ static apr_status_t count_timeout(apr_status_t rv, apr_interval_time_t wait)
 
 static apr_status_t commit(commit_t *c)
 {
-    apr_time_t give_up = apr_time_now() + c->wait;
+    apr_time_t give_up = memsess_clock_steady() + c->wait;
     unsigned tries, again = 0;
     apr_status_t rv;
 
@@ -565,7 +600,7 @@ static apr_status_t commit(commit_t *c)
         if (rv == AGAIN && ++again <= c->n) {
             continue;
         }
-        if (rv != MEMSESS_BUSY || apr_time_now() >= give_up) {
+        if (rv != MEMSESS_BUSY || memsess_clock_steady() >= give_up) {
             break;
         }
         count_wait(tries);
@@ -589,7 +624,7 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
     memset(&c, 0, sizeof(c));
     c.claim.store = store;
     c.claim.key = key;
-    c.claim.ttl = CLAIM_TTL;
+    c.claim.ttl = claim_ttl(store);
     c.newest = newest;
     c.read_at = read_at;
     c.wait = wait;
@@ -649,8 +684,8 @@ static void ticket_put(holding_t *lock, apr_pool_t *p)
 {
     char one[] = "1";
 
-    if (lock->server && apr_time_now() - lock->put > TICKET_AGAIN) {
-        lock->put = apr_time_now();
+    if (lock->server && memsess_clock_steady() - lock->put > TICKET_AGAIN) {
+        lock->put = memsess_clock_steady();
         memsess_server_set(lock->server, ticket_text(lock, lock->ticket, p), one, 1, TICKET_TTL);
     }
 }
@@ -672,7 +707,7 @@ static void ticket_draw(holding_t *lock, int has_to_be)
     }
     rv = memsess_server_incr(server, lock->counter, &lock->ticket);
     if (rv == MEMSESS_ABSENT && has_to_be) {
-        char *now = apr_psprintf(lock->p, "%u", (unsigned)apr_time_sec(apr_time_now()));
+        char *now = apr_psprintf(lock->p, "%u", (unsigned)apr_time_sec(memsess_clock_wall()));
 
         memsess_server_add(server, lock->counter, now, strlen(now), COUNTER_TTL);
         rv = memsess_server_incr(server, lock->counter, &lock->ticket);
@@ -713,7 +748,6 @@ static apr_status_t lock_renew_on(const claim_t *claim, unsigned at, apr_pool_t 
 {
     memsess_server_t *server = claim->store->servers[at];
     const char *text = claim_text(claim, at, claim->what, p), *holder;
-    int planted = 0;
     apr_size_t len;
     char *value;
     apr_status_t rv = claim_value(claim, claim->what, &value, &len, p);
@@ -721,7 +755,7 @@ static apr_status_t lock_renew_on(const claim_t *claim, unsigned at, apr_pool_t 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    holder = claim_holder(claim, server, text, claim->what, &planted, p);
+    holder = claim_holder(claim, server, text, claim->what, p);
     if (!holder) {
         return memsess_server_add(server, text, value, len, claim->ttl);
     }
@@ -740,7 +774,7 @@ static void lock_renew(void *baton)
     if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS) {
         return;
     }
-    claim->begun = apr_time_now();
+    claim->begun = memsess_clock_steady();
     for (i = 0; i < claim->n; i++) {
         renewed |= lock_renew_on(claim, claim->held[i].copy->at, p) == APR_SUCCESS;
     }
@@ -790,7 +824,7 @@ static apr_status_t holding_take(holding_t *lock, const memsess_session_t *sessi
         rv = is_behind(lock, temp)
                  ? MEMSESS_BUSY
                  : claim_take(&lock->claim, session, lock->copies, lock->n, temp);
-        if (rv != MEMSESS_BUSY || apr_time_now() >= give_up) {
+        if (rv != MEMSESS_BUSY || memsess_clock_steady() >= give_up) {
             break;
         }
         count_wait(tries++);
@@ -817,7 +851,7 @@ apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
                                apr_interval_time_t wait, apr_pool_t *p)
 {
     memsess_lock_t *lock = *result = apr_pcalloc(p, sizeof(*lock));
-    apr_time_t give_up = apr_time_now() + wait;
+    apr_time_t give_up = memsess_clock_steady() + wait;
     holding_t *held;
     apr_status_t rv = holding_make(&held, store, key);
 

@@ -50,6 +50,8 @@ typedef struct memsess_attr_t {
 typedef struct memsess_placement_t {
     unsigned n;
     char tag[MEMSESS_COPIES_MAX][MEMSESS_TAG_LEN];
+    apr_uint32_t clock[MEMSESS_COPIES_MAX]; /**< what the server's own one said then, in seconds;
+                                                 0: the writer did not know */
 } memsess_placement_t;
 
 /** What is made of the name of a user. */
@@ -74,8 +76,8 @@ typedef struct memsess_binding_t {
     unsigned char digest[MEMSESS_BINDS][MEMSESS_BIND_BYTES];
 } memsess_binding_t;
 
-/** Servers of a session that memsess_session_t.answered has a bit for. */
-#define MEMSESS_ANSWERED_MAX 64
+/** Servers of a session that are ever looked at: memsess_session_t.answered has a bit for each. */
+#define MEMSESS_REACH_MAX 64
 
 /** The state of a session at one revision. */
 typedef struct memsess_session_t {
@@ -85,7 +87,7 @@ typedef struct memsess_session_t {
     apr_time_t created;                        /**< its birth */
     apr_time_t used;                           /**< its last re-dating */
     apr_time_t written;                        /**< when this revision was written */
-    apr_uint16_t mark;                         /**< of the claim it was written under, or 0 */
+    apr_uint16_t mark;                         /**< of the claim it was written under; 0: of none */
     apr_time_t renewed;                        /**< when it got the id that it has */
     apr_interval_time_t idle;                  /**< the longest idle time-out it was used under */
     int fixed;                                 /**< over at used + idle, whatever time-outs say */
@@ -97,10 +99,9 @@ typedef struct memsess_session_t {
     memsess_binding_t binding;                 /**< whom it is shown to */
     int aged;                                  /**< as it was read: an older secret sealed it */
     int partial;                               /**< as it was read: not on all of these */
-    int settled;                               /**< and by then its writer had sent all */
-    apr_uint64_t answered;                     /**< and these answered: a bit for each of its first
-                                                    MEMSESS_ANSWERED_MAX servers in order; 0: it
-                                                    was not just read */
+    int outdated;                              /**< and a server before them has an older one */
+    apr_uint64_t answered;                     /**< and these answered: a bit for each of its
+                                                    servers in order; 0: it was not just read */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
 } memsess_session_t;
 

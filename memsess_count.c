@@ -7,6 +7,7 @@
 #include "apr_atomic.h"
 #include "apr_shm.h"
 #include "apr_strings.h"
+#include "memsess_clock.h"
 
 #define STRIPES 16
 #define LINE_BYTES 64 /* of a processor's cache */
@@ -52,6 +53,7 @@ struct memsess_server_count_t {
     char address[ADDRESS_MAX]; /* "" for a private one */
     volatile apr_uint32_t down;
     figure_t since, failed_at, checked_at, error, error_at;
+    figure_t ahead; /* by so many seconds of this machine's monotonic clock; 0: not known */
     /* Written by whoever takes the samples. */
     LINE unsigned next;
     apr_time_t sampled_at;
@@ -282,6 +284,19 @@ int memsess_count_check_due(memsess_server_count_t *count, apr_interval_time_t e
 void memsess_count_watched(void)
 {
     apr_atomic_set64(&shared->watched_at, (apr_uint64_t)apr_time_now());
+}
+
+void memsess_count_server_told(memsess_server_count_t *count, apr_int64_t seconds,
+                               apr_time_t steady)
+{
+    apr_atomic_set64(&count->ahead, (apr_uint64_t)(seconds - apr_time_sec(steady)));
+}
+
+apr_int64_t memsess_count_server_clock(const memsess_server_count_t *count)
+{
+    apr_int64_t ahead = (apr_int64_t)count->ahead;
+
+    return ahead ? apr_time_sec(memsess_clock_steady()) + ahead : 0;
 }
 
 /* -- Latencies -------------------------------------------------------------------------------- */

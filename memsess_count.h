@@ -101,6 +101,13 @@ int memsess_count_check_due(memsess_server_count_t *count, apr_interval_time_t e
 /** Somebody looks at the figures: for a while they should be true where nobody has a session. */
 void memsess_count_watched(void);
 
+/** Notes what a server's own clock said, in seconds, at @a steady of this machine's monotonic one. */
+void memsess_count_server_told(memsess_server_count_t *count, apr_int64_t seconds,
+                               apr_time_t steady);
+
+/** What that clock says now, to a second, whatever was done to this machine's; 0: not known. */
+apr_int64_t memsess_count_server_clock(const memsess_server_count_t *count);
+
 /* -- Reading ---------------------------------------------------------------------------------- */
 
 /** Buckets of latencies: four for each doubling, up to 2^27 microseconds. */

@@ -6,6 +6,7 @@
 
 #include "apr_encode.h"
 #include "apr_strings.h"
+#include "memsess_clock.h"
 #include "memsess_crypto.h"
 
 apr_status_t memsess_user_make(char user[MEMSESS_USER_LEN + 1], const char *ns, const char *name)
@@ -29,8 +30,8 @@ apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *u
 
 memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_wish_t *epoch)
 {
-    if (epoch->found == MEMSESS_UNAVAILABLE) {
-        return MEMSESS_UNAVAILABLE;
+    if (epoch->found == MEMSESS_UNAVAILABLE || epoch->found == MEMSESS_UNSEEN) {
+        return epoch->found;
     }
     return epoch->found == MEMSESS_FOUND
                    && !memcmp(epoch->session->login.epoch, session->login.epoch,
@@ -55,7 +56,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
         want->login = newest->login;
     }
     record->login = want->login;
-    record->used = apr_time_now();
+    record->used = memsess_clock_wall();
     /* Twice as long as the session, so that it need not be re-dated as often. */
     if (record->idle < 2 * want->idle) {
         record->idle = 2 * want->idle;
@@ -73,11 +74,19 @@ static apr_status_t write_next(memsess_store_t *store, const memsess_wish_t *epo
                                 next_revision, want, p);
 }
 
+static apr_status_t write_first(memsess_store_t *store, memsess_wish_t *epoch,
+                                next_epoch_t *want, apr_interval_time_t wait, apr_pool_t *p)
+{
+    apr_status_t rv = memsess_store_blank(&epoch->session, store, &epoch->key, p);
+
+    return rv == APR_SUCCESS ? write_next(store, epoch, want, wait, p) : rv;
+}
+
 void memsess_epoch_read(memsess_store_t *store, memsess_wish_t *epoch, apr_pool_t *p)
 {
     memsess_session_t *session = NULL;
 
-    epoch->read_at = apr_time_now();
+    epoch->read_at = memsess_clock_steady();
     epoch->found = memsess_store_read(store, &epoch->key, &session, p);
     epoch->session = session;
 }
@@ -86,11 +95,13 @@ apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_wish_t *ep
                                 apr_interval_time_t idle, apr_pool_t *p)
 {
     next_epoch_t want = {{"", {0}}, idle, 0};
-    apr_time_t end = epoch->session->used + epoch->session->idle;
+    apr_interval_time_t age = memsess_clock_wall() - epoch->session->used;
+    apr_interval_time_t left = epoch->session->idle - age;
 
-    /* Half the session's time to spare, for a store that does not answer meanwhile. */
-    return end - apr_time_now() >= idle + idle / 2 ? APR_SUCCESS
-                                                   : write_next(store, epoch, &want, 0, p);
+    /* Half the session's time to spare, for a store that does not answer meanwhile. A member whose
+     * clock is ahead may have written it: what lies in the future says nothing of how old it is. */
+    return left >= idle + idle / 2 && -age < idle / 2 ? APR_SUCCESS
+                                                      : write_next(store, epoch, &want, 0, p);
 }
 
 apr_status_t memsess_epoch_get(unsigned char bytes[MEMSESS_EPOCH_BYTES], memsess_store_t *store,
@@ -110,9 +121,8 @@ apr_status_t memsess_epoch_get(unsigned char bytes[MEMSESS_EPOCH_BYTES], memsess
         rv = memsess_epoch_keep(store, &epoch, idle, p);
         return rv == MEMSESS_BUSY ? APR_SUCCESS : rv;
     }
-    if (rv == APR_SUCCESS
-        && (rv = memsess_store_blank(&epoch.session, store, key, p)) == APR_SUCCESS) {
-        rv = write_next(store, &epoch, &want, wait, p);
+    if (rv == APR_SUCCESS) {
+        rv = write_first(store, &epoch, &want, wait, p);
     }
     memcpy(bytes, want.login.epoch, MEMSESS_EPOCH_BYTES);
     return rv;
@@ -129,7 +139,9 @@ apr_status_t memsess_epoch_change(memsess_store_t *store, const memsess_key_t *k
     if (epoch.found == MEMSESS_UNAVAILABLE) {
         return MEMSESS_DOWN;
     }
-    /* Where there is none, no session is left that could go on. */
-    return rv == APR_SUCCESS && epoch.found == MEMSESS_FOUND
-               ? write_next(store, &epoch, &want, wait, p) : rv;
+    if (rv != APR_SUCCESS || epoch.found == MEMSESS_MISSING) {
+        return rv; /* where there is none, no session is left that could go on */
+    }
+    return epoch.found == MEMSESS_FOUND ? write_next(store, &epoch, &want, wait, p)
+                                        : write_first(store, &epoch, &want, wait, p);
 }

@@ -6,8 +6,8 @@
  *
  * A user has an epoch: random bytes in a record of its own, kept by the store as sessions are, made
  * when the user's first session begins. Each session carries the epoch that it was logged in under.
- * Once the two differ, or the record is certainly gone, the session is over: so losing the record
- * can end sessions, but never bring one back.
+ * Once the two differ, or the record is gone, the session is over: so losing the record can end
+ * sessions, but never bring one back.
  */
 #ifndef MEMSESS_EPOCH_H
 #define MEMSESS_EPOCH_H
@@ -23,12 +23,12 @@ apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *u
 /** Reads it, alone. */
 void memsess_epoch_read(memsess_store_t *store, memsess_wish_t *epoch, apr_pool_t *p);
 
-/** Whether a session may go on, by what was found at its user's epoch key: FOUND, ENDED or
- * UNAVAILABLE. */
+/** Whether a session may go on, by what was found at its user's epoch key: FOUND, ENDED, or UNSEEN
+ * and UNAVAILABLE as that was. */
 memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_wish_t *epoch);
 
 /**
- * The user's epoch; made where there certainly is none. It will outlive a session of @a idle that
+ * The user's epoch; made where none is to be seen. It will outlive a session of @a idle that
  * is re-dated now.
  * @param wait how long to wait for others who make it
  */

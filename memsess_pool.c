@@ -7,6 +7,7 @@
 
 #include "apr_atomic.h"
 #include "apr_strings.h"
+#include "memsess_clock.h"
 #include "memsess_conn.h"
 #include "memsess_core.h"
 #include "memsess_crew.h"
@@ -21,7 +22,9 @@ struct memsess_server_t {
     apr_reslist_t *idle;         /* of memsess_conn_t, most of them connected */
     volatile apr_uint32_t down;
     volatile apr_uint32_t epoch; /* grows when connections made before are not to be trusted */
-    volatile apr_uint64_t bad_at; /* when it was last seen not to answer, or 0 */
+    volatile apr_uint64_t back_at; /* what its own clock said when it was found to answer again; 0:
+                                      it was not away, or does not tell */
+    volatile apr_uint64_t back_wall; /* and ours */
     apr_time_t next_probe;       /* the prober's own */
 };
 
@@ -78,7 +81,6 @@ static void wake(const keeper_t *keeper)
 /* Every child finds out by itself; the first one says so. */
 static void found_down(memsess_server_t *server, apr_status_t rv)
 {
-    apr_atomic_set64(&server->bad_at, (apr_uint64_t)apr_time_now());
     if (memsess_count_down(server->conf.count, rv)) {
         memsess_log(MEMSESS_LOG_ERR, rv, "server %s is down; trying it again every %" APR_TIME_T_FMT
                     " ms", server->conf.name, apr_time_as_msec(server->conf.retry));
@@ -124,17 +126,37 @@ static apr_status_t ask_version(memsess_server_t *server)
     return rv;
 }
 
-apr_status_t memsess_server_time(memsess_server_t *server, apr_int64_t *seconds)
+static apr_status_t ask_time(memsess_server_t *server, apr_int64_t *seconds)
 {
     memsess_conn_t c = {NULL, NULL, NULL, 0, -1, 0, 0, NULL, NULL};
     apr_memcache_stats_t *stats;
-    apr_status_t rv = memsess_server_is_down(server) ? MEMSESS_DOWN : conn_connect(&c, server);
+    apr_status_t rv = conn_connect(&c, server);
 
     if (rv == APR_SUCCESS && (rv = apr_memcache_stats(c.ms, c.p, &stats)) == APR_SUCCESS) {
         *seconds = apr_time_sec(stats->time);
+        if (*seconds) {
+            memsess_count_server_told(server->conf.count, *seconds, memsess_clock_steady());
+        }
     }
     memsess_conn_close(&c, &server->link);
     return rv;
+}
+
+apr_status_t memsess_server_time(memsess_server_t *server, apr_int64_t *seconds)
+{
+    return memsess_server_is_down(server) ? MEMSESS_DOWN : ask_time(server, seconds);
+}
+
+/* Before anybody uses it again. */
+static void came_back(memsess_server_t *server)
+{
+    apr_int64_t now;
+
+    ask_time(server, &now);
+    apr_atomic_set64(&server->back_wall, (apr_uint64_t)memsess_clock_wall());
+    apr_atomic_set64(&server->back_at, (apr_uint64_t)memsess_server_clock(server));
+    apr_atomic_inc32(&server->epoch);
+    apr_atomic_set32(&server->down, 0);
 }
 
 static void probe(memsess_server_t *server)
@@ -144,8 +166,7 @@ static void probe(memsess_server_t *server)
 
     if (rv == APR_SUCCESS) {
         found_up(server, begun);
-        apr_atomic_inc32(&server->epoch);
-        apr_atomic_set32(&server->down, 0);
+        came_back(server);
     }
     else {
         found_down(server, rv);
@@ -359,9 +380,20 @@ int memsess_server_is_down(memsess_server_t *server)
     return apr_atomic_read32(&server->down) != 0;
 }
 
-apr_time_t memsess_server_bad_at(memsess_server_t *server)
+apr_int64_t memsess_server_clock(const memsess_server_t *server)
 {
-    return (apr_time_t)apr_atomic_read64(&server->bad_at);
+    return memsess_count_server_clock(server->conf.count);
+}
+
+/* Two members may be that far apart in what they take for a server's clock, in seconds. */
+#define CLOCK_ERROR 2
+
+int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall)
+{
+    apr_int64_t after = clock - (apr_int64_t)server->back_at;
+
+    return !server->back_at || after > CLOCK_ERROR
+           || (after >= -CLOCK_ERROR && wall > (apr_time_t)server->back_wall);
 }
 
 memsess_leases_t *memsess_server_leases(memsess_server_t *server)
@@ -579,7 +611,7 @@ static apr_status_t put_operation(memsess_conn_t *c, void *args)
 {
     const memsess_put_t *put = args;
 
-    return put->not_after && apr_time_now() >= put->not_after ? MEMSESS_UNSENT : store(c, put);
+    return put->not_after && memsess_clock_steady() >= put->not_after ? MEMSESS_UNSENT : store(c, put);
 }
 
 static void put_one(void *item)

@@ -70,8 +70,16 @@ void memsess_pool_destroy(memsess_pool_t *pool);
 
 int memsess_server_is_down(memsess_server_t *server);
 
-/** When it was last seen not to answer: what it has from before may be old. 0: never. */
-apr_time_t memsess_server_bad_at(memsess_server_t *server);
+/** What the server's own clock says now, in seconds, to a second; 0: it has not told yet. */
+apr_int64_t memsess_server_clock(const memsess_server_t *server);
+
+/**
+ * Whether it has been there, as far as this child knows, ever since something was written to it: it
+ * would know of what was written later.
+ * @param clock what its own clock said then; that tells, but for seconds
+ * @param wall what the writer's wall clock said: that decides between these
+ */
+int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall);
 
 /** What this process holds on servers, all stores together. */
 memsess_leases_t *memsess_server_leases(memsess_server_t *server);
@@ -123,7 +131,8 @@ typedef struct memsess_put_t {
     apr_uint32_t ttl;
     memsess_how_t how;
     int once;             /**< never sent twice: where a connection breaks, that is an error */
-    apr_time_t not_after; /**< not sent then or later, but MEMSESS_UNSENT; 0: whenever */
+    apr_time_t not_after; /**< not sent then or later, by the monotonic clock, but MEMSESS_UNSENT;
+                               0: whenever */
     apr_status_t rv;      /**< as of memsess_server_set, or one of those above */
 } memsess_put_t;
 

@@ -19,22 +19,23 @@
  *   6  mark of the claim            84  payload length before compression
  *   8  first half of the key        88  number of attributes
  *  24  revision                     92  XXH3 of all other bytes, 32 bits
- *  32  created, microseconds        96  placement tags, 8 bytes each
+ *  32  created, microseconds        96  placement: tags of 8 bytes, then clocks of 4
  *  40  used, microseconds           ..  payload: per attribute the name's length (1 byte), name,
  *  48  idle, microseconds               NUL, the value's length (4 bytes), value, NUL;
  *                                       of what moved: both halves of the key that it moved to
  *
- * Between tags and payload: for each flag of what the session is bound to, 16 bytes; if it is
+ * Between placement and payload: for each flag of what the session is bound to, 16 bytes; if it is
  * somebody's, the digest of the user's name and the epoch, 12 bytes each.
  *
  * The NULs let names and values be used where they lie. The key's half makes an answer for
  * another key visible, the hash a damaged one.
  */
-#define VERSION 1
+#define VERSION 2
 #define HEADER 96
 #define SIZE_AT 84
 #define HASH_AT 92
 #define ATTR_OVERHEAD 7
+#define PLACE_LEN (MEMSESS_TAG_LEN + 4)
 
 #define FLAG_ENDED 1
 #define FLAG_COMPRESSED 2
@@ -92,13 +93,36 @@ apr_size_t memsess_record_size(const memsess_session_t *session)
 
 static apr_size_t head_len(unsigned tags, unsigned flags)
 {
-    apr_size_t len = HEADER + MEMSESS_TAG_LEN * (apr_size_t)tags;
+    apr_size_t len = HEADER + PLACE_LEN * (apr_size_t)tags;
     unsigned i;
 
     for (i = 0; i < MEMSESS_BINDS; i++) {
         len += flags & FLAG_BIND << i ? MEMSESS_BIND_BYTES : 0;
     }
     return len + (flags & FLAG_LOGIN ? LOGIN_BYTES : 0);
+}
+
+static void put_placement(unsigned char *at, const memsess_placement_t *placement)
+{
+    unsigned i;
+
+    memcpy(at, placement->tag, MEMSESS_TAG_LEN * (apr_size_t)placement->n);
+    at += MEMSESS_TAG_LEN * (apr_size_t)placement->n;
+    for (i = 0; i < placement->n; i++, at += 4) {
+        put32(at, placement->clock[i]);
+    }
+}
+
+static void get_placement(const unsigned char *at, unsigned n, memsess_placement_t *placement)
+{
+    unsigned i;
+
+    placement->n = n;
+    memcpy(placement->tag, at, MEMSESS_TAG_LEN * (apr_size_t)n);
+    at += MEMSESS_TAG_LEN * (apr_size_t)n;
+    for (i = 0; i < n; i++, at += 4) {
+        placement->clock[i] = get32(at);
+    }
 }
 
 static void put_binding(unsigned char *at, const memsess_binding_t *binding)
@@ -207,8 +231,8 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
                              APR_ENCODE_BASE64URL, NULL);
     put32(record + SIZE_AT, (apr_uint32_t)size);
     put32(record + 88, (apr_uint32_t)session->attrs->nelts);
-    memcpy(record + HEADER, placement->tag, MEMSESS_TAG_LEN * (apr_size_t)placement->n);
-    put_binding(record + HEADER + MEMSESS_TAG_LEN * (apr_size_t)placement->n, &session->binding);
+    put_placement(record + HEADER, placement);
+    put_binding(record + HEADER + PLACE_LEN * (apr_size_t)placement->n, &session->binding);
     if (flags & FLAG_LOGIN) {
         put_login(record + head - LOGIN_BYTES, &session->login);
     }
@@ -342,10 +366,8 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     s->renewed = (apr_time_t)get64(record + 64);
     apr_encode_base64_binary(s->public_id, record + 72, MEMSESS_PUBLIC_ID_BYTES,
                              APR_ENCODE_BASE64URL, NULL);
-    s->placement.n = record[5];
-    memcpy(s->placement.tag, record + HEADER, MEMSESS_TAG_LEN * (apr_size_t)s->placement.n);
-    get_binding(record + HEADER + MEMSESS_TAG_LEN * (apr_size_t)s->placement.n, record[4],
-                &s->binding);
+    get_placement(record + HEADER, record[5], &s->placement);
+    get_binding(record + HEADER + PLACE_LEN * (apr_size_t)record[5], record[4], &s->binding);
     if (record[4] & FLAG_LOGIN) {
         get_login(record + head - LOGIN_BYTES, &s->login);
     }

@@ -6,6 +6,7 @@
 
 #include "apr_strings.h"
 #include "http_log.h"
+#include "memsess_clock.h"
 #include "memsess_epoch.h"
 #include "mod_ssl.h"
 
@@ -43,7 +44,7 @@ memsess_own_t *memsess_own(request_rec *r, int make)
 }
 
 static const char *const cookie_names[] = {"none", "invalid", "valid"};
-static const char *const found_names[] = {"found", "missing", "ended", "unavailable"};
+static const char *const found_names[] = {"found", "missing", "unseen", "ended", "unavailable"};
 
 int memsess_req_enabled(const request_rec *r)
 {
@@ -185,7 +186,7 @@ void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top)
     int moves;
 
     req->is_cached = 0;
-    req->read_at = apr_time_now();
+    req->read_at = memsess_clock_steady();
     if (*user && memsess_epoch_key(&req->epoch.key, req->ns, user) == APR_SUCCESS) {
         read_with_epoch(req, conf->store, top->p);
     }
@@ -194,7 +195,7 @@ void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top)
     }
     /* Renewed while this request was under way: it goes on with the session where that is now. */
     for (moves = 0; req->found == MEMSESS_ENDED && req->session->moved && moves < MOVES_MAX
-                    && req->read_at - req->session->written < OLD_ID_LIVES; moves++) {
+                    && memsess_clock_wall() - req->session->written < OLD_ID_LIVES; moves++) {
         if (conf->cache) {
             memsess_cache_drop(conf->cache, &req->key);
         }
@@ -218,7 +219,7 @@ static void read_once(memsess_req_t *req, memsess_top_t *top)
     const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
 
     req->was_read = 1;
-    req->asked_at = apr_time_now();
+    req->asked_at = memsess_clock_wall();
     req->found = MEMSESS_UNAVAILABLE;
     if (!conf->store || memsess_key_make(&req->key, req->ns, req->sent.id) != APR_SUCCESS) {
         return;
@@ -244,13 +245,13 @@ static void read_once(memsess_req_t *req, memsess_top_t *top)
 static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
 {
     memsess_store_t *store = memsess_srv_conf(top->server)->store;
-    apr_time_t give_up = apr_time_now() + conf->lock_wait;
+    apr_time_t give_up = memsess_clock_steady() + conf->lock_wait;
     memsess_key_t locked;
     apr_status_t rv;
 
     for (;;) {
         locked = req->key;
-        rv = memsess_lock_take(&req->lock, store, &locked, req->session, give_up - apr_time_now(),
+        rv = memsess_lock_take(&req->lock, store, &locked, req->session, give_up - memsess_clock_steady(),
                                top->p);
         if (rv != APR_SUCCESS) {
             break;
@@ -343,7 +344,7 @@ static void log_stranger(request_rec *r)
 {
     static volatile apr_uint64_t logged_at;
 
-    if (memsess_due(&logged_at, apr_time_now(), apr_time_from_sec(1))) {
+    if (memsess_due(&logged_at, memsess_clock_steady(), apr_time_from_sec(1))) {
         ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "MemSess: a session was not shown to a "
                       "client other than its own (MemSessBind)");
     }

@@ -7,6 +7,7 @@
 #include "apr_strings.h"
 #include "http_log.h"
 #include "http_protocol.h"
+#include "memsess_clock.h"
 #include "memsess_epoch.h"
 #include "memsess_record.h"
 
@@ -198,17 +199,30 @@ static apr_status_t bind_session(commit_t *c, memsess_session_t *session)
     return rv == APR_SUCCESS ? bind_login(c, session) : rv;
 }
 
+/* So many ids are drawn, where those before belong to servers that are all down. */
+#define DRAWS_MAX 32
+
 /* Writes a session under an id that nobody knows yet; the same id where it is tried again. */
 static apr_status_t write_fresh(commit_t *c, memsess_session_t *session)
 {
     apr_status_t rv = APR_SUCCESS;
+    unsigned draws;
 
     mark_used(c, session);
     session->renewed = c->now;
-    if (!c->id[0] && (rv = memsess_id_make(c->id)) == APR_SUCCESS) {
-        rv = memsess_key_make(&c->key, c->req->ns, c->id);
+    for (draws = 0; draws < DRAWS_MAX; draws++) {
+        if (!c->id[0] && (rv = memsess_id_make(c->id)) == APR_SUCCESS) {
+            rv = memsess_key_make(&c->key, c->req->ns, c->id);
+        }
+        if (rv == APR_SUCCESS) {
+            rv = memsess_store_write(c->store, &c->key, session, c->r->pool);
+        }
+        if (rv != MEMSESS_DOWN) {
+            break;
+        }
+        c->id[0] = '\0';
     }
-    return rv == APR_SUCCESS ? memsess_store_write(c->store, &c->key, session, c->r->pool) : rv;
+    return rv;
 }
 
 /* What was written under a fresh id is not to be kept. */
@@ -286,7 +300,8 @@ static apr_status_t keep_epoch(const commit_t *c)
         memsess_epoch_read(c->store, epoch, c->r->pool);
         if (memsess_epoch_judge(session, epoch) != MEMSESS_FOUND) {
             memsess_cache_drop(cache_of(c), &c->req->key);
-            return epoch->found == MEMSESS_UNAVAILABLE ? MEMSESS_DOWN : MEMSESS_GONE;
+            return epoch->found == MEMSESS_UNAVAILABLE || epoch->found == MEMSESS_UNSEEN
+                       ? MEMSESS_DOWN : MEMSESS_GONE;
         }
     }
     rv = memsess_epoch_keep(c->store, epoch, idle, c->r->pool);
@@ -453,7 +468,9 @@ static int carry_out(commit_t *c, memsess_state_t state)
 static void redate(commit_t *c)
 {
     const memsess_session_t *session = c->req->session;
-    int fresh = session->fixed || (c->now - session->used < memsess_conf_refresh(c->conf)
+    apr_interval_time_t age = c->now - session->used, refresh = memsess_conf_refresh(c->conf);
+    /* In the future is what a member wrote whose clock is ahead: no word of how old it is. */
+    int fresh = session->fixed || (age < refresh && -age < refresh
                                    && session->idle >= c->conf->idle);
     apr_status_t rv;
 
@@ -479,7 +496,7 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
-    commit_t c = {req, req->conf, NULL, r, top, srv->store, apr_time_now(), "", {{0}, {0}}, NULL,
+    commit_t c = {req, req->conf, NULL, r, top, srv->store, memsess_clock_wall(), "", {{0}, {0}}, NULL,
                   NULL, 0, {"", {0}}};
     memsess_state_t state;
 

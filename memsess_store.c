@@ -8,17 +8,12 @@
 #include "apr_encode.h"
 #include "apr_hash.h"
 #include "apr_strings.h"
+#include "memsess_clock.h"
 #include "memsess_record.h"
 #include "memsess_seal.h"
 
-/* The copies of a revision are all sent within this time after it was stamped, or not at all. */
-#define ALL_SENT apr_time_from_msec(100)
-
 /* A reading is repeated so often at most while others go on writing. */
 #define READINGS_MAX 4
-
-/* A revision this young may just be on its way to its other servers. */
-#define UNDER_WAY (2 * ALL_SENT)
 
 /* What records are sealed as. */
 #define RECORD "record"
@@ -37,7 +32,6 @@ typedef struct reading_t {
     memsess_copy_t *copies;
     unsigned n;
     memsess_session_t *newest;
-    apr_time_t begun;
 } reading_t;
 
 static apr_status_t server_of(memsess_server_t **server, const memsess_server_conf_t *conf,
@@ -72,6 +66,9 @@ apr_status_t memsess_store_create(memsess_store_t **result, const memsess_store_
     for (i = 0; i < store->n && rv == APR_SUCCESS; i++) {
         const memsess_member_t *member = &APR_ARRAY_IDX(conf->members, i, memsess_member_t);
 
+        if (member->server.timeout > store->timeout) {
+            store->timeout = member->server.timeout;
+        }
         rv = memsess_node_init(&store->nodes[i], member->server.name, member->weight);
         if (rv == APR_SUCCESS) {
             rv = server_of(&store->servers[i], &member->server, pool, servers, p);
@@ -104,15 +101,36 @@ int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *p
     return 0;
 }
 
+apr_int64_t memsess_written_at(const memsess_store_t *store, const memsess_placement_t *placement,
+                               unsigned at)
+{
+    unsigned i;
+
+    for (i = 0; i < placement->n; i++) {
+        if (!memcmp(placement->tag[i], store->nodes[at].tag, MEMSESS_TAG_LEN)) {
+            return placement->clock[i];
+        }
+    }
+    return 0;
+}
+
 /* -- Reading ---------------------------------------------------------------------------------- */
 
 /* Nothing that was written beside it undoes the end of a session. */
 int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b)
 {
-    if (!a->ended != !b->ended) {
-        return a->ended;
-    }
-    return a->revision > b->revision || (a->revision == b->revision && a->written > b->written);
+    return !a->ended != !b->ended ? a->ended : a->revision > b->revision;
+}
+
+int memsess_is_same(const memsess_session_t *a, const memsess_session_t *b)
+{
+    return a->revision == b->revision && !a->ended == !b->ended && a->mark == b->mark
+           && a->written == b->written;
+}
+
+int memsess_is_blank(const memsess_session_t *session)
+{
+    return !session->written;
 }
 
 /* At most so many lines a second: whoever can write to a server could fill the disk. */
@@ -122,7 +140,7 @@ void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
                       const memsess_key_t *key, const char *item, const char *trouble,
                       apr_pool_t *p)
 {
-    if (memsess_due(&store->complained_at, apr_time_now(), apr_time_from_sec(1))) {
+    if (memsess_due(&store->complained_at, memsess_clock_steady(), apr_time_from_sec(1))) {
         apr_atomic_set32(&store->complaints, 0);
     }
     if (apr_atomic_inc32(&store->complaints) < COMPLAINTS) {
@@ -323,7 +341,7 @@ static apr_uint32_t ttl_of(const memsess_session_t *session)
         return (apr_uint32_t)apr_time_sec(ttl);
     }
     /* Beyond what memcached can count it keeps the record for ever; the record knows its end. */
-    end = apr_time_sec(apr_time_now()) + apr_time_sec(ttl);
+    end = apr_time_sec(memsess_clock_wall()) + apr_time_sec(ttl);
     return end < APR_INT32_MAX ? (apr_uint32_t)end : 0;
 }
 
@@ -333,6 +351,7 @@ static unsigned reach(const memsess_store_t *store)
 {
     unsigned want = store->conf.failover ? 4 * store->conf.copies + 4 : store->conf.copies;
 
+    want = want < MEMSESS_REACH_MAX ? want : MEMSESS_REACH_MAX;
     return want < store->n ? want : store->n;
 }
 
@@ -353,33 +372,63 @@ void memsess_order(const memsess_store_t *store, const memsess_key_t *key, memse
 
 int memsess_has_bit(apr_uint64_t those, unsigned i)
 {
-    return i < MEMSESS_ANSWERED_MAX && (those >> i & 1);
+    return those >> i & 1;
 }
 
-/* The servers that are to get a copy now: the first in order that are not known to be down. */
-static unsigned choose(const memsess_store_t *store, memsess_copy_t *copies, unsigned n,
-                       int claimed, memsess_copy_t **chosen, memsess_placement_t *placement)
+static int is_up(const memsess_store_t *store, const memsess_copy_t *copy)
 {
+    return !memsess_server_is_down(store->servers[copy->at]);
+}
+
+/* With one copy a session stays where it lies for as long as that server is up: members with an
+ * older list of servers look for it nowhere else. But not where a server before that one would
+ * show what it has from before. */
+static int stays(const memsess_store_t *store, const memsess_session_t *before,
+                 const memsess_copy_t *copy)
+{
+    return store->conf.copies == 1 && before && !before->outdated
+           && memsess_is_placed(store, &before->placement, copy->at);
+}
+
+static void place(const memsess_store_t *store, const memsess_copy_t *copy,
+                  memsess_placement_t *placement)
+{
+    memcpy(placement->tag[placement->n], store->nodes[copy->at].tag, MEMSESS_TAG_LEN);
+    placement->clock[placement->n++] =
+        (apr_uint32_t)memsess_server_clock(store->servers[copy->at]);
+}
+
+/* The servers that are to get a copy now: the first in order that are not known to be down; of
+ * those that are claimed, where something was there before. */
+static unsigned choose(const memsess_store_t *store, memsess_copy_t *copies, unsigned n,
+                       const memsess_session_t *before, memsess_copy_t **chosen,
+                       memsess_placement_t *placement)
+{
+    int staying;
     unsigned i;
 
     placement->n = 0;
-    for (i = 0; i < n && placement->n < store->conf.copies; i++) {
-        if (!memsess_server_is_down(store->servers[copies[i].at])
-            && copies[i].state != COPY_REFUSED && (!claimed || copies[i].claimed)) {
-            chosen[placement->n] = &copies[i];
-            memcpy(placement->tag[placement->n++], store->nodes[copies[i].at].tag,
-                   MEMSESS_TAG_LEN);
+    for (staying = 1; staying >= 0; staying--) {
+        for (i = 0; i < n && placement->n < store->conf.copies; i++) {
+            memsess_copy_t *copy = &copies[i];
+
+            if (is_up(store, copy) && copy->state != COPY_REFUSED && (!before || copy->claimed)
+                && stays(store, before, copy) == staying) {
+                chosen[placement->n] = copy;
+                place(store, copy, placement);
+            }
         }
     }
     return placement->n;
 }
 
-static apr_status_t encode_sealed(const memsess_store_t *store, const memsess_key_t *key,
+static apr_status_t encode(const memsess_store_t *store, const memsess_key_t *key,
                                   memsess_session_t *session, char **data, apr_size_t *len,
                                   apr_pool_t *p)
 {
     apr_status_t rv;
 
+    session->written = memsess_clock_wall();
     /* In the clear only where the session lies may be told. */
     if (!store->conf.secrets) {
         memset(session->moved_to.material, 0, sizeof(session->moved_to.material));
@@ -409,25 +458,6 @@ static void count_put(memsess_sent_t *sent, const memsess_put_t *put, memsess_co
     }
 }
 
-/* Encodes a session, stamped with a time that is no older than ALL_SENT afterwards: compressing a
- * large one takes its time. */
-static apr_status_t encode(const memsess_store_t *store, const memsess_key_t *key,
-                           memsess_session_t *session, char **data, apr_size_t *len,
-                           apr_pool_t *p)
-{
-    apr_interval_time_t took;
-    apr_status_t rv;
-
-    session->written = apr_time_now();
-    rv = encode_sealed(store, key, session, data, len, p);
-    took = apr_time_now() - session->written;
-    if (rv == APR_SUCCESS && took > ALL_SENT) {
-        session->written += 2 * took;
-        rv = encode_sealed(store, key, session, data, len, p);
-    }
-    return rv;
-}
-
 static const char *put_words(apr_status_t rv)
 {
     switch (rv) {
@@ -452,8 +482,8 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
     char *data;
 
     memset(sent, 0, sizeof(*sent));
-    session->partial = 0;
-    if (!choose(store, copies, n, before != NULL, chosen, &session->placement)) {
+    session->partial = session->outdated = 0;
+    if (!choose(store, copies, n, before, chosen, &session->placement)) {
         sent->rv = MEMSESS_DOWN;
         return;
     }
@@ -461,7 +491,7 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
     if (sent->rv != APR_SUCCESS) {
         return;
     }
-    soon = apr_time_now() + ALL_SENT;
+    soon = memsess_clock_steady() + MEMSESS_ALL_SENT;
     for (i = 0; i < session->placement.n; i++) {
         memsess_put_t *put = &puts[i];
 
@@ -538,19 +568,22 @@ static int has_answered(const memsess_copy_t *copy)
     return copy->state != COPY_SILENT && copy->state != COPY_UNASKED;
 }
 
-/* Whether a copy is of the newest record: of two writers of one revision, the later one's. */
 static int is_newest_copy(const reading_t *reading, const memsess_copy_t *copy)
 {
-    return copy->state == COPY_HELD && !memsess_is_newer(reading->newest, copy->session);
+    return copy->state == COPY_HELD && memsess_is_same(copy->session, reading->newest);
 }
 
 /* Whether a copy is the newest and its server was not away since that was written: it would know of
  * a newer one. */
 static int is_fresh_copy(const reading_t *reading, const memsess_copy_t *copy)
 {
+    const memsess_session_t *newest = reading->newest;
+    const memsess_store_t *store = reading->store;
+
     return is_newest_copy(reading, copy)
-           && memsess_server_bad_at(reading->store->servers[copy->at])
-                  <= reading->newest->written;
+           && memsess_server_was_there(store->servers[copy->at],
+                                       memsess_written_at(store, &newest->placement, copy->at),
+                                       newest->written);
 }
 
 static int is_fresh(const reading_t *reading)
@@ -576,19 +609,30 @@ static unsigned count_held(const reading_t *reading)
     return held;
 }
 
-/* How many of the servers that a write would choose now answered but lack what the newest copy
- * says, or cannot be believed alone, since they were away. */
+/* Whether a server answered but lacks what the newest copy says, or cannot be believed alone, since
+ * it was away. */
+static int is_lacking(const reading_t *reading, const memsess_copy_t *copy)
+{
+    return has_answered(copy) && !is_fresh_copy(reading, copy);
+}
+
+/* How many of the servers that a write would choose now lack it so. */
 static unsigned count_lacking(const reading_t *reading)
 {
     const memsess_store_t *store = reading->store;
     unsigned i, chosen = 0, lacking = 0;
 
+    for (i = 0; i < reading->n; i++) {
+        if (stays(store, reading->newest, &reading->copies[i]) && is_up(store, &reading->copies[i])) {
+            return (unsigned)is_lacking(reading, &reading->copies[i]);
+        }
+    }
     for (i = 0; i < reading->n && chosen < store->conf.copies; i++) {
         const memsess_copy_t *copy = &reading->copies[i];
 
-        if (!memsess_server_is_down(store->servers[copy->at])) {
+        if (is_up(store, copy)) {
             chosen++;
-            lacking += has_answered(copy) && !is_fresh_copy(reading, copy);
+            lacking += (unsigned)is_lacking(reading, copy);
         }
     }
     return lacking;
@@ -610,14 +654,17 @@ static int is_partial(const reading_t *reading)
     return 0;
 }
 
-/* Whether its writer had sent all copies when the reading began, and had an answer of each or had
- * given it up. */
-static int is_settled(const reading_t *reading)
+/* Whether a server that is asked before all that have the newest record has an older one. */
+static int is_outdated(const reading_t *reading)
 {
-    apr_interval_time_t timeout =
-        memsess_server_conf(reading->store->servers[0])->timeout;
+    unsigned i;
 
-    return reading->begun - reading->newest->written > UNDER_WAY + timeout;
+    for (i = 0; i < reading->n && !is_newest_copy(reading, &reading->copies[i]); i++) {
+        if (reading->copies[i].state == COPY_HELD) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /*
@@ -657,17 +704,22 @@ static int has_none(const memsess_copy_t *copy)
     return copy->state == COPY_NONE || copy->state == COPY_DAMAGED;
 }
 
-/* Whether every home answered that it has nothing. */
-static int is_missing(const reading_t *reading)
+/*
+ * What it means that nobody has it. A session has its copies on as many servers: it is not there if
+ * all its homes say so, and hardly if fewer are silent than would have it.
+ */
+static memsess_found_t judge_none(const reading_t *reading)
 {
-    unsigned i;
+    unsigned copies = reading->store->conf.copies, i, silent = 0, homes = 0;
 
-    for (i = 0; i < reading->n && i < reading->store->conf.copies; i++) {
-        if (!has_none(&reading->copies[i])) {
-            return 0;
-        }
+    for (i = 0; i < reading->n; i++) {
+        silent += reading->copies[i].state == COPY_SILENT;
+        homes += i < copies && has_none(&reading->copies[i]);
     }
-    return 1;
+    if (homes == copies || homes == reading->n) {
+        return MEMSESS_MISSING;
+    }
+    return silent < copies ? MEMSESS_UNSEEN : MEMSESS_UNAVAILABLE;
 }
 
 static apr_uint64_t those_that_answered(const reading_t *reading)
@@ -675,7 +727,7 @@ static apr_uint64_t those_that_answered(const reading_t *reading)
     apr_uint64_t those = 0;
     unsigned i;
 
-    for (i = 0; i < reading->n && i < MEMSESS_ANSWERED_MAX; i++) {
+    for (i = 0; i < reading->n; i++) {
         those |= (apr_uint64_t)has_answered(&reading->copies[i]) << i;
     }
     return those;
@@ -694,14 +746,15 @@ static unsigned count_answered(const reading_t *reading)
 /* Asks whom else there is to ask, after the first homes were asked. */
 static void ask_rest(reading_t *reading, unsigned from)
 {
-    unsigned copies = reading->store->conf.copies;
+    unsigned copies = reading->store->conf.copies, tries;
 
     /* As many as there are copies; where one turns out to be down, who stands in for it. */
     while (count_answered(reading) < copies && from < reading->n) {
         ask_next(reading, &from);
     }
-    /* A session that began while a home was away lies on those that stood in. */
-    if (!reading->newest) {
+    /* A session that began while a home was away lies on those that stood in; and the one copy of
+     * one stays where a list of servers before this one had it. */
+    for (tries = 0; tries < (copies == 1 ? 2 : 1) && !reading->newest; tries++) {
         ask_next(reading, &from);
     }
     ask_placement(reading);
@@ -721,13 +774,49 @@ static void begin_reading(reading_t *reading, memsess_store_t *store, const mems
     reading->store = store;
     reading->key = key;
     reading->p = p;
-    reading->begun = apr_time_now();
     memsess_order(store, key, &reading->copies, &reading->n, p);
 }
 
-static int is_same(const memsess_session_t *a, const memsess_session_t *b)
+/* Whether a server that the one record was written to has the other: it came later. */
+static int is_overwritten(const reading_t *reading, const memsess_session_t *one,
+                          const memsess_session_t *other)
 {
-    return !memsess_is_newer(a, b) && !memsess_is_newer(b, a);
+    unsigned i;
+
+    for (i = 0; i < reading->n; i++) {
+        const memsess_copy_t *copy = &reading->copies[i];
+
+        if (copy->state == COPY_HELD && memsess_is_same(copy->session, other)
+            && memsess_is_placed(reading->store, &one->placement, copy->at)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Of two records of one revision, which there are only where claims were lost, the one that some
+ * server has in the other's place counts; where none has, any, if only it is the same for all. */
+static void settle_ties(reading_t *reading)
+{
+    unsigned i;
+
+    for (i = 0; i < reading->n && reading->newest; i++) {
+        memsess_session_t *one = reading->newest, *other = reading->copies[i].session;
+        int loses, wins;
+
+        if (reading->copies[i].state != COPY_HELD || memsess_is_newer(one, other)
+            || memsess_is_same(one, other)) {
+            continue;
+        }
+        loses = is_overwritten(reading, one, other);
+        wins = is_overwritten(reading, other, one);
+        if (loses == wins ? other->mark > one->mark : loses) {
+            reading->newest = other;
+        }
+        memsess_complain(reading->store, reading->store->servers[reading->copies[i].at],
+                         reading->key, RECORD, "one of two with the same revision: claims were "
+                         "lost, and one of the two changes may be too", reading->p);
+    }
 }
 
 /* Servers do not all answer at one time: a copy may be written where it was looked for already and
@@ -741,7 +830,7 @@ static void ask_again(reading_t *reading)
     for (tries = 0; tries < READINGS_MAX && reading->newest
                     && count_held(reading) < count_answered(reading)
                     && count_held(reading) < reading->store->conf.copies
-                    && !(last && is_same(reading->newest, last)); tries++) {
+                    && !(last && memsess_is_same(reading->newest, last)); tries++) {
         last = reading->newest;
         begin_reading(reading, reading->store, reading->key, reading->p);
         from = 0;
@@ -756,18 +845,19 @@ static memsess_found_t find_rest(reading_t *reading, unsigned from, memsess_sess
 {
     ask_rest(reading, from);
     ask_again(reading);
+    settle_ties(reading);
     if (is_later(reading)) {
         return MEMSESS_UNAVAILABLE;
     }
     if (!reading->newest) {
-        return is_missing(reading) ? MEMSESS_MISSING : MEMSESS_UNAVAILABLE;
+        return judge_none(reading);
     }
     if (!is_trusted(reading)) {
         return MEMSESS_UNAVAILABLE;
     }
-    *lacking = count_lacking(reading);
     reading->newest->partial = is_partial(reading);
-    reading->newest->settled = is_settled(reading);
+    reading->newest->outdated = is_outdated(reading);
+    *lacking = count_lacking(reading);
     reading->newest->answered = those_that_answered(reading);
     *session = reading->newest;
     return reading->newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
@@ -810,8 +900,9 @@ static void repair(memsess_store_t *store, const memsess_key_t *key, memsess_ses
 {
     memsess_session_t *again;
 
-    if (lacking && read_at - (*session)->written >= UNDER_WAY
-        && memsess_store_commit(store, key, *session, read_at, 0, same_again, &again, p)
+    if (lacking
+        && memsess_store_commit(store, key, *session, read_at, MEMSESS_REPAIRING, same_again,
+                                &again, p)
                == APR_SUCCESS) {
         *session = again;
         memsess_count_add(MEMSESS_N_REPAIRED, lacking);
@@ -823,7 +914,7 @@ static void repair(memsess_store_t *store, const memsess_key_t *key, memsess_ses
 memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *key,
                                    memsess_session_t **session, apr_pool_t *p)
 {
-    apr_time_t read_at = apr_time_now();
+    apr_time_t read_at = memsess_clock_steady();
     unsigned lacking = 0;
     memsess_found_t found = memsess_find(store, key, session, &lacking, p);
 
@@ -837,7 +928,7 @@ void memsess_store_read_both(memsess_store_t *store, memsess_wish_t *a, memsess_
     memsess_wish_t *wishes[2] = {a, b};
     memsess_copy_t *wanted[2][MEMSESS_COPIES_MAX];
     memsess_get_t *gets = apr_pcalloc(p, sizeof(*gets) * 2 * MEMSESS_COPIES_MAX);
-    apr_time_t read_at = apr_time_now();
+    apr_time_t read_at = memsess_clock_steady();
     unsigned from[2] = {0, 0}, n[2] = {0, 0}, i;
     reading_t readings[2];
 
@@ -857,16 +948,32 @@ void memsess_store_read_both(memsess_store_t *store, memsess_wish_t *a, memsess_
     }
 }
 
+/* Above any revision that the key can have had: by the servers' own clocks, those of servers that
+ * are away included, since members' may differ. There is room for a million commits a second. */
+static apr_uint64_t winning_revision(const memsess_store_t *store)
+{
+    apr_int64_t latest = 0;
+    unsigned i;
+
+    for (i = 0; i < store->n; i++) {
+        apr_int64_t now = memsess_server_clock(store->servers[i]);
+
+        latest = now > latest ? now : latest;
+    }
+    return (apr_uint64_t)(latest ? latest : apr_time_sec(memsess_clock_wall())) << 20;
+}
+
 apr_status_t memsess_store_blank(memsess_session_t **session, memsess_store_t *store,
                                  const memsess_key_t *key, apr_pool_t *p)
 {
-    apr_status_t rv = memsess_session_make(session, apr_time_now(), p);
+    apr_status_t rv = memsess_session_make(session, memsess_clock_wall(), p);
     memsess_copy_t *copies, *chosen[MEMSESS_COPIES_MAX];
     unsigned n;
 
     if (rv == APR_SUCCESS) {
         memsess_order(store, key, &copies, &n, p);
-        choose(store, copies, n, 0, chosen, &(*session)->placement);
+        choose(store, copies, n, NULL, chosen, &(*session)->placement);
+        (*session)->revision = winning_revision(store);
     }
     return rv;
 }

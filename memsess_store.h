@@ -46,8 +46,10 @@ apr_status_t memsess_store_create(memsess_store_t **store, const memsess_store_c
 typedef enum {
     MEMSESS_FOUND,
     MEMSESS_MISSING,    /**< certain: every home of the key answered, and none has it */
+    MEMSESS_UNSEEN,     /**< fewer servers than it has copies are silent, and no other has it: it is
+                             not there for now, and nothing is to be changed upon that */
     MEMSESS_ENDED,      /**< certain: it was destroyed or renewed */
-    MEMSESS_UNAVAILABLE /**< a server that may have it did not answer */
+    MEMSESS_UNAVAILABLE /**< as many servers as it has copies are silent, or who would know better */
 } memsess_found_t;
 
 /**
@@ -62,7 +64,7 @@ memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *
 /** One key of memsess_store_read_both, and the answer as of memsess_store_read. */
 typedef struct memsess_wish_t {
     memsess_key_t key;
-    apr_time_t read_at;
+    apr_time_t read_at; /**< by the monotonic clock */
     memsess_found_t found;
     memsess_session_t *session;
 } memsess_wish_t;
@@ -72,8 +74,9 @@ void memsess_store_read_both(memsess_store_t *store, memsess_wish_t *a, memsess_
                              apr_pool_t *p);
 
 /**
- * What memsess_store_commit can make the first revision of a key upon, where that must not be
- * written twice: as if a session had been read there.
+ * What memsess_store_commit can make the first record of a key upon, where none was found and it
+ * must not be written twice: as if a session had been read there. What is made of it wins over any
+ * that is still on a server which is away.
  */
 apr_status_t memsess_store_blank(memsess_session_t **session, memsess_store_t *store,
                                  const memsess_key_t *key, apr_pool_t *p);
@@ -108,7 +111,8 @@ typedef apr_status_t memsess_next_t(void *baton, const memsess_session_t *newest
  * Writes the next revision of a session, so that no other commit is lost; see memsess_commit.c for
  * what that rests on. What cannot be stored leaves the session as it is.
  * @param session as it was read; the newest there is will be given to @a make
- * @param read_at when that was; 0: it is read again, right before it is written
+ * @param read_at when that was, by the monotonic clock; 0: it is read again, right before it is
+ *        written
  * @param wait how long to wait for others; 0: give up where somebody else is writing
  */
 apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *key,

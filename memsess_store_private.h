@@ -15,6 +15,7 @@ struct memsess_store_t {
     unsigned n;
     memsess_node_t *nodes;
     memsess_server_t **servers;
+    apr_interval_time_t timeout; /* the longest of all servers' */
     volatile apr_uint64_t complained_at;
     volatile apr_uint32_t complaints; /* in that second, of records */
 };
@@ -57,12 +58,24 @@ const char *memsess_key_text(const memsess_store_t *store, const memsess_key_t *
 int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,
                       unsigned at);
 
+/** What that server's own clock said when it was written to, in seconds; 0: nobody knew. */
+apr_int64_t memsess_written_at(const memsess_store_t *store, const memsess_placement_t *placement,
+                               unsigned at);
+
 /** Whether the server that is the i-th in a key's order is one of those that bits tell. */
 int memsess_has_bit(apr_uint64_t those, unsigned i);
 
-/** Of two records of one session, the one that counts: a tombstone; else the higher revision, and
- * the later written of one revision. */
+/** The copies of a revision are all sent within this time, or not at all. */
+#define MEMSESS_ALL_SENT apr_time_from_msec(100)
+
+/** Of two records of one session, the one that counts: a tombstone, else the higher revision. */
 int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b);
+
+/** Whether they are one and the same record. */
+int memsess_is_same(const memsess_session_t *a, const memsess_session_t *b);
+
+/** Whether nobody has written it: it was made by memsess_store_blank. */
+int memsess_is_blank(const memsess_session_t *session);
 
 /** Says what is wrong with an item on a server; not more often than a log can bear. */
 void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
@@ -80,10 +93,13 @@ memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
 int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
                         const memsess_copy_t *copy, apr_pool_t *p);
 
+/** As the wait of memsess_store_commit: the same is written once more, by whoever has the time. */
+#define MEMSESS_REPAIRING (-1)
+
 /**
  * Writes a revision, all copies at the same time, to the first servers in order that are not down.
  * Under a claim: each copy is sent once at most, to claimed servers alone, and none at @a not_after
- * or later, nor a while after the revision was stamped. What refuses it becomes COPY_REFUSED, and
+ * or later (by the monotonic clock), nor MEMSESS_ALL_SENT after this call began to send. What refuses it becomes COPY_REFUSED, and
  * is not chosen again.
  * @param before what it follows under the claim; NULL: nobody knows of the session yet
  */

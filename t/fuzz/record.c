@@ -24,7 +24,7 @@ static void put_right(unsigned char *record, size_t len, const memsess_key_t *ke
     int i;
 
     if (len >= HEADER) {
-        memcpy(record, "MSS\1", 4);
+        memcpy(record, "MSS\2", 4);
         memcpy(record + KEY_AT, key->digest, 16);
         hash = XXH3_64bits(record, HASH_AT) ^ XXH3_64bits(record + HEADER, len - HEADER);
         for (i = 0; i < 4; i++) {
@@ -42,6 +42,7 @@ static int are_equal(const memsess_session_t *a, const memsess_session_t *b)
         || a->renewed != b->renewed || a->idle != b->idle || a->ended != b->ended
         || a->moved != b->moved || a->placement.n != b->placement.n
         || memcmp(a->placement.tag, b->placement.tag, MEMSESS_TAG_LEN * (size_t)a->placement.n)
+        || memcmp(a->placement.clock, b->placement.clock, 4 * (size_t)a->placement.n)
         || a->attrs->nelts != b->attrs->nelts
         || memcmp(&a->binding, &b->binding, sizeof(a->binding))
         || (a->moved && memcmp(&a->moved_to, &b->moved_to, sizeof(a->moved_to)))) {

@@ -9,6 +9,7 @@
 
 #include "apr_atomic.h"
 
+#include "memsess_clock.h"
 #include "memsess_pool.h"
 
 #define TIMEOUT apr_time_from_msec(300)
@@ -606,33 +607,38 @@ static void test_killed_server(void **state)
     }
 }
 
-static void test_when_a_server_was_bad(void **state)
+/* By the server's own clock, which is not that of anybody who can set it. */
+static void test_when_a_server_came_back(void **state)
 {
     unit_memcached_t *m;
     memsess_server_t *server = one_server(&m);
-    apr_time_t before, bad;
+    apr_int64_t seconds;
+    apr_time_t now;
 
     (void)state;
     assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
-    assert_true(memsess_server_bad_at(server) == 0);
+    assert_true(memsess_server_clock(server) == 0);
+    assert_int_equal(memsess_server_time(server, &seconds), APR_SUCCESS);
+    assert_in_range(memsess_server_clock(server), seconds, seconds + 2);
+    memsess_clock_shift(-apr_time_from_sec(7200), apr_time_from_sec(100));
+    assert_in_range(memsess_server_clock(server), seconds + 100, seconds + 102);
+    memsess_clock_shift(0, 0);
+    /* That nobody noticed. */
     unit_memcached_kill(m);
     unit_memcached_start(m);
     assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
-    /* That nobody noticed. */
-    assert_true(memsess_server_bad_at(server) == 0);
-    before = apr_time_now();
+    assert_true(memsess_server_was_there(server, 1, 1));
     unit_memcached_freeze(m);
     assert_true(is_error(get_rv(server, "key")));
-    bad = memsess_server_bad_at(server);
-    assert_true(bad >= before && bad <= apr_time_now());
-    /* Every probe in vain moves it on. */
-    unit_await(memsess_server_bad_at(server) > bad);
     unit_memcached_thaw(m);
     unit_await(!memsess_server_is_down(server));
-    bad = memsess_server_bad_at(server);
-    assert_true(bad > before && bad <= apr_time_now());
-    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
-    assert_true(memsess_server_bad_at(server) == bad);
+    now = apr_time_now();
+    assert_false(memsess_server_was_there(server, 0, now));
+    assert_false(memsess_server_was_there(server, seconds - 5, now + apr_time_from_sec(3600)));
+    assert_true(memsess_server_was_there(server, seconds + 60, now - apr_time_from_sec(3600)));
+    seconds = memsess_server_clock(server);
+    assert_true(memsess_server_was_there(server, seconds, now));
+    assert_false(memsess_server_was_there(server, seconds, now - apr_time_from_sec(20)));
 }
 
 /* Requests do not try a server that is down, and the prober does so once in a while. */
@@ -1624,7 +1630,7 @@ int main(void)
         POOL_TEST(test_frozen_server_with_a_connection),
         POOL_TEST(test_frozen_server_without_a_connection),
         POOL_TEST(test_killed_server),
-        POOL_TEST(test_when_a_server_was_bad),
+        POOL_TEST(test_when_a_server_came_back),
         POOL_TEST(test_one_prober),
         POOL_TEST(test_a_server_that_only_answers_probes),
         POOL_TEST(test_closing_a_pool_does_not_wait),

@@ -21,7 +21,10 @@ enum {
     AT_REVISION = 24
 };
 
-enum { COMPRESSED = 2 };
+enum { COMPRESSED = 2, VERSION = 2 };
+
+/* A server's tag, and its clock. */
+enum { PLACE_LEN = MEMSESS_TAG_LEN + 4 };
 
 /* What compressed records may unpack to, where that is not what is tested. */
 #define UNPACK APR_UINT32_MAX
@@ -104,6 +107,7 @@ static void assert_same(const memsess_session_t *a, const memsess_session_t *b)
     }
     assert_int_equal(a->placement.n, b->placement.n);
     assert_memory_equal(a->placement.tag, b->placement.tag, a->placement.n * MEMSESS_TAG_LEN);
+    assert_memory_equal(a->placement.clock, b->placement.clock, a->placement.n * 4);
     assert_int_equal(a->attrs->nelts, b->attrs->nelts);
     for (i = 0; i < a->attrs->nelts; i++) {
         const memsess_attr_t *x = &APR_ARRAY_IDX(a->attrs, i, memsess_attr_t);
@@ -386,9 +390,10 @@ static void test_placement(void **state)
         for (i = 0; i < n; i++) {
             memcpy(session->placement.tag[i], apr_psprintf(unit_pool, "tag_%04u", i),
                    MEMSESS_TAG_LEN);
+            session->placement.clock[i] = 0xfffffff0U + i;
         }
         data = encode(session, &key, 0, &len);
-        assert_int_equal(len, plain + n * MEMSESS_TAG_LEN);
+        assert_int_equal(len, plain + n * PLACE_LEN);
         assert_int_equal(decode(&guard, data, len, &key, &back), MEMSESS_RECORD_OK);
         assert_same(session, back);
     }
@@ -570,7 +575,7 @@ static void test_every_changed_byte_is_seen(void **state)
                 data[at] = (char)(was ^ (char)flip);
                 session = NULL;
                 found = memsess_record_decode(data, len, &key, UNPACK, &session, unit_pool);
-                assert_int_equal(found, at == AT_VERSION && (unsigned char)data[at] > 1
+                assert_int_equal(found, at == AT_VERSION && (unsigned char)data[at] > VERSION
                                             ? MEMSESS_RECORD_NEWER : MEMSESS_RECORD_DAMAGED);
                 assert_null(session);
             }
@@ -638,7 +643,7 @@ static void test_random_bytes_are_damaged(void **state)
             data[j] = (char)unit_below(256);
         }
         if (i % 2 && len >= 4) {
-            memcpy(data, "MSS\1", 4); /* half of them begin well */
+            memcpy(data, "MSS\2", 4); /* half of them begin well */
         }
         assert_int_equal(decode(&guard, data, len, &key, &session), MEMSESS_RECORD_DAMAGED);
     }
@@ -693,7 +698,7 @@ static void test_later_versions_are_newer(void **state)
     (void)state;
     unit_random_key(&other);
     unit_guard_open(&guard, len);
-    for (version = 2; version < 256; version++) {
+    for (version = VERSION + 1; version < 256; version++) {
         data[AT_VERSION] = (char)version;
         /* Nothing is known of what follows the version, not even how long it is. */
         for (cut = 4; cut <= len; cut += 19) {
@@ -703,9 +708,11 @@ static void test_later_versions_are_newer(void **state)
                              MEMSESS_RECORD_NEWER);
         }
     }
-    data[AT_VERSION] = 0;
-    fix_hash(data, len);
-    assert_int_equal(decode(&guard, data, len, &key, &session), MEMSESS_RECORD_DAMAGED);
+    for (version = 0; version < VERSION; version++) {
+        data[AT_VERSION] = (char)version;
+        fix_hash(data, len);
+        assert_int_equal(decode(&guard, data, len, &key, &session), MEMSESS_RECORD_DAMAGED);
+    }
     unit_guard_close(&guard);
 }
 
@@ -865,7 +872,7 @@ static void test_too_many_placements_are_damaged(void **state)
 {
     memsess_key_t key = the_key();
     memsess_session_t *session;
-    char data[1024 + 255 * MEMSESS_TAG_LEN] = "MSS\1";
+    char data[1024 + 255 * PLACE_LEN] = "MSS\2";
     unit_guard_t guard;
     unsigned n;
 
@@ -873,7 +880,7 @@ static void test_too_many_placements_are_damaged(void **state)
     memcpy(data + AT_KEY, key.digest, 16);
     unit_guard_open(&guard, sizeof(data));
     for (n = 0; n < 256; n++) {
-        apr_size_t len = header + n * MEMSESS_TAG_LEN;
+        apr_size_t len = header + n * PLACE_LEN;
 
         data[AT_PLACEMENT] = (char)n;
         fix_hash(data, len);
@@ -898,7 +905,7 @@ static memsess_record_status_t decode_raw(const raw_attr_t *attrs, unsigned n, i
 {
     memsess_key_t key = the_key();
     memsess_session_t *session;
-    char data[4096] = "MSS\1", *at = data + header;
+    char data[4096] = "MSS\2", *at = data + header;
     apr_size_t size, len;
     unit_guard_t guard;
     memsess_record_status_t status;

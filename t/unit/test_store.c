@@ -12,6 +12,8 @@
 
 #include "apr_atomic.h"
 #include "apr_encode.h"
+#include "memsess_clock.h"
+#include "memsess_epoch.h"
 #include "memsess_record.h"
 #include "memsess_ring.h"
 #include "memsess_store.h"
@@ -31,6 +33,15 @@ static memsess_store_t *store;
 static memsess_store_conf_t store_conf;
 static memsess_key_t key;
 static unsigned order[UNIT_MEMCACHEDS];
+
+static apr_interval_time_t passed;
+
+/* Lets time pass, so that who began to write before has sent all. */
+static void pass_time(void)
+{
+    passed += apr_time_from_sec(5);
+    memsess_clock_shift(0, passed);
+}
 
 static int setup(void **state)
 {
@@ -76,6 +87,18 @@ static void next_key(void)
     order_key();
 }
 
+static void learn_clocks(void)
+{
+    apr_hash_index_t *i;
+    apr_int64_t seconds;
+    void *server;
+
+    for (i = apr_hash_first(unit_pool, handles); i; i = apr_hash_next(i)) {
+        apr_hash_this(i, NULL, NULL, &server);
+        assert_int_equal(memsess_server_time(server, &seconds), APR_SUCCESS);
+    }
+}
+
 /* Starts memcacheds and a store over them. */
 static void open_store(unsigned n, unsigned copies, int failover)
 {
@@ -99,6 +122,7 @@ static void open_store(unsigned n, unsigned copies, int failover)
     assert_int_equal(memsess_store_create(&store, &store_conf, the_pool, handles, unit_pool),
                      APR_SUCCESS);
     assert_int_equal(memsess_pool_start(the_pool), APR_SUCCESS);
+    learn_clocks();
     next_key();
 }
 
@@ -139,6 +163,7 @@ static void know_down(unsigned place)
 static void know_up(unsigned place)
 {
     unit_await(!memsess_server_is_down(handle(place)));
+    pass_time();
 }
 
 /* Away with its memory, as behind a broken network; and back with it. */
@@ -292,7 +317,11 @@ static int repaired(const char *expected)
     return strcmp(revisions(), expected) == 0;
 }
 
-#define await_repaired(expected) unit_await(repaired(expected))
+#define await_repaired(expected)                                                                   \
+    do {                                                                                           \
+        pass_time();                                                                               \
+        unit_await(repaired(expected));                                                            \
+    } while (0)
 
 /* Reads until there are that many copies, all alike, on the homes and nowhere else. */
 static int settled(unsigned copies)
@@ -311,7 +340,11 @@ static int settled(unsigned copies)
     return revision != 0;
 }
 
-#define await_settled(copies) unit_await(settled(copies))
+#define await_settled(copies)                                                                      \
+    do {                                                                                           \
+        pass_time();                                                                               \
+        unit_await(settled(copies));                                                               \
+    } while (0)
 
 /* -- Commits ----------------------------------------------------------------------------------- */
 
@@ -353,7 +386,7 @@ static apr_status_t commit(const memsess_session_t *session, const char *append)
 {
     edit_t edit = {append, APR_SUCCESS, 0, 0, NULL};
 
-    return commit_at(session, apr_time_now(), 0, &edit);
+    return commit_at(session, memsess_clock_steady(), 0, &edit);
 }
 
 static apr_status_t end(const memsess_session_t *session)
@@ -693,7 +726,7 @@ static void test_sealed(void **state)
     store_conf.secrets = NULL;
 }
 
-static const char later[] = "MSS\2 who knows what";
+static const char later[] = "MSS\3 who knows what";
 
 static void put_later(unsigned place)
 {
@@ -774,7 +807,7 @@ static void test_records_of_a_later_version_meanwhile(void **state)
     written("value");
     session = read_session();
     put_later(1);
-    assert_int_equal(commit_at(session, apr_time_now() - apr_time_from_sec(3), 0, &edit),
+    assert_int_equal(commit_at(session, memsess_clock_steady() - apr_time_from_sec(3), 0, &edit),
                      MEMSESS_DOWN);
     assert_int_equal(edit.calls, 0);
     assert_is_later(1);
@@ -843,7 +876,7 @@ static void end_for_good(void)
     assert_finds_not(MEMSESS_ENDED);
 
     /* Nor does a request that has seen it alive. */
-    assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit),
+    assert_int_equal(commit_at(session, memsess_clock_steady(), apr_time_from_sec(5), &edit),
                      MEMSESS_GONE);
     assert_int_equal(edit.calls, 0);
     assert_finds_not(MEMSESS_ENDED);
@@ -867,7 +900,7 @@ static void test_end_that_says_where_it_went(void **state)
     written("value");
     unit_random_key(&moved_to);
     edit.moved_to = &moved_to;
-    assert_int_equal(commit_at(read_session(), apr_time_now(), 0, &edit), APR_SUCCESS);
+    assert_int_equal(commit_at(read_session(), memsess_clock_steady(), 0, &edit), APR_SUCCESS);
     assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
     assert_true(found->moved);
     assert_memory_equal(found->moved_to.digest, moved_to.digest, sizeof(moved_to.digest));
@@ -1098,7 +1131,8 @@ static void test_born_while_a_home_is_away(void **state)
         assert_finds("value");
         restart(0);
         assert_finds("value");
-        await_repaired(copies == 1 ? "2 - - -" : "2 2 - -");
+        /* The only one stays where it lies. */
+        await_repaired(copies == 1 ? "- 1 - -" : "2 2 - -");
         assert_finds("value");
         memsess_pool_destroy(the_pool);
         the_pool = NULL;
@@ -1135,8 +1169,8 @@ static void test_missing_or_unavailable(void **state)
     assert_finds_not(MEMSESS_MISSING);
     for (place = 0; place < 4; place++) {
         unit_memcached_kill(at(place)); /* which the pool does not know yet */
-        assert_finds_not(place < 2 ? MEMSESS_UNAVAILABLE : MEMSESS_MISSING);
-        assert_finds_not(place < 2 ? MEMSESS_UNAVAILABLE : MEMSESS_MISSING);
+        assert_finds_not(place < 2 ? MEMSESS_UNSEEN : MEMSESS_MISSING);
+        assert_finds_not(place < 2 ? MEMSESS_UNSEEN : MEMSESS_MISSING);
         unit_memcached_start(at(place));
         know_up(place);
         assert_finds_not(MEMSESS_MISSING);
@@ -1145,12 +1179,52 @@ static void test_missing_or_unavailable(void **state)
     crash(1);
     assert_finds_not(MEMSESS_UNAVAILABLE);
     restart(0);
-    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_finds_not(MEMSESS_UNSEEN);
     restart(1);
     assert_finds_not(MEMSESS_MISSING);
 }
 
-static void test_frozen_home_is_unavailable(void **state)
+/* As many silent servers as there are copies may have it all, one fewer may not. */
+static void test_how_many_are_silent(void **state)
+{
+    unsigned copies, n, away;
+
+    (void)state;
+    for (n = 1; n <= 4; n++) {
+        for (copies = 1; copies <= 3 && copies <= n; copies++) {
+            open_store(n, copies, 1);
+            for (away = 1; away <= n; away++) {
+                crash(away - 1);
+                assert_finds_not(away < copies ? MEMSESS_UNSEEN : MEMSESS_UNAVAILABLE);
+            }
+            memsess_pool_destroy(the_pool);
+            the_pool = NULL;
+            unit_servers_stop();
+        }
+    }
+}
+
+/* The only copy that is left is on a server that is away: the session is not there for now, and
+ * nothing that is done meanwhile ends it. */
+static void test_the_only_copy_is_away(void **state)
+{
+    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(4, 2, 1);
+    session = begun("a");
+    unit_memcached_delete(at(1), copy_key(1));
+    freeze(0);
+    assert_finds_not(MEMSESS_UNSEEN);
+    assert_int_equal(commit_at(session, 0, apr_time_from_msec(300), &edit), MEMSESS_DOWN);
+    thaw(0);
+    assert_finds("a");
+    await_settled(2);
+    assert_finds("a");
+}
+
+static void test_a_frozen_home_costs_one_timeout(void **state)
 {
     apr_time_t start;
 
@@ -1159,10 +1233,10 @@ static void test_frozen_home_is_unavailable(void **state)
     assert_finds_not(MEMSESS_MISSING);
     unit_memcached_freeze(at(1));
     start = apr_time_now();
-    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_finds_not(MEMSESS_UNSEEN);
     assert_true(apr_time_now() - start < 2 * TIMEOUT + apr_time_from_sec(3));
     start = apr_time_now();
-    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_finds_not(MEMSESS_UNSEEN);
     assert_true(apr_time_now() - start < TIMEOUT);
     thaw(1);
     assert_finds_not(MEMSESS_MISSING);
@@ -1231,7 +1305,7 @@ static void test_without_failover(void **state)
     assert_int_not_equal(memsess_store_write(store, &key, session, unit_pool), APR_SUCCESS);
     assert_revisions("x x - -");
     restart(0);
-    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_finds_not(MEMSESS_UNSEEN);
     restart(1);
     assert_finds_not(MEMSESS_MISSING);
 }
@@ -1359,7 +1433,7 @@ static void test_commit(void **state)
     (void)state;
     open_store(3, 2, 1);
     session = written("a");
-    assert_int_equal(commit_at(session, apr_time_now(), 0, &edit), APR_SUCCESS);
+    assert_int_equal(commit_at(session, memsess_clock_steady(), 0, &edit), APR_SUCCESS);
     assert_int_equal(edit.calls, 1);
     assert_int_equal(edit.given, 1);
     assert_int_equal(session->revision, 1);
@@ -1383,13 +1457,13 @@ static void test_commit_on_an_old_revision(void **state)
     assert_int_equal(commit(session, "b"), APR_SUCCESS);
     /* The claim of their revision is still there. */
     edit.append = "c";
-    assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit),
+    assert_int_equal(commit_at(session, memsess_clock_steady(), apr_time_from_sec(5), &edit),
                      APR_SUCCESS);
     assert_int_equal(edit.given, 2);
     assert_finds("abc");
     /* It may be gone where the reading is old; then it is not believed. */
     edit.append = "d";
-    assert_int_equal(commit_at(session, apr_time_now() - apr_time_from_sec(60),
+    assert_int_equal(commit_at(session, memsess_clock_steady() - apr_time_from_sec(60),
                                apr_time_from_sec(5), &edit), APR_SUCCESS);
     assert_int_equal(edit.given, 3);
     assert_finds("abcd");
@@ -1419,15 +1493,15 @@ static void test_commit_while_somebody_else_is_writing(void **state)
         unit_memcached_set(at(place), claim_key(place, 2 + (int)place), "0123456789abcdef", 16);
         session = read_session();
         edit.calls = 0;
-        assert_int_equal(commit_at(session, apr_time_now(), 0, &edit), MEMSESS_BUSY);
-        assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_msec(100), &edit),
+        assert_int_equal(commit_at(session, memsess_clock_steady(), 0, &edit), MEMSESS_BUSY);
+        assert_int_equal(commit_at(session, memsess_clock_steady(), apr_time_from_msec(100), &edit),
                          MEMSESS_BUSY);
         assert_true(apr_time_now() - start < apr_time_from_sec(3));
         assert_int_equal(edit.calls, 0);
         assert_finds(place ? "ab" : "a");
         /* No claim of ours is left behind. */
         unit_memcached_delete(at(place), claim_key(place, 2 + (int)place));
-        assert_int_equal(commit_at(session, apr_time_now(), 0, &edit), APR_SUCCESS);
+        assert_int_equal(commit_at(session, memsess_clock_steady(), 0, &edit), APR_SUCCESS);
         assert_finds(place ? "abb" : "ab");
     }
 }
@@ -1441,7 +1515,7 @@ static void test_commit_that_is_called_off(void **state)
     open_store(3, 2, 1);
     written("a");
     session = read_session();
-    assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit), APR_EINVAL);
+    assert_int_equal(commit_at(session, memsess_clock_steady(), apr_time_from_sec(5), &edit), APR_EINVAL);
     assert_int_equal(edit.calls, 1);
     assert_finds("a");
     assert_revisions("1 1 -");
@@ -1480,11 +1554,15 @@ static void put_record(const memsess_session_t *before, unsigned place, const ch
     memsess_session_t *session = apr_pmemdup(unit_pool, before, sizeof(*before));
     apr_size_t len;
     char *data;
+    unsigned i;
 
     set_value(session, value);
     session->revision = revision;
     session->mark = (apr_uint16_t)mark;
     session->written = apr_time_now() - apr_time_from_sec(age);
+    for (i = 0; i < session->placement.n; i++) {
+        session->placement.clock[i] = (apr_uint32_t)(memsess_server_clock(handle(place)) - age);
+    }
     assert_int_equal(memsess_record_encode(session, &key, 0, &data, &len, unit_pool),
                      APR_SUCCESS);
     put_raw(place, data, len);
@@ -1545,22 +1623,38 @@ static void test_a_copy_is_deleted_beside_a_reader(void **state)
     unit_memcached_thaw(at(0));
 }
 
-/* Two writers of one revision, one of them late: the later written counts, wherever it lies. */
+/* Two writers of one revision, which there are only where claims were lost. A server that both have
+ * written to has the later one. */
 static void test_two_records_of_one_revision(void **state)
 {
-    memsess_session_t *before;
+    memsess_session_t *before, there, living;
     unsigned place;
 
     (void)state;
-    open_store(3, 2, 1);
+    open_store(4, 2, 1);
     for (place = 0; place < 2; place++) {
         next_key();
         write_value(before = new_session(), "a");
-        put_record(before, place, "dead", 2, 6, 0);
-        put_record(before, 1 - place, "living", 2, 1, 0);
+        there = living = *before;
+        memcpy(living.placement.tag[0], nodes[order[1 - place]].tag, MEMSESS_TAG_LEN);
+        memcpy(living.placement.tag[1], nodes[order[2]].tag, MEMSESS_TAG_LEN);
+        put_record(&there, place, "dead", 2, 6, 9);
+        put_record(&living, 1 - place, "living", 2, 600, 1);
+        put_record(&living, 2, "living", 2, 600, 1);
         assert_finds("living");
-        await_repaired("3 3 -");
+        assert_true(unit_logged("one of two with the same revision") > 0);
+        await_settled(2);
         assert_finds("living");
+    }
+    /* Where no server tells, all members choose alike. */
+    for (place = 0; place < 2; place++) {
+        next_key();
+        write_value(before = new_session(), "a");
+        put_record(before, place, "nine", 2, 6, 9);
+        put_record(before, 1 - place, "one", 2, 1, 1);
+        assert_finds("nine");
+        await_settled(2);
+        assert_finds("nine");
     }
 }
 
@@ -1568,13 +1662,13 @@ static void test_two_records_of_one_revision(void **state)
  * claims it there too. */
 static void test_commit_upon_what_is_under_way(void **state)
 {
-    static const char token[] = "ABCDefgh01234567"; /* its mark: 0x0010 */
+    static const char token[] = "ABCDefgh01234567"; /* its mark: 0x0011 */
     memsess_session_t *before, *session;
 
     (void)state;
     open_store(3, 2, 1);
     write_value(before = new_session(), "a");
-    put_record(before, 0, "b", 2, 0, 0x0010);
+    put_record(before, 0, "b", 2, 0, 0x0011);
     unit_memcached_set(at(1), claim_key(1, 2), token, 16);
     assert_int_equal(commit(read_session(), "c"), MEMSESS_BUSY);
     assert_revisions("2 1 -");
@@ -1582,7 +1676,7 @@ static void test_commit_upon_what_is_under_way(void **state)
     put_record(before, 0, "b", 2, 5, 0x1234);
     assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
     assert_int_equal(commit(session, "c"), MEMSESS_BUSY);
-    put_record(before, 0, "b", 2, 5, 0x0010);
+    put_record(before, 0, "b", 2, 5, 0x0011);
     assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
     assert_int_equal(commit(session, "c"), APR_SUCCESS);
     assert_finds("bc");
@@ -1600,7 +1694,7 @@ static void test_commit_upon_what_is_gone(void **state)
     session = read_session();
     unit_memcached_delete(at(0), copy_key(0));
     unit_memcached_delete(at(1), copy_key(1));
-    assert_int_equal(commit_at(session, apr_time_now() - apr_time_from_sec(60),
+    assert_int_equal(commit_at(session, memsess_clock_steady() - apr_time_from_sec(60),
                                apr_time_from_sec(5), &edit), MEMSESS_GONE);
     assert_int_equal(edit.calls, 0);
     assert_revisions("- - -");
@@ -1635,7 +1729,7 @@ static void test_commit_while_servers_fail(void **state)
         next_key();
         written("a");
         session = read_session();
-        rv = memsess_store_commit(store, &key, session, apr_time_now(), apr_time_from_sec(5),
+        rv = memsess_store_commit(store, &key, session, memsess_clock_steady(), apr_time_from_sec(5),
                                   make_next_and_kill, &kills, unit_pool);
         assert_int_equal(rv, kills == 3 ? MEMSESS_UNSURE : APR_SUCCESS);
         know_down(kills == 2);
@@ -1678,6 +1772,88 @@ static void test_commit_while_a_home_is_away(void **state)
     }
 }
 
+/* -- Epochs of users ---------------------------------------------------------------------------- */
+
+typedef struct epoch_bytes_t {
+    unsigned char bytes[MEMSESS_EPOCH_BYTES];
+} epoch_bytes_t;
+
+static epoch_bytes_t get_epoch(void)
+{
+    epoch_bytes_t epoch;
+
+    assert_int_equal(memsess_epoch_get(epoch.bytes, store, &key, apr_time_from_sec(1800),
+                                       apr_time_from_sec(5), unit_pool), APR_SUCCESS);
+    return epoch;
+}
+
+#define assert_epoch(expected)                                                                     \
+    do {                                                                                           \
+        epoch_bytes_t epoch_now = get_epoch();                                                     \
+        assert_memory_equal(epoch_now.bytes, (expected).bytes, MEMSESS_EPOCH_BYTES);               \
+    } while (0)
+
+/* A user who logs in for the first time while a server is away has an epoch all the same. */
+static void test_first_epoch_while_a_server_is_away(void **state)
+{
+    unsigned n, place;
+
+    (void)state;
+    for (n = 2; n <= 4; n++) {
+        open_store(n, 2, 1);
+        for (place = 0; place < n; place++) {
+            epoch_bytes_t epoch;
+
+            next_key();
+            freeze(place);
+            epoch = get_epoch();
+            assert_epoch(epoch);
+            thaw(place);
+            assert_epoch(epoch);
+        }
+        memsess_pool_destroy(the_pool);
+        the_pool = NULL;
+        unit_servers_stop();
+    }
+}
+
+/* The only copy that is left is on a server that is away: what is made meanwhile wins over it, however
+ * often that was written, and whatever members' clocks say. */
+static void test_an_epoch_that_is_made_anew_wins(void **state)
+{
+    epoch_bytes_t old, made;
+    unsigned i, change;
+
+    (void)state;
+    open_store(3, 2, 1);
+    for (change = 0; change < 2; change++) {
+        next_key();
+        get_epoch();
+        for (i = 0; i < 20; i++) {
+            assert_int_equal(memsess_epoch_change(store, &key, apr_time_from_sec(5), unit_pool),
+                             APR_SUCCESS);
+        }
+        old = get_epoch();
+        unit_memcached_delete(at(1), copy_key(1));
+        for (i = 0; i < 2; i++) { /* the claims of who made it, as if they were over */
+            unit_memcached_delete(at(i), apr_pstrcat(unit_pool, copy_key(i), ".first", NULL));
+        }
+        freeze(0);
+        pass_time();
+        memsess_clock_shift(-apr_time_from_sec(3600), passed);
+        if (change) {
+            assert_int_equal(memsess_epoch_change(store, &key, apr_time_from_sec(5), unit_pool),
+                             APR_SUCCESS);
+        }
+        made = get_epoch();
+        assert_memory_not_equal(made.bytes, old.bytes, MEMSESS_EPOCH_BYTES);
+        thaw(0);
+        assert_epoch(made);
+        await_settled(2);
+        assert_epoch(made);
+    }
+}
+
 /* -- Locks ------------------------------------------------------------------------------------ */
 
 /* Right before it is written: there it is again. */
@@ -1699,7 +1875,7 @@ static void test_commit_where_copies_are_lost(void **state)
                 unit_memcached_delete(at(place), copy_key(place));
             }
         }
-        assert_int_equal(commit_at(session, apr_time_now(), apr_time_from_sec(5), &edit),
+        assert_int_equal(commit_at(session, memsess_clock_steady(), apr_time_from_sec(5), &edit),
                          APR_SUCCESS);
         assert_finds("ab");
         await_settled(2);
@@ -1895,7 +2071,7 @@ static void *counter_main(void *data)
     apr_pool_create(&p, NULL);
     for (i = 0; i < c->rounds; i++) {
         memsess_session_t *session;
-        apr_time_t read_at = apr_time_now();
+        apr_time_t read_at = memsess_clock_steady();
 
         apr_pool_clear(p);
         if (memsess_store_read(c->store, &key, &session, p) == MEMSESS_FOUND
@@ -2101,7 +2277,9 @@ int main(void)
         STORE_TEST(test_born_while_a_home_is_away),
         STORE_TEST(test_born_while_all_homes_are_away),
         STORE_TEST(test_missing_or_unavailable),
-        STORE_TEST(test_frozen_home_is_unavailable),
+        STORE_TEST(test_how_many_are_silent),
+        STORE_TEST(test_the_only_copy_is_away),
+        STORE_TEST(test_a_frozen_home_costs_one_timeout),
         STORE_TEST(test_all_servers_away),
         STORE_TEST(test_all_servers_restarted),
         STORE_TEST(test_without_failover),
@@ -2123,6 +2301,8 @@ int main(void)
         STORE_TEST(test_commit_upon_what_is_gone),
         STORE_TEST(test_commit_while_servers_fail),
         STORE_TEST(test_commit_where_copies_are_lost),
+        STORE_TEST(test_first_epoch_while_a_server_is_away),
+        STORE_TEST(test_an_epoch_that_is_made_anew_wins),
         STORE_TEST(test_lock),
         STORE_TEST(test_lock_is_taken_in_turn),
         STORE_TEST(test_lock_is_freed_while_it_is_renewed),

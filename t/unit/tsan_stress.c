@@ -12,6 +12,7 @@
 #include "apr_atomic.h"
 #include "memsess_cache.h"
 #include "memsess_count.h"
+#include "memsess_clock.h"
 #include "memsess_store.h"
 
 #define THREADS 12
@@ -39,7 +40,7 @@ static apr_status_t next_value(void *baton, const memsess_session_t *newest,
 
 static void use(int at, apr_pool_t *p)
 {
-    apr_time_t read_at = apr_time_now();
+    apr_time_t read_at = memsess_clock_steady();
     memsess_session_t *session;
     memsess_lock_t *lock;
 
