@@ -104,7 +104,7 @@ my $wire = MemSess::Wire->start($pool[0]);
 my @slow = map {
     MemSess::Member->start(servers => [$wire->address . '?name=slow',
         $pool[1]->address . '?name=fast'],
-                           config => "MemSessTimeout 3s\nMemSessRetry 100ms\nMemSessLockWait 20s")
+                           config => "MemSessTimeout 5s\nMemSessRetry 100ms\nMemSessLockWait 20s")
 } 1 .. 2;
 
 subtest 'who only reads does not wait for who writes' => sub {
