@@ -1,0 +1,230 @@
+# One server of a pool is away, in whatever way: every job of every visitor succeeds, on every
+# member, and nothing is lost or brought back when it returns.
+use strict;
+use warnings;
+use lib 't/lib';
+
+use Apache::Test qw(-withtestmore);
+use MemSess::Faults;
+use MemSess::Faulty;
+use MemSess::Test;
+
+my $USERS = 6;    # of each kind, so that each server has something of some of them
+
+my $secret = "$ENV{MEMSESS_T_ROOT}/logs/062-secret-$$";
+open my $out, '>', $secret or die "$secret: $!";
+print $out 'one server away ' x 3;
+close $out;
+chmod 0600, $secret;
+
+my $modules = MemSess::Site::query('LIBEXECDIR');
+my $form    = join('', map { qq(LoadModule ${_}_module "$modules/mod_$_.so"\n) }
+        qw(session request auth_form))
+    . qq(LoadModule session_memsess_module "$ENV{MEMSESS_T_ROOT}/../.libs/mod_session_memsess.so"\n)
+    . q(
+    SessionMemSessCookie form Path=/
+    <Location "/form">
+        Session On
+        SessionMaxAge 600
+        MemSess Off
+    </Location>
+    <Location "/form/login">
+        SetHandler form-login-handler
+        AuthFormProvider file
+        AuthUserFile "${T_DIR}/users"
+        AuthType form
+        AuthName form
+        AuthFormLoginSuccessLocation /form/welcome
+    </Location>
+    ScriptAlias /form/in/ "${T_ROOT}/cgi-bin/"
+    <Location "/form/in">
+        AuthFormProvider file
+        AuthUserFile "${T_DIR}/users"
+        AuthType form
+        AuthName form
+        AuthFormLoginRequiredLocation /form/please
+        Require valid-user
+    </Location>
+);
+my $config = timing() . $form . q(
+    <LocationMatch "/members">
+        AuthType MemSess
+        MemSessLoginURL /lua/say?back=%s
+        Require valid-user
+    </LocationMatch>
+    <LocationMatch "/role">
+        Require memsess role admin
+    </LocationMatch>
+    <LocationMatch "/lock">
+        MemSessLock request
+    </LocationMatch>
+    <LocationMatch "/nolock">
+        MemSessLock none
+    </LocationMatch>
+    LuaMapHandler ^/(?:members|role|lock|nolock)/lua/(\w+)$ "${T_ROOT}/lua/$1.lua"
+);
+
+# Ways to go, and to come back: with the memory that there was, but where it was killed.
+my %ways = (
+    killed  => [sub { $_[0][0]->kill9 }, sub { $_[0][0]->restart }],
+    hung    => [sub { $_[0][0]->pause }, sub { $_[0][0]->resume }],
+    map { my $mode = $_; $mode => [sub { $_[0][1]->mode($mode) }, sub { $_[0][1]->mode('pass') }] }
+        qw(silent garbage closed)
+);
+
+# The pool's size, its members' settings, ways.
+my @cases = (
+    [2, '', qw(killed hung silent garbage closed)],
+    [3, '', qw(killed hung silent)],
+    [5, '', qw(killed hung)],
+    [2, "MemSessSecret file:$secret\n", qw(killed hung)],
+    [3, "MemSessSecret file:$secret\nMemSessLocalCache 1M\n", qw(killed silent)],
+);
+plan tests => scalar(map { @$_[2 .. $#$_] } @cases) + 1;
+
+my $n = 0;
+
+sub where { my ($where, @lines) = @_; return "/$where" . say_via('lua', @lines) }
+
+# Answers that are not 200, of requests made on the members in turn.
+sub failed {
+    my ($members, $clients, $target) = @_;
+    my @bad;
+    for my $c (@$clients) {
+        my $r = $c->via($members->[++$n % @$members])->get($target, 'Accept: text/html');
+        push @bad, $r->status unless $r->status == 200;
+    }
+    return \@bad;
+}
+
+sub states { my ($m, @c) = @_; return [map { state($_->copy(server => $m->[++$n % @$m])) } @c] }
+
+sub all_in { my ($members, $what, $c, $target) = @_; is_deeply failed($members, $c, $target), [], $what }
+
+# What there is before the server goes.
+sub before {
+    my ($m, $case) = @_;
+    my %c = map { my $kind = $_; $kind => [map { started($m->[$_ % @$m], "who=$kind$_") } 1 .. $USERS] }
+        qw(guest known twin renewer leaver locker setter);
+    for my $i (1 .. $USERS) {
+        for my $kind (qw(known twin)) {
+            my $c = $c{$kind}[$i - 1];
+            $c->get(say_via('lua', "MemSess-Set: user=$case$i&role=admin"));
+        }
+    }
+    return %c;
+}
+
+# Cookies of sessions that are no more: signed where cookies are.
+sub yesterdays {
+    my ($m, @pool) = @_;
+    my @c = map { my $old = started($m); [$old->copy, $old] } 1 .. 2 * $USERS;
+    $_->[1]->get(say_via('lua', 'MemSess-Destroy: 1')) for @c;
+    for my $server (@pool) {
+        $server->delete($_) for $server->keys;
+    }
+    return map { $_->[0] } @c;
+}
+
+sub check_form {
+    my ($m) = @_;
+    my $c = client($m->[0], name => 'form');
+    $c->post('/form/login', 'httpd_username=ann&httpd_password=secret',
+        'Content-Type: application/x-www-form-urlencoded');
+    ok defined $c->cookie, 'mod_auth_form: a log-in';
+    is $c->copy(server => $m->[1])->get('/form/in/env')->status, 200, 'mod_session: there on the other';
+    is $c->copy->get('/form/in/env')->status, 200, 'and again';
+}
+
+sub away {
+    my ($case, $m, $old, %c) = @_;
+    my @fresh = map { client($m->[$_ % 2]) } 1 .. 2 * $USERS;
+    all_in($m, 'new sessions', \@fresh, say_via('lua', 'MemSess-Set: new=1'));
+    is_deeply [map { data($_) } @fresh], [('new=1') x @fresh], 'which are there';
+    my @first = map { client($m->[$_ % 2]) } 1 .. $USERS;
+    is_deeply [map { $first[$_]->get(say_via('lua', "MemSess-Set: user=first$case$_"))->status }
+        0 .. $#first], [(200) x @first], 'first log-ins';
+    all_in($m, 'which are let in', \@first, '/members/lua/env');
+    is_deeply [map { $c{guest}[$_ - 1]->via($m->[$_ % 2])
+        ->get(say_via('lua', "MemSess-Set: user=guest$case$_", 'MemSess-Renew: 1'))->status } 1 .. $USERS],
+        [(200) x $USERS], 'log-ins in a session that there was';
+    all_in($m, 'which are let in', $c{guest}, '/members/lua/env');
+    my @again = map { client($m->[$_ % 2]) } 1 .. $USERS;
+    is_deeply [map { $again[$_ - 1]->get(say_via('lua', "MemSess-Set: user=$case$_"))->status }
+        1 .. $USERS], [(200) x $USERS], 'log-ins of users who have another session';
+    all_in($m, 'which are let in', \@again, '/members/lua/env');
+    all_in($m, 'who was logged in is let in', $c{known}, '/members/lua/env');
+    all_in($m, 'Require memsess', $c{known}, '/role/lua/env');
+    all_in($m, 'Renew', $c{renewer}, say_via('lua', 'MemSess-Renew: 1'));
+    is_deeply states($m, @{ $c{renewer} }), [('active') x $USERS], 'which goes on';
+    all_in($m, 'MemSessLock request', $c{locker}, where('lock', 'MemSess-Incr: n=1')) for 1, 2;
+    all_in($m, 'MemSessLock none', $c{setter}, where('nolock', 'MemSess-Set: n=2')) for 1, 2;
+    is_deeply [map { data($_) =~ /n=2/ ? 1 : 0 } @{ $c{locker} }, @{ $c{setter} }],
+        [(1) x (2 * $USERS)], 'all changes are there';
+    my @left = map { $_->copy } @{ $c{leaver} };
+    all_in($m, 'log-out', $c{leaver}, say_via('lua', 'MemSess-Destroy: 1'));
+    is_deeply states($m, @left), [('unknown') x @left], 'which is final';
+    my @ended = map { $_->copy } @{ $c{known} }, @{ $c{twin} }, @again;
+    all_in($m, 'Destroy: all', $c{known}, say_via('lua', 'MemSess-Destroy: all'));
+    ok wait_for(3, sub { !grep { $_ ne 'unknown' } @{ states($m, @ended) } }), 'ends the others too';
+    is_deeply states($m, @$old), [('unknown') x @$old], 'old cookies are unknown';
+    my @r = map { $_->copy(server => $m->[++$n % 2])->get('/members/lua/env', 'Accept: text/html') } @$old;
+    is_deeply [map { $_->status } @r], [(302) x @r], 'and lead to the log-in page';
+    is_deeply [map { $_->copy->get(say_via('lua', 'MemSess-Set: user=old' . ++$n))->status } @$old],
+        [(200) x @$old], 'where they can log in';
+    check_form($m);
+    return ([@fresh, @first, @{ $c{guest} }, @{ $c{renewer} }, @{ $c{locker} }, @{ $c{setter} }],
+        [@left, @ended]);
+}
+
+for (@cases) {
+    my ($size, $settings, @ways) = @$_;
+    my @pool   = pool($size);
+    my @faulty = map { MemSess::Faulty->start($_) } @pool;
+    my @names  = map { $faulty[$_]->address . "?name=s$_" } 0 .. $#pool;
+    my @m = map { MemSess::Member->start(servers => \@names, config => $config . $settings) } 1, 2;
+    for my $member (@m) {
+        open my $users, '>', $member->dir . '/users' or die $!;
+        print $users 'ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=', "\n";
+    }
+    for my $way (@ways) {
+        my $victim = $n % $size;
+        my $what = sprintf '%d servers%s, one %s', $size, $settings =~ /Cache/ ? ', sealed and cached'
+            : $settings ? ', sealed' : '', $way;
+        subtest $what => sub {
+            my @old = yesterdays($m[0], @pool);
+            my %c = before(\@m, ++$n);
+            my @it = ($pool[$victim], $faulty[$victim]);
+            $ways{$way}[0]->(\@it);
+            # Until all have seen it.
+            state($_->copy(server => $m[0])), state($_->copy(server => $m[1])) for map { @$_ } values %c;
+            my ($alive, $dead) = away($n, \@m, \@old, %c);
+            $ways{$way}[1]->(\@it);
+            settle();
+            for my $round (1, 2) {
+                is_deeply states(\@m, @$alive), [('active') x @$alive],
+                    "back: who was there is, $round";
+                is_deeply states(\@m, @$dead), [('unknown') x @$dead],
+                    "back: who was not is not, $round";
+            }
+        };
+    }
+    $_->stop for @m, @faulty, @pool;
+}
+
+subtest 'the only copy is on the server that is away' => sub {
+    my @pool = pool(3);
+    my @m = map { MemSess::Member->start(servers => \@pool, config => $config) } 1, 2;
+    my ($c, $mark, @home) = marked($m[0], @pool);
+    $home[1][0]->delete($home[1][1]);
+    $home[0][0]->pause;
+    for my $m (@m, @m) {
+        my $r = $c->copy(server => $m)->get('/lua/env');
+        is $r->env('MEMSESS_STATE'), 'unknown', 'it is not there';
+        is scalar($r->header('Set-Cookie')), '', 'and nothing is said of its cookie';
+    }
+    $home[0][0]->resume;
+    settle();
+    is state($c->copy(server => $_)), 'active', 'it is there again' for @m, @m;
+    ok repaired($c, $mark, 2, @pool), 'on two servers';
+};
