@@ -1772,6 +1772,44 @@ static void test_commit_while_a_home_is_away(void **state)
     }
 }
 
+/* Members whose clocks are an hour apart, in turn, while one server after the other is away: no
+ * change is lost, nothing old is taken for new, and nothing is written without need. */
+static void test_clocks_apart(void **state)
+{
+    static const int hours[] = {0, 1, -1};
+    char expected[64] = "";
+    unsigned i, place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    written("");
+    for (i = 0; i < 30; i++) {
+        edit_t edit = {"x", APR_SUCCESS, 0, 0, NULL};
+
+        memsess_clock_shift(apr_time_from_sec(3600 * hours[i % COUNT(hours)]), passed);
+        place = i / 5 % 3;
+        if (i % 5 == 1) {
+            freeze(place);
+        }
+        assert_int_equal(commit_at(read_session(), memsess_clock_steady(), apr_time_from_sec(20),
+                                   &edit), APR_SUCCESS);
+        strcat(expected, "x");
+        assert_finds(expected);
+        if (i % 5 == 3) {
+            thaw(place);
+            assert_finds(expected);
+        }
+    }
+    await_settled(2);
+    for (i = 0; i < COUNT(hours); i++) {
+        apr_uint64_t revision = revision_at(0);
+
+        memsess_clock_shift(apr_time_from_sec(3600 * hours[i]), passed);
+        assert_finds(expected);
+        assert_true(revision_at(0) == revision);
+    }
+}
+
 /* -- Epochs of users ---------------------------------------------------------------------------- */
 
 typedef struct epoch_bytes_t {
@@ -2301,6 +2339,7 @@ int main(void)
         STORE_TEST(test_commit_upon_what_is_gone),
         STORE_TEST(test_commit_while_servers_fail),
         STORE_TEST(test_commit_where_copies_are_lost),
+        STORE_TEST(test_clocks_apart),
         STORE_TEST(test_first_epoch_while_a_server_is_away),
         STORE_TEST(test_an_epoch_that_is_made_anew_wins),
         STORE_TEST(test_lock),
