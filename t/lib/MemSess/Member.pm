@@ -8,13 +8,16 @@ use parent 'MemSess::Process';
 use File::Path qw(make_path);
 use IO::Socket::INET;
 use MemSess::Log;
+use MemSess::Preload;
 use MemSess::Process qw(wait_for free_port);
 use MemSess::Site;
 
 my $count = 0;
 
 # config: directives that follow the site's; servers: what MemSessServers says (memcacheds
-# or strings), one line each; under: a command to run it under, as one process
+# or strings), one line each; under: a command to run it under, as one process; clock: how far
+# its wall clock is off ('-1h', '+10m', '+250ms', 0), which set_clock then changes while it runs;
+# without it, it has the machine's
 sub new {
     my ($class, %args) = @_;
     my $dir = sprintf '%s/logs/member-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$count;
@@ -29,6 +32,28 @@ sub new {
     }, $class;
     $self->{command} = [@{ $args{under} // [] }, MemSess::Site::httpd(),
                         $args{under} ? '-X' : ('-D', 'FOREGROUND'), '-f', $self->{conf}];
+    if (defined $args{clock}) {
+        $self->{clock} = "$dir/clock";
+        $self->set_clock($args{clock});
+        unshift @{ $self->{command} }, 'env', MemSess::Preload::environment('clock'),
+            "MEMSESS_T_CLOCK=$self->{clock}";
+    }
+    return $self;
+}
+
+my %microseconds = (ms => 1e3, s => 1e6, m => 60e6, h => 3600e6, d => 86400e6);
+
+# Sets the wall clock of a running member that was made with one, for all its processes at once:
+# to the machine's time and this ('-10m', 0), whatever it showed before. Its monotonic clock goes
+# on as ever, and so do the test and the memcacheds. The times of files are the machine's.
+sub set_clock {
+    my ($self, $off) = @_;
+    my ($n, $unit) = $off =~ /^([+-]?\d+)(ms|[smhd])$/ or $off eq '0' or die "no such time: $off\n";
+    $self->{clock} or die "a member has a clock of its own only if it is made with one\n";
+    # In place: it is mapped, by t/preload/clock.c.
+    open my $out, -e $self->{clock} ? '+<' : '>', $self->{clock} or die "$self->{clock}: $!";
+    syswrite $out, pack('q', $unit ? $n * $microseconds{$unit} : 0) or die "$self->{clock}: $!";
+    close $out or die $!;
     return $self;
 }
 

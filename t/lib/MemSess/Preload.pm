@@ -1,0 +1,28 @@
+package MemSess::Preload;
+# Small libraries that are loaded before all others of a process, in t/preload: what no
+# configuration can do to it. Each is built once, by the compiler that builds the module.
+use strict;
+use warnings;
+
+# The environment, as `env` takes it, in which a command has these libraries: sources' names
+# without .c.
+sub environment {
+    my (@names) = @_;
+    # A sanitizer's own, if there is one, goes first.
+    return 'LD_PRELOAD=' . join ' ', grep { $_ } $ENV{LD_PRELOAD}, map { built($_) } @names;
+}
+
+my %built;
+
+sub built {
+    my ($name) = @_;
+    return $built{$name} //= do {
+        my $source = "$ENV{MEMSESS_T_ROOT}/preload/$name.c";
+        my $library = "$ENV{MEMSESS_T_ROOT}/logs/$name-$$.so";
+        system($ENV{CC} || 'cc', qw(-shared -fPIC -O1 -Wall -Wextra -o), $library, $source,
+               qw(-ldl -lpthread)) == 0 or die "$source cannot be built\n";
+        $library;
+    };
+}
+
+1;
