@@ -39,6 +39,7 @@ void memsess_conf_start(apr_pool_t *pconf)
     memsess_seen.sessions = 0;
     memsess_seen.largest = MEMSESS_MAX_SIZE;
     memsess_seen.tls = NULL;
+    memsess_seen.failed = apr_array_make(pconf, 2, sizeof(memsess_failed_t));
 }
 
 /* -- Structures ------------------------------------------------------------------------------- */
@@ -75,6 +76,7 @@ void *memsess_srv_conf_merge(apr_pool_t *p, void *base_v, void *add_v)
     MEMSESS_SRV_SETTINGS(MERGE)
     conf->conn_idle = add->max_conns_set ? add->conn_idle : base->conn_idle;
     conf->binds = base->binds || add->binds;
+    conf->in_section = base->in_section || add->in_section;
     return conf;
 }
 
@@ -169,7 +171,11 @@ static const char *set_flag(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     static const char *const words[] = {"off", "on"};
 
-    memsess_seen.sessions |= cmd->info == &slot_enabled && !strcasecmp(arg, "on");
+    if (cmd->info == &slot_enabled && !strcasecmp(arg, "on")) {
+        memsess_seen.sessions = 1;
+        memsess_srv_conf(cmd->server)->in_section |=
+            dir_conf != ap_get_module_config(cmd->server->lookup_defaults, &memsess_module);
+    }
     return set_word(cmd, dir_conf, arg, words, 2, "must be On or Off");
 }
 
@@ -446,32 +452,12 @@ static const char *set_local_cache(cmd_parms *cmd, void *dir_conf, const char *s
     return NULL;
 }
 
-#define AUTH_LINE "must hold one line user:password, without spaces"
-
 static const char *set_auth(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    const char *path = ap_server_root_relative(cmd->temp_pool, arg);
-    const char *error;
-    char line[512], *colon;
-    apr_size_t len = 0;
+    const char *path = ap_server_root_relative(cmd->pool, arg);
 
-    if (!path) {
-        return refuse(cmd, arg, "is no path");
-    }
-    error = memsess_secret_file(path, "it " AUTH_LINE, line, sizeof(line) - 1, &len,
-                                cmd->temp_pool);
-    if (error) {
-        return refuse(cmd, arg, error);
-    }
-    line[len] = '\0';
-    line[strcspn(line, "\r\n")] = '\0';
-    colon = strchr(line, ':');
-    if (!colon || colon == line || !colon[1] || strpbrk(line, " \t")) {
-        return refuse(cmd, arg, AUTH_LINE);
-    }
-    *colon = ' ';
-    *(const char **)place(cmd, dir_conf, NULL) = apr_pstrdup(cmd->pool, line);
-    return NULL;
+    *(const char **)place(cmd, dir_conf, NULL) = path;
+    return path ? NULL : refuse(cmd, arg, "is no path");
 }
 
 static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)

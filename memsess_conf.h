@@ -105,8 +105,11 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
 typedef struct memsess_srv_conf_t {
     MEMSESS_SRV_SETTINGS(MEMSESS_FIELD)
     apr_interval_time_t conn_idle; /**< the second word of MemSessConnections */
-    const memsess_secrets_t *secrets; /**< read from the sources; NULL: there are none */
+    const memsess_secrets_t *secrets; /**< read from the sources; NULL: there are none; empty: none
+                                           could be had, and there is no store then */
+    const char *password;             /**< "user password", read from auth; NULL: none is known */
     int binds;                        /**< some section binds sessions to their clients */
+    int in_section;                   /**< MemSess is On in some section, not here as such */
     apr_interval_time_t cache_max_age; /**< the second word of MemSessLocalCache */
     memsess_cache_t *cache;            /**< the whole server's one; NULL: not here */
     memsess_store_t *store;        /**< made in each child before it serves; NULL: it failed */
@@ -135,11 +138,16 @@ apr_interval_time_t memsess_conf_refresh(const memsess_dir_conf_t *conf);
 void memsess_conf_start(apr_pool_t *pconf);
 
 /** Does what can only be done when all directives have been read: checks the whole, and reads the
- * secrets; logs what is wrong. */
+ * secrets; logs what is wrong. Whether a source of secrets that failed is the end of httpd is said
+ * by memsess_conf_settle. */
 int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp);
 
-/** Logs where a restart has brought another secret to sign with. */
-void memsess_conf_tell_rotations(server_rec *main_server, apr_pool_t *ptemp);
+/**
+ * Once there are logs: says which sources of secrets failed, and where a restart has brought another
+ * secret to sign with; keeps the secrets for the next restart. 0: httpd is to end, since this is a
+ * start and there are no secrets from before.
+ */
+int memsess_conf_settle(server_rec *main_server, apr_pool_t *ptemp);
 
 /** Lists the servers of all pools, so that they are counted; logs why that cannot be. */
 int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf);

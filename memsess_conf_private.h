@@ -2,7 +2,8 @@
 
 /**
  * @file memsess_conf_private.h
- * @brief What memsess_conf.c (each directive) and memsess_conf_whole.c (all of them) share.
+ * @brief What memsess_conf.c (each directive), memsess_conf_whole.c (all of them) and
+ *        memsess_conf_secret.c (what is read from elsewhere) share.
  */
 #ifndef MEMSESS_CONF_PRIVATE_H
 #define MEMSESS_CONF_PRIVATE_H
@@ -16,14 +17,34 @@ typedef struct memsess_timeouts_t {
     const ap_directive_t *directive;
 } memsess_timeouts_t;
 
+/** A source of secrets that failed. */
+typedef struct memsess_failed_t {
+    server_rec *server;    /**< one that it is for */
+    const char *directive, *source;
+    const char *text;      /**< why, and what is done without it */
+} memsess_failed_t;
+
 /** What was seen of directives in any section, for when all have been read. */
 typedef struct memsess_seen_t {
     apr_array_header_t *timeouts; /**< of memsess_timeouts_t */
     int sessions;                 /**< MemSess is On somewhere */
     apr_int64_t largest;          /**< MemSessMaxSize, the default at least */
     const ap_directive_t *tls;    /**< a MemSessBind tls, or NULL */
+    apr_array_header_t *failed;   /**< of memsess_failed_t */
 } memsess_seen_t;
 
 extern memsess_seen_t memsess_seen;
+
+/** For messages. */
+const char *memsess_conf_name_of(server_rec *s, apr_pool_t *p);
+
+/**
+ * Reads the secrets and passwords of all hosts; what failed is in memsess_seen.failed.
+ * @return 0: refused, and logged
+ */
+int memsess_conf_read_secrets(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp);
+
+/** What the status says of a source that failed. */
+const char *memsess_conf_failed_text(const memsess_failed_t *failed, apr_pool_t *p);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include "memsess_conf_private.h"
 
-#include "apr_hash.h"
 #include "apr_strings.h"
 #include "http_core.h"
 #include "http_log.h"
@@ -11,8 +10,7 @@
 
 APLOG_USE_MODULE(memsess);
 
-/* For messages. */
-static const char *name_of(server_rec *s, apr_pool_t *p)
+const char *memsess_conf_name_of(server_rec *s, apr_pool_t *p)
 {
     return s->is_virtual ? apr_psprintf(p, "virtual host %s:%d (%s, line %u)",
                                         s->server_hostname ? s->server_hostname : "?", s->port,
@@ -30,7 +28,7 @@ static int copies_ok(server_rec *s, apr_pool_t *ptemp)
     ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s,
                  "MemSessRedundancy %d: the pool of %s has only %d server%s: name more in "
                  "MemSessServers, or ask for fewer copies", conf->copies,
-                 name_of(s, ptemp), conf->members->nelts,
+                 memsess_conf_name_of(s, ptemp), conf->members->nelts,
                  conf->members->nelts == 1 ? "" : "s");
     return 0;
 }
@@ -52,6 +50,18 @@ static int timeouts_ok(const memsess_timeouts_t *seen, apr_pool_t *ptemp)
     return 0;
 }
 
+static int seal_ok(server_rec *s, apr_pool_t *ptemp)
+{
+    const memsess_srv_conf_t *conf = memsess_srv_conf(s);
+
+    if (conf->sources || !conf->seal_set || !conf->seal) {
+        return 1;
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s, "MemSessSeal On: %s has no secret to "
+                 "seal with: name one in MemSessSecret", memsess_conf_name_of(s, ptemp));
+    return 0;
+}
+
 /* Without mod_ssl no session would ever be bound. */
 static int tls_ok(server_rec *main_server)
 {
@@ -64,99 +74,6 @@ static int tls_ok(server_rec *main_server)
                  "without mod_ssl no client shows a certificate here: load it (a2enmod ssl), or "
                  "leave tls out", seen->directive, seen->args, seen->line_num, seen->filename);
     return 0;
-}
-
-/* How long a program may take to print a secret. */
-#define EXEC_WAIT apr_time_from_sec(10)
-
-/* What came of reading a source: once, whoever shares it. */
-typedef struct source_t {
-    memsess_raw_secret_t raw;
-    const char *error;
-} source_t;
-
-static apr_status_t cleanse_source(void *source)
-{
-    memsess_cleanse(source, sizeof(source_t));
-    return APR_SUCCESS;
-}
-
-static const source_t *read_source(const char *name, server_rec *s, apr_hash_t *sources,
-                                   apr_pool_t *ptemp)
-{
-    source_t *source = apr_hash_get(sources, name, APR_HASH_KEY_STRING);
-
-    if (!source) {
-        source = apr_pcalloc(ptemp, sizeof(*source));
-        apr_pool_cleanup_register(ptemp, source, cleanse_source, apr_pool_cleanup_null);
-        apr_hash_set(sources, name, APR_HASH_KEY_STRING, source);
-        source->error = ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_NORMAL
-                            ? memsess_secret_read(name, EXEC_WAIT, &source->raw, ptemp)
-                            : memsess_secret_look(name, ptemp);
-        if (source->error) {
-            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s, "MemSessSecret %s: %s", name,
-                         source->error);
-        }
-    }
-    return source;
-}
-
-/* Where the configuration is only tested, nothing is run and no key is made; where it is dumped,
- * nothing is read. */
-static int secrets_ok(server_rec *s, apr_hash_t *sources, apr_pool_t *pconf, apr_pool_t *ptemp)
-{
-    memsess_srv_conf_t *conf = memsess_srv_conf(s);
-    int mode = ap_state_query(AP_SQ_RUN_MODE), i, ok = 1;
-    memsess_secrets_t *secrets;
-
-    if (!conf->sources) {
-        ok = !conf->seal_set || !conf->seal;
-        if (!ok) {
-            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s, "MemSessSeal On: %s has no "
-                         "secret to seal with: name one in MemSessSecret", name_of(s, ptemp));
-        }
-        return ok;
-    }
-    if (mode == AP_SQ_RM_CONFIG_DUMP) {
-        return 1;
-    }
-    conf->secrets = secrets = memsess_secrets_make(pconf);
-    for (i = 0; i < conf->sources->nelts; i++) {
-        const source_t *source = read_source(APR_ARRAY_IDX(conf->sources, i, const char *), s,
-                                             sources, ptemp);
-
-        ok &= !source->error && (mode != AP_SQ_RM_NORMAL
-                                 || memsess_secrets_add(secrets, &source->raw, conf->ns)
-                                        == APR_SUCCESS);
-    }
-    return ok;
-}
-
-void memsess_conf_tell_rotations(server_rec *main_server, apr_pool_t *ptemp)
-{
-    static const char *const words[] = {NULL, "the one of before is still accepted",
-                                        "the one of before is no longer accepted, and what it "
-                                        "signed is over"};
-    const memsess_srv_conf_t *first = memsess_srv_conf(main_server);
-    server_rec *s;
-
-    for (s = main_server; s; s = s->next) {
-        const memsess_srv_conf_t *conf = memsess_srv_conf(s);
-
-        if (conf->secrets && conf->secrets->n
-            && (s == main_server || conf->sources != first->sources)) {
-            const char *place = apr_psprintf(ptemp, "memsess_secret %d %s:%d %s", s->is_virtual,
-                                             s->server_hostname ? s->server_hostname : "?",
-                                             s->port, conf->ns);
-            const char *what = words[memsess_secrets_note(conf->secrets, place,
-                                                          main_server->process->pool)];
-
-            if (what) {
-                ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MemSess: secret rotated: %s signs "
-                             "with another one now; %s", name_of(s, ptemp), what);
-            }
-        }
-    }
 }
 
 /* The revision in the cookie is what makes an own copy safe, if the client did not make it up. */
@@ -186,7 +103,9 @@ apr_status_t memsess_conf_cache(server_rec *main_server, apr_pool_t *pconf)
         rv = memsess_cache_create(&cache, (apr_size_t)conf->cache_size, conf->cache_max_age, pconf);
     }
     for (s = main_server; s && conf->cache_size && rv == APR_SUCCESS; s = s->next) {
-        memsess_srv_conf(s)->cache = memsess_srv_conf(s)->secrets ? cache : NULL;
+        const memsess_secrets_t *secrets = memsess_srv_conf(s)->secrets;
+
+        memsess_srv_conf(s)->cache = secrets && secrets->n ? cache : NULL;
     }
     return rv;
 }
@@ -227,8 +146,8 @@ static void warn(server_rec *main_server, say_fn *say, apr_pool_t *p)
             && (s == main_server || first->copies != 1 || first->members != conf->members)) {
             say(s, MEMSESS_WARN_REDUNDANCY,
                 apr_psprintf(p, "MemSessRedundancy 1: each session of %s is on one of its %d "
-                             "servers alone, and lost with it: ask for 2 copies", name_of(s, p),
-                             conf->members->nelts));
+                             "servers alone, and lost with it: ask for 2 copies",
+                             memsess_conf_name_of(s, p), conf->members->nelts));
         }
     }
     if (!is_signed && memsess_seen.sessions) {
@@ -240,18 +159,18 @@ static void warn(server_rec *main_server, say_fn *say, apr_pool_t *p)
 
 int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
-    apr_hash_t *sources = apr_hash_make(ptemp);
     server_rec *s;
     int i, ok = cache_ok(main_server);
 
     for (s = main_server; s; s = s->next) {
         ok &= copies_ok(s, ptemp);
-        ok &= secrets_ok(s, sources, pconf, ptemp);
+        ok &= seal_ok(s, ptemp);
     }
     for (i = 0; i < memsess_seen.timeouts->nelts; i++) {
         ok &= timeouts_ok(&APR_ARRAY_IDX(memsess_seen.timeouts, i, memsess_timeouts_t), ptemp);
     }
     ok &= tls_ok(main_server);
+    ok &= memsess_conf_read_secrets(main_server, pconf, ptemp);
     if (ok && !is_first_reading()) {
         warn(main_server, say_in_log, ptemp);
     }
@@ -274,6 +193,16 @@ static apr_status_t count_members(const memsess_srv_conf_t *conf, apr_pool_t *pc
     return rv;
 }
 
+static void advise_failed(apr_pool_t *pconf)
+{
+    int i;
+
+    for (i = 0; i < memsess_seen.failed->nelts; i++) {
+        memsess_count_advise(MEMSESS_WARN_SECRET, memsess_conf_failed_text(
+            &APR_ARRAY_IDX(memsess_seen.failed, i, memsess_failed_t), pconf));
+    }
+}
+
 int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf)
 {
     apr_status_t rv = memsess_count_begin(main_server->process->pool, pconf);
@@ -284,6 +213,7 @@ int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf)
     }
     if (rv == APR_SUCCESS) {
         warn(main_server, say_in_status, pconf);
+        advise_failed(pconf);
     }
     else {
         ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, rv, main_server, "MemSess: no shared "
@@ -302,7 +232,7 @@ void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_sto
     for (i = 0; i < members->nelts; i++) {
         memsess_server_conf_t *server = &APR_ARRAY_IDX(members, i, memsess_member_t).server;
 
-        server->auth = conf->auth;
+        server->auth = conf->password;
         server->timeout = conf->timeout;
         server->retry = conf->retry;
         server->max_conns = conf->max_conns_set ? conf->max_conns : threads;
@@ -311,7 +241,9 @@ void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_sto
     store->members = members;
     store->copies = (unsigned)(conf->copies < members->nelts ? conf->copies : members->nelts);
     store->failover = conf->failover;
-    store->compress = (apr_size_t)conf->compress;
     store->unpack = MEMSESS_UNPACK_TIMES * (apr_size_t)memsess_seen.largest;
     store->secrets = conf->seal ? conf->secrets : NULL;
+    /* The length of what is compressed tells of what is in it, and length is what sealing does not
+     * hide. */
+    store->compress = conf->compress_set || !store->secrets ? (apr_size_t)conf->compress : 0;
 }

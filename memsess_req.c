@@ -316,6 +316,10 @@ static memsess_state_t judge_found(const memsess_req_t *req, const memsess_dir_c
 static memsess_state_t judge(memsess_req_t *req, const memsess_dir_conf_t *conf,
                              memsess_top_t *top)
 {
+    /* Without a secret, where there should be one, nobody knows. */
+    if (req->cookie == MEMSESS_COOKIE_INVALID && !memsess_srv_conf(top->server)->store) {
+        return MEMSESS_STATE_UNAVAILABLE;
+    }
     if (req->cookie != MEMSESS_COOKIE_OK) {
         return req->cookie == MEMSESS_COOKIE_NONE ? MEMSESS_STATE_NONE : MEMSESS_STATE_INVALID;
     }

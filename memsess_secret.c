@@ -13,6 +13,7 @@
 
 #include "apr_file_io.h"
 #include "apr_strings.h"
+#include "memsess_clock.h"
 
 extern char **environ;
 
@@ -182,7 +183,7 @@ static int read_pipe(int fd, apr_time_t end, memsess_raw_secret_t *raw)
     struct pollfd poll_fd = {fd, POLLIN, 0};
 
     while (raw->len < sizeof(raw->bytes)) {
-        apr_interval_time_t left = end - apr_time_now();
+        apr_interval_time_t left = end - memsess_clock_steady();
         ssize_t n;
 
         if (left <= 0) {
@@ -216,7 +217,7 @@ static int finish(pid_t pid, apr_time_t end, int *status)
         info.si_pid = 0;
         in_time = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0
                   && info.si_pid == pid;
-        if (in_time || apr_time_now() >= end) {
+        if (in_time || memsess_clock_steady() >= end) {
             break;
         }
         apr_sleep(apr_time_from_msec(2));
@@ -230,7 +231,7 @@ static int finish(pid_t pid, apr_time_t end, int *status)
 static const char *run_program(const char *command, apr_interval_time_t wait,
                                memsess_raw_secret_t *raw, apr_pool_t *p)
 {
-    apr_time_t end = apr_time_now() + wait;
+    apr_time_t end = memsess_clock_steady() + wait;
     int fd, status = 0, at_end;
     const char *error;
     char **argv;
@@ -275,20 +276,6 @@ const char *memsess_secret_read(const char *source, apr_interval_time_t wait,
     if (error) {
         memsess_cleanse(raw, sizeof(*raw));
     }
-    return error;
-}
-
-const char *memsess_secret_look(const char *source, apr_pool_t *p)
-{
-    memsess_raw_secret_t raw;
-    const char *error;
-    char **argv;
-
-    if (!is_file(source)) {
-        return program_of(what_of(source), &argv, p);
-    }
-    error = memsess_secret_read(source, 0, &raw, p);
-    memsess_cleanse(&raw, sizeof(raw));
     return error;
 }
 
@@ -339,22 +326,14 @@ apr_status_t memsess_secrets_add(memsess_secrets_t *secrets, const memsess_raw_s
     return rv;
 }
 
-memsess_rotation_t memsess_secrets_note(const memsess_secrets_t *secrets, const char *place,
-                                        apr_pool_t *process)
+memsess_rotation_t memsess_secrets_compare(const memsess_secrets_t *before,
+                                           const memsess_secrets_t *now)
 {
-    unsigned char before[MEMSESS_SECRET_ID_BYTES];
-    void *noted = NULL;
     unsigned i;
 
-    apr_pool_userdata_get(&noted, place, process);
-    if (!noted) {
-        noted = apr_pmemdup(process, secrets->secret[0].id, sizeof(before));
-        apr_pool_userdata_set(noted, place, NULL, process);
+    for (i = 0; i < now->n && memcmp(before->secret[0].id, now->secret[i].id,
+                                     MEMSESS_SECRET_ID_BYTES); i++) {
     }
-    memcpy(before, noted, sizeof(before));
-    memcpy(noted, secrets->secret[0].id, sizeof(before));
-    for (i = 0; i < secrets->n && memcmp(before, secrets->secret[i].id, sizeof(before)); i++) {
-    }
-    return i == 0 ? MEMSESS_SECRET_KEPT
-                  : i < secrets->n ? MEMSESS_SECRET_ROTATED : MEMSESS_SECRET_REPLACED;
+    return i == 0 ? MEMSESS_SECRET_SAME
+                  : i < now->n ? MEMSESS_SECRET_ROTATED : MEMSESS_SECRET_REPLACED;
 }

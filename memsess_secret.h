@@ -56,9 +56,6 @@ const char *memsess_secret_file(const char *path, const char *mend, void *bytes,
 const char *memsess_secret_read(const char *source, apr_interval_time_t wait,
                                 memsess_raw_secret_t *raw, apr_pool_t *p);
 
-/** As much of that as can be told without running anything. */
-const char *memsess_secret_look(const char *source, apr_pool_t *p);
-
 /** None yet; what is added is gone from memory when @a p is. */
 memsess_secrets_t *memsess_secrets_make(apr_pool_t *p);
 
@@ -66,18 +63,15 @@ memsess_secrets_t *memsess_secrets_make(apr_pool_t *p);
 apr_status_t memsess_secrets_add(memsess_secrets_t *secrets, const memsess_raw_secret_t *raw,
                                  const char *ns);
 
-/** What became of the first secret since these were noted last. */
+/** What became of the first secret, which signs. */
 typedef enum {
-    MEMSESS_SECRET_KEPT,    /**< it is the same, or none was noted yet */
+    MEMSESS_SECRET_SAME,
     MEMSESS_SECRET_ROTATED, /**< another is the first, and the one of before is still accepted */
     MEMSESS_SECRET_REPLACED /**< another is the first, and the one of before is not accepted */
 } memsess_rotation_t;
 
-/**
- * Notes what a place signs with, for as long as the process lives.
- * @param place a name for it, unlike those of other user data of that pool
- */
-memsess_rotation_t memsess_secrets_note(const memsess_secrets_t *secrets, const char *place,
-                                        apr_pool_t *process);
+/** Of two that hold one at least, for one namespace. */
+memsess_rotation_t memsess_secrets_compare(const memsess_secrets_t *before,
+                                           const memsess_secrets_t *now);
 
 #endif

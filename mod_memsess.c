@@ -62,10 +62,13 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 /* Not reached by apachectl -t. */
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    apr_status_t rv = memsess_conf_cache(s, pconf);
+    apr_status_t rv;
 
     (void)plog;
-    memsess_conf_tell_rotations(s, ptemp);
+    if (!memsess_conf_settle(s, ptemp)) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    rv = memsess_conf_cache(s, pconf);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "MemSessLocalCache: so much shared memory "
                      "cannot be had: ask for less, or raise the system's limit");
@@ -127,6 +130,9 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
         memsess_srv_conf_t *conf = memsess_srv_conf(s);
         memsess_store_conf_t store;
 
+        if (conf->secrets && !conf->secrets->n) {
+            continue;
+        }
         memsess_conf_store(conf, threads, &store, pchild);
         rv = memsess_store_create(&conf->store, &store, pool, servers, pchild);
         /* What nobody named may be no memcached at all. */

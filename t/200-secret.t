@@ -58,6 +58,13 @@ subtest 'refused by configtest' => sub {
         isnt $status, 0, "refused: $case->[0]";
         says($message, @$case);
     }
+    for my $case (['fails', "echo $secret; exit 3", qr/status 3/],
+        ['silent', 'exit 0', qr/printed nothing/]) {
+        my $source = 'exec:' . program(@$case[0, 1]);
+        my ($status, $message) = MemSess::Member->check("MemSessSecret $source");
+        isnt $status, 0, "refused: $source";
+        says($message, $source, $case->[2]);
+    }
     my ($status, $message) = MemSess::Member->check("MemSessSecret file:$first file:$dir/missing");
     isnt $status, 0, 'a second one that is missing';
     says($message, "file:$dir/missing", qr/does not exist/);
@@ -73,7 +80,7 @@ subtest 'accepted by configtest' => sub {
         my ($status, $message) = MemSess::Member->check("MemSessSecret $good");
         is $status, 0, "accepted: $good" or diag $message;
     }
-    ok !-e "$dir/it-ran", 'nothing was run';
+    ok -e "$dir/it-ran", 'a program is run, since nothing else tells whether it works';
 };
 
 my @pool = (MemSess::Memcached->start);

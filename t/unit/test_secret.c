@@ -231,18 +231,6 @@ static void test_programs_that_hang(void **state)
     assert_true(i < 1000);
 }
 
-/* Where a configuration is only tested: the same, but that nothing is run. */
-static void test_looking(void **state)
-{
-    (void)state;
-    assert_null(memsess_secret_look(a_file(SECRET, 0600), unit_pool));
-    assert_non_null(memsess_secret_look(a_file(SECRET, 0644), unit_pool));
-    assert_non_null(memsess_secret_look(a_file("short", 0600), unit_pool));
-    assert_null(memsess_secret_look(a_program("echo run >$0.run"), unit_pool));
-    assert_int_not_equal(access(apr_pstrcat(unit_pool, dir, "/program.run", NULL), F_OK), 0);
-    assert_non_null(memsess_secret_look("exec:/nowhere/program", unit_pool));
-}
-
 /* -- Keys -------------------------------------------------------------------------------------- */
 
 static memsess_secrets_t *keys_of(const char *secret, const char *ns)
@@ -331,12 +319,11 @@ static void test_rotations_are_noticed(void **state)
 
     (void)state;
     both.secret[both.n++] = one->secret[0];
-    assert_int_equal(memsess_secrets_note(one, "here", unit_pool), MEMSESS_SECRET_KEPT);
-    assert_int_equal(memsess_secrets_note(one, "here", unit_pool), MEMSESS_SECRET_KEPT);
-    assert_int_equal(memsess_secrets_note(two, "there", unit_pool), MEMSESS_SECRET_KEPT);
-    assert_int_equal(memsess_secrets_note(&both, "here", unit_pool), MEMSESS_SECRET_ROTATED);
-    assert_int_equal(memsess_secrets_note(two, "here", unit_pool), MEMSESS_SECRET_KEPT);
-    assert_int_equal(memsess_secrets_note(one, "here", unit_pool), MEMSESS_SECRET_REPLACED);
+    assert_int_equal(memsess_secrets_compare(one, one), MEMSESS_SECRET_SAME);
+    assert_int_equal(memsess_secrets_compare(one, keys_of(SECRET, "")), MEMSESS_SECRET_SAME);
+    assert_int_equal(memsess_secrets_compare(one, &both), MEMSESS_SECRET_ROTATED);
+    assert_int_equal(memsess_secrets_compare(&both, two), MEMSESS_SECRET_SAME);
+    assert_int_equal(memsess_secrets_compare(two, one), MEMSESS_SECRET_REPLACED);
 }
 
 int main(void)
@@ -348,7 +335,6 @@ int main(void)
         SECRET_TEST(test_programs),
         SECRET_TEST(test_programs_refused),
         SECRET_TEST(test_programs_that_hang),
-        SECRET_TEST(test_looking),
         SECRET_TEST(test_no_key_serves_two),
         SECRET_TEST(test_as_many_as_there_is_room_for),
         SECRET_TEST(test_keys_go_with_the_configuration),

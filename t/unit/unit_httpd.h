@@ -46,12 +46,17 @@ AP_DECLARE(apr_status_t) ap_timeout_parameter_parse(const char *text, apr_interv
     return APR_EGENERAL;
 }
 
-/* What httpd is told it does: serving, or one of the checks that only look. */
-static int unit_run_mode = AP_SQ_RM_NORMAL;
+/* What httpd is told it does: serving, or one of the checks that only look; and how often it has
+ * made a server of its configuration: more than once is a restart. */
+static int unit_run_mode = AP_SQ_RM_NORMAL, unit_main_state = AP_SQ_MS_CREATE_CONFIG;
+static int unit_generation = 1;
 
 AP_DECLARE(int) ap_state_query(int query)
 {
-    return query == AP_SQ_RUN_MODE ? unit_run_mode : AP_SQ_NOT_SUPPORTED;
+    return query == AP_SQ_RUN_MODE     ? unit_run_mode
+           : query == AP_SQ_MAIN_STATE ? unit_main_state
+           : query == AP_SQ_CONFIG_GEN ? unit_generation
+                                       : AP_SQ_NOT_SUPPORTED;
 }
 
 #endif
