@@ -401,18 +401,31 @@ static const char *parse_word(memsess_cookie_t *cookie, const char *word, apr_po
     return NULL;
 }
 
+/* What browsers ask of a cookie whose name begins so, whichever the case of its letters. */
+static const struct {
+    const char *prefix;
+    int host, http;
+    const char *needs;
+} prefixes[] = {
+    {"__Host-Http-", 1, 1, "Secure=on, HttpOnly=on and Path=/ and no Domain="},
+    {"__Host-", 1, 0, "Secure=on and Path=/ and no Domain="},
+    {"__Http-", 0, 1, "Secure=on and HttpOnly=on"},
+    {"__Secure-", 0, 0, "Secure=on"},
+};
+
 /* Browsers drop a cookie that breaks one of these, silently. */
 static const char *browsers_drop(const memsess_cookie_t *c, apr_pool_t *p)
 {
     int secure = c->secure == MEMSESS_SECURE_ON;
+    unsigned i;
 
-    if (!strncasecmp(c->name, "__Host-", 7)
-        && (!secure || strcmp(c->path, "/") != 0 || c->domain)) {
-        return apr_psprintf(p, "browsers drop %s unless it has Secure=on and Path=/ and no "
-                               "Domain=", c->name);
-    }
-    if (!strncasecmp(c->name, "__Secure-", 9) && !secure) {
-        return apr_psprintf(p, "browsers drop %s unless it has Secure=on", c->name);
+    for (i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        if (!strncasecmp(c->name, prefixes[i].prefix, strlen(prefixes[i].prefix))
+            && (!secure || (prefixes[i].http && !c->http_only)
+                || (prefixes[i].host && (strcmp(c->path, "/") != 0 || c->domain)))) {
+            return apr_psprintf(p, "browsers drop %s unless it has %s", c->name,
+                                prefixes[i].needs);
+        }
     }
     if (!strcmp(c->same_site, "None") && !secure) {
         return "browsers drop a cookie with SameSite=None unless it has Secure=on";

@@ -67,7 +67,10 @@ static int browsers_keep(const memsess_cookie_t *c)
     int secure = c->secure == MEMSESS_SECURE_ON;
 
     return (secure || (strcmp(c->same_site, "None") && !c->partitioned
-                       && strncasecmp(c->name, "__Secure-", 9)))
+                       && strncasecmp(c->name, "__Secure-", 9)
+                       && strncasecmp(c->name, "__Http-", 7)))
+           && (c->http_only || (strncasecmp(c->name, "__Http-", 7)
+                                && strncasecmp(c->name, "__Host-Http-", 12)))
            && (strncasecmp(c->name, "__Host-", 7)
                || (secure && !strcmp(c->path, "/") && !c->domain));
 }
