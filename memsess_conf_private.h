@@ -2,8 +2,7 @@
 
 /**
  * @file memsess_conf_private.h
- * @brief What memsess_conf.c (each directive), memsess_conf_whole.c (all of them) and
- *        memsess_conf_secret.c (what is read from elsewhere) share.
+ * @brief What memsess_conf.c (each directive) and those that look at all of them share.
  */
 #ifndef MEMSESS_CONF_PRIVATE_H
 #define MEMSESS_CONF_PRIVATE_H
@@ -46,5 +45,8 @@ int memsess_conf_read_secrets(server_rec *main_server, apr_pool_t *pconf, apr_po
 
 /** What the status says of a source that failed. */
 const char *memsess_conf_failed_text(const memsess_failed_t *failed, apr_pool_t *p);
+
+/** Logs which hosts share pool and secret, and have no namespace named. */
+void memsess_conf_warn_of_shared(server_rec *main_server, apr_pool_t *ptemp);
 
 #endif

@@ -6,7 +6,7 @@ use lib 't/lib';
 use Apache::Test qw(-withtestmore);
 use MemSess::Test;
 
-plan tests => 8;
+plan tests => 9;
 
 my $dir = "$ENV{MEMSESS_T_ROOT}/logs";
 my %file = (open => "a:b\n", colonless => "nothing\n", empty => '', good => "anna:secret\n",
@@ -87,6 +87,13 @@ my @refused = (
     ['MemSessCookie __Host-id Secure=on Path=/app', '__Host-id', qr{Path=/}],
     ['MemSessCookie __Host-id Secure=on Domain=example.com', '__Host-id', qr/Domain/],
     ['MemSessCookie __Secure-id', '__Secure-id', qr/Secure=on/],
+    ['MemSessCookie __Http-id', '__Http-id', qr/Secure=on and HttpOnly=on/],
+    ['MemSessCookie __Http-id Secure=on HttpOnly=off', '__Http-id', qr/HttpOnly=on/],
+    ['MemSessCookie __HTTP-id Secure=auto', '__HTTP-id', qr/Secure=on/],
+    ['MemSessCookie __Host-Http-id', '__Host-Http-id', qr/Secure=on/],
+    ['MemSessCookie __Host-Http-id Secure=on HttpOnly=off', '__Host-Http-id', qr/HttpOnly=on/],
+    ['MemSessCookie __Host-Http-id Secure=on Path=/app', '__Host-Http-id', qr{Path=/}],
+    ['MemSessCookie __host-http-id Secure=on Domain=example.com', '__host-http-id', qr/Domain/],
     ['MemSessCookieForward maybe', 'maybe', qr/On.*Off/i],
 
     ["MemSessIdleTimeout 2h\nMemSessAbsoluteTimeout 1h", '',
@@ -172,6 +179,9 @@ subtest 'accepted' => sub {
         'MemSessCookie id SameSite=None Secure=on', 'MemSessCookie id Partitioned Secure=on',
         'MemSessCookie id Secure=off', 'MemSessCookie __Host-id Secure=on',
         'MemSessCookie __Secure-id Secure=on Path=/app',
+        'MemSessCookie __Http-id Secure=on Path=/app Domain=example.com',
+        'MemSessCookie __Host-Http-id Secure=on', 'MemSessCookie __Host-id Secure=on HttpOnly=off',
+        'MemSessCookie __HttpOnly-id',
         'MemSessCookie id samesite=lax secure=AUTO', 'MemSessAbsoluteTimeout 0',
         "MemSessAbsoluteTimeout 0\nMemSessIdleTimeout 100h", 'MemSessRefresh 0',
         "MemSessIdleTimeout 1h\nMemSessAbsoluteTimeout 1h",
@@ -205,6 +215,54 @@ subtest 'nothing connects' => sub {
     is $memcached->during(sub {
         is_accepted('MemSessServers ' . $memcached->address);
     }, 'total_connections'), 1, 'to check a configuration';    # the one that asks
+};
+
+subtest 'virtual hosts that share their users' => sub {
+    open my $out, '>', "$dir/secret2" or die $!;
+    print $out 't' x 32;
+    close $out;
+    chmod 0600, "$dir/secret2";
+    # Virtual hosts: ServerName and further lines; then those that are named in the warning.
+    my @cases = (
+        [[['a.test'], ['b.test']], qw(a.test b.test)],
+        [[['a.test'], ['b.test'], ['c.test']], qw(a.test b.test c.test)],
+        [[map { ["$_.test"] } 'a' .. 'f'], 'others'],
+        [[['a.test', 'MemSess On'], ['b.test', "<Location /x>\nMemSess On\n</Location>"]],
+            qw(a.test b.test)],
+        [[['a.test', "MemSessServers h1:1 h2:2"], ['b.test', "MemSessServers h2:2 h1:1"]],
+            qw(a.test b.test)],
+        [[['a.test', "MemSessSecret file:$dir/secret"],
+          ['b.test', "MemSessSecret file:$dir/secret2 file:$dir/secret"]], qw(a.test b.test)],
+        [[['a.test', 'ServerAlias www.a.test'], ['www.a.test'], ['b.test']], qw(a.test b.test)],
+        [[['a.test']]],
+        [[['a.test'], ['a.test'], ['A.test']]],
+        [[['a.test', 'ServerAlias www.a.test'], ['www.a.test']]],
+        [[['www.a.test'], ['a.test', 'ServerAlias *.a.test']]],
+        [[['a.test', 'MemSess Off'], ['b.test', 'MemSess Off']]],
+        [[['a.test', 'MemSess Off'], ['b.test']]],
+        [[['a.test', 'MemSessNamespace a'], ['b.test', 'MemSessNamespace b']]],
+        [[['a.test', 'MemSessNamespace all'], ['b.test', 'MemSessNamespace all']]],
+        [[['a.test', 'MemSessNamespace a'], ['b.test']]],
+        [[['a.test'], ['b.test', 'MemSessServers 127.0.0.1:1']]],
+        [[['a.test', "MemSessSecret file:$dir/secret"],
+          ['b.test', "MemSessSecret file:$dir/secret2"]]],
+        [[['a.test', "MemSessSecret file:$dir/secret"], ['b.test']]],
+    );
+    my $said = qr/the virtual hosts (.*) share their sessions and users.*MemSessNamespace/;
+    for (@cases) {
+        my ($hosts, @named) = @$_;
+        my $config = join '', map { my ($name, @lines) = @$_;
+            join "\n", '<VirtualHost *>', "ServerName $name", @lines, "</VirtualHost>\n" } @$hosts;
+        my ($status, $message) = MemSess::Member->check($config);
+        is $status, 0, 'accepted: ' . $config =~ s/\n/ | /gr;
+        my @lines = $message =~ /$said/g;
+        is scalar(@lines), @named ? 1 : 0, @named ? 'said once' : 'not said' or diag $message;
+        like $lines[0], qr/\b\Q$_\E\b/, "names $_" for @named;
+    }
+    my ($status, $message) = MemSess::Member->check("MemSessNamespace all\n"
+        . join '', map { "<VirtualHost *>\nServerName $_.test\n</VirtualHost>\n" } 'a', 'b');
+    is $status, 0, 'one namespace for all';
+    unlike $message, $said, 'is meant';
 };
 
 my @pool = map { MemSess::Memcached->start } 1 .. 3;

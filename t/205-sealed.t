@@ -8,7 +8,7 @@ use Apache::Test qw(-withtestmore);
 use MemSess::Faults;
 use MemSess::Test;
 
-plan tests => 11;
+plan tests => 12;
 
 my $secret = "$ENV{MEMSESS_T_ROOT}/logs/205-secret-$$";
 open my $out, '>', $secret or die "$secret: $!";
@@ -18,7 +18,8 @@ chmod 0600, $secret;
 
 my @pool   = pool(2);
 my $config = timing() . "MemSessSecret file:$secret\n";
-my $one    = MemSess::Member->start(servers => [$pool[0]], config => $config);
+my $one    = MemSess::Member->start(servers => [$pool[0]],
+    config => $config . "MemSessCompress 2048\n");
 my $two    = MemSess::Member->start(servers => \@pool,
     config => "$config\n<LocationMatch /renew>\nMemSessRenew 1ms\n</LocationMatch>\n");
 my $locks  = MemSess::Member->start(servers => [$pool[0]],
@@ -98,6 +99,29 @@ subtest 'nothing shows in memcached' => sub {
         }
     }
     cmp_ok $records, '>=', 4, 'records were seen';
+};
+
+# Who sets one attribute and sees how long the record gets could guess at another one.
+subtest "a record's length tells of nothing but length" => sub {
+    my $lengths = sub {
+        my ($config) = @_;
+        my $m = MemSess::Member->start(servers => [$pool[0]], config => $config);
+        my @lengths = map {
+            my $form = 'code=' . '123456' x 400 . "&guess=$_";
+            my @record = born($pool[0], sub { started($m, $form) });
+            length $record[1];
+        } '123456' x 400, join '', map { int rand 10 } 1 .. 2400;
+        $m->stop;
+        return @lengths;
+    };
+    my ($alike, $random) = $lengths->($config);
+    is $alike, $random, 'a guess that is right and one that is wrong';
+    cmp_ok $alike, '>', 4800, 'it is not compressed';
+    ($alike, $random) = $lengths->($config . 'MemSessCompress 2048');
+    cmp_ok $alike, '<', 1000, 'compressed, where somebody says so';
+    cmp_ok $alike, '<', $random, 'and then it tells';
+    ($alike) = $lengths->($config . 'MemSessSeal Off');
+    cmp_ok $alike, '<', 1000, 'what is not sealed is compressed as ever';
 };
 
 for my $form ('card=1234&who=anna', 'card=1234&pad=' . 'x' x 5000 . '&who=anna') {

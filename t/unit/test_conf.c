@@ -14,6 +14,7 @@
 #include "../../memsess_conf_secret.c"
 #undef APLOG_USE_MODULE
 #define APLOG_USE_MODULE(module) struct module /* once is enough */
+#include "../../memsess_conf_share.c"
 #include "../../memsess_conf_whole.c"
 
 /* -- httpd ------------------------------------------------------------------------------------- */
@@ -1097,9 +1098,16 @@ static void test_sealed_with_a_secret(void **state)
     assert_true(memsess_conf_check(main_server, unit_pool, unit_pool));
     memsess_conf_store(memsess_srv_conf(main_server), 25, &store, unit_pool);
     assert_ptr_equal(store.secrets, memsess_srv_conf(main_server)->secrets);
+    /* The length of what is compressed tells of what is sealed. */
+    assert_int_equal(store.compress, 0);
     memsess_conf_store(memsess_srv_conf(off), 25, &store, unit_pool);
     assert_null(store.secrets);
+    assert_int_equal(store.compress, 2048);
     assert_non_null(memsess_srv_conf(off)->secrets);
+    must(main_server, "MemSessCompress 2048");
+    memsess_conf_store(memsess_srv_conf(main_server), 25, &store, unit_pool);
+    assert_non_null(store.secrets);
+    assert_int_equal(store.compress, 2048);
     unlink(a + 5);
 
     assert_true(memsess_conf_check(bare, unit_pool, unit_pool));
