@@ -105,14 +105,16 @@ subtest 'nothing shows in memcached' => sub {
 subtest "a record's length tells of nothing but length" => sub {
     my $lengths = sub {
         my ($config) = @_;
-        my $m = MemSess::Member->start(servers => [$pool[0]], config => $config);
-        my @lengths = map {
-            my $form = 'code=' . '123456' x 400 . "&guess=$_";
-            my @record = born($pool[0], sub { started($m, $form) });
-            length $record[1];
+        return map {
+            my ($server) = pool(1);
+            my $m = MemSess::Member->start(servers => [$server], config => $config);
+            started($m, 'code=' . '123456' x 400 . "&guess=$_");
+            my $items = items($server);
+            my @records = grep { !/\./ } keys %$items;
+            is scalar(@records), 1, 'one record';
+            $_->stop for $m, $server;
+            length $items->{ $records[0] };
         } '123456' x 400, join '', map { int rand 10 } 1 .. 2400;
-        $m->stop;
-        return @lengths;
     };
     my ($alike, $random) = $lengths->($config);
     is $alike, $random, 'a guess that is right and one that is wrong';
