@@ -24,7 +24,7 @@ struct memsess_server_t {
     volatile apr_uint32_t epoch; /* grows when connections made before are not to be trusted */
     volatile apr_uint64_t back_at; /* what its own clock said when it was found to answer again; 0:
                                       it was not away, or does not tell */
-    volatile apr_uint64_t back_wall; /* and ours */
+    volatile apr_uint64_t back_steady; /* and our monotonic one */
     apr_time_t next_probe;       /* the prober's own */
 };
 
@@ -132,11 +132,9 @@ static apr_status_t ask_time(memsess_server_t *server, apr_int64_t *seconds)
     apr_memcache_stats_t *stats;
     apr_status_t rv = conn_connect(&c, server);
 
+    *seconds = 0;
     if (rv == APR_SUCCESS && (rv = apr_memcache_stats(c.ms, c.p, &stats)) == APR_SUCCESS) {
         *seconds = apr_time_sec(stats->time);
-        if (*seconds) {
-            memsess_count_server_told(server->conf.count, *seconds, memsess_clock_steady());
-        }
     }
     memsess_conn_close(&c, &server->link);
     return rv;
@@ -144,17 +142,25 @@ static apr_status_t ask_time(memsess_server_t *server, apr_int64_t *seconds)
 
 apr_status_t memsess_server_time(memsess_server_t *server, apr_int64_t *seconds)
 {
-    return memsess_server_is_down(server) ? MEMSESS_DOWN : ask_time(server, seconds);
+    apr_status_t rv = memsess_server_is_down(server) ? MEMSESS_DOWN : ask_time(server, seconds);
+
+    if (rv == APR_SUCCESS && *seconds) {
+        memsess_count_server_told(server->conf.count, *seconds, memsess_clock_steady());
+    }
+    return rv;
 }
 
-/* Before anybody uses it again. */
+/* Before anybody uses it again. Right after it stood still memcached tells the time of before: the
+ * later one counts, that or what was to be expected. */
 static void came_back(memsess_server_t *server)
 {
     apr_int64_t now;
 
-    ask_time(server, &now);
-    apr_atomic_set64(&server->back_wall, (apr_uint64_t)memsess_clock_wall());
+    if (ask_time(server, &now) == APR_SUCCESS && now > memsess_server_clock(server)) {
+        memsess_count_server_told(server->conf.count, now, memsess_clock_steady());
+    }
     apr_atomic_set64(&server->back_at, (apr_uint64_t)memsess_server_clock(server));
+    apr_atomic_set64(&server->back_steady, (apr_uint64_t)memsess_clock_steady());
     apr_atomic_inc32(&server->epoch);
     apr_atomic_set32(&server->down, 0);
 }
@@ -390,10 +396,19 @@ apr_int64_t memsess_server_clock(const memsess_server_t *server)
 
 int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall)
 {
-    apr_int64_t after = clock - (apr_int64_t)server->back_at;
+    apr_int64_t back_at = (apr_int64_t)server->back_at;
+    /* As our wall clock goes now: it may have been set. */
+    apr_interval_time_t ago = memsess_clock_wall() - wall;
 
-    return !server->back_at || after > CLOCK_ERROR
-           || (after >= -CLOCK_ERROR && wall > (apr_time_t)server->back_wall);
+    if (!back_at) {
+        return 1;
+    }
+    /* Unless its own clock was set back meanwhile. */
+    if (memsess_server_clock(server) + CLOCK_ERROR >= back_at
+        && (clock > back_at + CLOCK_ERROR || clock < back_at - CLOCK_ERROR)) {
+        return clock > back_at;
+    }
+    return ago < memsess_clock_steady() - (apr_time_t)server->back_steady;
 }
 
 memsess_leases_t *memsess_server_leases(memsess_server_t *server)

@@ -40,7 +40,7 @@ static apr_interval_time_t passed;
 static void pass_time(void)
 {
     passed += apr_time_from_sec(5);
-    memsess_clock_shift(0, passed);
+    memsess_clock_shift(passed, passed);
 }
 
 static int setup(void **state)
@@ -256,7 +256,7 @@ static memsess_session_t *new_session(void)
 {
     memsess_session_t *session;
 
-    assert_int_equal(memsess_session_make(&session, apr_time_now(), unit_pool), APR_SUCCESS);
+    assert_int_equal(memsess_session_make(&session, memsess_clock_wall(), unit_pool), APR_SUCCESS);
     session->idle = apr_time_from_sec(1800);
     return session;
 }
@@ -1559,7 +1559,7 @@ static void put_record(const memsess_session_t *before, unsigned place, const ch
     set_value(session, value);
     session->revision = revision;
     session->mark = (apr_uint16_t)mark;
-    session->written = apr_time_now() - apr_time_from_sec(age);
+    session->written = memsess_clock_wall() - apr_time_from_sec(age);
     for (i = 0; i < session->placement.n; i++) {
         session->placement.clock[i] = (apr_uint32_t)(memsess_server_clock(handle(place)) - age);
     }
@@ -1786,7 +1786,7 @@ static void test_clocks_apart(void **state)
     for (i = 0; i < 30; i++) {
         edit_t edit = {"x", APR_SUCCESS, 0, 0, NULL};
 
-        memsess_clock_shift(apr_time_from_sec(3600 * hours[i % COUNT(hours)]), passed);
+        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours[i % COUNT(hours)]), passed);
         place = i / 5 % 3;
         if (i % 5 == 1) {
             freeze(place);
@@ -1804,7 +1804,7 @@ static void test_clocks_apart(void **state)
     for (i = 0; i < COUNT(hours); i++) {
         apr_uint64_t revision = revision_at(0);
 
-        memsess_clock_shift(apr_time_from_sec(3600 * hours[i]), passed);
+        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours[i]), passed);
         assert_finds(expected);
         assert_true(revision_at(0) == revision);
     }
@@ -1878,7 +1878,7 @@ static void test_an_epoch_that_is_made_anew_wins(void **state)
         }
         freeze(0);
         pass_time();
-        memsess_clock_shift(-apr_time_from_sec(3600), passed);
+        memsess_clock_shift(passed - apr_time_from_sec(3600), passed);
         if (change) {
             assert_int_equal(memsess_epoch_change(store, &key, apr_time_from_sec(5), unit_pool),
                              APR_SUCCESS);
