@@ -20,8 +20,10 @@ typedef struct piece_t {
     int ours;
 } piece_t;
 
-/* Cookies are separated by ';'. A comma counts too, since that is how a server joins Cookie
- * headers that came twice; no value of ours holds one. */
+/* Cookies are parted by ';' alone, as browsers part them: a comma is part of a value, and whoever can
+ * put words into another cookie's value must not make one of ours of them. Where a client sends two
+ * Cookie headers, which none may, httpd joins them by a comma: what stands behind it is then no
+ * cookie. */
 static int next_piece(const char **at, const char *name, piece_t *piece)
 {
     const char *end, *equals;
@@ -31,7 +33,7 @@ static int next_piece(const char **at, const char *name, piece_t *piece)
     if (!**at) {
         return 0;
     }
-    end = *at + strcspn(*at, ";,");
+    end = *at + strcspn(*at, ";");
     piece->next = *at = *end ? end + 1 : end;
 
     len = (apr_size_t)(end - piece->start);
@@ -190,22 +192,30 @@ static const char *format_value(const memsess_cookie_value_t *value, const char 
                ? apr_pstrcat(p, text, ".", mac, NULL) : NULL;
 }
 
+static int is_among(const memsess_cookie_value_t *values, unsigned n, const char *id)
+{
+    while (n && strcmp(values[n - 1].id, id)) {
+        n--;
+    }
+    return n > 0;
+}
+
 memsess_cookie_found_t memsess_cookie_find(const char *header, const char *name,
                                            const memsess_secrets_t *secrets,
-                                           memsess_cookie_value_t *value)
+                                           memsess_cookie_value_t *values, unsigned *n)
 {
-    memsess_cookie_found_t found = MEMSESS_COOKIE_NONE;
+    int any = 0;
     piece_t piece;
 
-    while (header && next_piece(&header, name, &piece)) {
-        if (piece.ours && parse_value(piece.value, piece.value_len, name, secrets, value)) {
-            return MEMSESS_COOKIE_OK;
-        }
-        if (piece.ours) {
-            found = MEMSESS_COOKIE_INVALID;
+    *n = 0;
+    while (header && *n < MEMSESS_COOKIES_MAX && next_piece(&header, name, &piece)) {
+        any |= piece.ours;
+        if (piece.ours
+            && parse_value(piece.value, piece.value_len, name, secrets, &values[*n])) {
+            *n += !is_among(values, *n, values[*n].id);
         }
     }
-    return found;
+    return *n ? MEMSESS_COOKIE_OK : any ? MEMSESS_COOKIE_INVALID : MEMSESS_COOKIE_NONE;
 }
 
 /* -- The header -------------------------------------------------------------------------------- */
@@ -224,11 +234,6 @@ const char *memsess_cookie_strip(const char *header, const char *name, apr_pool_
     while (next_piece(&at, name, &piece)) {
         if (piece.ours) {
             found = 1;
-            /* To those who know semicolons only, what stands behind one must not join what stood
-             * before a comma. */
-            if (to > kept && to[-1] == ',' && piece.next[-1] == ';') {
-                to[-1] = ';';
-            }
         }
         else {
             memcpy(to, piece.start, (apr_size_t)(piece.next - piece.start));
@@ -239,7 +244,7 @@ const char *memsess_cookie_strip(const char *header, const char *name, apr_pool_
         return header;
     }
     /* What stood before or after ours must not leave a separator or a space at the ends. */
-    while (to > kept && (apr_isspace(to[-1]) || to[-1] == ';' || to[-1] == ',')) {
+    while (to > kept && (apr_isspace(to[-1]) || to[-1] == ';')) {
         to--;
     }
     *to = '\0';

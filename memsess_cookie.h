@@ -52,15 +52,20 @@ typedef struct memsess_cookie_value_t {
     int aged;              /**< an older secret signed it: to be set anew */
 } memsess_cookie_value_t;
 
+/** So many cookies of one name are looked up: a browser sends several where they were set for
+ * several paths or domains, and the first need not be the good one. */
+#define MEMSESS_COOKIES_MAX 4
+
 /**
- * The first among the cookies of that name that is well-formed and, with secrets, signed by one of
- * them.
+ * Those cookies of that name, in their order, that are well-formed and, with secrets, signed by one
+ * of them.
  * @param secrets NULL: cookies are not signed
- * @param value left alone unless MEMSESS_COOKIE_OK is returned
+ * @param values receives MEMSESS_COOKIES_MAX at most, with ids all different
+ * @param n receives how many; 0 unless MEMSESS_COOKIE_OK is returned
  */
 memsess_cookie_found_t memsess_cookie_find(const char *header, const char *name,
                                            const memsess_secrets_t *secrets,
-                                           memsess_cookie_value_t *value);
+                                           memsess_cookie_value_t *values, unsigned *n);
 
 /** The header without any cookie of that name; NULL where nothing is left, @a header where
  * nothing was found. */

@@ -76,6 +76,22 @@ static void see_client(memsess_req_t *req, const request_rec *r)
     req->client[MEMSESS_BIND_IP] = r->useragent_ip ? r->useragent_ip : "";
 }
 
+/* The cookies of its name. */
+static void see_cookies(memsess_req_t *req, const request_rec *r)
+{
+    memsess_cookie_value_t sent[MEMSESS_COOKIES_MAX];
+    memsess_top_t *top = req->top;
+
+    req->cookie = memsess_cookie_find(apr_table_get(r->headers_in, "Cookie"),
+                                      req->conf->cookie->name,
+                                      memsess_srv_conf(top->server)->secrets, sent, &req->n_sent);
+    if (req->n_sent) {
+        req->all_sent = apr_pmemdup(top->p, sent, sizeof(*sent) * req->n_sent);
+        req->sent = sent[0];
+    }
+    MEMSESS_TRACE(top->r, "cookie %s: %s", req->conf->cookie->name, cookie_names[req->cookie]);
+}
+
 /* The session of that cookie, where its keys are in that namespace. */
 static memsess_req_t *find_or_make(request_rec *r, const memsess_dir_conf_t *conf, const char *ns)
 {
@@ -94,12 +110,11 @@ static memsess_req_t *find_or_make(request_rec *r, const memsess_dir_conf_t *con
         top->sessions = req;
         req->top = top;
         req->ns = ns;
-        req->cookie = memsess_cookie_find(apr_table_get(r->headers_in, "Cookie"), name,
-                                          memsess_srv_conf(top->server)->secrets, &req->sent);
+        req->conf = conf;
+        see_cookies(req, r);
         if (memsess_srv_conf(top->server)->binds) {
             see_client(req, top->r);
         }
-        MEMSESS_TRACE(top->r, "cookie %s: %s", name, cookie_names[req->cookie]);
     }
     req->conf = conf;
     return req;
@@ -154,14 +169,29 @@ static void cache_answer(const memsess_req_t *req, memsess_cache_t *cache, apr_p
     }
 }
 
-/* By the user that the cookie hints at, both are read in one round trip. */
-static void read_with_epoch(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
+/* In one round trip: the session, the epoch of the user that the cookie hints at, and what other
+ * cookies lead to, as long as any of them may count. */
+static void read_at_once(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
 {
-    memsess_wish_t wish = {req->key, 0, MEMSESS_UNAVAILABLE, NULL};
+    memsess_wish_t own = {req->key, 0, MEMSESS_UNAVAILABLE, NULL};
+    memsess_wish_t *wish = req->ahead ? &req->ahead[req->at] : &own;
+    memsess_wish_t *wishes[MEMSESS_COOKIES_MAX + 1];
+    const char *user = req->all_sent[req->at].user;
+    unsigned n = 0;
 
-    memsess_store_read_both(store, &wish, &req->epoch, p);
-    req->found = wish.found;
-    req->session = wish.session;
+    if (!wish->read_at) {
+        do {
+            wishes[n] = &wish[n];
+            n++;
+        } while (req->ahead && req->at + n < req->n_sent);
+        if (*user && memsess_epoch_key(&req->epoch.key, req->ns, user) == APR_SUCCESS) {
+            wishes[n++] = &req->epoch;
+            req->epoch_of = user;
+        }
+        memsess_store_read_all(store, wishes, n, p);
+    }
+    req->found = wish->found;
+    req->session = wish->session ? wish->session : req->session;
 }
 
 /* Whether all sessions of the user were ended. What counts is the user that the session has. */
@@ -169,12 +199,13 @@ static void judge_login(memsess_req_t *req, memsess_store_t *store, apr_pool_t *
 {
     const char *user = req->session->login.user;
 
-    if (strcmp(user, req->sent.user)) {
+    if (!req->epoch_of || strcmp(user, req->epoch_of)) {
         if (memsess_epoch_key(&req->epoch.key, req->ns, user) != APR_SUCCESS) {
             req->found = MEMSESS_UNAVAILABLE;
             return;
         }
         memsess_epoch_read(store, &req->epoch, p);
+        req->epoch_of = user;
     }
     req->found = memsess_epoch_judge(req->session, &req->epoch);
 }
@@ -182,17 +213,11 @@ static void judge_login(memsess_req_t *req, memsess_store_t *store, apr_pool_t *
 void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
-    const char *user = req->sent.user;
     int moves;
 
     req->is_cached = 0;
     req->read_at = memsess_clock_steady();
-    if (*user && memsess_epoch_key(&req->epoch.key, req->ns, user) == APR_SUCCESS) {
-        read_with_epoch(req, conf->store, top->p);
-    }
-    else {
-        req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
-    }
+    read_at_once(req, conf->store, top->p);
     /* Renewed while this request was under way: it goes on with the session where that is now. */
     for (moves = 0; req->found == MEMSESS_ENDED && req->session->moved && moves < MOVES_MAX
                     && memsess_clock_wall() - req->session->written < OLD_ID_LIVES; moves++) {
@@ -214,12 +239,15 @@ void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top)
     }
 }
 
-static void read_once(memsess_req_t *req, memsess_top_t *top)
+/* Reads what one of the cookies leads to. */
+static void read_sent(memsess_req_t *req, unsigned at, memsess_top_t *top)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
 
-    req->was_read = 1;
-    req->asked_at = memsess_clock_wall();
+    req->at = at;
+    req->sent = req->all_sent[at];
+    req->session = NULL;
+    req->id_is_old = 0;
     req->found = MEMSESS_UNAVAILABLE;
     if (!conf->store || memsess_key_make(&req->key, req->ns, req->sent.id) != APR_SUCCESS) {
         return;
@@ -313,6 +341,60 @@ static memsess_state_t judge_found(const memsess_req_t *req, const memsess_dir_c
                                                       : MEMSESS_STATE_ACTIVE;
 }
 
+/* Whoever re-dated it may not have been on this member. */
+static void renew_cached(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
+{
+    if (req->is_cached && is_over(req->session, conf, req->asked_at)) {
+        memsess_req_read_pool(req, top);
+    }
+}
+
+/* Whether the cookie at hand leads to a live session. Of one that nobody can tell of it must not be
+ * said that it does not: those behind it do not count. */
+static int is_chosen(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
+{
+    renew_cached(req, conf, top);
+    return req->found == MEMSESS_UNAVAILABLE
+           || (req->found == MEMSESS_FOUND && judge_found(req, conf) == MEMSESS_STATE_ACTIVE);
+}
+
+/* The first of several cookies that leads to a live session, else the first. */
+static void choose_sent(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
+{
+    unsigned i;
+
+    req->ahead = apr_pcalloc(top->p, sizeof(*req->ahead) * req->n_sent);
+    for (i = 0; i < req->n_sent; i++) {
+        if (memsess_key_make(&req->ahead[i].key, req->ns, req->all_sent[i].id) != APR_SUCCESS) {
+            return;
+        }
+    }
+    for (i = 0; i < req->n_sent; i++) {
+        read_sent(req, i, top);
+        if (is_chosen(req, conf, top)) {
+            break;
+        }
+    }
+    if (i == req->n_sent) {
+        read_sent(req, 0, top);
+    }
+    req->ahead = NULL;
+    MEMSESS_TRACE(top->r, "of %u cookies number %u counts", req->n_sent, req->at + 1);
+}
+
+static void read_once(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
+{
+    req->was_read = 1;
+    req->asked_at = memsess_clock_wall();
+    req->found = MEMSESS_UNAVAILABLE;
+    if (req->n_sent > 1) {
+        choose_sent(req, conf, top);
+    }
+    else {
+        read_sent(req, 0, top);
+    }
+}
+
 static memsess_state_t judge(memsess_req_t *req, const memsess_dir_conf_t *conf,
                              memsess_top_t *top)
 {
@@ -324,12 +406,9 @@ static memsess_state_t judge(memsess_req_t *req, const memsess_dir_conf_t *conf,
         return req->cookie == MEMSESS_COOKIE_NONE ? MEMSESS_STATE_NONE : MEMSESS_STATE_INVALID;
     }
     if (!req->was_read) {
-        read_once(req, top);
+        read_once(req, conf, top);
     }
-    /* Whoever re-dated it may not have been on this member. */
-    if (req->is_cached && is_over(req->session, conf, req->asked_at)) {
-        memsess_req_read_pool(req, top);
-    }
+    renew_cached(req, conf, top);
     if (conf->lock == MEMSESS_LOCK_REQUEST && req->found == MEMSESS_FOUND && !req->lock
         && !top->responded && is_bound_to_client(req, conf)) {
         lock_session(req, conf, top);

@@ -28,7 +28,11 @@ typedef struct memsess_req_t {
     const memsess_dir_conf_t *conf; /**< of the section that used it last */
     const char *ns;                 /**< where its keys are: the namespace, and a module's label */
     memsess_cookie_found_t cookie;
-    memsess_cookie_value_t sent; /**< what the cookie says, for MEMSESS_COOKIE_OK */
+    memsess_cookie_value_t sent; /**< what the cookie says, for MEMSESS_COOKIE_OK: the first of
+                                      them that leads to a live session, else the first */
+    memsess_cookie_value_t *all_sent; /**< what all of them say */
+    unsigned n_sent, at;              /**< how many; which one it is */
+    memsess_wish_t *ahead;       /**< what these lead to, until it is known which one counts */
     memsess_key_t key;           /**< where the session lies: by that id, or the one it got */
     const char *client[MEMSESS_BINDS]; /**< for memsess_req_client, where some section asks */
     int id_is_old;               /**< the session got another id by MemSessRenew */
@@ -40,6 +44,7 @@ typedef struct memsess_req_t {
     memsess_found_t found;       /**< once it was read */
     memsess_session_t *session;  /**< for MEMSESS_FOUND */
     memsess_wish_t epoch;        /**< of its user, if it has one */
+    const char *epoch_of;        /**< who that is, as of memsess_login_t; NULL: nobody yet */
     memsess_lock_t *lock;        /**< for MemSessLock request */
     memsess_changes_t pending;   /**< what modules want, see memsess_api.c; list NULL: nothing */
     memsess_session_t *view;     /**< as it would be with that; NULL: as it was found, or none */

@@ -922,28 +922,39 @@ memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *
     return found;
 }
 
-void memsess_store_read_both(memsess_store_t *store, memsess_wish_t *a, memsess_wish_t *b,
-                             apr_pool_t *p)
-{
-    memsess_wish_t *wishes[2] = {a, b};
-    memsess_copy_t *wanted[2][MEMSESS_COPIES_MAX];
-    memsess_get_t *gets = apr_pcalloc(p, sizeof(*gets) * 2 * MEMSESS_COPIES_MAX);
-    apr_time_t read_at = memsess_clock_steady();
-    unsigned from[2] = {0, 0}, n[2] = {0, 0}, i;
-    reading_t readings[2];
+/* One of several readings whose first homes are asked all at once. */
+typedef struct part_t {
+    reading_t reading;
+    memsess_copy_t *wanted[MEMSESS_COPIES_MAX];
+    unsigned n, from;
+    memsess_get_t *gets;
+} part_t;
 
-    for (i = 0; i < 2; i++) {
-        begin_reading(&readings[i], store, &wishes[i]->key, p);
-        n[i] = want_next(&readings[i], &from[i], wanted[i]);
-        prepare_gets(&readings[i], wanted[i], n[i], gets + (i ? n[0] : 0));
+void memsess_store_read_all(memsess_store_t *store, memsess_wish_t *const *wishes, unsigned n,
+                            apr_pool_t *p)
+{
+    part_t *parts = apr_pcalloc(p, sizeof(*parts) * n);
+    memsess_get_t *gets = apr_pcalloc(p, sizeof(*gets) * n * MEMSESS_COPIES_MAX), *end = gets;
+    apr_time_t read_at = memsess_clock_steady();
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        part_t *part = &parts[i];
+
+        begin_reading(&part->reading, store, &wishes[i]->key, p);
+        part->n = want_next(&part->reading, &part->from, part->wanted);
+        part->gets = end;
+        prepare_gets(&part->reading, part->wanted, part->n, end);
+        end += part->n;
     }
-    memsess_pool_mget(gets, (int)(n[0] + n[1]), p);
-    for (i = 0; i < 2; i++) {
+    memsess_pool_mget(gets, (int)(end - gets), p);
+    for (i = 0; i < n; i++) {
+        part_t *part = &parts[i];
         unsigned lacking = 0;
 
-        take_answers(&readings[i], wanted[i], n[i], gets + (i ? n[0] : 0));
+        take_answers(&part->reading, part->wanted, part->n, part->gets);
         wishes[i]->read_at = read_at;
-        wishes[i]->found = find_rest(&readings[i], from[i], &wishes[i]->session, &lacking);
+        wishes[i]->found = find_rest(&part->reading, part->from, &wishes[i]->session, &lacking);
         repair(store, &wishes[i]->key, &wishes[i]->session, lacking, read_at, p);
     }
 }

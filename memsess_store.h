@@ -61,7 +61,7 @@ typedef enum {
 memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *key,
                                    memsess_session_t **session, apr_pool_t *p);
 
-/** One key of memsess_store_read_both, and the answer as of memsess_store_read. */
+/** One key of memsess_store_read_all, and the answer as of memsess_store_read. */
 typedef struct memsess_wish_t {
     memsess_key_t key;
     apr_time_t read_at; /**< by the monotonic clock */
@@ -69,9 +69,9 @@ typedef struct memsess_wish_t {
     memsess_session_t *session;
 } memsess_wish_t;
 
-/** Reads two keys in the time of one. */
-void memsess_store_read_both(memsess_store_t *store, memsess_wish_t *a, memsess_wish_t *b,
-                             apr_pool_t *p);
+/** Reads several keys, all different, in the time of one. */
+void memsess_store_read_all(memsess_store_t *store, memsess_wish_t *const *wishes, unsigned n,
+                            apr_pool_t *p);
 
 /**
  * What memsess_store_commit can make the first record of a key upon, where none was found and it

@@ -181,7 +181,8 @@ subtest 'malformed cookies cost no store traffic' => sub {
 subtest 'headers that contain no cookie of ours' => sub {
     my @headers = ('', ';', ';;;', '=', '=memsess', 'memsess', 'memsess;', 'other=memsess',
         "other=$cookie", "xmemsess=$cookie", "memsess2=$cookie", "memsess_=$cookie",
-        "MEMSESS=$cookie", qq(other="; memsessx=$cookie), 'a=b,c=d', '$Version=1; a=b',
+        "MEMSESS=$cookie", qq(other="; memsessx=$cookie), 'a=b,c=d',
+        "a=b,memsess=$cookie", "a=b, memsess=$cookie", ",memsess=$cookie", '$Version=1; a=b',
         '; ' x 5000, 'a=b; ' x 5000, ',' x 10000, "\xff" x 1000, '"' x 1000);
     for my $header (@headers) {
         my ($r, $traffic) = sent('/cgi/env', "Cookie: $header");
@@ -200,12 +201,11 @@ subtest 'a cookie of ours among others' => sub {
         'no space'                    => ["x=1;memsess=$cookie;y=2"],
         'much space'                  => ["x=1  ;   memsess=$cookie   ;  y"],
         'a quoted neighbour'          => [qq(x="1"; memsess=$cookie)],
-        'a second header'             => ['x=1', "memsess=$cookie"],
         'twice the same'              => ["memsess=$cookie; memsess=$cookie"],
         'a malformed one before'      => ["memsess=bad; memsess=$cookie"],
         'a malformed one after'       => ["memsess=$cookie; memsess="],
         'another one after'           => ["memsess=$cookie; memsess=$other"],
-        'another one in a second header' => ["memsess=$cookie", "memsess=$other"],
+        "a comma in another's value"  => ["x=y,memsess=$other; memsess=$cookie; z=a, b"],
         'a similar name'              => ["xmemsess=$other; memsess=$cookie; memsess2=$other"],
         'after 30 kB'                 => ['x=' . 'y' x 30000 . "; memsess=$cookie"],
         'after 3000 others'           => [join('',
@@ -249,7 +249,6 @@ subtest 'CGI and back ends do not see it' => sub {
             ["x=1; memsess=$cookie; y=2"], ["memsess=$cookie; x=1; y=2"],
                 ["x=1; y=2; memsess=$cookie"],
             ["x=1; memsess=$cookie; memsess=bad; y=2; memsess=$cookie"],
-                ["x=1", "memsess=$cookie", "y=2"],
             ["x=1; memsess=malformed; y=2"],
         ) {
             my ($r) = sent($target, map { "Cookie: $_" } @$header);

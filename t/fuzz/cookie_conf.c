@@ -31,7 +31,8 @@ static void check_line(const memsess_cookie_t *cookie, const memsess_cookie_valu
 {
     const char *line = memsess_cookie_format(cookie, value, secrets, https, fuzz_pool);
     const char *rest = line, *id = value ? value->id : NULL;
-    memsess_cookie_value_t found;
+    memsess_cookie_value_t all[MEMSESS_COOKIES_MAX], *found = all;
+    unsigned n;
     int secure = cookie->secure == MEMSESS_SECURE_AUTO ? https
                                                        : cookie->secure == MEMSESS_SECURE_ON;
 
@@ -56,10 +57,10 @@ static void check_line(const memsess_cookie_t *cookie, const memsess_cookie_valu
     HOLDS(!*rest);
     /* What the client sends back is what was meant. */
     line = apr_pstrmemdup(fuzz_pool, line, strcspn(line, ";"));
-    HOLDS(memsess_cookie_find(line, cookie->name, secrets, &found)
+    HOLDS(memsess_cookie_find(line, cookie->name, secrets, all, &n)
           == (id ? MEMSESS_COOKIE_OK : MEMSESS_COOKIE_INVALID));
-    HOLDS(!id || (!strcmp(found.id, id) && !found.aged
-                  && found.revision == (secrets ? value->revision : 0)));
+    HOLDS(!id || (!strcmp(found->id, id) && !found->aged
+                  && found->revision == (secrets ? value->revision : 0)));
 }
 
 static int browsers_keep(const memsess_cookie_t *c)

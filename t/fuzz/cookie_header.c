@@ -8,20 +8,20 @@
 static const char *const names[] = {"memsess", "SID", "__Host-id", "a", "!#$%&'*+-.^_`|~"};
 
 /* The next piece between separators, without the spaces around it; empty ones are passed over. */
-static int next_piece(const char **at, const char *separators, const char **piece, size_t *len)
+static int next_piece(const char **at, const char **piece, size_t *len)
 {
-    for (; **at; *at += strspn(*at, separators)) {
+    for (; **at; *at += strspn(*at, ";")) {
         const char *end;
 
         *piece = *at;
-        *at += strcspn(*at, separators);
+        *at += strcspn(*at, ";");
         for (end = *at; end > *piece && apr_isspace(end[-1]); end--) {
         }
         for (; *piece < end && apr_isspace(**piece); (*piece)++) {
         }
         *len = (size_t)(end - *piece);
         if (*len) {
-            *at += strspn(*at, separators);
+            *at += strspn(*at, ";");
             return 1;
         }
     }
@@ -41,13 +41,13 @@ static int is_ours(const char *piece, size_t len, const char *name)
     return at < len && piece[at] == '=';
 }
 
-static int count_ours(const char *header, const char *separators, const char *name)
+static int count_ours(const char *header, const char *name)
 {
     const char *piece;
     size_t len;
     int n = 0;
 
-    while (header && next_piece(&header, separators, &piece, &len)) {
+    while (header && next_piece(&header, &piece, &len)) {
         n += is_ours(piece, len, name);
     }
     return n;
@@ -59,14 +59,14 @@ static int same_others(const char *before, const char *after, const char *name)
     const char *a, *b;
     size_t a_len, b_len;
 
-    while (next_piece(&before, ";,", &a, &a_len)) {
+    while (next_piece(&before, &a, &a_len)) {
         if (!is_ours(a, a_len, name)
-            && (!after || !next_piece(&after, ";,", &b, &b_len) || a_len != b_len
+            && (!after || !next_piece(&after, &b, &b_len) || a_len != b_len
                 || memcmp(a, b, a_len))) {
             return 0;
         }
     }
-    return !after || !next_piece(&after, ";,", &b, &b_len);
+    return !after || !next_piece(&after, &b, &b_len);
 }
 
 void fuzz(const unsigned char *data, size_t len)
@@ -75,21 +75,24 @@ void fuzz(const unsigned char *data, size_t len)
     const memsess_secrets_t *secrets = len && data[0] & 8 ? fuzz_secrets : NULL;
     const char *header = len ? fuzz_string(data + 1, len - 1) : "";
     const char *stripped = memsess_cookie_strip(header, name, fuzz_pool);
-    memsess_cookie_value_t value = {"", "", 0, 0};
-    memsess_cookie_found_t found = memsess_cookie_find(header, name, secrets, &value);
-    int ours = count_ours(header, ";,", name);
+    memsess_cookie_value_t values[MEMSESS_COOKIES_MAX];
+    unsigned n, i;
+    memsess_cookie_found_t found = memsess_cookie_find(header, name, secrets, values, &n);
+    int ours = count_ours(header, name);
 
     HOLDS((found == MEMSESS_COOKIE_NONE) == (ours == 0));
     HOLDS((stripped == header) == (ours == 0));
-    if (found == MEMSESS_COOKIE_OK) {
-        HOLDS(memsess_id_ok(value.id, strlen(value.id)) && strstr(header, value.id));
+    HOLDS((found == MEMSESS_COOKIE_OK) == (n > 0) && n <= MEMSESS_COOKIES_MAX
+          && n <= (unsigned)ours);
+    for (i = 0; i < n; i++) {
+        HOLDS(memsess_id_ok(values[i].id, strlen(values[i].id)) && strstr(header, values[i].id));
+        HOLDS(!i || strcmp(values[i].id, values[i - 1].id));
     }
-    HOLDS(memsess_cookie_find(stripped, name, secrets, &value) == MEMSESS_COOKIE_NONE);
+    HOLDS(memsess_cookie_find(stripped, name, secrets, values, &n) == MEMSESS_COOKIE_NONE);
     HOLDS(same_others(header, stripped, name));
     if (stripped != header) {
         HOLDS(!stripped || (*stripped && strlen(stripped) < strlen(header)));
-        /* To those who know semicolons only there is none of ours either. */
-        HOLDS(count_ours(stripped, ";", name) == 0);
+        HOLDS(count_ours(stripped, name) == 0);
         HOLDS(!stripped || memsess_cookie_strip(stripped, name, fuzz_pool) == stripped);
     }
 }

@@ -20,7 +20,14 @@ static char *sent_back(const memsess_cookie_value_t *value, const memsess_secret
 static int accepts(const memsess_secrets_t *secrets, const char *name, const char *header,
                    memsess_cookie_value_t *value)
 {
-    return memsess_cookie_find(header, name, secrets, value) == MEMSESS_COOKIE_OK;
+    memsess_cookie_value_t values[MEMSESS_COOKIES_MAX];
+    unsigned n;
+
+    if (memsess_cookie_find(header, name, secrets, values, &n) != MEMSESS_COOKIE_OK) {
+        return 0;
+    }
+    *value = values[0];
+    return 1;
 }
 
 /* One change of the text behind the equals sign; nothing is made longer than it was. */

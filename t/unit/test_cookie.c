@@ -29,13 +29,30 @@ static int teardown(void **state)
 
 /* -- Finding ----------------------------------------------------------------------------------- */
 
+/* The first of them; the others are looked at by test_find_several. */
+static memsess_cookie_found_t find_first(const char *header, const char *name,
+                                         const memsess_secrets_t *secrets,
+                                         memsess_cookie_value_t *value)
+{
+    memsess_cookie_value_t values[MEMSESS_COOKIES_MAX];
+    unsigned n = 99;
+    memsess_cookie_found_t found = memsess_cookie_find(header, name, secrets, values, &n);
+
+    assert_int_equal(found == MEMSESS_COOKIE_OK, n > 0);
+    assert_true(n <= MEMSESS_COOKIES_MAX);
+    if (n) {
+        *value = values[0];
+    }
+    return found;
+}
+
 static void assert_found(const char *header, const char *name, const char *expected)
 {
     memsess_cookie_value_t value;
     memsess_cookie_found_t found;
 
     memset(&value, 'x', sizeof(value));
-    found = memsess_cookie_find(unit_guard_string(&guard, header), name, NULL, &value);
+    found = find_first(unit_guard_string(&guard, header), name, NULL, &value);
     if (found != MEMSESS_COOKIE_OK) {
         print_error("header: %s\n", header);
     }
@@ -52,8 +69,7 @@ static void assert_not_found(const char *header, const char *name,
 
     memset(&value, 'x', sizeof(value));
     memset(&untouched, 'x', sizeof(untouched));
-    found = memsess_cookie_find(header ? unit_guard_string(&guard, header) : NULL, name, NULL,
-                                &value);
+    found = find_first(header ? unit_guard_string(&guard, header) : NULL, name, NULL, &value);
     if (found != expected) {
         print_error("header: %s\n", header);
     }
@@ -72,11 +88,11 @@ static void test_find_one(void **state)
         "memsess = " ID " ; a=b",
         "a=b; memsess=" ID,
         "a=b;memsess=" ID ";c=d",
-        "a=b, memsess=" ID ", c=d",
         "a=b; memsess=" ID "; memsess=" ID2,
         "a; b; memsess=" ID,
         "=; =x; memsess=" ID,
-        ";;;,,, ; memsess=" ID,
+        ";;;,,,; ; memsess=" ID,
+        "a=b,c=d; memsess=" ID "; e=f,g",
         "a=\"b\"; memsess=" ID,
         "$Version=1; memsess=" ID "; $Path=/",
     };
@@ -94,7 +110,8 @@ static void test_find_none(void **state)
 {
     static const char *const headers[] = {
         "", " ", ";", ",", "=", ";;;", "a", "a=b", "a=b; c=d", "memsess", "memsess;",
-        "memsess; =" ID, "a=memsess", "a=b memsess=" ID, "=memsess=" ID, "\"memsess\"=" ID,
+        "memsess; =" ID, "a=memsess",         "a=b memsess=" ID, "=memsess=" ID, "\"memsess\"=" ID, "a=b, memsess=" ID,
+        "lang=en,memsess=" ID, ",memsess=" ID, "a,memsess=" ID, "a=b, memsess=" ID "; c=d",
     };
     unsigned i;
 
@@ -147,6 +164,8 @@ static void test_find_malformed(void **state)
         "memsess='" ID "'",
         "memsess=" ID "\x0b" "A",
         "memsess=" ID " A",
+        "memsess=" ID ", c=d",
+        "memsess=" ID ",memsess=" ID2,
         "memsess=a; memsess=b; memsess=c",
         "a=b; memsess=; c=d",
     };
@@ -165,7 +184,30 @@ static void test_find_takes_the_first_well_formed(void **state)
     assert_found("memsess=" ID2 "; memsess=" ID, "memsess", ID2);
     assert_found("memsess=bad; memsess=" ID2 "; memsess=" ID, "memsess", ID2);
     assert_found("memsess=; memsess=\"" ID "\"; memsess=" ID2, "memsess", ID2);
-    assert_found("memsess=" ID ", memsess=" ID2, "memsess", ID);
+    assert_found("lang=en,memsess=" ID2 "; memsess=" ID, "memsess", ID);
+}
+
+static void test_find_several(void **state)
+{
+    memsess_cookie_value_t values[MEMSESS_COOKIES_MAX];
+    char header[400] = "";
+    unsigned n, i;
+
+    (void)state;
+    assert_int_equal(memsess_cookie_find("memsess=" ID "; memsess=bad; memsess=" ID2 "; memsess=" ID,
+                                         "memsess", NULL, values, &n), MEMSESS_COOKIE_OK);
+    assert_int_equal(n, 2);
+    assert_string_equal(values[0].id, ID);
+    assert_string_equal(values[1].id, ID2);
+    for (i = 0; i < 6; i++) {
+        strcat(header, "memsess=AAAAAAAAAAAAAAAAAAAAAAA0; ");
+        header[strlen(header) - 3] = (char)('0' + i);
+    }
+    assert_int_equal(memsess_cookie_find(header, "memsess", NULL, values, &n), MEMSESS_COOKIE_OK);
+    assert_int_equal(n, MEMSESS_COOKIES_MAX);
+    for (i = 0; i < n; i++) {
+        assert_int_equal(values[i].id[MEMSESS_ID_LEN - 1], '0' + i);
+    }
 }
 
 static void test_find_every_byte_in_an_id(void **state)
@@ -203,8 +245,8 @@ static void test_find_in_64_kilobytes(void **state)
             memcpy(header + at, fill[i], len);
         }
         header[at] = '\0';
-        assert_int_not_equal(memsess_cookie_find(unit_guard_string(&guard, header), "memsess",
-                                                 NULL, &value),
+        assert_int_not_equal(find_first(unit_guard_string(&guard, header), "memsess", NULL,
+                                        &value),
                              MEMSESS_COOKIE_OK);
         strcpy(header + at, ";memsess=" ID);
         assert_found(header, "memsess", ID);
@@ -231,7 +273,7 @@ static void test_find_in_random_bytes(void **state)
             memcpy(header + unit_below(len - 8), "memsess=", 8);
         }
         header[len] = '\0';
-        if (memsess_cookie_find(unit_guard_string(&guard, header), "memsess", NULL, &value)
+        if (find_first(unit_guard_string(&guard, header), "memsess", NULL, &value)
             == MEMSESS_COOKIE_OK) {
             assert_true(memsess_id_ok(value.id, strlen(value.id)));
         }
@@ -239,8 +281,7 @@ static void test_find_in_random_bytes(void **state)
             apr_pool_clear(unit_pool);
         }
         stripped = memsess_cookie_strip(unit_guard_string(&guard, header), "memsess", unit_pool);
-        assert_int_equal(memsess_cookie_find(stripped, "memsess", NULL, &value),
-                         MEMSESS_COOKIE_NONE);
+        assert_int_equal(find_first(stripped, "memsess", NULL, &value), MEMSESS_COOKIE_NONE);
     }
 }
 
@@ -279,7 +320,7 @@ static char *signed_cookie(const char *id, apr_uint64_t revision, const memsess_
 static memsess_cookie_found_t find_signed(const char *header, const memsess_secrets_t *secrets,
                                           memsess_cookie_value_t *value)
 {
-    return memsess_cookie_find(unit_guard_string(&guard, header), "memsess", secrets, value);
+    return find_first(unit_guard_string(&guard, header), "memsess", secrets, value);
 }
 
 static void assert_forged(const char *header, const memsess_secrets_t *secrets)
@@ -293,6 +334,27 @@ static void assert_forged(const char *header, const memsess_secrets_t *secrets)
         fail();
     }
     assert_memory_equal(&value, &untouched, sizeof(value));
+}
+
+/* Forged ones count for nothing, however many stand before. */
+static void test_find_several_signed(void **state)
+{
+    const memsess_secrets_t *secrets = one_secret(0, "shop"), *other = one_secret(1, "shop");
+    memsess_cookie_value_t values[MEMSESS_COOKIES_MAX];
+    const char *header = "";
+    unsigned n, i;
+
+    (void)state;
+    for (i = 0; i < 6; i++) {
+        header = apr_pstrcat(unit_pool, header, signed_cookie(ID, i + 1, other), "; ", NULL);
+    }
+    header = apr_pstrcat(unit_pool, header, signed_cookie(ID2, 0, secrets), "; ",
+                         signed_cookie(ID, 0, secrets), NULL);
+    assert_int_equal(memsess_cookie_find(unit_guard_string(&guard, header), "memsess", secrets,
+                                         values, &n), MEMSESS_COOKIE_OK);
+    assert_int_equal(n, 2);
+    assert_string_equal(values[0].id, ID2);
+    assert_string_equal(values[1].id, ID);
 }
 
 static void test_the_hint_at_the_user(void **state)
@@ -493,13 +555,10 @@ static void test_strip_leaves_the_others(void **state)
         {"a=b;  memsess=" ID " ;  c=d", "a=b;  c=d"},
         {"a=b; memsess=bad; c=d; memsess=" ID "; e=f", "a=b; c=d; e=f"},
         {"a=\"x y\"; memsess=" ID "; c={\"k\":1}", "a=\"x y\"; c={\"k\":1}"},
-        {"a=b, memsess=" ID, "a=b"},
-        {"memsess=" ID ", a=b", "a=b"},
-        {"a=b, memsess=" ID ", c=d", "a=b, c=d"},
+        {"memsess=" ID ", a=b; c=d", "c=d"},
         {"a=b=c==; memsess=" ID, "a=b=c=="},
-        /* Headers that were joined: who knows semicolons only must find the same others. */
-        {"a=b, memsess=" ID "; c=d", "a=b; c=d"},
-        {"a=b; memsess=" ID ", c=d", "a=b; c=d"},
+        {"a=b, c=d; memsess=" ID "; e=f,g", "a=b, c=d; e=f,g"},
+        {"lang=en,memsess=" ID "; memsess=" ID2, "lang=en,memsess=" ID},
         {"memsess; memsess=" ID, "memsess"},
         {"a=\xff\x80\x01; memsess=" ID "; b=%41+", "a=\xff\x80\x01; b=%41+"},
         {"xmemsess=1; memsess=" ID "; memsessx=2; Memsess=3", "xmemsess=1; memsessx=2; Memsess=3"},
@@ -523,6 +582,7 @@ static void test_strip_everything(void **state)
     assert_stripped(" memsess=" ID " ", NULL);
     assert_stripped("memsess=" ID ";", NULL);
     assert_stripped("memsess=" ID "; memsess=" ID2, NULL);
+    assert_stripped("memsess=" ID "; memsess=" ID2 " ; ", NULL);
     assert_stripped("memsess=" ID ", memsess=" ID2 " ; ", NULL);
 }
 
@@ -530,7 +590,7 @@ static void test_strip_everything(void **state)
 static void test_strip_nothing(void **state)
 {
     static const char *const headers[] = {
-        "", " ", "a=b", "a=b;", " a=b ; ; ,", "memsess", "xmemsess=1; ", "a=memsess ;",
+        "", " ", "a=b", "a=b;", " a=b ; ; ,", "memsess", "xmemsess=1; ", "a=memsess ;", "a=b, memsess=x",
         ("memsessx=" ID ","), ("MEMSESS=" ID),
     };
     unsigned i;
@@ -1026,6 +1086,8 @@ int main(void)
         COOKIE_TEST(test_find_names_that_are_like_ours),
         COOKIE_TEST(test_find_malformed),
         COOKIE_TEST(test_find_takes_the_first_well_formed),
+        COOKIE_TEST(test_find_several),
+        COOKIE_TEST(test_find_several_signed),
         COOKIE_TEST(test_find_every_byte_in_an_id),
         COOKIE_TEST(test_find_in_64_kilobytes),
         COOKIE_TEST(test_find_in_random_bytes),
