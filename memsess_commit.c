@@ -635,116 +635,37 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
     return commit(&c);
 }
 
-/* -- Locking ----------------------------------------------------------------------------------
- *
- * The lock itself is a claim that is kept up for as long as its holder lives. Who finds it
- * taken draws a ticket, on the first of the session's servers that is up, and tries to take the
- * lock once no ticket before his own is there any more: so they come in the order in which they
- * asked, on whatever members, to within a few milliseconds. A ticket goes when its owner has the
- * lock or gives up, and by itself soon after he died. Where that server fails, the order is lost,
- * and nothing else.
- */
+/* -- Claims that are kept up ------------------------------------------------------------------- */
 
-/* Seconds that a ticket lives, and how often it is put there again. */
-#define TICKET_TTL 3
-#define TICKET_AGAIN apr_time_from_sec(1)
-
-/* So many in a row that are not there are believed to be all. */
-#define TICKETS_LOOKED_AT 8
-
-/* The counter of tickets begins with the time: one that is begun anew is ahead of the last. */
-#define COUNTER_TTL (24 * 60 * 60)
-
-struct memsess_lock_t {
-    apr_pool_t *p;
-    struct holding_t *held; /* NULL: it is free */
-};
-
-/* In memory of its own, since it may be held for longer than the request lasts: until a renewal
- * that is under way is over. */
-typedef struct holding_t {
+struct memsess_claim_t {
     claim_t claim;
-    memsess_lease_t lease;
     memsess_key_t key;
     memsess_copy_t *copies;
     unsigned n;
-    apr_pool_t *p;
-    memsess_server_t *server; /* of the tickets; NULL: none was drawn */
-    const char *counter;
-    apr_uint32_t ticket, before;
-    apr_time_t put;           /* when the ticket was */
-} holding_t;
+};
 
-static const char *ticket_text(const holding_t *lock, apr_uint32_t ticket, apr_pool_t *p)
+memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t *key,
+                                    const char *what, apr_uint32_t ttl, apr_pool_t *p)
 {
-    return apr_psprintf(p, "%s.%u", lock->counter, ticket);
+    memsess_claim_t *kept = apr_pcalloc(p, sizeof(*kept));
+
+    kept->key = *key;
+    kept->claim.store = store;
+    kept->claim.key = &kept->key;
+    kept->claim.what = what;
+    kept->claim.ttl = ttl;
+    memsess_order(store, key, &kept->copies, &kept->n, p);
+    return kept;
 }
 
-static void ticket_put(holding_t *lock, apr_pool_t *p)
+apr_status_t memsess_claim_take(memsess_claim_t *kept, const memsess_session_t *session,
+                                apr_pool_t *p)
 {
-    char one[] = "1";
-
-    if (lock->server && memsess_clock_steady() - lock->put > TICKET_AGAIN) {
-        lock->put = memsess_clock_steady();
-        memsess_server_set(lock->server, ticket_text(lock, lock->ticket, p), one, 1, TICKET_TTL);
-    }
-}
-
-/* Draws one if others have done so lately, or where it has to be. */
-static void ticket_draw(holding_t *lock, int has_to_be)
-{
-    memsess_server_t *server = NULL;
-    apr_status_t rv;
-    unsigned i;
-
-    for (i = 0; i < lock->n && !server; i++) {
-        server = lock->claim.store->servers[lock->copies[i].at];
-        lock->counter = claim_text(&lock->claim, lock->copies[i].at, "queue", lock->p);
-        server = memsess_server_is_down(server) ? NULL : server;
-    }
-    if (!server) {
-        return;
-    }
-    rv = memsess_server_incr(server, lock->counter, &lock->ticket);
-    if (rv == MEMSESS_ABSENT && has_to_be) {
-        char *now = apr_psprintf(lock->p, "%u", (unsigned)apr_time_sec(memsess_clock_wall()));
-
-        memsess_server_add(server, lock->counter, now, strlen(now), COUNTER_TTL);
-        rv = memsess_server_incr(server, lock->counter, &lock->ticket);
-    }
-    if (rv == APR_SUCCESS) {
-        lock->server = server;
-        lock->before = lock->ticket - 1;
-        ticket_put(lock, lock->p);
-    }
-}
-
-static void ticket_drop(holding_t *lock)
-{
-    if (lock->server) {
-        memsess_server_delete(lock->server, ticket_text(lock, lock->ticket, lock->p));
-    }
-    lock->server = NULL;
-}
-
-/* Whether somebody waits who has asked before. A ticket that has gone does not come again. */
-static int is_behind(holding_t *lock, apr_pool_t *p)
-{
-    apr_size_t len;
-    char *one;
-
-    while (lock->server && lock->ticket - lock->before <= TICKETS_LOOKED_AT) {
-        if (memsess_server_get(lock->server, ticket_text(lock, lock->before, p), &one, &len, p)
-                == APR_SUCCESS) {
-            return 1;
-        }
-        lock->before--;
-    }
-    return 0;
+    return claim_take(&kept->claim, session, kept->copies, kept->n, p);
 }
 
 /* Ours is put there again; where there is none, the server was restarted, or we were stopped. */
-static apr_status_t lock_renew_on(const claim_t *claim, unsigned at, apr_pool_t *p)
+static apr_status_t renew_on(const claim_t *claim, unsigned at, apr_pool_t *p)
 {
     memsess_server_t *server = claim->store->servers[at];
     const char *text = claim_text(claim, at, claim->what, p), *holder;
@@ -763,122 +684,21 @@ static apr_status_t lock_renew_on(const claim_t *claim, unsigned at, apr_pool_t 
                ? MEMSESS_BUSY : memsess_server_set(server, text, value, len, claim->ttl);
 }
 
-static void lock_renew(void *baton)
+void memsess_claim_renew(memsess_claim_t *kept, apr_pool_t *p)
 {
-    claim_t *claim = &((holding_t *)baton)->claim;
+    claim_t *claim = &kept->claim;
     apr_time_t before = claim->begun;
     int renewed = 0;
-    apr_pool_t *p;
     unsigned i;
 
-    if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS) {
-        return;
-    }
     claim->begun = memsess_clock_steady();
     for (i = 0; i < claim->n; i++) {
-        renewed |= lock_renew_on(claim, claim->held[i].copy->at, p) == APR_SUCCESS;
+        renewed |= renew_on(claim, claim->held[i].copy->at, p) == APR_SUCCESS;
     }
     claim->begun = renewed ? claim->begun : before;
-    apr_pool_destroy(p);
 }
 
-static apr_status_t holding_make(holding_t **result, memsess_store_t *store,
-                                 const memsess_key_t *key)
+void memsess_claim_drop(memsess_claim_t *kept, apr_pool_t *p)
 {
-    holding_t *lock;
-    apr_pool_t *p;
-    apr_status_t rv = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
-
-    if (rv == APR_SUCCESS) {
-        *result = lock = apr_pcalloc(p, sizeof(*lock));
-        lock->p = p;
-        lock->key = *key;
-        lock->claim.store = store;
-        lock->claim.key = &lock->key;
-        lock->claim.what = "lock";
-        lock->claim.ttl = MEMSESS_LOCK_TTL;
-        memsess_order(store, key, &lock->copies, &lock->n, p);
-    }
-    return rv;
-}
-
-static void holding_end(void *baton)
-{
-    holding_t *lock = baton;
-
-    claim_drop(&lock->claim, lock->p);
-    apr_pool_destroy(lock->p);
-}
-
-/* Takes it in turn, until it is too late. */
-static apr_status_t holding_take(holding_t *lock, const memsess_session_t *session,
-                                 apr_time_t give_up, apr_pool_t *p)
-{
-    unsigned tries = 0;
-    apr_pool_t *temp;
-    apr_status_t rv;
-
-    apr_pool_create(&temp, p);
-    ticket_draw(lock, 0);
-    for (;;) {
-        rv = is_behind(lock, temp)
-                 ? MEMSESS_BUSY
-                 : claim_take(&lock->claim, session, lock->copies, lock->n, temp);
-        if (rv != MEMSESS_BUSY || memsess_clock_steady() >= give_up) {
-            break;
-        }
-        count_wait(tries++);
-        if (!lock->server) {
-            ticket_draw(lock, 1);
-        }
-        ticket_put(lock, temp);
-        apr_sleep(2000 + (unsigned char)lock->claim.token[0] * 16);
-        apr_pool_clear(temp);
-    }
-    ticket_drop(lock);
-    apr_pool_destroy(temp);
-    return rv;
-}
-
-static apr_status_t lock_cleanup(void *lock)
-{
-    memsess_lock_free(lock);
-    return APR_SUCCESS;
-}
-
-apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
-                               const memsess_key_t *key, const memsess_session_t *session,
-                               apr_interval_time_t wait, apr_pool_t *p)
-{
-    memsess_lock_t *lock = *result = apr_pcalloc(p, sizeof(*lock));
-    apr_time_t give_up = memsess_clock_steady() + wait;
-    holding_t *held;
-    apr_status_t rv = holding_make(&held, store, key);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    rv = holding_take(held, session, give_up, p);
-    if (rv == APR_SUCCESS) {
-        lock->p = p;
-        lock->held = held;
-        memsess_lease_begin(memsess_server_leases(store->servers[0]), &held->lease, lock_renew,
-                            holding_end, held);
-        apr_pool_cleanup_register(p, lock, lock_cleanup, apr_pool_cleanup_null);
-    }
-    else {
-        apr_pool_destroy(held->p);
-    }
-    return count_timeout(rv, wait);
-}
-
-void memsess_lock_free(memsess_lock_t *lock)
-{
-    holding_t *held = lock->held;
-
-    if (held) {
-        lock->held = NULL;
-        apr_pool_cleanup_kill(lock->p, lock, lock_cleanup);
-        memsess_lease_end(memsess_server_leases(held->claim.store->servers[0]), &held->lease);
-    }
+    claim_drop(&kept->claim, p);
 }

@@ -667,27 +667,6 @@ apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char 
     return put.rv;
 }
 
-typedef struct incr_args_t {
-    const char *key;
-    apr_uint32_t value;
-} incr_args_t;
-
-static apr_status_t incr_operation(memsess_conn_t *c, void *args)
-{
-    incr_args_t *a = args;
-
-    return apr_memcache_incr(c->mc, a->key, 1, &a->value);
-}
-
-apr_status_t memsess_server_incr(memsess_server_t *server, const char *key, apr_uint32_t *value)
-{
-    incr_args_t args = {key, 0};
-    apr_status_t rv = run(server, incr_operation, &args, 0);
-
-    *value = args.value;
-    return rv;
-}
-
 static apr_status_t delete_operation(memsess_conn_t *c, void *args)
 {
     return apr_memcache_delete(c->mc, args, 0);

@@ -146,9 +146,6 @@ void memsess_pool_mput(memsess_put_t *puts, unsigned n);
 apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl);
 
-/** Adds 1 to a number that is there, or MEMSESS_ABSENT. */
-apr_status_t memsess_server_incr(memsess_server_t *server, const char *key, apr_uint32_t *value);
-
 /** Removes a key; MEMSESS_ABSENT where there was none. */
 apr_status_t memsess_server_delete(memsess_server_t *server, const char *key);
 

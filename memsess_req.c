@@ -268,6 +268,24 @@ static void read_sent(memsess_req_t *req, unsigned at, memsess_top_t *top)
     }
 }
 
+/* Who is turned away at once can come again at once: of those not every one is worth a line. */
+static void log_no_lock(apr_status_t rv, const memsess_top_t *top)
+{
+    static volatile apr_uint64_t logged_at;
+
+    if (rv == MEMSESS_CROWDED
+        && !memsess_due(&logged_at, memsess_clock_steady(), apr_time_from_sec(1))) {
+        return;
+    }
+    ap_log_error(APLOG_MARK, APLOG_ERR, rv == MEMSESS_CROWDED ? 0 : rv, top->server,
+                 "MemSess: no lock: %s",
+                 rv == MEMSESS_BUSY ? "another request held the session for longer than "
+                                      "MemSessLockWait"
+                 : rv == MEMSESS_CROWDED ? "so many requests of one session wait for it in this "
+                                           "child process already that this one is turned away"
+                                         : "the store is unavailable");
+}
+
 /* One request of a session at a time. What was read before the lock may be old by now; and where
  * the session goes on under another id, those who come with that have another lock. */
 static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
@@ -279,8 +297,8 @@ static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, mem
 
     for (;;) {
         locked = req->key;
-        rv = memsess_lock_take(&req->lock, store, &locked, req->session, give_up - memsess_clock_steady(),
-                               top->p);
+        rv = memsess_lock_take(&req->lock, store, &locked, req->session,
+                               give_up - memsess_clock_steady(), top->p);
         if (rv != APR_SUCCESS) {
             break;
         }
@@ -291,9 +309,7 @@ static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, mem
         }
         memsess_lock_free(req->lock);
     }
-    ap_log_error(APLOG_MARK, APLOG_ERR, rv, top->server, "MemSess: no lock: %s",
-                 rv == MEMSESS_BUSY ? "another request held the session for longer than "
-                                      "MemSessLockWait" : "the store is unavailable");
+    log_no_lock(rv, top);
     req->found = MEMSESS_UNAVAILABLE;
 }
 

@@ -60,6 +60,7 @@ apr_status_t memsess_store_create(memsess_store_t **result, const memsess_store_
     unsigned i;
 
     store->conf = *conf;
+    pthread_mutex_init(&store->line_lock, NULL);
     store->n = (unsigned)conf->members->nelts;
     store->nodes = apr_pcalloc(p, sizeof(*store->nodes) * store->n);
     store->servers = apr_pcalloc(p, sizeof(memsess_server_t *) * store->n);

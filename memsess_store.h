@@ -126,9 +126,18 @@ typedef struct memsess_lock_t memsess_lock_t;
 /** Seconds after which a lock goes by itself, if its owner died: else that is kept up. */
 #define MEMSESS_LOCK_TTL 10
 
+/** So many wait for the lock of one session in one process: with the one who has it they are as many
+ * as a browser has connections to a host. */
+#define MEMSESS_WAITING_MAX 5
+
+/** So many wait already. */
+#define MEMSESS_CROWDED (APR_OS_START_USERERR + 8)
+
 /**
- * Waits until nobody else holds the lock of a session, nor has waited for it longer.
- * @return APR_SUCCESS; MEMSESS_BUSY after @a wait; or why the store cannot tell
+ * Waits until nobody else holds the lock of a session, nor has waited for it longer in this
+ * process.
+ * @return APR_SUCCESS; MEMSESS_BUSY after @a wait; MEMSESS_CROWDED at once where too many wait; or
+ *         why the store cannot tell
  */
 apr_status_t memsess_lock_take(memsess_lock_t **lock, memsess_store_t *store,
                                const memsess_key_t *key, const memsess_session_t *session,

@@ -2,10 +2,12 @@
 
 /**
  * @file memsess_store_private.h
- * @brief What memsess_store.c (copies) and memsess_commit.c (claims) share.
+ * @brief What memsess_store.c (copies), memsess_commit.c (claims) and memsess_lock.c share.
  */
 #ifndef MEMSESS_STORE_PRIVATE_H
 #define MEMSESS_STORE_PRIVATE_H
+
+#include <pthread.h>
 
 #include "memsess_ring.h"
 #include "memsess_store.h"
@@ -18,6 +20,8 @@ struct memsess_store_t {
     apr_interval_time_t timeout; /* the longest of all servers' */
     volatile apr_uint64_t complained_at;
     volatile apr_uint32_t complaints; /* in that second, of records */
+    pthread_mutex_t line_lock;
+    struct waiter_t *line;            /* who waits for a lock, see memsess_lock.c; under line_lock */
 };
 
 /* What one server said of a key, or of what was to be written to it. */
@@ -106,5 +110,21 @@ int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
 void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const memsess_key_t *key,
                           memsess_session_t *session, const memsess_session_t *before,
                           memsess_copy_t *copies, unsigned n, apr_time_t not_after, apr_pool_t *p);
+
+/** A claim of something of a session that is kept up while its holder lives. */
+typedef struct memsess_claim_t memsess_claim_t;
+
+/** Nothing is claimed yet. */
+memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t *key,
+                                    const char *what, apr_uint32_t ttl, apr_pool_t *p);
+
+/** @return APR_SUCCESS; MEMSESS_BUSY where somebody else has it; or why the store cannot tell */
+apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t *session,
+                                apr_pool_t *p);
+
+/** It is to live for another ttl. */
+void memsess_claim_renew(memsess_claim_t *claim, apr_pool_t *p);
+
+void memsess_claim_drop(memsess_claim_t *claim, apr_pool_t *p);
 
 #endif

@@ -9,8 +9,10 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 
 #include "apr_thread_proc.h"
+#include "apr_time.h"
 
 /** Has threads that are started take no signal: httpd's handlers would end the child from within
  * them. */
@@ -45,6 +47,32 @@ static inline apr_status_t memsess_thread_create_lone(pthread_t *thread, void *(
     rv = pthread_create(thread, NULL, run, data);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rv;
+}
+
+/** A condition to wait for by the monotonic clock. APR's waits by the wall clock: where that is set
+ * back meanwhile, it waits for so much longer. */
+static inline void memsess_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+/** Waits for so long at most, or shorter for no reason: whoever calls looks at the clock. */
+static inline void memsess_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock,
+                                     apr_interval_time_t most)
+{
+    struct timespec until;
+    apr_time_t end;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    end = apr_time_make(until.tv_sec, until.tv_nsec / 1000) + most;
+    until.tv_sec = (time_t)apr_time_sec(end);
+    until.tv_nsec = (long)apr_time_usec(end) * 1000;
+    pthread_cond_timedwait(cond, lock, &until);
 }
 
 #endif

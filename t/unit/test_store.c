@@ -13,6 +13,7 @@
 #include "apr_atomic.h"
 #include "apr_encode.h"
 #include "memsess_clock.h"
+#include "memsess_count.h"
 #include "memsess_epoch.h"
 #include "memsess_record.h"
 #include "memsess_ring.h"
@@ -2020,8 +2021,11 @@ static void test_lock_while_a_home_is_away(void **state)
 
 typedef struct waiter_t {
     pthread_t thread;
+    memsess_store_t *store;
     memsess_session_t *session;
+    apr_interval_time_t wait;
     int number;
+    apr_status_t rv;
 } waiter_t;
 
 static int served[8];
@@ -2034,8 +2038,8 @@ static void *waiter_main(void *data)
     apr_pool_t *p;
 
     apr_pool_create(&p, NULL);
-    if (memsess_lock_take(&lock, store, &key, w->session, apr_time_from_sec(20), p)
-            == APR_SUCCESS) {
+    w->rv = memsess_lock_take(&lock, w->store, &key, w->session, w->wait, p);
+    if (w->rv == APR_SUCCESS) {
         served[apr_atomic_inc32(&served_n)] = w->number;
         apr_sleep(10000);
         memsess_lock_free(lock);
@@ -2044,36 +2048,132 @@ static void *waiter_main(void *data)
     return NULL;
 }
 
-/* First come, first served; and who came when it was free does not push in. */
+static apr_uint64_t counted_waits(void)
+{
+    apr_uint64_t figures[MEMSESS_N];
+
+    memsess_count_read(figures);
+    return figures[MEMSESS_N_LOCK_WAITS];
+}
+
+/* So many wait in a store while somebody holds the lock; they come one after the other. */
+static void waiters_come(waiter_t *waiters, int n, memsess_store_t *theirs,
+                         apr_interval_time_t wait)
+{
+    int i;
+
+    for (i = 0; i < n; i++) {
+        apr_uint64_t before = counted_waits();
+
+        waiters[i].store = theirs;
+        waiters[i].session = read_session();
+        waiters[i].wait = wait;
+        waiters[i].number = i;
+        assert_int_equal(pthread_create(&waiters[i].thread, NULL, waiter_main, &waiters[i]), 0);
+        unit_await(counted_waits() > before);
+    }
+}
+
+static void waiters_end(waiter_t *waiters, int n, apr_status_t expected)
+{
+    int i;
+
+    for (i = 0; i < n; i++) {
+        pthread_join(waiters[i].thread, NULL);
+        assert_int_equal(waiters[i].rv, expected);
+    }
+}
+
+/* In one process first come, first served; who came when it was free does not push in; and where
+ * enough wait, the next is turned away at once. */
 static void test_lock_is_taken_in_turn(void **state)
 {
-    enum { WAITERS = 6 };
+    enum { WAITERS = MEMSESS_WAITING_MAX };
     waiter_t waiters[WAITERS];
-    memsess_lock_t *mine;
+    memsess_lock_t *mine, *more;
+    apr_time_t began;
     int i;
 
     (void)state;
     open_store(3, 2, 1);
     written("a");
     served_n = 0;
-    for (i = 0; i < WAITERS; i++) {
-        waiters[i].session = read_session();
-        waiters[i].number = i;
-    }
-    assert_int_equal(memsess_lock_take(&mine, store, &key, waiters[0].session, 0, unit_pool),
+    assert_int_equal(memsess_lock_take(&mine, store, &key, read_session(), 0, unit_pool),
                      APR_SUCCESS);
-    for (i = 0; i < WAITERS; i++) {
-        assert_int_equal(pthread_create(&waiters[i].thread, NULL, waiter_main, &waiters[i]), 0);
-        apr_sleep(150000); /* they come one after the other */
-    }
+    waiters_come(waiters, WAITERS, store, apr_time_from_sec(20));
+    began = apr_time_now();
+    assert_int_equal(memsess_lock_take(&more, store, &key, waiters[0].session,
+                                       apr_time_from_sec(20), unit_pool), MEMSESS_CROWDED);
+    assert_true(apr_time_now() - began < apr_time_from_sec(2));
     memsess_lock_free(mine);
-    for (i = 0; i < WAITERS; i++) {
-        pthread_join(waiters[i].thread, NULL);
-    }
+    waiters_end(waiters, WAITERS, APR_SUCCESS);
     assert_int_equal(served_n, WAITERS);
     for (i = 0; i < WAITERS; i++) {
         assert_int_equal(served[i], i);
     }
+    assert_int_equal(memsess_lock_take(&mine, store, &key, waiters[0].session, SOON, unit_pool),
+                     APR_SUCCESS);
+    memsess_lock_free(mine);
+}
+
+/* Another process gets its turn too; and one that gives up leaves the line to those behind. */
+static void test_lock_is_shared_by_processes(void **state)
+{
+    waiter_t here[2], there[2];
+    memsess_store_t *other;
+    memsess_pool_t *other_pool;
+    memsess_lock_t *mine;
+
+    (void)state;
+    open_store(3, 2, 1);
+    written("a");
+    assert_int_equal(memsess_pool_create(&other_pool), APR_SUCCESS);
+    assert_int_equal(memsess_store_create(&other, &store_conf, other_pool, apr_hash_make(unit_pool),
+                                          unit_pool), APR_SUCCESS);
+    assert_int_equal(memsess_pool_start(other_pool), APR_SUCCESS);
+    served_n = 0;
+    assert_int_equal(memsess_lock_take(&mine, store, &key, read_session(), 0, unit_pool),
+                     APR_SUCCESS);
+    waiters_come(&here[0], 1, store, apr_time_from_msec(100));
+    waiters_come(&here[1], 1, store, apr_time_from_sec(20));
+    waiters_come(there, 2, other, apr_time_from_sec(20));
+    waiters_end(&here[0], 1, MEMSESS_BUSY);
+    memsess_lock_free(mine);
+    waiters_end(&here[1], 1, APR_SUCCESS);
+    waiters_end(there, 2, APR_SUCCESS);
+    memsess_pool_destroy(other_pool);
+}
+
+static long commands_so_far(void)
+{
+    long n = 0;
+    unsigned i;
+
+    for (i = 0; i < servers_n; i++) {
+        n += unit_memcached_stat(servers[i], "cmd_get") + unit_memcached_stat(servers[i], "cmd_set");
+    }
+    return n;
+}
+
+/* What waiting costs the servers does not grow with those who wait, nor much with time. */
+static void test_waiting_for_a_lock_asks_little(void **state)
+{
+    enum { WAITERS = MEMSESS_WAITING_MAX };
+    waiter_t waiters[WAITERS];
+    memsess_lock_t *mine;
+    long asked;
+
+    (void)state;
+    open_store(3, 2, 1);
+    written("a");
+    assert_int_equal(memsess_lock_take(&mine, store, &key, read_session(), 0, unit_pool),
+                     APR_SUCCESS);
+    waiters_come(waiters, WAITERS, store, apr_time_from_sec(2));
+    asked = commands_so_far();
+    waiters_end(waiters, WAITERS, MEMSESS_BUSY);
+    asked = commands_so_far() - asked;
+    assert_in_range(asked, 20, 400);
+    memsess_lock_free(mine);
 }
 
 /* -- Threads, one a member --------------------------------------------------------------------- */
@@ -2344,6 +2444,8 @@ int main(void)
         STORE_TEST(test_an_epoch_that_is_made_anew_wins),
         STORE_TEST(test_lock),
         STORE_TEST(test_lock_is_taken_in_turn),
+        STORE_TEST(test_lock_is_shared_by_processes),
+        STORE_TEST(test_waiting_for_a_lock_asks_little),
         STORE_TEST(test_lock_is_freed_while_it_is_renewed),
         STORE_TEST(test_lock_while_a_home_is_away),
         STORE_TEST(test_commits_side_by_side_are_exact),
