@@ -8,6 +8,7 @@
 #include "apr_strings.h"
 #include "http_core.h"
 #include "http_log.h"
+#include "http_protocol.h"
 #include "http_request.h"
 #include "memsess_expose.h"
 
@@ -210,6 +211,110 @@ int memsess_respond(request_rec *r)
     return status;
 }
 
+/* -- Past the output filters ------------------------------------------------------------------- */
+
+static int is_switch(const char *head)
+{
+    return !strncmp(head, "HTTP/1.1 101", 12);
+}
+
+/* httpd itself goes on with HTTP/2: this very request is run once more there, by all of its hooks. What
+ * they have changed is theirs to change then. */
+static int is_run_again(const request_rec *r, const char *head)
+{
+    return r->proxyreq == PROXYREQ_NONE && is_switch(head) && ap_strcasestr(head, "\nUpgrade: h2c");
+}
+
+/* The headers that were added since there were so many. */
+static const char *added_lines(const request_rec *r, int n)
+{
+    const apr_array_header_t *all = apr_table_elts(r->err_headers_out);
+    const char *lines = "";
+
+    for (; n < all->nelts; n++) {
+        const apr_table_entry_t *header = &APR_ARRAY_IDX(all, n, apr_table_entry_t);
+
+        lines = apr_pstrcat(r->pool, lines, header->key, ": ", header->val, CRLF, NULL);
+    }
+    return lines;
+}
+
+/* What caches are told, where the program does not tell them. */
+static const char *cache_lines(const memsess_top_t *top, const char *head)
+{
+    int is_ours = top->cookie_set
+                  || (top->exposed_active && !ap_strcasestr(head, "\nCache-Control:"));
+
+    return is_ours && !is_switch(head) ? "Vary: Cookie" CRLF "Cache-Control: private" CRLF : "";
+}
+
+int memsess_respond_past(request_rec *r, const char **head)
+{
+    memsess_own_t *own = memsess_own(r, 0);
+    int n = apr_table_elts(r->err_headers_out)->nelts, status;
+    const char *lines, *end = strchr(*head, '\n');
+
+    if (!own || own->top->responded) {
+        return OK;
+    }
+    if (is_run_again(r, *head)) {
+        own->top->responded = 1;
+        memsess_req_unlock(own->top);
+        return OK;
+    }
+    status = memsess_respond(r);
+    lines = added_lines(r, n);
+    if (status != OK) {
+        *head = apr_pstrcat(r->pool, AP_SERVER_PROTOCOL " ", ap_get_status_line(status), CRLF, lines,
+                            "Content-Length: 0" CRLF "Connection: close" CRLF CRLF, NULL);
+    }
+    else if (end && !strncmp(*head, "HTTP/1.", 7)) {
+        *head = apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, *head, (apr_size_t)(end + 1 - *head)),
+                            lines, cache_lines(own->top, *head), end + 1, NULL);
+    }
+    else if (*lines) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: the cookie cannot be sent: the "
+                      "answer has no head of HTTP");
+    }
+    return status;
+}
+
+void memsess_tell_overlooked(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+    const memsess_req_t *req;
+
+    for (req = own && !own->top->responded ? own->top->sessions : NULL; req; req = req->next) {
+        if (req->pending.list && memsess_changes_any(&req->pending)) {
+            ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: a module's changes are lost: the "
+                          "request had no answer, or one that went past all that httpd knows of");
+        }
+    }
+}
+
+static void log_interim(request_rec *r, const char *name)
+{
+    log_dropped(r, name, "it is part of an interim response, of a tunnel's or of a nph- program's");
+}
+
+void memsess_drop_interim(request_rec *r)
+{
+    const apr_array_header_t *all = apr_table_elts(r->headers_out);
+    int i, any = 0;
+
+    for (i = 0; i < all->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(all, i, apr_table_entry_t).key;
+
+        if (memsess_reserved_name(name)) {
+            log_interim(r, name);
+            any = 1;
+        }
+    }
+    if (any) {
+        memsess_drop_reserved(r->headers_out, r->pool);
+    }
+}
+
 const char *memsess_clean_interim(request_rec *r, const char *text)
 {
     char *clean = apr_palloc(r->pool, strlen(text) + 1), *to = clean;
@@ -221,8 +326,7 @@ const char *memsess_clean_interim(request_rec *r, const char *text)
         len += text[len] == '\n';
         /* A line that begins with a blank goes on with the one before it. */
         if (*text != ' ' && *text != '\t' && (drop = memsess_reserved_name(text))) {
-            log_dropped(r, apr_pstrmemdup(r->pool, text, strcspn(text, ": \t\r\n")),
-                        "it is part of an interim response or of a nph- program's");
+            log_interim(r, apr_pstrmemdup(r->pool, text, strcspn(text, ": \t\r\n")));
         }
         if (!drop) {
             memcpy(to, text, len);

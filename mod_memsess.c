@@ -21,6 +21,7 @@
 #include "memsess_auth.h"
 #include "memsess_conf.h"
 #include "memsess_expose.h"
+#include "memsess_interim.h"
 #include "memsess_req.h"
 #include "memsess_ring.h"
 #include "memsess_status.h"
@@ -32,9 +33,8 @@ APLOG_USE_MODULE(memsess);
 
 #define OUT_FILTER "MEMSESS_OUT"
 #define IN_FILTER "MEMSESS_IN"
-#define INTERIM_FILTER "MEMSESS_INTERIM"
 
-static ap_filter_rec_t *out_filter_handle, *in_filter_handle, *interim_filter_handle;
+static ap_filter_rec_t *out_filter_handle, *in_filter_handle;
 
 /* -- Configuration and life -------------------------------------------------------------------- */
 
@@ -186,132 +186,20 @@ static int is_chunked(const request_rec *r)
                                                                     "Content-Length"));
 }
 
-/* -- Interim responses --------------------------------------------------------------------------
- *
- * What a back end sends before its answer (103 Early Hints, say) goes to the connection past all
- * filters of the request, and so does what it sends as a tunnel (101 Switching Protocols), or the
- * whole answer of a CGI program that is named nph-. So there is a filter on the connection, put
- * there once.
- */
-#define HEAD_MAX 65536
-
-typedef struct interim_t {
-    request_rec *r;           /* being proxied or nph-, and not yet answered; else NULL */
-    apr_array_header_t *head; /* of char: what came of a head that is not whole yet */
-} interim_t;
-
-static apr_status_t request_over(void *r)
-{
-    interim_t *interim = ap_get_module_config(((request_rec *)r)->connection->conn_config,
-                                              &memsess_module);
-
-    /* It may end late, when the next one on its connection is under way. */
-    interim->r = interim->r == r ? NULL : interim->r;
-    return APR_SUCCESS;
-}
-
-static void watch_interim(request_rec *r)
-{
-    conn_rec *c = r->connection;
-    interim_t *interim = ap_get_module_config(c->conn_config, &memsess_module);
-
-    if (!interim) {
-        interim = apr_pcalloc(c->pool, sizeof(*interim));
-        ap_set_module_config(c->conn_config, &memsess_module, interim);
-        ap_add_output_filter_handle(interim_filter_handle, interim, r, c);
-    }
-    interim->r = r;
-    interim->head = apr_array_make(r->pool, 512, 1);
-    apr_pool_cleanup_register(r->pool, r, request_over, apr_pool_cleanup_null);
-}
-
-/* What follows is the answer itself, cleaned as such. */
-static void unwatch_interim(conn_rec *c)
-{
-    interim_t *interim = ap_get_module_config(c->conn_config, &memsess_module);
-
-    if (interim) {
-        interim->r = NULL;
-    }
-}
-
-static int is_whole(const apr_array_header_t *head)
-{
-    const char *end = head->elts + head->nelts;
-
-    return (head->nelts >= 3 && !memcmp(end - 3, "\n" CRLF, 3))
-           || (head->nelts >= 2 && !memcmp(end - 2, "\n\n", 2));
-}
-
-/* Whether nothing more comes of a head that is there in part. */
-static int is_cut(const apr_array_header_t *head, const apr_bucket_brigade *bb)
-{
-    return head->nelts && !APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_FIRST(bb));
-}
-
-/* Takes what belongs to a head out of the brigade; whether the head is whole. */
-static int take_head(apr_array_header_t *head, apr_bucket_brigade *bb)
-{
-    apr_bucket *e;
-    const char *data;
-    apr_size_t len, i;
-
-    while ((e = APR_BRIGADE_FIRST(bb)) != APR_BRIGADE_SENTINEL(bb) && !APR_BUCKET_IS_METADATA(e)
-           && !is_whole(head) && head->nelts <= HEAD_MAX
-           && apr_bucket_read(e, &data, &len, APR_BLOCK_READ) == APR_SUCCESS) {
-        for (i = 0; i < len && !is_whole(head); i++) {
-            if (data[i]) {
-                APR_ARRAY_PUSH(head, char) = data[i];
-            }
-        }
-        if (i < len) {
-            apr_bucket_split(e, i);
-        }
-        apr_bucket_delete(e);
-    }
-    return is_whole(head);
-}
-
-/* Whether another head follows this one. */
-static int is_interim(const char *head)
-{
-    return !strncmp(head, "HTTP/1.1 1", 10) && strncmp(head, "HTTP/1.1 101", 12);
-}
-
-static void pass_head(interim_t *interim, apr_bucket_brigade *clean)
-{
-    const char *head = apr_pstrmemdup(interim->r->pool, interim->head->elts,
-                                      (apr_size_t)interim->head->nelts);
-
-    apr_brigade_puts(clean, NULL, NULL, memsess_clean_interim(interim->r, head));
-    interim->head->nelts = 0;
-    interim->r = is_interim(head) ? interim->r : NULL;
-}
-
-static apr_status_t interim_filter(ap_filter_t *f, apr_bucket_brigade *bb)
-{
-    interim_t *interim = f->ctx;
-    apr_bucket_brigade *clean;
-
-    if (!interim->r) {
-        return ap_pass_brigade(f->next, bb);
-    }
-    clean = apr_brigade_create(interim->r->pool, f->c->bucket_alloc);
-    while (interim->r && (take_head(interim->head, bb) || is_cut(interim->head, bb))) {
-        pass_head(interim, clean);
-    }
-    if (interim->r && interim->head->nelts > HEAD_MAX) {
-        f->c->aborted = 1;
-        return APR_ECONNABORTED;
-    }
-    APR_BRIGADE_PREPEND(bb, clean);
-    return ap_pass_brigade(f->next, bb);
-}
-
 /* As mod_cgi sees it. */
 static int is_nph(const request_rec *r)
 {
     return r->filename && !strncmp(apr_filepath_name_get(r->filename), "nph-", 4);
+}
+
+/* Before httpd's own handler of this kind, which switches to another protocol within it, and takes the
+ * request there as the client sent it. */
+static int before_upgrade(request_rec *r)
+{
+    if (!r->main && apr_table_get(r->headers_in, "Upgrade")) {
+        memsess_interim_watch(r);
+    }
+    return DECLINED;
 }
 
 /* Behind mod_cache's own handler, which must look the request up as the client sent it. */
@@ -322,7 +210,7 @@ static int before_handler(request_rec *r)
         ap_add_input_filter_handle(in_filter_handle, NULL, r, r->connection);
     }
     if (!r->main && (r->proxyreq == PROXYREQ_REVERSE || is_nph(r))) {
-        watch_interim(r);
+        memsess_interim_watch(r);
     }
     return DECLINED;
 }
@@ -377,7 +265,7 @@ static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     if (is_first) {
         f->ctx = (void *)committed;
         if (!r->main) {
-            unwatch_interim(r->connection);
+            memsess_interim_unwatch(r->connection);
         }
         status = memsess_respond(r);
         if (status != OK) {
@@ -407,9 +295,16 @@ static void insert_error_filter(request_rec *r)
     insert_filter(r);
 }
 
+static int log_transaction(request_rec *r)
+{
+    memsess_tell_overlooked(r);
+    return DECLINED;
+}
+
 static void register_hooks(apr_pool_t *p)
 {
-    static const char *const after_cache[] = {"mod_cache.c", NULL};
+    static const char *const core[] = {"core.c", NULL};
+    static const char *const after_cache[] = {"mod_cache.c", "core.c", NULL};
 
     memsess_api_register();
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
@@ -425,6 +320,7 @@ static void register_hooks(apr_pool_t *p)
                         AP_AUTH_INTERNAL_PER_CONF);
     ap_register_auth_provider(p, AUTHZ_PROVIDER_GROUP, "memsess", AUTHZ_PROVIDER_VERSION,
                               &memsess_auth_provider, AP_AUTH_INTERNAL_PER_CONF);
+    ap_hook_handler(before_upgrade, NULL, core, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(before_handler, after_cache, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(memsess_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(ap, status_hook, memsess_status_hook, NULL, NULL, APR_HOOK_MIDDLE);
@@ -433,9 +329,9 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_insert_error_filter(insert_error_filter, NULL, NULL, APR_HOOK_REALLY_LAST);
     out_filter_handle = ap_register_output_filter(OUT_FILTER, out_filter, NULL,
                                                   AP_FTYPE_CONTENT_SET);
-    interim_filter_handle = ap_register_output_filter(INTERIM_FILTER, interim_filter, NULL,
-                                                      AP_FTYPE_CONNECTION);
     in_filter_handle = ap_register_input_filter(IN_FILTER, in_filter, NULL, AP_FTYPE_CONTENT_SET);
+    memsess_interim_register();
+    ap_hook_log_transaction(log_transaction, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
 module AP_MODULE_DECLARE_DATA memsess_module = {

@@ -258,14 +258,29 @@ static int handler(request_rec *r)
     return status == DONE ? OK : status;
 }
 
+/* Before any handler, of whatever kind: X-Incr names an attribute that counts. */
+static int fixups(request_rec *r)
+{
+    const char *name = r->main || r->prev ? NULL : apr_table_get(r->headers_in, "X-Incr");
+    memsess_t *session;
+
+    if (name && fn_open && fn_open(r, &session) == MEMSESS_RC_OK) {
+        fn_incr(session, name, 1, NULL);
+    }
+    return DECLINED;
+}
+
 /* Behind the response. */
 static int log_transaction(request_rec *r)
 {
     memsess_t *session;
     const char *value;
 
-    if (r->handler && !strcmp(r->handler, "apitest") && r->args && strstr(r->args, "log") && fn_open
-        && fn_open(r, &session) == MEMSESS_RC_OK) {
+    int asked = apr_table_get(r->headers_in, "X-Late")
+                || (r->handler && !strcmp(r->handler, "apitest") && r->args
+                    && strstr(r->args, "log"));
+
+    if (asked && fn_open && fn_open(r, &session) == MEMSESS_RC_OK) {
         apr_table_setn(r->notes, "late",
                        fn_get(session, "late", &value, NULL) == MEMSESS_RC_OK ? value : "-");
         apr_table_setn(r->notes, "late-set",
@@ -278,6 +293,7 @@ static void register_hooks(apr_pool_t *p)
 {
     (void)p;
     ap_hook_optional_fn_retrieve(find_functions, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_fixups(fixups, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_log_transaction(log_transaction, NULL, NULL, APR_HOOK_REALLY_FIRST);
 }
