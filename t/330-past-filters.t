@@ -181,7 +181,8 @@ for my $kind (@kinds) {
         like $ws->{head}, qr/^Retry-After: \d/m, 'but MemSessOnError';
         is $ws->say('hello'), undef, 'and no tunnel';
         like $m->log->text($mark), qr/changes are lost/, 'the log says so';
-        $m->stop;
+        # Else mod_proxy's connections may be in use, which a child that is told to stop takes ill.
+        $m->graceful_stop;
     };
 
     subtest "$kind: MemSess Off, and no session" => sub {
@@ -192,7 +193,8 @@ for my $kind (@kinds) {
         $ws = MemSess::WebSocket->open($m[0], "/$kind/echo");
         is $ws->say('hello'), 'hello', 'no session';
         unlike $ws->{head}, qr/memsess/i, 'nothing of ours';
-        $off->stop;
+        $ws->close;
+        $off->graceful_stop;
     };
 }
 
@@ -233,12 +235,14 @@ subtest 'a client that asks for HTTP/2' => sub {
     my $c = started($m[0], 'n=0');
     my $all;
     my $took = seconds(sub { $all = h2c($m[0], '/lua/env', cookie_of($c), 'X-Incr: n') });
-    like $all, qr{^HTTP/1\.1 101 .*^HTTP/2 200}ms, 'has it';
+    # mod_http2 is inactive under the prefork MPM.
+    my $prefork = ($ENV{MPM} // '') eq 'prefork';
+    like $all, $prefork ? qr{^HTTP/1\.1 200} : qr{^HTTP/1\.1 101 .*^HTTP/2 200}ms, 'has it';
     like $all, qr/^MEMSESS_STATE=active$/m, 'with its session';
     cmp_ok $took, '<', 2, 'without waiting for itself';
     is data($c), 'n=1', 'what a module changes is changed once';
     $all = h2c($m[0], say_via('cgi', 'MemSess-Incr: n=5'), cookie_of($c));
-    like $all, qr{^HTTP/2 200}m, 'an answer that writes';
+    like $all, qr{^HTTP/\S+ 200}m, 'an answer that writes';
     is data($c), 'n=6', 'is obeyed once';
     $all = h2c($m[0], '/lua/env', 'X-Incr: n');
     is scalar(() = $all =~ /^set-cookie:/mgi), 1, 'one session begins';
@@ -316,7 +320,7 @@ subtest 'nph-: changes that cannot be stored' => sub {
     $own[0]->kill9;
     $r = $c->copy->get(nph(''), 'X-Incr: n');
     is $r->status, 503, 'nobody knows: 503';
-    $m->stop;
+    $m->graceful_stop;
 };
 
 subtest 'nph-: a head without an end, or none of HTTP' => sub {
