@@ -9,6 +9,7 @@
 
 #include "apr_shm.h"
 #include "apr_strings.h"
+#include "memsess_clock.h"
 #include "memsess_record.h"
 
 /* Of the memory, one slot of the index for so many bytes of the ring. */
@@ -40,6 +41,7 @@ typedef struct entry_t {
     apr_uint64_t place;
     apr_uint64_t revision;
     apr_time_t read_at;
+    apr_time_t kept_at; /* by the steady clock, which all processes of a machine share */
     memsess_key_t key;
     apr_uint64_t len;  /* of the record */
     apr_uint64_t hash; /* of the members above */
@@ -154,7 +156,7 @@ static slot_t *slot_for(memsess_cache_t *c, const memsess_key_t *key)
 void memsess_cache_put(memsess_cache_t *cache, const memsess_key_t *key,
                        const memsess_session_t *session, apr_time_t read_at, apr_pool_t *p)
 {
-    entry_t entry = {0, session->revision, read_at, *key, 0, 0};
+    entry_t entry = {0, session->revision, read_at, memsess_clock_steady(), *key, 0, 0};
     apr_uint64_t cells;
     unsigned char *at;
     apr_size_t len;
@@ -208,15 +210,11 @@ static slot_t *find(const memsess_cache_t *c, const memsess_key_t *key, entry_t 
 int memsess_cache_get(memsess_cache_t *cache, const memsess_key_t *key, apr_uint64_t revision,
                       memsess_session_t **session, apr_time_t *read_at, apr_pool_t *p)
 {
-    apr_time_t now;
     entry_t entry;
     char *record;
 
-    if (!find(cache, key, &entry) || entry.revision != revision) {
-        return 0;
-    }
-    now = apr_time_now();
-    if (entry.read_at > now || entry.read_at < now - cache->max_age) {
+    if (!find(cache, key, &entry) || entry.revision != revision
+        || memsess_clock_steady() - entry.kept_at > cache->max_age) {
         return 0;
     }
     record = apr_pmemdup(p, cell_at(cache, entry.place) + sizeof(entry), (apr_size_t)entry.len);

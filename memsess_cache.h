@@ -22,14 +22,14 @@ typedef struct memsess_cache_t memsess_cache_t;
 /**
  * Makes a cache for this process and those that it forks.
  * @param size bytes of shared memory, MEMSESS_CACHE_MIN at least
- * @param max_age copies older than this are not given out
+ * @param max_age copies kept for longer than this, by the steady clock, are not given out
  * @param p gives the memory back when it goes
  */
 apr_status_t memsess_cache_create(memsess_cache_t **cache, apr_size_t size,
                                   apr_interval_time_t max_age, apr_pool_t *p);
 
 /**
- * Keeps a session as it was known to be at @a read_at. One that is too large for the cache, more
+ * Keeps a session as it was known to be just now, at @a read_at. One that is too large for the cache, more
  * than a sixteenth of it, is not kept.
  * @param p for scratch
  */
@@ -39,7 +39,7 @@ void memsess_cache_put(memsess_cache_t *cache, const memsess_key_t *key,
 /**
  * @param revision the one that is wanted: no other is given out
  * @param session receives a session of its own, in @a p
- * @param read_at receives when that was what the pool held
+ * @param read_at receives that of memsess_cache_put
  * @return whether there was one
  */
 int memsess_cache_get(memsess_cache_t *cache, const memsess_key_t *key, apr_uint64_t revision,

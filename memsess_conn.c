@@ -14,6 +14,7 @@
 #include "apr_network_io.h"
 #include "apr_portable.h"
 #include "apr_strings.h"
+#include "memsess_clock.h"
 
 /* After a rest this long a connection is looked at before it is used; under load none is. */
 #define IDLE_FOR_LONG apr_time_from_msec(10)
@@ -220,7 +221,7 @@ int memsess_conn_is_open(const memsess_conn_t *c)
 
 void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link)
 {
-    apr_time_t now = apr_time_now();
+    apr_time_t now = memsess_clock_steady();
 
     set_due(c, link, now);
     if (c->mc && now - c->rested > IDLE_FOR_LONG && !memsess_conn_is_open(c)) {
@@ -239,7 +240,7 @@ int memsess_link_shut_overdue(memsess_link_t *link)
     for (c = link->connected; c; c = c->next) {
         apr_uint64_t due = apr_atomic_read64(&c->due);
 
-        if (due && due < (apr_uint64_t)apr_time_now()) {
+        if (due && due < (apr_uint64_t)memsess_clock_steady()) {
             shutdown(c->fd, SHUT_RDWR);
         }
     }
@@ -316,7 +317,7 @@ apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
     apr_sockaddr_t *address;
     apr_status_t rv;
 
-    set_due(c, link, apr_time_now());
+    set_due(c, link, memsess_clock_steady());
     rv = apr_pool_create_unmanaged_ex(&c->p, NULL, NULL);
     if (rv != APR_SUCCESS) {
         c->p = NULL;
@@ -337,7 +338,7 @@ apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
     if (rv != APR_SUCCESS) {
         memsess_conn_close(c, link);
     }
-    set_due(c, link, apr_time_now());
+    set_due(c, link, memsess_clock_steady());
     return rv;
 }
 
@@ -354,11 +355,11 @@ apr_status_t memsess_link_init(memsess_link_t *link, const memsess_server_conf_t
 
 void memsess_conn_rest(memsess_conn_t *c)
 {
-    c->rested = apr_time_now();
+    c->rested = memsess_clock_steady();
     apr_atomic_set64(&c->due, 0);
 }
 
 int memsess_conn_is_overdue(memsess_conn_t *c)
 {
-    return apr_atomic_read64(&c->due) < (apr_uint64_t)apr_time_now();
+    return apr_atomic_read64(&c->due) < (apr_uint64_t)memsess_clock_steady();
 }

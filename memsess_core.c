@@ -32,10 +32,9 @@ void memsess_log(memsess_log_level_t level, apr_status_t rv, const char *fmt, ..
 int memsess_due(volatile apr_uint64_t *last, apr_time_t now, apr_interval_time_t every)
 {
     apr_uint64_t was = apr_atomic_read64(last);
-    apr_interval_time_t passed = now - (apr_time_t)was;
 
-    /* A clock that was set back must not stop it. */
-    return (passed >= every || passed <= -every)
+    /* The clock of a machine that was just switched on shows little more than 0. */
+    return (!was || now - (apr_time_t)was >= every)
            && apr_atomic_cas64(last, (apr_uint64_t)now, was) == was;
 }
 

@@ -159,7 +159,8 @@ extern void (*memsess_log_sink)(memsess_log_level_t level, apr_status_t rv, cons
 void memsess_log(memsess_log_level_t level, apr_status_t rv, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/** Whether what is done no more often than @a every is due: to one of all who share @a last. */
+/** Whether what is done no more often than @a every is due: to one of all who share @a last, which
+ * is 0 to begin with. @a now: of the steady clock. */
 int memsess_due(volatile apr_uint64_t *last, apr_time_t now, apr_interval_time_t every);
 
 /** Whether requests are traced; the server sets this before it serves. */

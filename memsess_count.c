@@ -26,6 +26,8 @@
 
 typedef volatile apr_uint64_t figure_t;
 
+/* All times are the steady clock's. */
+
 /* What all children count together. */
 typedef struct shared_t {
     apr_time_t began;
@@ -123,7 +125,7 @@ apr_status_t memsess_count_begin(apr_pool_t *process, apr_pool_t *pconf)
         registry->segments = apr_array_make(process, 8, sizeof(segment_t));
         rv = make_shared((void **)&registry->shared, sizeof(shared_t), process);
         if (rv == APR_SUCCESS) {
-            registry->shared->began = apr_time_now();
+            registry->shared->began = memsess_clock_steady();
             rv = apr_pool_userdata_set(registry, apr_pstrdup(process, key), NULL, process);
         }
     }
@@ -166,7 +168,7 @@ static apr_status_t segment_for(segment_t **segment, const char *address)
     }
     memset((*segment)->count, 0, sizeof(memsess_server_count_t));
     apr_cpystrn((*segment)->count->address, address, ADDRESS_MAX);
-    (*segment)->count->since = (apr_uint64_t)apr_time_now();
+    (*segment)->count->since = (apr_uint64_t)memsess_clock_steady();
     return rv;
 }
 
@@ -240,7 +242,7 @@ void memsess_count_operation(memsess_server_count_t *count, apr_interval_time_t 
     apr_atomic_add64(&count->stripe[mine].total, (apr_uint64_t)took);
     if (outcome != MEMSESS_ANSWERED) {
         apr_atomic_inc64(&count->stripe[mine].errors);
-        note_error(count, rv, (apr_uint64_t)apr_time_now());
+        note_error(count, rv, (apr_uint64_t)memsess_clock_steady());
     }
     if (outcome == MEMSESS_TIMED_OUT) {
         apr_atomic_inc64(&count->stripe[mine].timeouts);
@@ -249,7 +251,7 @@ void memsess_count_operation(memsess_server_count_t *count, apr_interval_time_t 
 
 int memsess_count_down(memsess_server_count_t *count, apr_status_t why)
 {
-    apr_uint64_t now = (apr_uint64_t)apr_time_now();
+    apr_uint64_t now = (apr_uint64_t)memsess_clock_steady();
 
     note_error(count, why, now);
     apr_atomic_set64(&count->failed_at, now);
@@ -267,23 +269,24 @@ int memsess_count_up(memsess_server_count_t *count, apr_time_t begun)
         || !apr_atomic_cas32(&count->down, 0, 1)) {
         return 0;
     }
-    apr_atomic_set64(&count->since, (apr_uint64_t)apr_time_now());
+    apr_atomic_set64(&count->since, (apr_uint64_t)memsess_clock_steady());
     return 1;
 }
 
 int memsess_count_check_due(memsess_server_count_t *count, apr_interval_time_t every)
 {
-    apr_uint64_t now = (apr_uint64_t)apr_time_now();
+    apr_time_t now = memsess_clock_steady();
+    apr_time_t failed_at = (apr_time_t)apr_atomic_read64(&count->failed_at);
+    apr_time_t watched_at = (apr_time_t)apr_atomic_read64(&shared->watched_at);
 
-    return (apr_atomic_read32(&count->down)
-                ? now - apr_atomic_read64(&count->failed_at) >= 2 * (apr_uint64_t)every
-                : now - apr_atomic_read64(&shared->watched_at) < WATCHED)
-           && memsess_due(&count->checked_at, (apr_time_t)now, every);
+    return (apr_atomic_read32(&count->down) ? now - failed_at >= 2 * every
+                                            : watched_at && now - watched_at < WATCHED)
+           && memsess_due(&count->checked_at, now, every);
 }
 
 void memsess_count_watched(void)
 {
-    apr_atomic_set64(&shared->watched_at, (apr_uint64_t)apr_time_now());
+    apr_atomic_set64(&shared->watched_at, (apr_uint64_t)memsess_clock_steady());
 }
 
 void memsess_count_server_told(memsess_server_count_t *count, apr_int64_t seconds,
@@ -379,6 +382,12 @@ static void read_totals(const memsess_server_count_t *count, memsess_server_figu
     }
 }
 
+/* As the wall clock would have shown it, had it been set as it is now; 0: never. */
+static apr_time_t shown(apr_time_t at)
+{
+    return at ? memsess_clock_wall() - (memsess_clock_steady() - at) : 0;
+}
+
 /* What happened since the last sample is recent too. */
 static void read_latest(const memsess_server_count_t *count, memsess_server_figures_t *figures)
 {
@@ -404,7 +413,7 @@ static void read_interval(const interval_t *interval, memsess_server_figures_t *
         figures->recent.bucket[k] += interval->bucket[k];
     }
     figures->recent.n += histogram.n;
-    sample->at = interval->at;
+    sample->at = shown(interval->at);
     sample->span = interval->span;
     sample->operations = histogram.n;
     sample->errors = interval->errors;
@@ -415,19 +424,19 @@ static void read_interval(const interval_t *interval, memsess_server_figures_t *
 void memsess_count_read_server(const memsess_server_count_t *count,
                                memsess_server_figures_t *figures)
 {
-    apr_time_t oldest = apr_time_now() - (MEMSESS_SAMPLES + 1) * MEMSESS_SAMPLE_EVERY;
+    apr_time_t oldest = memsess_clock_steady() - (MEMSESS_SAMPLES + 1) * MEMSESS_SAMPLE_EVERY;
     unsigned i;
 
     read_totals(count, figures);
     figures->down = count->down != 0;
-    figures->since = (apr_time_t)count->since;
+    figures->since = shown((apr_time_t)count->since);
     figures->last_error = (apr_status_t)count->error;
-    figures->last_error_at = (apr_time_t)count->error_at;
+    figures->last_error_at = shown((apr_time_t)count->error_at);
     read_latest(count, figures);
     for (i = 0; i < MEMSESS_SAMPLES; i++) {
         const interval_t *interval = &count->interval[(count->next + i) % MEMSESS_SAMPLES];
 
-        if (interval->at > oldest) {
+        if (interval->at && interval->at > oldest) {
             read_interval(interval, figures);
         }
     }
@@ -435,7 +444,7 @@ void memsess_count_read_server(const memsess_server_count_t *count,
 
 apr_time_t memsess_count_since(void)
 {
-    return shared->began;
+    return shown(shared->began);
 }
 
 /* -- What operators are told ------------------------------------------------------------------- */
@@ -443,7 +452,7 @@ apr_time_t memsess_count_since(void)
 /* Found again at each comparison, and logged now and then. */
 int memsess_count_warn(memsess_warning_t warning, const char *text)
 {
-    apr_time_t now = apr_time_now();
+    apr_time_t now = memsess_clock_steady();
 
     apr_cpystrn(shared->warning[warning].text, text, MEMSESS_WARNING_LEN);
     apr_atomic_set64(&shared->warning[warning].at, (apr_uint64_t)now);
@@ -467,7 +476,7 @@ apr_array_header_t *memsess_count_warnings(apr_pool_t *p)
     for (i = 0; i < MEMSESS_WARNINGS; i++) {
         apr_uint64_t at = apr_atomic_read64(&shared->warning[i].at);
 
-        if (at && (apr_uint64_t)apr_time_now() - at < 3 * COMPARE_EVERY) {
+        if (at && (apr_uint64_t)memsess_clock_steady() - at < 3 * COMPARE_EVERY) {
             memsess_advice_t *found = apr_array_push(warnings);
 
             found->warning = (memsess_warning_t)i;

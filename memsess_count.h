@@ -5,7 +5,8 @@
  * @brief Counters in memory that all children share, and that outlives graceful restarts.
  *
  * Counting takes no lock: every figure is a sum over stripes, and threads are spread over these.
- * Until memsess_count_begin was called, everything is counted in this process alone.
+ * Until memsess_count_begin was called, everything is counted in this process alone. What is passed
+ * in is of the steady clock; what is read is of the wall clock, as that is set by then.
  */
 #ifndef MEMSESS_COUNT_H
 #define MEMSESS_COUNT_H

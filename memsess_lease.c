@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-#include "apr_thread_cond.h"
-#include "apr_time.h"
+#include "memsess_clock.h"
 #include "memsess_thread.h"
 
 /* So many are renewed side by side: a server may take its time for each. */
@@ -15,8 +14,8 @@ struct memsess_leases_t {
     apr_pool_t *p;
     memsess_crew_t *crew;
     apr_thread_t *thread;
-    apr_thread_mutex_t *lock;   /* guards all that follows, and all leases */
-    apr_thread_cond_t *changed; /* the first lease is there, or the end */
+    pthread_mutex_t lock;   /* guards all that follows, and all leases */
+    pthread_cond_t changed; /* the first lease is there, or the end */
     memsess_lease_t *held;
     unsigned n, round;
     int stopping;
@@ -34,12 +33,10 @@ apr_status_t memsess_leases_create(memsess_leases_t **result, memsess_crew_t *cr
     leases = apr_pcalloc(p, sizeof(*leases));
     leases->p = p;
     leases->crew = crew;
-    rv = apr_thread_mutex_create(&leases->lock, APR_THREAD_MUTEX_DEFAULT, p);
-    if (rv == APR_SUCCESS) {
-        rv = apr_thread_cond_create(&leases->changed, p);
-    }
+    pthread_mutex_init(&leases->lock, NULL);
+    memsess_cond_init(&leases->changed);
     *result = leases;
-    return rv;
+    return APR_SUCCESS;
 }
 
 /* One that was not renewed in this round; under the lock. */
@@ -59,21 +56,21 @@ static void renew_some(void *data)
     memsess_leases_t *leases = data;
     memsess_lease_t *lease;
 
-    apr_thread_mutex_lock(leases->lock);
+    pthread_mutex_lock(&leases->lock);
     while ((lease = next_due(leases))) {
         lease->round = leases->round;
         lease->is_renewed = 1;
-        apr_thread_mutex_unlock(leases->lock);
+        pthread_mutex_unlock(&leases->lock);
         lease->renew(lease->baton);
-        apr_thread_mutex_lock(leases->lock);
+        pthread_mutex_lock(&leases->lock);
         lease->is_renewed = 0;
         if (lease->is_over) {
-            apr_thread_mutex_unlock(leases->lock);
+            pthread_mutex_unlock(&leases->lock);
             lease->end(lease->baton);
-            apr_thread_mutex_lock(leases->lock);
+            pthread_mutex_lock(&leases->lock);
         }
     }
-    apr_thread_mutex_unlock(leases->lock);
+    pthread_mutex_unlock(&leases->lock);
 }
 
 /* Under the lock, which is not held meanwhile. */
@@ -86,9 +83,9 @@ static void renew_all(memsess_leases_t *leases)
         items[i] = leases;
     }
     leases->round++;
-    apr_thread_mutex_unlock(leases->lock);
+    pthread_mutex_unlock(&leases->lock);
     memsess_crew_do(leases->crew, renew_some, items, n);
-    apr_thread_mutex_lock(leases->lock);
+    pthread_mutex_lock(&leases->lock);
 }
 
 static void *APR_THREAD_FUNC leases_main(apr_thread_t *thread, void *data)
@@ -97,18 +94,18 @@ static void *APR_THREAD_FUNC leases_main(apr_thread_t *thread, void *data)
     apr_time_t due;
 
     (void)thread;
-    apr_thread_mutex_lock(leases->lock);
+    pthread_mutex_lock(&leases->lock);
     while (!leases->stopping) {
         if (!leases->held) {
-            apr_thread_cond_wait(leases->changed, leases->lock);
+            pthread_cond_wait(&leases->changed, &leases->lock);
         }
-        due = apr_time_now() + apr_time_from_sec(MEMSESS_LEASE_EVERY);
-        while (!leases->stopping && apr_time_now() < due) {
-            apr_thread_cond_timedwait(leases->changed, leases->lock, due - apr_time_now());
+        due = memsess_clock_steady() + apr_time_from_sec(MEMSESS_LEASE_EVERY);
+        while (!leases->stopping && memsess_clock_steady() < due) {
+            memsess_cond_wait(&leases->changed, &leases->lock, due - memsess_clock_steady());
         }
         renew_all(leases);
     }
-    apr_thread_mutex_unlock(leases->lock);
+    pthread_mutex_unlock(&leases->lock);
     return NULL;
 }
 
@@ -119,20 +116,20 @@ void memsess_lease_begin(memsess_leases_t *leases, memsess_lease_t *lease, void 
     lease->renew = renew;
     lease->end = end;
     lease->baton = baton;
-    apr_thread_mutex_lock(leases->lock);
+    pthread_mutex_lock(&leases->lock);
     /* A thread that cannot be had is done without: the lease then ends by itself. */
     if (!leases->thread
         && memsess_thread_create(&leases->thread, leases_main, leases, leases->p) != APR_SUCCESS) {
         leases->thread = NULL;
     }
     if (!leases->held) {
-        apr_thread_cond_signal(leases->changed);
+        pthread_cond_signal(&leases->changed);
     }
     lease->round = leases->round;
     lease->next = leases->held;
     leases->held = lease;
     leases->n++;
-    apr_thread_mutex_unlock(leases->lock);
+    pthread_mutex_unlock(&leases->lock);
 }
 
 void memsess_lease_end(memsess_leases_t *leases, memsess_lease_t *lease)
@@ -140,7 +137,7 @@ void memsess_lease_end(memsess_leases_t *leases, memsess_lease_t *lease)
     memsess_lease_t **at = &leases->held;
     int is_renewed;
 
-    apr_thread_mutex_lock(leases->lock);
+    pthread_mutex_lock(&leases->lock);
     while (*at != lease) {
         at = &(*at)->next;
     }
@@ -148,7 +145,7 @@ void memsess_lease_end(memsess_leases_t *leases, memsess_lease_t *lease)
     leases->n--;
     lease->is_over = 1;
     is_renewed = lease->is_renewed;
-    apr_thread_mutex_unlock(leases->lock);
+    pthread_mutex_unlock(&leases->lock);
     if (!is_renewed) {
         lease->end(lease->baton);
     }
@@ -158,12 +155,14 @@ void memsess_leases_destroy(memsess_leases_t *leases)
 {
     apr_status_t rv;
 
-    apr_thread_mutex_lock(leases->lock);
+    pthread_mutex_lock(&leases->lock);
     leases->stopping = 1;
-    apr_thread_cond_signal(leases->changed);
-    apr_thread_mutex_unlock(leases->lock);
+    pthread_cond_signal(&leases->changed);
+    pthread_mutex_unlock(&leases->lock);
     if (leases->thread) {
         apr_thread_join(&rv, leases->thread);
     }
+    pthread_cond_destroy(&leases->changed);
+    pthread_mutex_destroy(&leases->lock);
     apr_pool_destroy(leases->p);
 }

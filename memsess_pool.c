@@ -45,7 +45,7 @@ struct memsess_pool_t {
     keeper_t prober;  /* of servers that are down */
     keeper_t watcher; /* of deadlines, those of probes too */
     volatile apr_uint32_t stopping;
-    void (*call)(void *baton, apr_time_t now);
+    int (*call)(void *baton, int sampled);
     void *call_baton;
 };
 
@@ -167,7 +167,7 @@ static void came_back(memsess_server_t *server)
 
 static void probe(memsess_server_t *server)
 {
-    apr_time_t begun = apr_time_now();
+    apr_time_t begun = memsess_clock_steady();
     apr_status_t rv = ask_version(server);
 
     if (rv == APR_SUCCESS) {
@@ -185,7 +185,7 @@ static void probe(memsess_server_t *server)
 /* Of one that is up as far as this child knows. */
 static void check(memsess_server_t *server)
 {
-    apr_time_t begun = apr_time_now();
+    apr_time_t begun = memsess_clock_steady();
     apr_status_t rv = ask_version(server);
 
     if (rv == APR_SUCCESS) {
@@ -199,15 +199,15 @@ static void check(memsess_server_t *server)
 /* Probes what is due; returns how long there is nothing to do. */
 static apr_interval_time_t probe_all(memsess_pool_t *pool)
 {
-    apr_interval_time_t rest = MEMSESS_SAMPLE_EVERY;
-    int i;
+    apr_interval_time_t rest = MEMSESS_SAMPLE_EVERY, left;
+    int i, sampled = memsess_count_sample(memsess_clock_steady());
 
-    if (memsess_count_sample(apr_time_now()) && pool->call) {
-        pool->call(pool->call_baton, apr_time_now());
+    if (pool->call && pool->call(pool->call_baton, sampled)) {
+        rest = 0;
     }
     for (i = 0; i < pool->servers->nelts; i++) {
         memsess_server_t *server = APR_ARRAY_IDX(pool->servers, i, memsess_server_t *);
-        apr_time_t now = apr_time_now();
+        apr_time_t now = memsess_clock_steady();
 
         if (!apr_atomic_read32(&server->down)
             && memsess_count_check_due(server->conf.count, server->conf.retry)) {
@@ -222,10 +222,11 @@ static apr_interval_time_t probe_all(memsess_pool_t *pool)
             probe(server);
         }
         if (server->next_probe <= now) {
-            server->next_probe = apr_time_now() + server->conf.retry;
+            server->next_probe = memsess_clock_steady() + server->conf.retry;
         }
-        if (apr_atomic_read32(&server->down) && server->next_probe - apr_time_now() < rest) {
-            rest = server->next_probe - apr_time_now();
+        left = server->next_probe - memsess_clock_steady();
+        if (apr_atomic_read32(&server->down) && left < rest) {
+            rest = left;
         }
     }
     return rest > 1000 ? rest : 1000;
@@ -347,8 +348,7 @@ apr_status_t memsess_pool_add(memsess_server_t **result, memsess_pool_t *pool,
     return rv;
 }
 
-void memsess_pool_call(memsess_pool_t *pool, void (*call)(void *baton, apr_time_t now),
-                       void *baton)
+void memsess_pool_call(memsess_pool_t *pool, int (*call)(void *baton, int sampled), void *baton)
 {
     pool->call = call;
     pool->call_baton = baton;
@@ -493,7 +493,7 @@ static apr_status_t refused_or_broken(memsess_conn_t *c, memsess_server_t *serve
 
 static void count_operation(memsess_server_t *server, apr_time_t begun, apr_status_t rv)
 {
-    memsess_count_operation(server->conf.count, apr_time_now() - begun,
+    memsess_count_operation(server->conf.count, memsess_clock_steady() - begun,
                             in_step(rv) ? MEMSESS_ANSWERED
                                         : timed_out(rv) ? MEMSESS_TIMED_OUT : MEMSESS_FAILED,
                             rv);
@@ -552,7 +552,7 @@ static apr_status_t run(memsess_server_t *server, operation_t *operation, void *
     apr_status_t rv = MEMSESS_DOWN;
 
     if (!memsess_server_is_down(server)) {
-        begun = apr_time_now();
+        begun = memsess_clock_steady();
         rv = run_one(server, operation, args, how);
         count_operation(server, begun, rv);
     }
@@ -743,7 +743,7 @@ static void give_connected(const batch_t *batch)
  * take over 50 ms up. */
 static void ask_connected(batch_t *batch, apr_pool_t *p)
 {
-    apr_time_t begun = apr_time_now();
+    apr_time_t begun = memsess_clock_steady();
     apr_hash_t *values = NULL;
     apr_memcache_t mc;
     apr_pool_t *temp;
@@ -791,7 +791,7 @@ static memsess_conn_t *take_connected(memsess_server_t *server, apr_status_t *rv
     if (memsess_server_is_down(server) || (*rv = conn_take(&c, server)) != APR_SUCCESS) {
         return NULL;
     }
-    begun = apr_time_now();
+    begun = memsess_clock_steady();
     if (!c->mc && (*rv = conn_connect(c, server)) != APR_SUCCESS) {
         server_failed(server, *rv);
         conn_give(c, server, *rv);

@@ -54,10 +54,13 @@ apr_status_t memsess_pool_add(memsess_server_t **server, memsess_pool_t *pool,
                               const memsess_server_conf_t *conf);
 
 /**
- * Has the prober call this now and then, in one child of all at a time; before memsess_pool_start.
+ * Has the prober call this now and then, before memsess_pool_start. For as long as it lasts no
+ * server is probed.
+ * @param call is told whether it is the one call of all children that is due every
+ *             MEMSESS_SAMPLE_EVERY, and returns whether it has more to do: it is then called again
+ *             once servers were looked after
  */
-void memsess_pool_call(memsess_pool_t *pool, void (*call)(void *baton, apr_time_t now),
-                       void *baton);
+void memsess_pool_call(memsess_pool_t *pool, int (*call)(void *baton, int sampled), void *baton);
 
 /** The server's own clock, in seconds; on a connection of its own. */
 apr_status_t memsess_server_time(memsess_server_t *server, apr_int64_t *seconds);

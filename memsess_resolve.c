@@ -7,7 +7,7 @@
 
 #include "apr_strings.h"
 #include "apr_tables.h"
-#include "apr_thread_cond.h"
+#include "memsess_clock.h"
 #include "memsess_thread.h"
 
 #define ADDRESSES_MAX 8
@@ -28,8 +28,8 @@ struct memsess_resolver_t {
     apr_array_header_t *hosts; /* of memsess_host_t * */
     pthread_t thread;          /* which may outlive the resolver's owner, and then frees it */
     int is_started;
-    apr_thread_mutex_t *lock;  /* guards what follows, and all hosts */
-    apr_thread_cond_t *asked, *answered;
+    pthread_mutex_t lock;      /* guards what follows, and all hosts */
+    pthread_cond_t asked, answered;
     int stopping, looking_up, is_left; /* is_left: to the look-up, which frees it */
 };
 
@@ -45,13 +45,11 @@ apr_status_t memsess_resolver_create(memsess_resolver_t **result)
     resolver = apr_pcalloc(p, sizeof(*resolver));
     resolver->p = p;
     resolver->hosts = apr_array_make(p, 4, sizeof(memsess_host_t *));
-    rv = apr_thread_mutex_create(&resolver->lock, APR_THREAD_MUTEX_DEFAULT, p);
-    if (rv == APR_SUCCESS
-        && (rv = apr_thread_cond_create(&resolver->asked, p)) == APR_SUCCESS) {
-        rv = apr_thread_cond_create(&resolver->answered, p);
-    }
+    pthread_mutex_init(&resolver->lock, NULL);
+    memsess_cond_init(&resolver->asked);
+    memsess_cond_init(&resolver->answered);
     *result = resolver;
-    return rv;
+    return APR_SUCCESS;
 }
 
 apr_status_t memsess_resolver_add(memsess_host_t **result, memsess_resolver_t *resolver,
@@ -87,7 +85,7 @@ static void look_up(memsess_resolver_t *resolver, memsess_host_t *host)
 
     host->is_due = 0;
     resolver->looking_up = 1;
-    apr_thread_mutex_unlock(resolver->lock);
+    pthread_mutex_unlock(&resolver->lock);
     rv = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
     if (rv == APR_SUCCESS) {
         rv = apr_sockaddr_info_get(&sa, host->name, APR_UNSPEC, 0, 0, p);
@@ -96,14 +94,14 @@ static void look_up(memsess_resolver_t *resolver, memsess_host_t *host)
         }
         apr_pool_destroy(p);
     }
-    apr_thread_mutex_lock(resolver->lock);
+    pthread_mutex_lock(&resolver->lock);
     resolver->looking_up = 0;
     host->rv = rv;
     if (n) { /* addresses that were good are better than none */
         memcpy(host->address, found, sizeof(found));
         host->n = n;
     }
-    apr_thread_cond_broadcast(resolver->answered);
+    pthread_cond_broadcast(&resolver->answered);
 }
 
 static memsess_host_t *next_due(const memsess_resolver_t *resolver)
@@ -123,24 +121,28 @@ static memsess_host_t *next_due(const memsess_resolver_t *resolver)
 static void *resolver_main(void *data)
 {
     memsess_resolver_t *resolver = data;
+    apr_time_t again = memsess_clock_steady() + AGAIN;
     memsess_host_t *due;
     int i, is_left;
 
-    apr_thread_mutex_lock(resolver->lock);
+    pthread_mutex_lock(&resolver->lock);
     while (!resolver->stopping) {
         /* Looked for after each look-up: who asked meanwhile woke nobody. */
         if ((due = next_due(resolver)) != NULL) {
             look_up(resolver, due);
         }
-        else if (apr_thread_cond_timedwait(resolver->asked, resolver->lock, AGAIN)
-                     != APR_SUCCESS) {
+        else if (memsess_clock_steady() < again) {
+            memsess_cond_wait(&resolver->asked, &resolver->lock, again - memsess_clock_steady());
+        }
+        else {
+            again = memsess_clock_steady() + AGAIN;
             for (i = 0; i < resolver->hosts->nelts; i++) {
                 APR_ARRAY_IDX(resolver->hosts, i, memsess_host_t *)->is_due = 1;
             }
         }
     }
     is_left = resolver->is_left;
-    apr_thread_mutex_unlock(resolver->lock);
+    pthread_mutex_unlock(&resolver->lock);
     if (is_left) {
         apr_pool_destroy(resolver->p);
     }
@@ -162,14 +164,14 @@ void memsess_resolver_destroy(memsess_resolver_t *resolver)
 {
     int is_left;
 
-    apr_thread_mutex_lock(resolver->lock);
+    pthread_mutex_lock(&resolver->lock);
     resolver->stopping = 1;
     is_left = resolver->is_left = resolver->looking_up;
     if (is_left) {
         pthread_detach(resolver->thread); /* nothing ends a look-up */
     }
-    apr_thread_cond_signal(resolver->asked);
-    apr_thread_mutex_unlock(resolver->lock);
+    pthread_cond_signal(&resolver->asked);
+    pthread_mutex_unlock(&resolver->lock);
     if (!is_left) {
         if (resolver->is_started) {
             pthread_join(resolver->thread, NULL);
@@ -183,21 +185,18 @@ apr_status_t memsess_host_addresses(apr_sockaddr_t **addresses, memsess_host_t *
 {
     memsess_resolver_t *resolver = host->resolver;
     char known[ADDRESSES_MAX][INET6_ADDRSTRLEN];
-    apr_time_t end = host->is_numeric ? 0 : apr_time_now() + wait;
-    apr_status_t rv = APR_SUCCESS;
+    apr_time_t end = host->is_numeric ? 0 : memsess_clock_steady() + wait;
+    apr_status_t rv;
     unsigned n, i;
 
-    apr_thread_mutex_lock(resolver->lock);
-    while (host->rv == APR_INCOMPLETE && rv == APR_SUCCESS) {
-        apr_interval_time_t left = end - apr_time_now();
-
-        rv = left > 0 ? apr_thread_cond_timedwait(resolver->answered, resolver->lock, left)
-                      : APR_TIMEUP;
+    pthread_mutex_lock(&resolver->lock);
+    while (host->rv == APR_INCOMPLETE && memsess_clock_steady() < end) {
+        memsess_cond_wait(&resolver->answered, &resolver->lock, end - memsess_clock_steady());
     }
     n = host->n;
     memcpy(known, host->address, sizeof(known));
     rv = host->rv == APR_INCOMPLETE ? APR_TIMEUP : n ? APR_SUCCESS : host->rv;
-    apr_thread_mutex_unlock(resolver->lock);
+    pthread_mutex_unlock(&resolver->lock);
 
     *addresses = NULL;
     for (i = 0; i < n; i++) {
@@ -213,9 +212,9 @@ apr_status_t memsess_host_addresses(apr_sockaddr_t **addresses, memsess_host_t *
 void memsess_host_again(memsess_host_t *host)
 {
     if (!host->is_numeric) {
-        apr_thread_mutex_lock(host->resolver->lock);
+        pthread_mutex_lock(&host->resolver->lock);
         host->is_due = 1;
-        apr_thread_cond_signal(host->resolver->asked);
-        apr_thread_mutex_unlock(host->resolver->lock);
+        pthread_cond_signal(&host->resolver->asked);
+        pthread_mutex_unlock(&host->resolver->lock);
     }
 }

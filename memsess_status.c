@@ -9,6 +9,7 @@
 #include "http_core.h"
 #include "http_protocol.h"
 #include "http_request.h"
+#include "memsess_clock.h"
 #include "mod_status.h"
 
 #define HANDLER "memsess-status"
@@ -45,7 +46,7 @@ static memsess_status_t *take_figures(apr_pool_t *p)
 {
     memsess_status_t *status = apr_pcalloc(p, sizeof(*status));
 
-    status->now = apr_time_now();
+    status->now = memsess_clock_wall();
     status->since = memsess_count_since();
     status->servers = apr_array_make(p, 4, sizeof(memsess_shown_t));
     status->warnings = memsess_count_warnings(p);

@@ -7,6 +7,7 @@
 
 #include "apr_encode.h"
 #include "apr_strings.h"
+#include "memsess_clock.h"
 #include "memsess_ring.h"
 #include "memsess_store_private.h"
 
@@ -31,10 +32,18 @@ typedef struct watched_t {
     const char *pool; /* the fingerprint */
 } watched_t;
 
+/* An item. */
+typedef struct place_t {
+    memsess_server_t *server;
+    const char *ns;
+} place_t;
+
 struct memsess_watch_t {
     apr_pool_t *p;
     const char *member;
     apr_array_header_t *stores; /* of watched_t */
+    apr_array_header_t *places; /* of place_t */
+    int left;                   /* of the places, in the comparison that is under way */
 };
 
 /* -- Events ----------------------------------------------------------------------------------- */
@@ -167,10 +176,11 @@ static void compare(const memsess_watch_t *watch, memsess_server_t *server, char
     }
 }
 
-static void exchange(const memsess_watch_t *watch, const watched_t *watched,
-                     memsess_server_t *server, apr_pool_t *p)
+/* Begins with what may take long: after that time-out nothing more is asked. */
+static void exchange(const memsess_watch_t *watch, const place_t *place, apr_pool_t *p)
 {
-    const char *key = item_key(watched->ns, p), *pools = pools_in(watch, watched->ns, p);
+    const char *key = item_key(place->ns, p), *pools = pools_in(watch, place->ns, p);
+    memsess_server_t *server = place->server;
     const char *ahead = "-";
     apr_int64_t seconds;
     apr_size_t len;
@@ -180,8 +190,12 @@ static void exchange(const memsess_watch_t *watch, const watched_t *watched,
     if (!key || memsess_server_is_down(server)) {
         return;
     }
-    if (memsess_server_time(server, &seconds) == APR_SUCCESS && seconds > 0) {
-        ahead = apr_psprintf(p, "%" APR_INT64_T_FMT, apr_time_sec(apr_time_now()) - seconds);
+    rv = memsess_server_time(server, &seconds);
+    if (APR_STATUS_IS_TIMEUP(rv) || APR_STATUS_IS_EAGAIN(rv)) {
+        return;
+    }
+    if (rv == APR_SUCCESS && seconds > 0) {
+        ahead = apr_psprintf(p, "%" APR_INT64_T_FMT, apr_time_sec(memsess_clock_wall()) - seconds);
     }
     rv = memsess_server_get(server, key, &data, &len, p);
     if (rv == APR_SUCCESS && is_item(data, len)) {
@@ -193,41 +207,33 @@ static void exchange(const memsess_watch_t *watch, const watched_t *watched,
     }
 }
 
-void memsess_watch_compare(memsess_watch_t *watch)
+static void compare_next(memsess_watch_t *watch)
 {
-    apr_hash_t *done;
     apr_pool_t *p;
-    int i;
-    unsigned k;
 
-    if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS) {
-        return;
+    if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) == APR_SUCCESS) {
+        exchange(watch, &APR_ARRAY_IDX(watch->places, --watch->left, place_t), p);
+        apr_pool_destroy(p);
     }
-    done = apr_hash_make(p);
-    for (i = 0; i < watch->stores->nelts; i++) {
-        const watched_t *watched = &APR_ARRAY_IDX(watch->stores, i, watched_t);
-
-        for (k = 0; k < watched->store->n; k++) {
-            memsess_server_t *server = watched->store->servers[k];
-            const char *once = apr_psprintf(p, "%pp %s", (void *)server, watched->ns);
-
-            if (!apr_hash_get(done, once, APR_HASH_KEY_STRING)) {
-                apr_hash_set(done, once, APR_HASH_KEY_STRING, once);
-                exchange(watch, watched, server, p);
-            }
-        }
-    }
-    apr_pool_destroy(p);
 }
 
 /* -- Life ------------------------------------------------------------------------------------- */
 
-static void watch_now(void *baton, apr_time_t now)
+/* One place at a time: servers that do not answer each take a time-out, and meanwhile nobody looks
+ * whether one that was down is back. */
+static int watch_now(void *baton, int sampled)
 {
-    tell(now);
-    if (memsess_count_compare_due(now)) {
-        memsess_watch_compare(baton);
+    memsess_watch_t *watch = baton;
+    apr_time_t now = memsess_clock_steady();
+
+    if (sampled) {
+        tell(now);
+        watch->left = memsess_count_compare_due(now) ? watch->places->nelts : watch->left;
     }
+    if (watch->left) {
+        compare_next(watch);
+    }
+    return watch->left;
 }
 
 memsess_watch_t *memsess_watch_create(memsess_pool_t *pool, const char *member, apr_pool_t *p)
@@ -237,8 +243,26 @@ memsess_watch_t *memsess_watch_create(memsess_pool_t *pool, const char *member, 
     watch->p = p;
     watch->member = member;
     watch->stores = apr_array_make(p, 4, sizeof(watched_t));
+    watch->places = apr_array_make(p, 4, sizeof(place_t));
     memsess_pool_call(pool, watch_now, watch);
     return watch;
+}
+
+/* Once, however many stores share it. */
+static void add_place(memsess_watch_t *watch, memsess_server_t *server, const char *ns)
+{
+    place_t *place;
+    int i;
+
+    for (i = 0; i < watch->places->nelts; i++) {
+        place = &APR_ARRAY_IDX(watch->places, i, place_t);
+        if (place->server == server && !strcmp(place->ns, ns)) {
+            return;
+        }
+    }
+    place = apr_array_push(watch->places);
+    place->server = server;
+    place->ns = ns;
 }
 
 apr_status_t memsess_watch_add(memsess_watch_t *watch, const memsess_store_t *store,
@@ -246,9 +270,13 @@ apr_status_t memsess_watch_add(memsess_watch_t *watch, const memsess_store_t *st
 {
     watched_t watched = {store, ns, NULL};
     apr_status_t rv = fingerprint(&watched.pool, store, watch->p);
+    unsigned i;
 
     if (rv == APR_SUCCESS) {
         APR_ARRAY_PUSH(watch->stores, watched_t) = watched;
+        for (i = 0; i < store->n; i++) {
+            add_place(watch, store->servers[i], ns);
+        }
     }
     return rv;
 }

@@ -22,7 +22,4 @@ memsess_watch_t *memsess_watch_create(memsess_pool_t *pool, const char *member, 
 apr_status_t memsess_watch_add(memsess_watch_t *watch, const memsess_store_t *store,
                                const char *ns);
 
-/** Compares now. */
-void memsess_watch_compare(memsess_watch_t *watch);
-
 #endif

@@ -183,7 +183,7 @@ static void test_a_server_is_listed_once(void **state)
 static void test_the_latest_says_whether_it_is_down(void **state)
 {
     memsess_server_count_t *count = memsess_count_private(unit_pool);
-    apr_time_t before = apr_time_now();
+    apr_time_t before = memsess_clock_wall(), asked = memsess_clock_steady();
     memsess_server_figures_t *f;
 
     (void)state;
@@ -196,11 +196,11 @@ static void test_the_latest_says_whether_it_is_down(void **state)
     assert_true(f->since > before && f->last_error_at >= f->since);
     assert_int_equal(f->last_error, APR_ECONNREFUSED);
     /* What was asked before it failed says nothing of now. */
-    assert_false(memsess_count_up(count, before));
+    assert_false(memsess_count_up(count, asked));
     assert_true(figures_of(count)->down);
     apr_sleep(2000);
-    assert_true(memsess_count_up(count, apr_time_now()));
-    assert_false(memsess_count_up(count, apr_time_now()));
+    assert_true(memsess_count_up(count, memsess_clock_steady()));
+    assert_false(memsess_count_up(count, memsess_clock_steady()));
     assert_false(figures_of(count)->down);
     assert_true(figures_of(count)->since > f->since);
 }
@@ -220,7 +220,7 @@ static void test_nobody_forgets_a_server_that_is_down(void **state)
     assert_false(memsess_count_check_due(count, 5000));
     /* Nor one that somebody looks at. */
     apr_sleep(6000);
-    memsess_count_up(count, apr_time_now());
+    memsess_count_up(count, memsess_clock_steady());
     assert_false(memsess_count_check_due(count, 5000));
     memsess_count_watched();
     assert_true(memsess_count_check_due(count, 5000));
@@ -229,12 +229,14 @@ static void test_nobody_forgets_a_server_that_is_down(void **state)
 static void test_samples(void **state)
 {
     static const char *const names[] = {"a:1", NULL};
-    apr_time_t now = apr_time_now() - MEMSESS_SAMPLES * MEMSESS_SAMPLE_EVERY;
     memsess_server_count_t *count;
     memsess_server_figures_t *f;
+    apr_time_t now;
     int i, k;
 
     (void)state;
+    memsess_clock_shift(0, apr_time_from_sec(86400)); /* this machine may just have been booted */
+    now = memsess_clock_steady() - MEMSESS_SAMPLES * MEMSESS_SAMPLE_EVERY;
     configure(unit_pool, names, &count);
     assert_true(memsess_count_sample(now));
     assert_false(memsess_count_sample(now + MEMSESS_SAMPLE_EVERY - 1));
@@ -252,15 +254,16 @@ static void test_samples(void **state)
     assert_int_equal(f->sample[MEMSESS_SAMPLES - 1].span, MEMSESS_SAMPLE_EVERY);
     assert_in_range(f->sample[7].p50, 900, 1200);
     assert_int_equal(f->recent.n, f->all.n - 1 - 2 - 3 - 4 - 5);
-    /* A clock that was set back. */
-    assert_true(memsess_count_sample(now));
+    assert_in_range(f->sample[MEMSESS_SAMPLES - 1].at,
+                    memsess_clock_wall() + 5 * MEMSESS_SAMPLE_EVERY - apr_time_from_sec(5),
+                    memsess_clock_wall() + 5 * MEMSESS_SAMPLE_EVERY);
 }
 
 /* Whoever took the time before somebody else, and asks after that one, comes too late. */
 static void test_now_and_then(void **state)
 {
     volatile apr_uint64_t last = 0;
-    apr_time_t now = apr_time_now();
+    apr_time_t now = 500; /* of a machine that has just been booted */
 
     (void)state;
     assert_true(memsess_due(&last, now, 1000));
@@ -268,7 +271,40 @@ static void test_now_and_then(void **state)
     assert_false(memsess_due(&last, now - 1, 1000));
     assert_false(memsess_due(&last, now + 999, 1000));
     assert_true(memsess_due(&last, now + 1000, 1000));
-    assert_true(memsess_due(&last, now, 1000));
+    assert_false(memsess_due(&last, now, 1000));
+}
+
+/* However the wall clock is set: what is told once in a while, and for how long something has been
+ * so. */
+static void test_the_wall_clock_decides_nothing(void **state)
+{
+    static const int hours[] = {0, -1, 1, 0};
+    static const char *const names[] = {"a:1", NULL};
+    memsess_server_count_t *count;
+    apr_interval_time_t later = 0;
+    unsigned i;
+
+    (void)state;
+    configure(unit_pool, names, &count);
+    assert_true(memsess_count_warn(MEMSESS_WARN_POOL, "other"));
+    memsess_count_down(count, APR_TIMEUP);
+    for (i = 1; i < COUNT(hours); i++) {
+        unit_set_wall(apr_time_from_sec(3600 * hours[i]));
+        memsess_count(MEMSESS_N_REPAIRED);
+        assert_int_equal(memsess_count_warnings(unit_pool)->nelts, 1);
+        assert_false(memsess_count_warn(MEMSESS_WARN_POOL, "other"));
+        assert_in_range(memsess_clock_wall() - figures_of(count)->since, later,
+                        later + apr_time_from_sec(5));
+        later += apr_time_from_sec(601);
+        memsess_clock_shift(0, later);
+        assert_int_equal(memsess_count_warnings(unit_pool)->nelts, 0);
+        assert_true(memsess_count_warn(MEMSESS_WARN_POOL, "other"));
+        assert_int_equal(memsess_count_news(MEMSESS_N_REPAIRED, memsess_clock_steady()), 1);
+        memsess_count(MEMSESS_N_REPAIRED);
+        assert_int_equal(memsess_count_news(MEMSESS_N_REPAIRED, memsess_clock_steady()), 0);
+        memsess_clock_shift(0, later += apr_time_from_sec(61));
+        assert_int_equal(memsess_count_news(MEMSESS_N_REPAIRED, memsess_clock_steady()), 1);
+    }
 }
 
 int main(void)
@@ -283,6 +319,7 @@ int main(void)
         UNIT_TEST(test_nobody_forgets_a_server_that_is_down),
         UNIT_TEST(test_samples),
         UNIT_TEST(test_now_and_then),
+        UNIT_TEST(test_the_wall_clock_decides_nothing),
     };
 
     unit_begin();

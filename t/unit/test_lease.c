@@ -116,11 +116,33 @@ static void test_one_is_ended_while_it_is_renewed(void **state)
     assert_int_equal(held[1].begun, 0);
 }
 
+/* Renewals go on at their pace, so a lock is neither lost nor its server pestered. */
+static void test_renewed_though_the_clock_is_set(void **state)
+{
+    static const int minutes[] = {-10, 10};
+    unsigned i;
+
+    (void)state;
+    begin(0, 0);
+    unit_await(held[0].renewed == 1);
+    for (i = 0; i < COUNT(minutes); i++) {
+        int before = held[0].renewed;
+        apr_time_t set_at = memsess_clock_steady();
+
+        unit_set_wall(apr_time_from_sec(60 * minutes[i]));
+        unit_await(held[0].renewed == before + 2);
+        assert_in_range(memsess_clock_steady() - set_at, apr_time_from_sec(MEMSESS_LEASE_EVERY),
+                        apr_time_from_sec(MEMSESS_LEASE_EVERY + 6));
+    }
+    memsess_lease_end(leases, &held[0].lease);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_many_are_renewed_side_by_side, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_is_ended_while_it_is_renewed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_renewed_though_the_clock_is_set, setup, teardown),
     };
 
     unit_begin();

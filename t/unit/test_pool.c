@@ -641,6 +641,96 @@ static void test_when_a_server_came_back(void **state)
     assert_false(memsess_server_was_there(server, seconds, now - apr_time_from_sec(20)));
 }
 
+/* Set back or ahead while a server is away: seen to be back in a moment, by all who look. */
+static void test_the_clock_is_set_while_a_server_is_down(void **state)
+{
+    static const int minutes[] = {-10, 0, 10};
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    apr_time_t set_at;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(minutes); i++) {
+        unit_memcached_kill(m);
+        unit_await(is_error(get_rv(server, "key")));
+        apr_sleep(RETRY / 2);
+        unit_set_wall(apr_time_from_sec(60 * minutes[i]));
+        unit_memcached_start(m);
+        set_at = memsess_clock_steady();
+        unit_await(!memsess_server_is_down(server));
+        assert_true(memsess_clock_steady() - set_at < RETRY + apr_time_from_sec(3));
+        assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    }
+}
+
+/* Sets the clock while the test waits for an answer. */
+static void *set_clock_soon(void *minutes)
+{
+    apr_sleep(TIMEOUT / 3);
+    unit_set_wall(apr_time_from_sec(60 * *(const int *)minutes));
+    return NULL;
+}
+
+static apr_status_t get_while_set(memsess_server_t *server, const int *minutes)
+{
+    pthread_t thread;
+    apr_status_t rv;
+
+    assert_int_equal(pthread_create(&thread, NULL, set_clock_soon, (void *)minutes), 0);
+    rv = get_rv(server, "key");
+    pthread_join(thread, NULL);
+    return rv;
+}
+
+/* Set back, no answer is waited for longer; set ahead, none is given up. */
+static void test_the_clock_is_set_while_a_server_answers(void **state)
+{
+    static const int back = -10, ahead[] = {10, 20};
+    unit_answers_t drips = {"END\r\n", NULL, "VERSION 1\r\n", 0, 150, 0};
+    memsess_server_conf_t conf = server_conf("127.0.0.1", unit_faulty_start(&drips));
+    unit_memcached_t *m = unit_memcached();
+    memsess_server_t *hasty, *patient, *well;
+    apr_time_t start;
+    unsigned i;
+
+    (void)state;
+    open_pool();
+    hasty = add_conf(&conf);
+    conf.timeout = 10 * TIMEOUT; /* answers take 750 ms */
+    patient = add_conf(&conf);
+    well = add_port(m->port);
+    start_pool();
+    assert_int_equal(get_rv(well, "key"), MEMSESS_ABSENT); /* so there is something to watch */
+    start = memsess_clock_steady();
+    assert_true(is_error(get_while_set(hasty, &back)));
+    assert_in_range(memsess_clock_steady() - start, AT_LEAST, AT_MOST);
+    for (i = 0; i < COUNT(ahead); i++) {
+        assert_int_equal(get_while_set(patient, &ahead[i]), MEMSESS_ABSENT);
+    }
+}
+
+/* Nor is a name. */
+static void test_the_clock_is_set_while_a_name_is_looked_up(void **state)
+{
+    static const int minutes = -10;
+    memsess_server_conf_t conf = server_conf(HANGING, 11211);
+    memsess_server_t *server;
+    apr_time_t start;
+
+    (void)state;
+    apr_atomic_set32(&hanging, 1);
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    start = memsess_clock_steady();
+    assert_true(is_error(get_while_set(server, &minutes)));
+    assert_in_range(memsess_clock_steady() - start, AT_LEAST, AT_MOST);
+    close_pool();
+    apr_atomic_set32(&hanging, 0);
+    apr_sleep(100000);
+}
+
 /* Requests do not try a server that is down, and the prober does so once in a while. */
 static void test_one_prober(void **state)
 {
@@ -1631,6 +1721,9 @@ int main(void)
         POOL_TEST(test_frozen_server_without_a_connection),
         POOL_TEST(test_killed_server),
         POOL_TEST(test_when_a_server_came_back),
+        POOL_TEST(test_the_clock_is_set_while_a_server_is_down),
+        POOL_TEST(test_the_clock_is_set_while_a_server_answers),
+        POOL_TEST(test_the_clock_is_set_while_a_name_is_looked_up),
         POOL_TEST(test_one_prober),
         POOL_TEST(test_a_server_that_only_answers_probes),
         POOL_TEST(test_closing_a_pool_does_not_wait),

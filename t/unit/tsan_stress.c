@@ -81,7 +81,7 @@ static void *user_main(void *data)
         apr_pool_clear(p);
         use(i % SESSIONS, p);
         memsess_count(MEMSESS_N_LOADED);
-        memsess_count_sample(apr_time_now());
+        memsess_count_sample(memsess_clock_steady());
         memsess_count_read(figures);
     }
     apr_pool_destroy(p);

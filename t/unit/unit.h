@@ -19,11 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "apr_general.h"
 #include "apr_pools.h"
 #include "apr_strings.h"
+#include "memsess_clock.h"
 #include "memsess_core.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -57,6 +60,30 @@ static inline void unit_random_key(memsess_key_t *key)
         key->digest[i] = (unsigned char)unit_below(256);
         key->material[i] = (unsigned char)unit_below(256);
     }
+}
+
+/* -- The wall clock, as whoever asks the system for it sees it ---------------------------------- */
+
+static volatile apr_interval_time_t unit_wall_ahead;
+
+/* Every look at it of this process comes by here, APR's too. */
+__attribute__((weak)) int gettimeofday(struct timeval *restrict tv, void *restrict zone)
+{
+    struct timespec now;
+    apr_time_t t;
+
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    t = apr_time_make(now.tv_sec, now.tv_nsec / 1000) + unit_wall_ahead;
+    tv->tv_sec = (time_t)apr_time_sec(t);
+    tv->tv_usec = (suseconds_t)apr_time_usec(t);
+    return 0;
+}
+
+/* Until the end of the test it is set so far ahead of the right time. */
+static inline void unit_set_wall(apr_interval_time_t ahead)
+{
+    unit_wall_ahead = ahead;
 }
 
 /* -- Memory: reading one byte past the end is a crash ------------------------------------------ */
@@ -146,6 +173,8 @@ static inline int unit_setup(void **state)
     (void)state;
     unit_seed = APR_UINT64_C(0x9e3779b97f4a7c15);
     unit_log_clear();
+    unit_set_wall(0);
+    memsess_clock_shift(0, 0);
     return apr_pool_create(&unit_pool, NULL) == APR_SUCCESS ? 0 : -1;
 }
 
