@@ -20,8 +20,11 @@ struct memsess_crew_t {
     pthread_mutex_t lock; /* guards all that follows, and all jobs */
     pthread_cond_t called;
     job_t *jobs; /* with items that nobody has begun */
-    apr_thread_t *helpers[HELPERS_MAX];
-    unsigned n, idle;
+    pthread_t helpers[HELPERS_MAX];
+    unsigned n;
+    unsigned idle;  /* who wait for a call that is not on its way */
+    unsigned calls; /* on their way: nobody else may count on whom they wake */
+    memsess_duty_t duty;
     int stopping;
 };
 
@@ -38,6 +41,7 @@ apr_status_t memsess_crew_create(memsess_crew_t **result)
     crew->p = p;
     pthread_mutex_init(&crew->lock, NULL);
     pthread_cond_init(&crew->called, NULL);
+    crew->duty.what = "sends copies side by side";
     *result = crew;
     return APR_SUCCESS;
 }
@@ -64,21 +68,21 @@ static void do_next(memsess_crew_t *crew, job_t *job)
     }
 }
 
-static void *APR_THREAD_FUNC helper_main(apr_thread_t *thread, void *data)
+static void *helper_main(void *data)
 {
     memsess_crew_t *crew = data;
 
-    (void)thread;
     pthread_mutex_lock(&crew->lock);
     while (!crew->stopping) {
         if (crew->jobs) {
             do_next(crew, crew->jobs);
+            continue;
         }
-        else {
-            crew->idle++;
+        crew->idle++;
+        while (!crew->calls && !crew->stopping) {
             pthread_cond_wait(&crew->called, &crew->lock);
-            crew->idle--;
         }
+        crew->calls -= crew->calls ? 1 : 0;
     }
     pthread_mutex_unlock(&crew->lock);
     return NULL;
@@ -87,17 +91,17 @@ static void *APR_THREAD_FUNC helper_main(apr_thread_t *thread, void *data)
 /* Under the lock. A thread that cannot be had is done without. */
 static void call_helpers(memsess_crew_t *crew, unsigned wanted)
 {
-    unsigned i;
-
-    for (i = crew->idle; i < wanted && crew->n < HELPERS_MAX; i++) {
-        if (memsess_thread_create(&crew->helpers[crew->n], helper_main, crew, crew->p)
+    for (; wanted && crew->idle; wanted--) {
+        crew->idle--;
+        crew->calls++;
+        pthread_cond_signal(&crew->called);
+    }
+    for (; wanted && crew->n < HELPERS_MAX; wanted--) {
+        if (memsess_thread_start(&crew->helpers[crew->n], &crew->duty, helper_main, crew)
                 != APR_SUCCESS) {
             break;
         }
         crew->n++;
-    }
-    for (i = 0; i < wanted; i++) {
-        pthread_cond_signal(&crew->called);
     }
 }
 
@@ -127,14 +131,12 @@ void memsess_crew_do(memsess_crew_t *crew, memsess_work_t *work, void *const *it
 
 void memsess_crew_destroy(memsess_crew_t *crew)
 {
-    apr_status_t rv;
-
     pthread_mutex_lock(&crew->lock);
     crew->stopping = 1;
     pthread_cond_broadcast(&crew->called);
     pthread_mutex_unlock(&crew->lock);
     while (crew->n) {
-        apr_thread_join(&rv, crew->helpers[--crew->n]);
+        pthread_join(crew->helpers[--crew->n], NULL);
     }
     pthread_cond_destroy(&crew->called);
     pthread_mutex_destroy(&crew->lock);

@@ -2,6 +2,7 @@
 
 #include "memsess_lease.h"
 
+#include <signal.h>
 #include <string.h>
 
 #include "memsess_clock.h"
@@ -13,12 +14,14 @@
 struct memsess_leases_t {
     apr_pool_t *p;
     memsess_crew_t *crew;
-    apr_thread_t *thread;
+    pthread_t thread;
     pthread_mutex_t lock;   /* guards all that follows, and all leases */
     pthread_cond_t changed; /* the first lease is there, or the end */
+    memsess_duty_t duty;
     memsess_lease_t *held;
     unsigned n, round;
-    int stopping;
+    int has_thread, stopping;
+    volatile sig_atomic_t abandoned;
 };
 
 apr_status_t memsess_leases_create(memsess_leases_t **result, memsess_crew_t *crew)
@@ -35,6 +38,7 @@ apr_status_t memsess_leases_create(memsess_leases_t **result, memsess_crew_t *cr
     leases->crew = crew;
     pthread_mutex_init(&leases->lock, NULL);
     memsess_cond_init(&leases->changed);
+    leases->duty.what = "keeps locks up, so that those held for more than 10 s are lost";
     *result = leases;
     return APR_SUCCESS;
 }
@@ -88,12 +92,11 @@ static void renew_all(memsess_leases_t *leases)
     pthread_mutex_lock(&leases->lock);
 }
 
-static void *APR_THREAD_FUNC leases_main(apr_thread_t *thread, void *data)
+static void *leases_main(void *data)
 {
     memsess_leases_t *leases = data;
     apr_time_t due;
 
-    (void)thread;
     pthread_mutex_lock(&leases->lock);
     while (!leases->stopping) {
         if (!leases->held) {
@@ -109,6 +112,22 @@ static void *APR_THREAD_FUNC leases_main(apr_thread_t *thread, void *data)
     return NULL;
 }
 
+/* Under the lock. */
+static void have_thread(memsess_leases_t *leases)
+{
+    if (leases->held && !leases->has_thread) {
+        leases->has_thread = memsess_thread_start(&leases->thread, &leases->duty, leases_main,
+                                                  leases) == APR_SUCCESS;
+    }
+}
+
+void memsess_leases_look(memsess_leases_t *leases)
+{
+    pthread_mutex_lock(&leases->lock);
+    have_thread(leases);
+    pthread_mutex_unlock(&leases->lock);
+}
+
 void memsess_lease_begin(memsess_leases_t *leases, memsess_lease_t *lease, void (*renew)(void *),
                          void (*end)(void *), void *baton)
 {
@@ -117,11 +136,6 @@ void memsess_lease_begin(memsess_leases_t *leases, memsess_lease_t *lease, void 
     lease->end = end;
     lease->baton = baton;
     pthread_mutex_lock(&leases->lock);
-    /* A thread that cannot be had is done without: the lease then ends by itself. */
-    if (!leases->thread
-        && memsess_thread_create(&leases->thread, leases_main, leases, leases->p) != APR_SUCCESS) {
-        leases->thread = NULL;
-    }
     if (!leases->held) {
         pthread_cond_signal(&leases->changed);
     }
@@ -129,6 +143,7 @@ void memsess_lease_begin(memsess_leases_t *leases, memsess_lease_t *lease, void 
     lease->next = leases->held;
     leases->held = lease;
     leases->n++;
+    have_thread(leases);
     pthread_mutex_unlock(&leases->lock);
 }
 
@@ -137,6 +152,9 @@ void memsess_lease_end(memsess_leases_t *leases, memsess_lease_t *lease)
     memsess_lease_t **at = &leases->held;
     int is_renewed;
 
+    if (leases->abandoned) {
+        return;
+    }
     pthread_mutex_lock(&leases->lock);
     while (*at != lease) {
         at = &(*at)->next;
@@ -151,16 +169,19 @@ void memsess_lease_end(memsess_leases_t *leases, memsess_lease_t *lease)
     }
 }
 
+void memsess_leases_abandon(memsess_leases_t *leases)
+{
+    leases->abandoned = 1;
+}
+
 void memsess_leases_destroy(memsess_leases_t *leases)
 {
-    apr_status_t rv;
-
     pthread_mutex_lock(&leases->lock);
     leases->stopping = 1;
     pthread_cond_signal(&leases->changed);
     pthread_mutex_unlock(&leases->lock);
-    if (leases->thread) {
-        apr_thread_join(&rv, leases->thread);
+    if (leases->has_thread) {
+        pthread_join(leases->thread, NULL);
     }
     pthread_cond_destroy(&leases->changed);
     pthread_mutex_destroy(&leases->lock);

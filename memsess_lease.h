@@ -36,6 +36,13 @@ void memsess_lease_begin(memsess_leases_t *leases, memsess_lease_t *lease, void 
  * thread afterwards. To be called once. */
 void memsess_lease_end(memsess_leases_t *leases, memsess_lease_t *lease);
 
+/** Starts the thread if it is needed and could not be had when it was; to be called now and then. */
+void memsess_leases_look(memsess_leases_t *leases);
+
+/** From now on memsess_lease_end does nothing: what was held ends by itself, when it is not renewed.
+ * To be called from within a signal handler too. */
+void memsess_leases_abandon(memsess_leases_t *leases);
+
 /** When nobody holds one any more. */
 void memsess_leases_destroy(memsess_leases_t *leases);
 

@@ -7,6 +7,7 @@
 
 #include "apr_atomic.h"
 #include "apr_strings.h"
+#include "apr_thread_proc.h"
 #include "memsess_clock.h"
 #include "memsess_conn.h"
 #include "memsess_core.h"
@@ -32,7 +33,10 @@ struct memsess_server_t {
 typedef struct keeper_t {
     memsess_pool_t *pool;
     apr_interval_time_t (*look)(memsess_pool_t *pool); /* returns how long it may rest */
-    apr_thread_t *thread;
+    memsess_duty_t duty;
+    pthread_t thread;
+    int is_started;
+    volatile apr_uint32_t stopping;
     apr_file_t *wake_in, *wake_out;
 } keeper_t;
 
@@ -44,7 +48,9 @@ struct memsess_pool_t {
     memsess_leases_t *leases;
     keeper_t prober;  /* of servers that are down */
     keeper_t watcher; /* of deadlines, those of probes too */
-    volatile apr_uint32_t stopping;
+    pthread_mutex_t start;         /* guards what starts the threads */
+    volatile apr_uint32_t lacking; /* threads that were to be started and could not be had */
+    volatile apr_uint64_t probed_at;
     int (*call)(void *baton, int sampled);
     void *call_baton;
 };
@@ -196,12 +202,19 @@ static void check(memsess_server_t *server)
     }
 }
 
+/* How often at most servers are looked after by requests, for want of a prober. */
+#define PROBE_BY_HAND apr_time_from_msec(50)
+
+static apr_status_t start_lacking(memsess_pool_t *pool);
+
 /* Probes what is due; returns how long there is nothing to do. */
 static apr_interval_time_t probe_all(memsess_pool_t *pool)
 {
     apr_interval_time_t rest = MEMSESS_SAMPLE_EVERY, left;
     int i, sampled = memsess_count_sample(memsess_clock_steady());
 
+    start_lacking(pool);
+    memsess_leases_look(pool->leases);
     if (pool->call && pool->call(pool->call_baton, sampled)) {
         rest = 0;
     }
@@ -248,13 +261,12 @@ static apr_interval_time_t watch_all(memsess_pool_t *pool)
     return rest;
 }
 
-static void *APR_THREAD_FUNC keeper_main(apr_thread_t *thread, void *data)
+static void *keeper_main(void *data)
 {
     keeper_t *keeper = data;
     char c;
 
-    (void)thread;
-    while (!apr_atomic_read32(&keeper->pool->stopping)) {
+    while (!apr_atomic_read32(&keeper->stopping)) {
         apr_file_pipe_timeout_set(keeper->wake_in, keeper->look(keeper->pool));
         apr_file_getc(&c, keeper->wake_in);
     }
@@ -278,17 +290,48 @@ static apr_status_t keeper_init(keeper_t *keeper, memsess_pool_t *pool,
 
 static apr_status_t keeper_start(keeper_t *keeper)
 {
-    return memsess_thread_create(&keeper->thread, keeper_main, keeper, keeper->pool->p);
+    apr_status_t rv = APR_SUCCESS;
+
+    if (!keeper->is_started) {
+        rv = memsess_thread_start(&keeper->thread, &keeper->duty, keeper_main, keeper);
+        keeper->is_started = rv == APR_SUCCESS;
+    }
+    return rv;
 }
 
-/* After stopping is set. */
+/* Each is tried, whatever becomes of the others. */
+static apr_status_t start_all(memsess_pool_t *pool)
+{
+    const apr_status_t rvs[] = {memsess_resolver_start(pool->resolver),
+                                keeper_start(&pool->watcher), keeper_start(&pool->prober)};
+
+    return rvs[0] != APR_SUCCESS ? rvs[0] : rvs[1] != APR_SUCCESS ? rvs[1] : rvs[2];
+}
+
+/* Whoever needs a server while a thread is lacking tries to start it, and does the prober's work
+ * meanwhile. One at a time: nobody waits for another. */
+static apr_status_t start_lacking(memsess_pool_t *pool)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    if (apr_atomic_read32(&pool->lacking) && pthread_mutex_trylock(&pool->start) == 0) {
+        rv = start_all(pool);
+        apr_atomic_set32(&pool->lacking, rv != APR_SUCCESS);
+        if (!pool->prober.is_started
+            && memsess_due(&pool->probed_at, memsess_clock_steady(), PROBE_BY_HAND)) {
+            probe_all(pool);
+        }
+        pthread_mutex_unlock(&pool->start);
+    }
+    return rv;
+}
+
 static void keeper_stop(keeper_t *keeper)
 {
-    apr_status_t rv;
-
+    apr_atomic_set32(&keeper->stopping, 1);
     wake(keeper);
-    if (keeper->thread) {
-        apr_thread_join(&rv, keeper->thread);
+    if (keeper->is_started) {
+        pthread_join(keeper->thread, NULL);
     }
 }
 
@@ -306,11 +349,17 @@ apr_status_t memsess_pool_create(memsess_pool_t **result)
     pool = apr_pcalloc(p, sizeof(*pool));
     pool->p = p;
     pool->servers = apr_array_make(p, 8, sizeof(memsess_server_t *));
-    if ((rv = memsess_resolver_create(&pool->resolver)) == APR_SUCCESS
-        && (rv = memsess_crew_create(&pool->crew)) == APR_SUCCESS
-        && (rv = memsess_leases_create(&pool->leases, pool->crew)) == APR_SUCCESS
-        && (rv = keeper_init(&pool->prober, pool, probe_all)) == APR_SUCCESS
-        && (rv = keeper_init(&pool->watcher, pool, watch_all)) == APR_SUCCESS) {
+    pthread_mutex_init(&pool->start, NULL);
+    /* Pipes first: they are what may be lacking. */
+    if ((rv = keeper_init(&pool->prober, pool, probe_all)) != APR_SUCCESS
+        || (rv = keeper_init(&pool->watcher, pool, watch_all)) != APR_SUCCESS) {
+        apr_pool_destroy(p);
+    }
+    else if ((rv = memsess_resolver_create(&pool->resolver)) == APR_SUCCESS
+             && (rv = memsess_crew_create(&pool->crew)) == APR_SUCCESS
+             && (rv = memsess_leases_create(&pool->leases, pool->crew)) == APR_SUCCESS) {
+        pool->prober.duty.what = "tries servers again that are down: requests do it, and wait for them";
+        pool->watcher.duty.what = "ends answers that come drop by drop";
         *result = pool;
     }
     return rv;
@@ -356,33 +405,34 @@ void memsess_pool_call(memsess_pool_t *pool, int (*call)(void *baton, int sample
 
 apr_status_t memsess_pool_start(memsess_pool_t *pool)
 {
-    apr_status_t rv;
+    apr_atomic_set32(&pool->lacking, 1);
+    return start_lacking(pool);
+}
 
-    if ((rv = memsess_resolver_start(pool->resolver)) == APR_SUCCESS
-        && (rv = keeper_start(&pool->watcher)) == APR_SUCCESS) {
-        rv = keeper_start(&pool->prober);
-    }
-    return rv;
+void memsess_pool_abandon(memsess_pool_t *pool)
+{
+    memsess_leases_abandon(pool->leases);
 }
 
 void memsess_pool_destroy(memsess_pool_t *pool)
 {
     int i;
 
-    memsess_leases_destroy(pool->leases);
-    apr_atomic_set32(&pool->stopping, 1);
     keeper_stop(&pool->prober);
+    memsess_leases_destroy(pool->leases);
     keeper_stop(&pool->watcher);
     memsess_crew_destroy(pool->crew);
     for (i = 0; i < pool->servers->nelts; i++) {
         apr_pool_destroy(APR_ARRAY_IDX(pool->servers, i, memsess_server_t *)->p);
     }
     memsess_resolver_destroy(pool->resolver);
+    pthread_mutex_destroy(&pool->start);
     apr_pool_destroy(pool->p);
 }
 
 int memsess_server_is_down(memsess_server_t *server)
 {
+    start_lacking(server->pool); /* this is what whoever needs a server asks first */
     return apr_atomic_read32(&server->down) != 0;
 }
 

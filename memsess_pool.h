@@ -65,8 +65,15 @@ void memsess_pool_call(memsess_pool_t *pool, int (*call)(void *baton, int sample
 /** The server's own clock, in seconds; on a connection of its own. */
 apr_status_t memsess_server_time(memsess_server_t *server, apr_int64_t *seconds);
 
-/** Starts the prober: only then is a server that failed ever tried again. */
+/**
+ * Starts the threads that look after the servers. One that cannot be had is logged, and started
+ * later, when a server is needed: the pool works without it, as the log says.
+ */
 apr_status_t memsess_pool_start(memsess_pool_t *pool);
+
+/** Leaves everything as it is, for the end of the process: locks are not given back, but end by
+ * themselves. For a signal handler, which may have interrupted whoever holds any mutex. */
+void memsess_pool_abandon(memsess_pool_t *pool);
 
 /** Stops all threads, waits for them (a probe at most) and frees everything. */
 void memsess_pool_destroy(memsess_pool_t *pool);

@@ -27,6 +27,7 @@ struct memsess_resolver_t {
     apr_pool_t *p;
     apr_array_header_t *hosts; /* of memsess_host_t * */
     pthread_t thread;          /* which may outlive the resolver's owner, and then frees it */
+    memsess_duty_t duty;
     int is_started;
     pthread_mutex_t lock;      /* guards what follows, and all hosts */
     pthread_cond_t asked, answered;
@@ -48,6 +49,7 @@ apr_status_t memsess_resolver_create(memsess_resolver_t **result)
     pthread_mutex_init(&resolver->lock, NULL);
     memsess_cond_init(&resolver->asked);
     memsess_cond_init(&resolver->answered);
+    resolver->duty.what = "looks up the names of servers, so that none of them is found";
     *result = resolver;
     return APR_SUCCESS;
 }
@@ -153,8 +155,8 @@ apr_status_t memsess_resolver_start(memsess_resolver_t *resolver)
 {
     apr_status_t rv = APR_SUCCESS;
 
-    if (resolver->hosts->nelts) {
-        rv = memsess_thread_create_lone(&resolver->thread, resolver_main, resolver);
+    if (resolver->hosts->nelts && !resolver->is_started) {
+        rv = memsess_thread_start(&resolver->thread, &resolver->duty, resolver_main, resolver);
         resolver->is_started = rv == APR_SUCCESS;
     }
     return rv;

@@ -20,7 +20,8 @@ apr_status_t memsess_resolver_create(memsess_resolver_t **resolver);
 apr_status_t memsess_resolver_add(memsess_host_t **host, memsess_resolver_t *resolver,
                                   const char *name);
 
-/** Starts looking names up, now and once a minute; no thread where all are numeric. */
+/** Starts looking names up, now and once a minute; no thread where all are numeric. Where that
+ * fails it is called again; one at a time. */
 apr_status_t memsess_resolver_start(memsess_resolver_t *resolver);
 
 /** Frees everything, or leaves it to a look-up that is still under way. */

@@ -2,52 +2,30 @@
 
 /**
  * @file memsess_thread.h
- * @brief A thread beside httpd's own.
+ * @brief Threads beside httpd's own, and how they wait.
  */
 #ifndef MEMSESS_THREAD_H
 #define MEMSESS_THREAD_H
 
 #include <pthread.h>
-#include <signal.h>
 #include <time.h>
 
-#include "apr_thread_proc.h"
 #include "apr_time.h"
 
-/** Has threads that are started take no signal: httpd's handlers would end the child from within
- * them. */
-static inline void memsess_signals_hold(sigset_t *before)
-{
-    sigset_t all;
+/** What threads are started for; and since when none could be had. */
+typedef struct memsess_duty_t {
+    const char *what;    /**< as in "the thread that WHAT" */
+    apr_time_t again_at; /**< when to try again; 0: none was missed */
+} memsess_duty_t;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, before);
-}
-
-static inline apr_status_t memsess_thread_create(apr_thread_t **thread, apr_thread_start_t run,
-                                                 void *data, apr_pool_t *p)
-{
-    sigset_t before;
-    apr_status_t rv;
-
-    memsess_signals_hold(&before);
-    rv = apr_thread_create(thread, NULL, run, data, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rv;
-}
-
-/** A thread that needs no pool, and so may be the last one to go. */
-static inline apr_status_t memsess_thread_create_lone(pthread_t *thread, void *(*run)(void *),
-                                                      void *data)
-{
-    sigset_t before;
-    int rv;
-
-    memsess_signals_hold(&before);
-    rv = pthread_create(thread, NULL, run, data);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rv;
-}
+/**
+ * Starts a thread that takes no signal: httpd's handlers would end the child from within it. One
+ * that cannot be had is logged, and tried again a second later at the earliest: whoever needs it
+ * calls this whenever that is.
+ * @param duty under the caller's lock
+ */
+apr_status_t memsess_thread_start(pthread_t *thread, memsess_duty_t *duty, void *(*run)(void *),
+                                  void *data);
 
 /** A condition to wait for by the monotonic clock. APR's waits by the wall clock: where that is set
  * back meanwhile, it waits for so much longer. */

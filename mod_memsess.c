@@ -2,10 +2,12 @@
 
 /* Hooks httpd, and nothing else. */
 
+#include <dlfcn.h>
 #include <string.h>
 
 #include "httpd.h"
 #include "ap_mpm.h"
+#include "apr_atomic.h"
 #include "apr_lib.h"
 #include "apr_strings.h"
 #include "http_config.h"
@@ -19,6 +21,7 @@
 
 #include "memsess_api.h"
 #include "memsess_auth.h"
+#include "memsess_clock.h"
 #include "memsess_conf.h"
 #include "memsess_expose.h"
 #include "memsess_interim.h"
@@ -76,12 +79,6 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     return rv == APR_SUCCESS && memsess_conf_count(s, pconf) ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-static apr_status_t pool_cleanup(void *pool)
-{
-    memsess_pool_destroy(pool);
-    return APR_SUCCESS;
-}
-
 /* The same after a restart, and another one's if there are several on this machine. */
 static const char *member_name(server_rec *main_server, apr_pool_t *p)
 {
@@ -102,55 +99,162 @@ static const char *member_name(server_rec *main_server, apr_pool_t *p)
 /* So many digests are remembered for each thread: of a session that is three, where it is sealed. */
 #define DIGESTS 64
 
-/* Each child has its own connections, since none survives a fork. */
-static void child_init(apr_pool_t *pchild, server_rec *main_server)
+/* What a child process has of its own, since no connection and no thread survives a fork. */
+static struct {
+    memsess_pool_t *pool; /* NULL: it could not be had yet */
+    apr_pool_t *p;        /* of the stores */
+    int threads;          /* of httpd's */
+    volatile apr_uint32_t is_made;  /* or is being made */
+    volatile apr_uint64_t tried_at;
+    unsigned failed;      /* how often */
+} child;
+
+static apr_status_t make_stores_over(memsess_pool_t *pool, apr_array_header_t *stores,
+                                     server_rec *main_server, apr_pool_t *p)
 {
-    apr_hash_t *servers = apr_hash_make(pchild);
-    memsess_watch_t *watch = NULL;
-    memsess_pool_t *pool;
-    apr_status_t rv;
+    memsess_watch_t *watch = memsess_watch_create(pool, member_name(main_server, p), p);
+    apr_hash_t *servers = apr_hash_make(p);
+    apr_status_t rv = APR_SUCCESS;
     server_rec *s;
-    int threads = 1, is_threaded = 0;
 
-    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
-    threads = threads < 1 ? 1 : threads;
-    ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
-    memsess_tracing = APLOG_IS_LEVEL(main_server, APLOG_TRACE1);
-    rv = memsess_core_init(pchild);
-    if (rv == APR_SUCCESS) {
-        rv = memsess_crypto_remember((unsigned)threads * DIGESTS);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = memsess_pool_create(&pool);
-    }
-    if (rv == APR_SUCCESS) {
-        watch = memsess_watch_create(pool, member_name(main_server, pchild), pchild);
-    }
     for (s = main_server; s && rv == APR_SUCCESS; s = s->next) {
-        memsess_srv_conf_t *conf = memsess_srv_conf(s);
-        memsess_store_conf_t store;
+        const memsess_srv_conf_t *conf = memsess_srv_conf(s);
+        memsess_store_t **store = apr_array_push(stores);
+        memsess_store_conf_t store_conf;
 
+        *store = NULL;
         if (conf->secrets && !conf->secrets->n) {
             continue;
         }
-        memsess_conf_store(conf, threads, &store, pchild);
-        rv = memsess_store_create(&conf->store, &store, pool, servers, pchild);
+        memsess_conf_store(conf, child.threads, &store_conf, p);
+        rv = memsess_store_create(store, &store_conf, pool, servers, p);
         /* What nobody named may be no memcached at all. */
         if (rv == APR_SUCCESS && conf->members_set) {
-            rv = memsess_watch_add(watch, conf->store, conf->ns);
+            rv = memsess_watch_add(watch, *store, conf->ns);
         }
     }
-    if (rv == APR_SUCCESS) {
-        rv = memsess_pool_start(pool);
-    }
+    return rv;
+}
+
+/* All of them, or none. */
+static apr_status_t make_stores(server_rec *main_server)
+{
+    memsess_pool_t *pool = NULL;
+    apr_array_header_t *stores;
+    apr_pool_t *p;
+    server_rec *s;
+    int i = 0;
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, main_server, "MemSess: this child process has no "
-                     "store: every session is unavailable");
+        return rv;
     }
-    /* A prefork child ends from within a signal handler, where waiting for a thread could last for
-     * ever; its process goes away together with the thread. */
-    else if (is_threaded != AP_MPMQ_NOT_SUPPORTED) {
-        apr_pool_cleanup_register(pchild, pool, pool_cleanup, apr_pool_cleanup_null);
+    stores = apr_array_make(p, 4, sizeof(memsess_store_t *));
+    if ((rv = memsess_pool_create(&pool)) != APR_SUCCESS
+        || (rv = make_stores_over(pool, stores, main_server, p)) != APR_SUCCESS) {
+        if (pool) {
+            memsess_pool_destroy(pool);
+        }
+        apr_pool_destroy(p);
+        return rv;
+    }
+    memsess_pool_start(pool);
+    for (s = main_server; s; s = s->next) {
+        __atomic_store_n(&memsess_srv_conf(s)->store, APR_ARRAY_IDX(stores, i++, memsess_store_t *),
+                         __ATOMIC_RELEASE);
+    }
+    child.p = p;
+    child.pool = pool;
+    return rv;
+}
+
+/* Made as the child begins; where that fails, each request tries it again, no more often than once
+ * a second. */
+static void have_stores(server_rec *main_server)
+{
+    apr_status_t rv;
+
+    if (apr_atomic_read32(&child.is_made)
+        || !memsess_due(&child.tried_at, memsess_clock_steady(), apr_time_from_sec(1))
+        || apr_atomic_cas32(&child.is_made, 1, 0)) {
+        return;
+    }
+    rv = make_stores(main_server);
+    if (rv != APR_SUCCESS) {
+        apr_atomic_set32(&child.is_made, 0);
+        if (!child.failed++) {
+            ap_log_error(APLOG_MARK, APLOG_CRIT, rv, main_server, "MemSess: this child process has "
+                         "no store, so every session is unavailable to it; trying again");
+        }
+    }
+    else if (child.failed) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, main_server, "MemSess: this child process has its "
+                     "store by now");
+    }
+}
+
+static apr_status_t child_cleanup(void *unused)
+{
+    (void)unused;
+    if (child.pool) {
+        memsess_pool_destroy(child.pool);
+        apr_pool_destroy(child.p);
+        child.pool = NULL;
+    }
+    return APR_SUCCESS;
+}
+
+/* A prefork child ends from within a signal handler (just_die, which destroys pchild and so what
+ * its request has): whatever was interrupted may hold any mutex, and waiting for a thread could
+ * last for ever. So nothing is done then, and this runs before the request's own clean-ups. The
+ * process goes away together with its threads and connections; what it locked is free 10 s later.
+ */
+static apr_status_t child_abandon(void *unused)
+{
+    (void)unused;
+    if (child.pool) {
+        memsess_pool_abandon(child.pool);
+    }
+    return APR_SUCCESS;
+}
+
+/* Threads that nobody waits for (a prefork child's, a look-up that hangs) may still run our code
+ * when httpd unloads this module at exit(): it stays. In a child alone, so that a restart can load
+ * another version. */
+static void stay_loaded(void)
+{
+    Dl_info ours;
+
+    if (!dladdr(&child, &ours) || !dlopen(ours.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE)) {
+        memsess_log(MEMSESS_LOG_DEBUG, 0, "this module may be unloaded while its threads run");
+    }
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *main_server)
+{
+    apr_status_t rv;
+    int is_threaded = 0;
+
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &child.threads);
+    child.threads = child.threads < 1 ? 1 : child.threads;
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
+    memsess_tracing = APLOG_IS_LEVEL(main_server, APLOG_TRACE1);
+    stay_loaded();
+    rv = memsess_core_init(pchild);
+    if (rv != APR_SUCCESS) {
+        apr_atomic_set32(&child.is_made, 1);
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, main_server, "MemSess: libcrypto does not give "
+                     "this child process SHA-512, HMAC or AES-256-GCM: every session is unavailable "
+                     "to it");
+        return;
+    }
+    memsess_crypto_remember((unsigned)child.threads * DIGESTS); /* or else it takes longer */
+    have_stores(main_server);
+    if (is_threaded != AP_MPMQ_NOT_SUPPORTED) {
+        apr_pool_cleanup_register(pchild, NULL, child_cleanup, apr_pool_cleanup_null);
+    }
+    else {
+        apr_pool_pre_cleanup_register(pchild, NULL, child_abandon);
     }
 }
 
@@ -159,6 +263,7 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
 /* Also run for an internal redirect, whose predecessor's headers would be forgotten now. */
 static int post_read_request(request_rec *r)
 {
+    have_stores(ap_server_conf);
     memsess_clean_request(r);
     if (r->prev) {
         memsess_gather(r->prev);

@@ -42,7 +42,7 @@ for my $set ('-10m', '+10m') {
         my $m = MemSess::Member->start(servers => [$server], config => timing() . $status,
             clock => 0);
         my $new = sub { map { [client($m), say_via('lua', 'MemSess-Set: a=1')] } 1 .. 12 };
-        is_deeply [map { $_->status } together($new->())], [(200) x 20], 'sessions begin';
+        is_deeply [map { $_->status } together($new->())], [(200) x 12], 'sessions begin';
         $server->kill9;
         ok wait_for(10, sub { !grep { $_->status != 503 } together($new->()) }),
             'it is down to all children';

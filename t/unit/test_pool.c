@@ -21,10 +21,12 @@
 #define AT_MOST (2 * TIMEOUT + apr_time_from_sec(3))
 
 static memsess_pool_t *the_pool;
+static volatile int no_threads; /* can be had */
 
 static int setup(void **state)
 {
     the_pool = NULL;
+    no_threads = 0;
     return unit_setup(state);
 }
 
@@ -729,6 +731,57 @@ static void test_the_clock_is_set_while_a_name_is_looked_up(void **state)
     close_pool();
     apr_atomic_set32(&hanging, 0);
     apr_sleep(100000);
+}
+
+/* -- A system that gives no threads ------------------------------------------------------------- */
+
+/* Every thread of this process is asked for here. */
+int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attr,
+                   void *(*run)(void *), void *restrict data)
+{
+    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+    return no_threads ? EAGAIN : real(thread, attr, run, data);
+}
+
+/* Servers are used, lost and found without any; and each thread is there once it can be had. */
+static void test_threads_that_cannot_be_had(void **state)
+{
+    unit_memcached_t *m = unit_memcached();
+    memsess_server_conf_t conf = server_conf(HANGING, 11211);
+    memsess_server_t *server, *named;
+    int i;
+
+    (void)state;
+    apr_atomic_set32(&hanging, 0);
+    no_threads = 1;
+    open_pool();
+    server = add_port(m->port);
+    named = add_conf(&conf);
+    assert_int_equal(memsess_pool_start(the_pool), EAGAIN);
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+        assert_holds(server, "key", "value");
+        unit_memcached_kill(m);
+        assert_true(is_error(get_rv(server, "key")));
+        assert_int_equal(get_rv(server, "key"), MEMSESS_DOWN);
+        unit_memcached_start(m);
+        unit_await(get_rv(server, "key") == MEMSESS_ABSENT);
+    }
+    assert_true(is_error(get_rv(named, "key")));
+    assert_int_equal(unit_logged("no thread that tries servers again"), 1);
+    assert_int_equal(unit_logged("no thread that looks up the names"), 1);
+    no_threads = 0;
+    memsess_clock_shift(0, apr_time_from_sec(2)); /* they are not tried all the time */
+    unit_await(get_rv(server, "key") == MEMSESS_ABSENT);
+    assert_int_equal(unit_logged("has its thread that tries servers again"), 1);
+    assert_int_equal(unit_logged("has its thread that looks up the names"), 1);
+    unit_memcached_kill(m);
+    assert_true(is_error(get_rv(server, "key")));
+    unit_memcached_start(m);
+    apr_sleep(2 * RETRY);
+    unit_await(!memsess_server_is_down(server));
 }
 
 /* Requests do not try a server that is down, and the prober does so once in a while. */
@@ -1724,6 +1777,7 @@ int main(void)
         POOL_TEST(test_the_clock_is_set_while_a_server_is_down),
         POOL_TEST(test_the_clock_is_set_while_a_server_answers),
         POOL_TEST(test_the_clock_is_set_while_a_name_is_looked_up),
+        POOL_TEST(test_threads_that_cannot_be_had),
         POOL_TEST(test_one_prober),
         POOL_TEST(test_a_server_that_only_answers_probes),
         POOL_TEST(test_closing_a_pool_does_not_wait),

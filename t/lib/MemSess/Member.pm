@@ -17,7 +17,7 @@ my $count = 0;
 # config: directives that follow the site's; servers: what MemSessServers says (memcacheds
 # or strings), one line each; under: a command to run it under, as one process; clock: how far
 # its wall clock is off ('-1h', '+10m', '+250ms', 0), which set_clock then changes while it runs;
-# without it, it has the machine's
+# without it, it has the machine's; lacks: what the module cannot have ('threads', 'pipes')
 sub new {
     my ($class, %args) = @_;
     my $dir = sprintf '%s/logs/member-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$count;
@@ -32,12 +32,28 @@ sub new {
     }, $class;
     $self->{command} = [@{ $args{under} // [] }, MemSess::Site::httpd(),
                         $args{under} ? '-X' : ('-D', 'FOREGROUND'), '-f', $self->{conf}];
+    my @preload;
     if (defined $args{clock}) {
         $self->{clock} = "$dir/clock";
         $self->set_clock($args{clock});
-        unshift @{ $self->{command} }, 'env', MemSess::Preload::environment('clock'),
-            "MEMSESS_T_CLOCK=$self->{clock}";
+        push @preload, 'clock';
     }
+    if ($args{lacks}) {
+        $self->{fails} = "$dir/fails";
+        $self->lacks($args{lacks});
+        push @preload, 'fails';
+    }
+    unshift @{ $self->{command} }, 'env', MemSess::Preload::environment(@preload),
+        "MEMSESS_T_CLOCK=$dir/clock", "MEMSESS_T_FAILS=$dir/fails" if @preload;
+    return $self;
+}
+
+# From now on the system gives the module no more of these ('threads', 'pipes'), or none of it
+# fails any more: for a member that was made with lacks.
+sub lacks {
+    my ($self, $what) = @_;
+    unlink glob "$self->{fails}-*";
+    open my $out, '>', "$self->{fails}-$what" or die $! if $what;
     return $self;
 }
 

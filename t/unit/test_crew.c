@@ -1,0 +1,95 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/* Several things at once: whatever hangs, what does not is done. */
+
+#include "unit_servers.h"
+
+#include "memsess_crew.h"
+
+static memsess_crew_t *crew;
+static volatile int released, done;
+
+static int setup(void **state)
+{
+    released = done = 0;
+    assert_int_equal(memsess_crew_create(&crew), APR_SUCCESS);
+    return unit_setup(state);
+}
+
+static int teardown(void **state)
+{
+    __atomic_store_n(&released, 1, __ATOMIC_SEQ_CST);
+    memsess_crew_destroy(crew);
+    return unit_teardown(state);
+}
+
+typedef void deed_t(void);
+
+static void work(void *deed)
+{
+    (*(deed_t **)deed)();
+}
+
+static void hang(void)
+{
+    while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST)) {
+        apr_sleep(1000);
+    }
+}
+
+static void count(void)
+{
+    __atomic_add_fetch(&done, 1, __ATOMIC_SEQ_CST);
+}
+
+static void do_two(deed_t *first, deed_t *second)
+{
+    void *items[] = {&first, &second};
+
+    memsess_crew_do(crew, work, items, 2);
+}
+
+static void hang_twice(void)
+{
+    do_two(hang, hang);
+}
+
+static void *call_twice(void *unused)
+{
+    (void)unused;
+    do_two(hang_twice, count);
+    return NULL;
+}
+
+/* The second call comes while the helper that the first one called is not yet awake: it must not
+ * count on that one, or what does not hang waits for what does. */
+static void test_a_helper_is_called_once(void **state)
+{
+    pthread_t thread;
+    int i;
+
+    (void)state;
+    for (i = 0; i < 200; i++) {
+        /* With one helper that is idle. */
+        memsess_crew_destroy(crew);
+        assert_int_equal(memsess_crew_create(&crew), APR_SUCCESS);
+        released = done = 0;
+        do_two(count, count);
+        unit_await(__atomic_load_n(&done, __ATOMIC_SEQ_CST) == 2);
+        apr_sleep(200);
+        assert_int_equal(pthread_create(&thread, NULL, call_twice, NULL), 0);
+        unit_await(__atomic_load_n(&done, __ATOMIC_SEQ_CST) == 3);
+        __atomic_store_n(&released, 1, __ATOMIC_SEQ_CST);
+        pthread_join(thread, NULL);
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_helper_is_called_once, setup, teardown),
+    };
+
+    unit_begin();
+    return cmocka_run_group_tests_name("crew", tests, NULL, NULL);
+}
