@@ -17,7 +17,8 @@ my $count = 0;
 # config: directives that follow the site's; servers: what MemSessServers says (memcacheds
 # or strings), one line each; under: a command to run it under, as one process; clock: how far
 # its wall clock is off ('-1h', '+10m', '+250ms', 0), which set_clock then changes while it runs;
-# without it, it has the machine's; lacks: what the module cannot have ('threads', 'pipes')
+# without it, it has the machine's; lacks: what the module cannot have ('threads', 'pipes'); mpm:
+# where it is to be another one than the site's
 sub new {
     my ($class, %args) = @_;
     my $dir = sprintf '%s/logs/member-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$count;
@@ -29,6 +30,7 @@ sub new {
         servers => [map { ref ? $_->address : $_ } @{ $args{servers} // [] }],
         config  => $args{config} // '',
         error_log => MemSess::Log->new("$dir/error_log"),
+        modules => modules($dir, $args{mpm}),
     }, $class;
     $self->{command} = [@{ $args{under} // [] }, MemSess::Site::httpd(),
                         $args{under} ? '-X' : ('-D', 'FOREGROUND'), '-f', $self->{conf}];
@@ -46,6 +48,21 @@ sub new {
     unshift @{ $self->{command} }, 'env', MemSess::Preload::environment(@preload),
         "MEMSESS_T_CLOCK=$dir/clock", "MEMSESS_T_FAILS=$dir/fails" if @preload;
     return $self;
+}
+
+# Those of the site, but for the MPM that it is to have.
+sub modules {
+    my ($dir, $mpm) = @_;
+    return MemSess::Site::modules_file() unless $mpm;
+    open my $in, '<', MemSess::Site::modules_file() or die $!;
+    open my $out, '>', "$dir/modules.conf" or die "$dir: $!";
+    for (<$in>) {
+        s/mpm_(?:event|worker|prefork)/mpm_$mpm/g;
+        s/cgid(?=_module|\.so)/cgi/g if $mpm eq 'prefork';
+        print $out $_;
+    }
+    close $out or die $!;
+    return "$dir/modules.conf";
 }
 
 # From now on the system gives the module no more of these ('threads', 'pipes'), or none of it
@@ -97,7 +114,7 @@ sub configure {
     print $out qq(
 ServerRoot "$self->{dir}"
 DefaultRuntimeDir "$self->{dir}"
-Include "$root/conf/modules.conf"
+Include "$self->{modules}"
 PidFile "$self->{dir}/httpd.pid"
 ErrorLog "$self->{dir}/error_log"
 CustomLog "$self->{dir}/access_log" "%r %>s"
