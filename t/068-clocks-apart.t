@@ -47,7 +47,7 @@ sub members { my ($config, @pool) = @_; return map {
 # often nobody can tell.
 sub increment {
     my ($c, $where, $m, $meanwhile) = @_;
-    my @told = at_once(6, sub {
+    my @told = at_once(5, sub {
         my ($k) = @_;
         my ($sure, $unsure) = (0, 0);
         for my $i (1 .. 12) {
