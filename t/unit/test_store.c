@@ -47,6 +47,7 @@ static void pass_time(void)
 static int setup(void **state)
 {
     the_pool = NULL;
+    passed = 0;
     return unit_setup(state);
 }
 
