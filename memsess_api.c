@@ -25,7 +25,7 @@ static const char *memsess_explain(memsess_rc_t rc)
     static const char *const words[] = {
         [MEMSESS_RC_OK] = "success",
         [MEMSESS_RC_ABSENT] = "there is no such attribute, or no session",
-        [MEMSESS_RC_UNAVAILABLE] = "the store is unavailable",
+        [MEMSESS_RC_UNAVAILABLE] = "the store is unavailable, or MemSessLockWait is over",
         [MEMSESS_RC_OFF] = "MemSess is Off here",
         [MEMSESS_RC_TOO_LATE] = "the response has begun",
         [MEMSESS_RC_BAD_NAME] = "no attribute name: 1 to 64 of [A-Za-z0-9_.-]",

@@ -192,8 +192,8 @@ static int has_value(request_rec *r, const requirement_t *requirement, const cha
 /* The store could not answer: 503 where that can be told, and never access. */
 static authz_status undecided(request_rec *r, const requirement_t *requirement)
 {
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: Require memsess %s: denied, since the "
-                  "store is unavailable", requirement->name);
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: Require memsess %s: denied: %s",
+                  requirement->name, memsess_req_why(memsess_req(r)));
     if (!requirement->is_plain) {
         return AUTHZ_GENERAL_ERROR;
     }

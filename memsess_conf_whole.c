@@ -187,7 +187,8 @@ static apr_status_t count_members(const memsess_srv_conf_t *conf, apr_pool_t *pc
         memsess_member_t *member = &APR_ARRAY_IDX(conf->members, i, memsess_member_t);
         memsess_counted_t counted = {member->server.name,
                                      memsess_member_address(&member->server, pconf),
-                                     member->weight, !conf->members_set, NULL};
+                                     member->weight, !conf->members_set,
+                                     conf->timeout, NULL};
 
         rv = memsess_count_list(&counted, &member->server.count);
     }

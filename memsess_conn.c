@@ -105,6 +105,7 @@ static apr_status_t wire_connect(apr_socket_t **wire, const memsess_link_t *link
     }
     else {
         rv = memsess_host_addresses(&sa, link->host, conf->port, conf->timeout, p);
+        rv = APR_STATUS_IS_TIMEUP(rv) ? MEMSESS_UNRESOLVED : rv;
     }
     if (rv != APR_SUCCESS) {
         return rv;
@@ -248,6 +249,51 @@ int memsess_link_shut_overdue(memsess_link_t *link)
     return any;
 }
 
+/* -- Asking ----------------------------------------------------------------------------------- */
+
+/* Lists are long: "stats" of memcached 1.6 takes 3 kB. */
+#define ANSWER_MAX 16384
+
+/* Whether it is a line, or a list up to its end. */
+static int is_whole(const char *answer, apr_size_t len)
+{
+    static const char end[] = "\r\nEND\r\n";
+    apr_size_t n = sizeof(end) - 1;
+
+    if (strncmp(answer, "STAT ", 5)) {
+        return memchr(answer, '\n', len) != NULL;
+    }
+    return len >= n && !memcmp(answer + len - n, end, n);
+}
+
+apr_status_t memsess_conn_ask(memsess_conn_t *c, const char *command, const char **answer)
+{
+    char *text = apr_palloc(c->p, ANSWER_MAX);
+    apr_size_t len = 0;
+    ssize_t n;
+
+    text[0] = '\0';
+    *answer = text;
+    if (send(c->fd, command, strlen(command), MSG_NOSIGNAL) < 0) {
+        return errno;
+    }
+    while (!is_whole(text, len)) {
+        do {
+            n = recv(c->fd, text + len, ANSWER_MAX - 1 - len, 0);
+        } while (n < 0 && errno == EINTR);
+        if (n < 0) {
+            return errno;
+        }
+        len += (apr_size_t)n;
+        text[len] = '\0';
+        if (n == 0) {
+            return memsess_conn_is_overdue(c) ? APR_TIMEUP
+                   : len == ANSWER_MAX - 1    ? MEMSESS_NONSENSE : MEMSESS_CLOSED;
+        }
+    }
+    return APR_SUCCESS;
+}
+
 /* Has apr_memcache connect to the lobby, and puts the wire in that socket's place. */
 static apr_status_t exchange(memsess_conn_t *c, memsess_link_t *link, apr_socket_t *wire,
                              const apr_sockaddr_t *lobby)
@@ -302,13 +348,16 @@ void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link)
     c->mc = NULL;
 }
 
-/* memcached's text-protocol authentication is a first set on the connection. */
+/* memcached's text-protocol authentication is a first set on the connection. One without -Y stores
+ * it, not for long, or has no room for it. */
 static apr_status_t authenticate(memsess_conn_t *c, const char *auth)
 {
-    char *secret = apr_pstrdup(c->p, auth);
+    const char *answer;
+    apr_status_t rv = memsess_conn_ask(
+        c, apr_psprintf(c->p, "set auth 0 1 %" APR_SIZE_T_FMT "\r\n%s\r\n", strlen(auth), auth),
+        &answer);
 
-    /* A memcached without -Y stores it: not for long. */
-    return apr_memcache_set(c->mc, "auth", secret, strlen(secret), 1, 0);
+    return rv == APR_SUCCESS && !strncmp(answer, "CLIENT_ERROR", 12) ? MEMSESS_AUTH_REFUSED : rv;
 }
 
 apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
@@ -333,7 +382,6 @@ apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
     }
     if (rv == APR_SUCCESS && link->conf->auth) {
         rv = authenticate(c, link->conf->auth);
-        rv = rv == MEMSESS_REFUSED ? APR_EACCES : rv;
     }
     if (rv != APR_SUCCESS) {
         memsess_conn_close(c, link);

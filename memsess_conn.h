@@ -54,6 +54,14 @@ void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link);
 /** Whether the server has neither closed it nor said more than it was asked for. */
 int memsess_conn_is_open(const memsess_conn_t *c);
 
+/**
+ * Says something on a connection that is in step, beside apr_memcache, which keeps to itself what
+ * the server says where that is an error, and has 32 bits for what it tells of its memory.
+ * @param command with its line end
+ * @param answer receives it, with the line ends: a line, or all of a list
+ */
+apr_status_t memsess_conn_ask(memsess_conn_t *c, const char *command, const char **answer);
+
 /** Ends it. */
 void memsess_conn_rest(memsess_conn_t *c);
 

@@ -24,6 +24,12 @@
 #define COMPARE_EVERY apr_time_from_sec(60)
 #define WARN_EVERY apr_time_from_sec(600)
 
+/* Servers are asked for what they say of themselves this often, and warned of for this long after
+ * they last evicted, or refused, something. */
+#define SAYS_EVERY apr_time_from_sec(10)
+#define EVICTS_FOR apr_time_from_sec(3600)
+#define REFUSES_FOR apr_time_from_sec(600)
+
 typedef volatile apr_uint64_t figure_t;
 
 /* All times are the steady clock's. */
@@ -56,6 +62,14 @@ struct memsess_server_count_t {
     volatile apr_uint32_t down;
     figure_t since, failed_at, checked_at, error, error_at;
     figure_t ahead; /* by so many seconds of this machine's monotonic clock; 0: not known */
+    figure_t refusal, refused_at, refusal_logged_at;
+    figure_t says[MEMSESS_SAYS_N]; /* one more than it says; 0: it does not */
+    figure_t says_at;
+    struct {
+        figure_t seen, seen_at; /* one more than there were, and when by the wall clock; or 0 */
+        figure_t base, from;    /* what there were, and until when, before it began */
+        figure_t last_at, logged_at;
+    } evictions;
     /* Written by whoever takes the samples. */
     LINE unsigned next;
     apr_time_t sampled_at;
@@ -183,6 +197,7 @@ apr_status_t memsess_count_list(const memsess_counted_t *server, memsess_server_
         entry = &APR_ARRAY_IDX(listed, i, memsess_counted_t);
         if (!strcmp(entry->address, server->address)) {
             entry->implied &= server->implied;
+            entry->timeout = entry->timeout == server->timeout ? server->timeout : 0;
             *count = entry->count;
             return APR_SUCCESS;
         }
@@ -259,6 +274,7 @@ int memsess_count_down(memsess_server_count_t *count, apr_status_t why)
         return 0;
     }
     apr_atomic_set64(&count->since, now);
+    apr_atomic_set64(&count->says_at, 0);
     return 1;
 }
 
@@ -287,6 +303,87 @@ int memsess_count_check_due(memsess_server_count_t *count, apr_interval_time_t e
 void memsess_count_watched(void)
 {
     apr_atomic_set64(&shared->watched_at, (apr_uint64_t)memsess_clock_steady());
+}
+
+/* -- What a server says of itself --------------------------------------------------------------- */
+
+const memsess_says_name_t memsess_says_names[MEMSESS_SAYS_N] = {
+#define SAYS_NAME(name, stat, json, prometheus, type, meaning)                                     \
+    {#stat, #json, "memsess_server_" #prometheus, #type, meaning},
+    MEMSESS_SAYS(SAYS_NAME)
+#undef SAYS_NAME
+};
+
+int memsess_count_says_due(memsess_server_count_t *count)
+{
+    return memsess_due(&count->says_at, memsess_clock_steady(), SAYS_EVERY);
+}
+
+/* Whether that was within so long before now; never, where it is 0. */
+static int was_within(const figure_t *at, apr_interval_time_t span)
+{
+    apr_uint64_t then = apr_atomic_read64((figure_t *)at);
+
+    return then && memsess_clock_steady() - (apr_time_t)then < span;
+}
+
+/* One that was started anew begins at 0. Whether there are more than were seen before. */
+static int see_evictions(memsess_server_count_t *count, apr_uint64_t n)
+{
+    apr_uint64_t seen = apr_atomic_read64(&count->evictions.seen);
+    apr_uint64_t before = !seen ? n : n < seen - 1 ? 0 : seen - 1;
+
+    if (n > before) {
+        if (!was_within(&count->evictions.last_at, EVICTS_FOR)
+            || apr_atomic_read64(&count->evictions.base) > before) {
+            apr_atomic_set64(&count->evictions.base, before);
+            apr_atomic_set64(&count->evictions.from, apr_atomic_read64(&count->evictions.seen_at));
+        }
+        apr_atomic_set64(&count->evictions.last_at, (apr_uint64_t)memsess_clock_steady());
+    }
+    apr_atomic_set64(&count->evictions.seen, n + 1);
+    apr_atomic_set64(&count->evictions.seen_at, (apr_uint64_t)memsess_clock_wall());
+    return n > before;
+}
+
+int memsess_count_says(memsess_server_count_t *count, const apr_int64_t says[MEMSESS_SAYS_N])
+{
+    apr_int64_t evictions = says[MEMSESS_SAYS_EVICTIONS];
+    unsigned i;
+
+    for (i = 0; i < MEMSESS_SAYS_N; i++) {
+        apr_atomic_set64(&count->says[i], (apr_uint64_t)(says[i] + 1));
+    }
+    return evictions >= 0 && see_evictions(count, (apr_uint64_t)evictions)
+           && memsess_due(&count->evictions.logged_at, memsess_clock_steady(), WARN_EVERY);
+}
+
+const char *memsess_count_evicting(const memsess_server_count_t *count, const char *name,
+                                   apr_pool_t *p)
+{
+    char from[APR_RFC822_DATE_LEN];
+
+    if (!was_within(&count->evictions.last_at, EVICTS_FOR)) {
+        return NULL;
+    }
+    apr_rfc822_date(from, (apr_time_t)count->evictions.from);
+    return apr_psprintf(p, "server %s is full: it evicted %" APR_UINT64_T_FMT " items since %s, and "
+                        "with them sessions before their time; give it more memory (its -m) or "
+                        "add servers to MemSessServers", name,
+                        count->evictions.seen - 1 - count->evictions.base, from);
+}
+
+int memsess_count_refusing(memsess_server_count_t *count, apr_status_t why)
+{
+    apr_uint64_t now = (apr_uint64_t)memsess_clock_steady();
+    apr_uint64_t before = apr_atomic_read64(&count->refusal);
+
+    apr_atomic_set64(&count->refusal, (apr_uint64_t)why);
+    apr_atomic_set64(&count->refused_at, now);
+    if (before != (apr_uint64_t)why) {
+        apr_atomic_set64(&count->refusal_logged_at, 0);
+    }
+    return memsess_due(&count->refusal_logged_at, (apr_time_t)now, WARN_EVERY);
 }
 
 void memsess_count_server_told(memsess_server_count_t *count, apr_int64_t seconds,
@@ -432,6 +529,9 @@ void memsess_count_read_server(const memsess_server_count_t *count,
     figures->since = shown((apr_time_t)count->since);
     figures->last_error = (apr_status_t)count->error;
     figures->last_error_at = shown((apr_time_t)count->error_at);
+    for (i = 0; i < MEMSESS_SAYS_N; i++) {
+        figures->says[i] = figures->down ? -1 : (apr_int64_t)count->says[i] - 1;
+    }
     read_latest(count, figures);
     for (i = 0; i < MEMSESS_SAMPLES; i++) {
         const interval_t *interval = &count->interval[(count->next + i) % MEMSESS_SAMPLES];
@@ -467,6 +567,31 @@ void memsess_count_advise(memsess_warning_t warning, const char *text)
     advised->text = text;
 }
 
+static void warn_of(apr_array_header_t *warnings, memsess_warning_t warning, const char *text)
+{
+    memsess_advice_t *found = apr_array_push(warnings);
+
+    found->warning = warning;
+    found->text = text;
+}
+
+/* Of servers that are up, and yet lose sessions. */
+static void warn_of_server(apr_array_header_t *warnings, const memsess_counted_t *server,
+                           apr_pool_t *p)
+{
+    const char *evicting = memsess_count_evicting(server->count, server->name, p);
+    char words[MEMSESS_WORDS_LEN];
+
+    if (evicting) {
+        warn_of(warnings, MEMSESS_WARN_EVICTIONS, evicting);
+    }
+    if (was_within(&server->count->refused_at, REFUSES_FOR)) {
+        warn_of(warnings, MEMSESS_WARN_REFUSALS,
+                apr_psprintf(p, "server %s refuses sessions: %s", server->name,
+                             memsess_error_words((apr_status_t)server->count->refusal, 0, words)));
+    }
+}
+
 apr_array_header_t *memsess_count_warnings(apr_pool_t *p)
 {
     apr_array_header_t *warnings = advice ? apr_array_copy(p, advice)
@@ -477,12 +602,13 @@ apr_array_header_t *memsess_count_warnings(apr_pool_t *p)
         apr_uint64_t at = apr_atomic_read64(&shared->warning[i].at);
 
         if (at && (apr_uint64_t)memsess_clock_steady() - at < 3 * COMPARE_EVERY) {
-            memsess_advice_t *found = apr_array_push(warnings);
-
-            found->warning = (memsess_warning_t)i;
             /* It may be being written anew: that is a page's worth of nonsense at worst. */
-            found->text = apr_pstrndup(p, shared->warning[i].text, MEMSESS_WARNING_LEN - 1);
+            warn_of(warnings, (memsess_warning_t)i,
+                    apr_pstrndup(p, shared->warning[i].text, MEMSESS_WARNING_LEN - 1));
         }
+    }
+    for (i = 0; listed && i < listed->nelts; i++) {
+        warn_of_server(warnings, &APR_ARRAY_IDX(listed, i, memsess_counted_t), p);
     }
     return warnings;
 }

@@ -12,6 +12,7 @@
 #define MEMSESS_COUNT_H
 
 #include "memsess_core.h"
+#include "memsess_error.h"
 
 /* C(name, group, figure, meaning) */
 #define MEMSESS_COUNTERS(C)                                                                        \
@@ -22,7 +23,7 @@
     C(MERGED, sessions, merged, "Of these, upon the changes of another request")                   \
     C(DESTROYED, sessions, destroyed, "Sessions ended by a response")                              \
     C(EXPIRED, sessions, expired, "Requests whose session was over by its time-outs")              \
-    C(REJECTED, sessions, rejected, "Cookies malformed, forged or of no session")                  \
+    C(REJECTED, sessions, rejected, "Cookies malformed or forged")                                 \
     C(UNAVAILABLE, sessions, unavailable, "Requests that the store could not answer")              \
     C(REPAIRED, copies, repaired, "Copies that were missing or old and were written again")        \
     C(UNDER_REPLICATED, copies, under_replicated, "Writes that reached fewer servers than wanted") \
@@ -46,6 +47,7 @@ typedef struct memsess_counted_t {
     const char *name, *address;
     unsigned weight;
     int implied; /**< by the default of MemSessServers alone */
+    apr_interval_time_t timeout; /**< MemSessTimeout; 0: virtual hosts have several */
     memsess_server_count_t *count;
 } memsess_counted_t;
 
@@ -90,6 +92,9 @@ void memsess_count_operation(memsess_server_count_t *count, apr_interval_time_t 
 /** It cannot be used; returns whether that is news. */
 int memsess_count_down(memsess_server_count_t *count, apr_status_t why);
 
+/** It answers, and refuses what is to be stored; returns whether to log that. */
+int memsess_count_refusing(memsess_server_count_t *count, apr_status_t why);
+
 /** It answered what was asked at @a begun; returns whether that is news. */
 int memsess_count_up(memsess_server_count_t *count, apr_time_t begun);
 
@@ -101,6 +106,41 @@ int memsess_count_check_due(memsess_server_count_t *count, apr_interval_time_t e
 
 /** Somebody looks at the figures: for a while they should be true where nobody has a session. */
 void memsess_count_watched(void);
+
+/* -- What a server says of itself --------------------------------------------------------------- */
+
+/* S(name, stat, json, prometheus, type, meaning): memcached's name of it, and ours */
+#define MEMSESS_SAYS(S)                                                                            \
+    S(MEMORY, bytes, memory_bytes, memory_bytes, gauge, "What its items take")                     \
+    S(LIMIT, limit_maxbytes, memory_limit_bytes, memory_limit_bytes, gauge,                        \
+      "What they may take (its -m)")                                                               \
+    S(ITEMS, curr_items, items, items, gauge, "Items that it has")                                 \
+    S(EVICTIONS, evictions, evictions, evictions_total, counter,                                   \
+      "Items that it threw out before their time, for want of memory")                             \
+    S(UPTIME, uptime, uptime_s, uptime_seconds, gauge, "For how long it has been running")
+
+typedef enum {
+#define MEMSESS_SAY(name, stat, json, prometheus, type, meaning) MEMSESS_SAYS_##name,
+    MEMSESS_SAYS(MEMSESS_SAY)
+#undef MEMSESS_SAY
+    MEMSESS_SAYS_N
+} memsess_says_t;
+
+typedef struct memsess_says_name_t {
+    const char *stat, *json, *prometheus, *type, *meaning;
+} memsess_says_name_t;
+
+extern const memsess_says_name_t memsess_says_names[MEMSESS_SAYS_N];
+
+/** Whether it is to be asked for that now: every 10 s, by one of all children. */
+int memsess_count_says_due(memsess_server_count_t *count);
+
+/** What it says, -1 for what it does not tell; returns whether to log that it evicts. */
+int memsess_count_says(memsess_server_count_t *count, const apr_int64_t says[MEMSESS_SAYS_N]);
+
+/** For logs and the status, where it has evicted something within the last hour; or NULL. */
+const char *memsess_count_evicting(const memsess_server_count_t *count, const char *name,
+                                   apr_pool_t *p);
 
 /** Notes what a server's own clock said, in seconds, at @a steady of this machine's monotonic one. */
 void memsess_count_server_told(memsess_server_count_t *count, apr_int64_t seconds,
@@ -137,6 +177,7 @@ typedef struct memsess_server_figures_t {
     apr_uint64_t errors, timeouts;
     apr_status_t last_error;
     apr_time_t last_error_at;     /**< 0: never */
+    apr_int64_t says[MEMSESS_SAYS_N]; /**< of itself; -1: it does not tell */
     memsess_histogram_t all;      /**< all.n: operations */
     apr_uint64_t total;           /**< of all latencies, in microseconds */
     memsess_histogram_t recent;   /**< of the time that samples cover */
@@ -162,6 +203,7 @@ apr_interval_time_t memsess_percentile(const memsess_histogram_t *histogram, dou
  * meant in the configuration. */
 typedef enum {
     MEMSESS_WARN_POOL, MEMSESS_WARN_CLOCK, MEMSESS_WARN_SECRET, MEMSESS_WARN_REDUNDANCY,
+    MEMSESS_WARN_EVICTIONS, MEMSESS_WARN_REFUSALS,
     MEMSESS_WARNINGS
 } memsess_warning_t;
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "apr_thread_proc.h"
+#include "memsess_error.h"
 #include "memsess_memo.h"
 
 /* HMACs that a thread keeps, each with its key: there are few keys, of the secrets. */
@@ -102,7 +103,7 @@ static contexts_t *contexts_get(void)
 apr_status_t memsess_sha256(const void *data, apr_size_t len,
                             unsigned char digest[MEMSESS_SHA256_BYTES])
 {
-    return EVP_Digest(data, len, digest, NULL, EVP_sha256(), NULL) ? APR_SUCCESS : APR_EGENERAL;
+    return EVP_Digest(data, len, digest, NULL, EVP_sha256(), NULL) ? APR_SUCCESS : MEMSESS_CRYPTO;
 }
 
 /* -- What is remembered -------------------------------------------------------------------------
@@ -179,7 +180,7 @@ apr_status_t memsess_sha512(const char *const strings[], unsigned n,
         ok = EVP_DigestUpdate(c->digest, strings[i], strlen(strings[i]) + (i + 1 < n));
     }
     if (!ok || !EVP_DigestFinal_ex(c->digest, digest, NULL)) {
-        return APR_EGENERAL;
+        return MEMSESS_CRYPTO;
     }
     remember(&text, digest, MEMSESS_SHA512_BYTES);
     return APR_SUCCESS;
@@ -225,7 +226,7 @@ apr_status_t memsess_hmac(const unsigned char *key, apr_size_t key_len, const vo
     context = mac_begin(key, key_len);
     if (!context || !EVP_MAC_update(context, data, len)
         || !EVP_MAC_final(context, mac, &mac_len, MEMSESS_MAC_BYTES)) {
-        return APR_EGENERAL;
+        return MEMSESS_CRYPTO;
     }
     remember(&text, mac, MEMSESS_MAC_BYTES);
     return APR_SUCCESS;
@@ -252,7 +253,7 @@ apr_status_t memsess_crypto_init(apr_pool_t *p)
     hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
     aes_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
     if (rv == APR_SUCCESS && !(sha512 && hmac && aes_gcm)) {
-        rv = APR_EGENERAL;
+        rv = MEMSESS_CRYPTO;
     }
     if (rv == APR_SUCCESS) {
         macs_restart = find_macs_restart();
@@ -277,7 +278,7 @@ apr_status_t memsess_hkdf(const void *secret, apr_size_t secret_len, const void 
 
     EVP_KDF_CTX_free(context);
     EVP_KDF_free(kdf);
-    return ok ? APR_SUCCESS : APR_EGENERAL;
+    return ok ? APR_SUCCESS : MEMSESS_CRYPTO;
 }
 
 apr_status_t memsess_subkey(const unsigned char key[MEMSESS_SUBKEY_BYTES],
@@ -323,7 +324,7 @@ apr_status_t memsess_gcm_seal(const unsigned char key[MEMSESS_SUBKEY_BYTES],
 
     return gcm && EVP_CipherFinal_ex(gcm, out + len, &n)
                    && EVP_CIPHER_CTX_ctrl(gcm, EVP_CTRL_AEAD_GET_TAG, MEMSESS_TAG_BYTES, tag) > 0
-               ? APR_SUCCESS : APR_EGENERAL;
+               ? APR_SUCCESS : MEMSESS_CRYPTO;
 }
 
 apr_status_t memsess_gcm_open(const unsigned char key[MEMSESS_SUBKEY_BYTES],
@@ -334,7 +335,10 @@ apr_status_t memsess_gcm_open(const unsigned char key[MEMSESS_SUBKEY_BYTES],
     EVP_CIPHER_CTX *gcm = gcm_run(0, key, nonce, aad, aad_len, data, len, out);
     int n;
 
-    if (gcm && EVP_CIPHER_CTX_ctrl(gcm, EVP_CTRL_AEAD_SET_TAG, MEMSESS_TAG_BYTES, (void *)tag) > 0
+    if (!gcm) {
+        return MEMSESS_CRYPTO;
+    }
+    if (EVP_CIPHER_CTX_ctrl(gcm, EVP_CTRL_AEAD_SET_TAG, MEMSESS_TAG_BYTES, (void *)tag) > 0
         && EVP_CipherFinal_ex(gcm, out + len, &n) > 0) {
         return APR_SUCCESS;
     }
@@ -344,7 +348,7 @@ apr_status_t memsess_gcm_open(const unsigned char key[MEMSESS_SUBKEY_BYTES],
 
 apr_status_t memsess_random(unsigned char *out, apr_size_t len)
 {
-    return len <= INT_MAX && RAND_bytes(out, (int)len) == 1 ? APR_SUCCESS : APR_EGENERAL;
+    return len <= INT_MAX && RAND_bytes(out, (int)len) == 1 ? APR_SUCCESS : MEMSESS_CRYPTO;
 }
 
 apr_status_t memsess_nonce(unsigned char nonce[MEMSESS_NONCE_BYTES])

@@ -56,7 +56,8 @@ apr_status_t memsess_gcm_seal(const unsigned char key[MEMSESS_SUBKEY_BYTES],
                               apr_size_t aad_len, const void *data, apr_size_t len,
                               unsigned char *out, unsigned char tag[MEMSESS_TAG_BYTES]);
 
-/** The way back: APR_EMISMATCH, and nothing left in @a out, unless all is as it was sealed. */
+/** The way back: APR_EMISMATCH, and nothing left in @a out, unless all is as it was sealed;
+ * MEMSESS_CRYPTO where that cannot be told. */
 apr_status_t memsess_gcm_open(const unsigned char key[MEMSESS_SUBKEY_BYTES],
                               const unsigned char nonce[MEMSESS_NONCE_BYTES], const void *aad,
                               apr_size_t aad_len, const void *data, apr_size_t len,

@@ -197,6 +197,35 @@ static void send_row(request_rec *r, const char *name, const char *value, int ba
                bad ? " class=\"bad\"" : "", value);
 }
 
+static const char *bytes(apr_int64_t n, apr_pool_t *p)
+{
+    char text[5];
+
+    return n < 0 ? "?" : apr_pstrdup(p, apr_strfsize(n, text));
+}
+
+/* What it says of itself, as far as it does. */
+static void send_says(request_rec *r, const memsess_shown_t *shown)
+{
+    const apr_int64_t *says = shown->figures.says;
+    apr_pool_t *p = r->pool;
+
+    if (says[MEMSESS_SAYS_MEMORY] >= 0) {
+        send_row(r, "memory", apr_psprintf(p, "%s of %s", bytes(says[MEMSESS_SAYS_MEMORY], p),
+                                           bytes(says[MEMSESS_SAYS_LIMIT], p)), 0);
+    }
+    if (says[MEMSESS_SAYS_ITEMS] >= 0) {
+        send_row(r, "items", number((apr_uint64_t)says[MEMSESS_SAYS_ITEMS], p), 0);
+    }
+    if (says[MEMSESS_SAYS_EVICTIONS] >= 0) {
+        send_row(r, "evictions", number((apr_uint64_t)says[MEMSESS_SAYS_EVICTIONS], p),
+                 memsess_count_evicting(shown->server->count, "", p) != NULL);
+    }
+    if (says[MEMSESS_SAYS_UPTIME] >= 0) {
+        send_row(r, "running for", duration(apr_time_from_sec(says[MEMSESS_SAYS_UPTIME]), p), 0);
+    }
+}
+
 static void send_server(request_rec *r, const memsess_shown_t *shown, apr_time_t now)
 {
     const memsess_server_figures_t *f = &shown->figures;
@@ -219,17 +248,31 @@ static void send_server(request_rec *r, const memsess_shown_t *shown, apr_time_t
     send_row(r, "errors", number(f->errors, p), f->errors != 0);
     send_row(r, "of these, time-outs", number(f->timeouts, p), f->timeouts != 0);
     send_row(r, "weight", number(shown->server->weight, p), 0);
+    send_says(r, shown);
     ap_rputs("</table>\n", r);
     if (f->last_error_at) {
         ap_rprintf(r, "<p class=\"soft\">Last error %s ago: %s</p>\n",
-                   duration(now - f->last_error_at, p), escaped(memsess_status_error(f, p), p));
+                   duration(now - f->last_error_at, p), escaped(memsess_status_error(shown, p), p));
     }
     ap_rputs("</article>\n", r);
 }
 
+/* Servers that are up, and full. */
+static int is_losing(const memsess_status_t *status)
+{
+    int i, is = 0;
+
+    for (i = 0; i < status->warnings->nelts; i++) {
+        memsess_warning_t warning = APR_ARRAY_IDX(status->warnings, i, memsess_advice_t).warning;
+
+        is |= warning == MEMSESS_WARN_EVICTIONS || warning == MEMSESS_WARN_REFUSALS;
+    }
+    return is;
+}
+
 static void send_verdict(request_rec *r, const memsess_status_t *status)
 {
-    const char *down = "";
+    const char *down = "", *but = is_losing(status) ? ", but sessions are lost" : "";
     int i, n = 0, all = status->servers->nelts;
 
     for (i = 0; i < all; i++) {
@@ -242,9 +285,9 @@ static void send_verdict(request_rec *r, const memsess_status_t *status)
         }
     }
     if (!n) {
-        ap_rputs(all == 1 ? "<p class=\"verdict good\">The server is up.</p>\n"
-                          : apr_psprintf(r->pool, "<p class=\"verdict good\">All %d servers are "
-                                         "up.</p>\n", all), r);
+        ap_rprintf(r, "<p class=\"verdict %s\">%s up%s.</p>\n", *but ? "bad" : "good",
+                   all == 1 ? "The server is"
+                            : apr_psprintf(r->pool, "All %d servers are", all), but);
         return;
     }
     ap_rprintf(r, "<p class=\"verdict bad\">%d of %d server%s down%s.</p>\n", n, all,

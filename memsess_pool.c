@@ -87,9 +87,13 @@ static void wake(const keeper_t *keeper)
 /* Every child finds out by itself; the first one says so. */
 static void found_down(memsess_server_t *server, apr_status_t rv)
 {
+    char words[MEMSESS_WORDS_LEN];
+
     if (memsess_count_down(server->conf.count, rv)) {
-        memsess_log(MEMSESS_LOG_ERR, rv, "server %s is down; trying it again every %" APR_TIME_T_FMT
-                    " ms", server->conf.name, apr_time_as_msec(server->conf.retry));
+        memsess_log(MEMSESS_LOG_ERR, 0, "server %s is down: %s; trying it again every %"
+                    APR_TIME_T_FMT " ms", server->conf.name,
+                    memsess_error_words(rv, server->conf.timeout, words),
+                    apr_time_as_msec(server->conf.retry));
     }
 }
 
@@ -119,39 +123,86 @@ static apr_status_t conn_connect(memsess_conn_t *c, memsess_server_t *server)
     return memsess_conn_open(c, &server->link);
 }
 
+/* Whether it is a memcached that may be used, and if not, why. */
+static apr_status_t conn_version(memsess_conn_t *c)
+{
+    static const struct {
+        const char *answer;
+        apr_status_t rv;
+    } known[] = {{"VERSION ", APR_SUCCESS},
+                 {"CLIENT_ERROR unauthenticated", MEMSESS_AUTH_WANTED},
+                 {"ERROR Too many open connections", MEMSESS_TOO_MANY}};
+    const char *answer;
+    apr_status_t rv = memsess_conn_ask(c, "version\r\n", &answer);
+    unsigned i;
+
+    for (i = 0; rv == APR_SUCCESS && i < sizeof(known) / sizeof(known[0]); i++) {
+        if (!strncmp(answer, known[i].answer, strlen(known[i].answer))) {
+            return known[i].rv;
+        }
+    }
+    return rv == APR_SUCCESS ? MEMSESS_NONSENSE : rv;
+}
+
 static apr_status_t ask_version(memsess_server_t *server)
 {
     memsess_conn_t c = {NULL, NULL, NULL, 0, -1, 0, 0, NULL, NULL};
-    char *version;
     apr_status_t rv = conn_connect(&c, server);
 
     if (rv == APR_SUCCESS) {
-        rv = apr_memcache_version(c.ms, c.p, &version);
+        rv = conn_version(&c);
     }
     memsess_conn_close(&c, &server->link);
     return rv;
 }
 
-static apr_status_t ask_time(memsess_server_t *server, apr_int64_t *seconds)
+/* A figure of what a server tells; -1: it is not there. */
+static apr_int64_t stat_of(const char *stats, const char *name)
+{
+    const char *line = stats;
+    apr_size_t len = strlen(name);
+
+    while ((line = strstr(line, "STAT ")) != NULL) {
+        line += sizeof("STAT ") - 1;
+        if (!strncmp(line, name, len) && line[len] == ' ') {
+            return apr_atoi64(line + len);
+        }
+    }
+    return -1;
+}
+
+/* Has it tell of itself; its own clock: -1, where it does not tell that. */
+static apr_status_t ask_stats(memsess_server_t *server, apr_int64_t *seconds)
 {
     memsess_conn_t c = {NULL, NULL, NULL, 0, -1, 0, 0, NULL, NULL};
-    apr_memcache_stats_t *stats;
+    apr_int64_t says[MEMSESS_SAYS_N];
+    memsess_server_count_t *count = server->conf.count;
+    const char *stats = "";
     apr_status_t rv = conn_connect(&c, server);
+    unsigned i;
 
-    *seconds = 0;
-    if (rv == APR_SUCCESS && (rv = apr_memcache_stats(c.ms, c.p, &stats)) == APR_SUCCESS) {
-        *seconds = apr_time_sec(stats->time);
+    if (rv == APR_SUCCESS) {
+        rv = memsess_conn_ask(&c, "stats\r\n", &stats);
+    }
+    for (i = 0; i < MEMSESS_SAYS_N; i++) {
+        says[i] = rv == APR_SUCCESS ? stat_of(stats, memsess_says_names[i].stat) : -1;
+    }
+    *seconds = rv == APR_SUCCESS ? stat_of(stats, "time") : -1;
+    if (memsess_count_says(count, says)) {
+        memsess_log(MEMSESS_LOG_WARNING, 0, "%s",
+                    memsess_count_evicting(count, server->conf.name, c.p));
     }
     memsess_conn_close(&c, &server->link);
     return rv;
 }
 
-apr_status_t memsess_server_time(memsess_server_t *server, apr_int64_t *seconds)
+apr_status_t memsess_server_tell(memsess_server_t *server)
 {
-    apr_status_t rv = memsess_server_is_down(server) ? MEMSESS_DOWN : ask_time(server, seconds);
+    apr_int64_t seconds;
+    apr_status_t rv = memsess_server_is_down(server) ? MEMSESS_DOWN : ask_stats(server, &seconds);
 
-    if (rv == APR_SUCCESS && *seconds) {
-        memsess_count_server_told(server->conf.count, *seconds, memsess_clock_steady());
+    if (rv == APR_SUCCESS && seconds > 0) {
+        memsess_count_server_told(server->conf.count, seconds, memsess_clock_steady());
     }
     return rv;
 }
@@ -162,7 +213,7 @@ static void came_back(memsess_server_t *server)
 {
     apr_int64_t now;
 
-    if (ask_time(server, &now) == APR_SUCCESS && now > memsess_server_clock(server)) {
+    if (ask_stats(server, &now) == APR_SUCCESS && now > memsess_server_clock(server)) {
         memsess_count_server_told(server->conf.count, now, memsess_clock_steady());
     }
     apr_atomic_set64(&server->back_at, (apr_uint64_t)memsess_server_clock(server));
@@ -528,17 +579,55 @@ static apr_status_t operate(memsess_conn_t *c, operation_t *operation, void *arg
 #define STORES 1 /* it can be refused */
 #define ONCE 2   /* it is not repeated, whatever happens */
 
-/* apr_memcache has one error for a refusal, for nonsense and for the end of the connection. Only
- * what stores can be refused, on a connection that stays open, by a server that still tells its
- * version. */
-static apr_status_t refused_or_broken(memsess_conn_t *c, memsess_server_t *server)
+/* apr_memcache has one error for a refusal, for nonsense and for the end of the connection. */
+#define UNCLEAR APR_EGENERAL
+
+/* What an item takes beside its key and its value, about. */
+#define ITEM_HEAD 59
+
+/* memcached refuses what is larger than it takes, and what it finds no room for. Proxies do not
+ * tell. */
+static apr_status_t refusal(memsess_conn_t *c, const memsess_put_t *put)
 {
-    char *version;
+    const char *settings;
+    apr_int64_t most = memsess_conn_ask(c, "stats settings\r\n", &settings) == APR_SUCCESS
+                           ? stat_of(settings, "item_size_max") : -1;
+
+    if (most < 0) {
+        return MEMSESS_REFUSED;
+    }
+    return (apr_int64_t)(put->len + strlen(put->key) + ITEM_HEAD) > most ? MEMSESS_TOO_LARGE
+                                                                         : MEMSESS_FULL;
+}
+
+/* Why an answer was unclear. Only what stores can be refused, on a connection that stays open, by a
+ * server that still tells its version. */
+static apr_status_t reason(memsess_conn_t *c, memsess_server_t *server,
+                           const memsess_put_t *refused)
+{
+    int was_open = memsess_conn_is_open(c);
+    apr_status_t rv;
 
     memsess_conn_close(c, &server->link);
-    return conn_connect(c, server) == APR_SUCCESS
-                   && apr_memcache_version(c->ms, c->p, &version) == APR_SUCCESS
-               ? MEMSESS_REFUSED : APR_ECONNABORTED;
+    rv = conn_connect(c, server);
+    if (rv == APR_SUCCESS) {
+        rv = conn_version(c);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    return refused ? refusal(c, refused) : was_open ? MEMSESS_NONSENSE : MEMSESS_CLOSED;
+}
+
+/* Sessions are lost by that, though the server is up. */
+static void found_refusing(memsess_server_t *server, apr_status_t rv)
+{
+    char words[MEMSESS_WORDS_LEN];
+
+    if (memsess_count_refusing(server->conf.count, rv)) {
+        memsess_log(MEMSESS_LOG_WARNING, 0, "server %s refuses sessions: %s", server->conf.name,
+                    memsess_error_words(rv, 0, words));
+    }
 }
 
 static void count_operation(memsess_server_t *server, apr_time_t begun, apr_status_t rv)
@@ -577,18 +666,21 @@ static apr_status_t run_one(memsess_server_t *server, operation_t *operation, vo
     }
     used = c->mc != NULL;
     rv = used ? operate(c, operation, args) : operate_anew(c, server, operation, args);
-    refused = rv == MEMSESS_REFUSED && (how & STORES) && memsess_conn_is_open(c);
+    refused = rv == UNCLEAR && (how & STORES) && memsess_conn_is_open(c);
     if (used && !refused && !in_step(rv) && !timed_out(rv)) {
         memsess_conn_close(c, &server->link);
         apr_atomic_inc32(&server->epoch);
         blamed = !(how & ONCE);
-        rv = blamed ? operate_anew(c, server, operation, args) : APR_ECONNABORTED;
-        refused = rv == MEMSESS_REFUSED && (how & STORES) && memsess_conn_is_open(c);
+        rv = blamed ? operate_anew(c, server, operation, args) : MEMSESS_CLOSED;
+        refused = rv == UNCLEAR && (how & STORES) && memsess_conn_is_open(c);
     }
-    if (rv == MEMSESS_REFUSED) {
-        rv = refused ? refused_or_broken(c, server) : APR_ECONNABORTED;
+    if (rv == UNCLEAR) {
+        rv = reason(c, server, refused ? args : NULL);
     }
-    if (blamed && !in_step(rv) && rv != MEMSESS_REFUSED && rv != MEMSESS_FOREIGN) {
+    if (memsess_is_refused(rv)) {
+        found_refusing(server, rv);
+    }
+    else if (blamed && !in_step(rv) && rv != MEMSESS_FOREIGN) {
         server_failed(server, rv);
     }
     conn_give(c, server, rv);

@@ -18,6 +18,7 @@
 #include "apr_pools.h"
 #include "apr_time.h"
 #include "memsess_count.h"
+#include "memsess_error.h"
 #include "memsess_lease.h"
 
 /** How a server is reached. */
@@ -37,14 +38,12 @@ typedef struct memsess_server_conf_t {
 typedef struct memsess_pool_t memsess_pool_t;
 typedef struct memsess_server_t memsess_server_t;
 
-/** What the calls below return beside APR_SUCCESS: */
-#define MEMSESS_ABSENT APR_NOTFOUND   /**< the server answered: there is no such key */
-#define MEMSESS_EXISTS APR_EEXIST     /**< the server answered: add found the key there */
-#define MEMSESS_REFUSED APR_EGENERAL  /**< the server answered: it cannot store that */
-#define MEMSESS_FOREIGN APR_EMISMATCH /**< the server answered for another key, twice: as data */
-#define MEMSESS_DOWN APR_ECONNREFUSED /**< known to be down; it was not asked */
-#define MEMSESS_UNSENT APR_ENOTIME /**< it was too late to ask it */
-/* Anything else: the server could not be reached or did not answer properly in time. */
+/*
+ * What the calls below return beside APR_SUCCESS, see memsess_error.h: MEMSESS_ABSENT and _EXISTS;
+ * what memsess_is_refused is about; MEMSESS_FOREIGN, where the server answered for another key,
+ * twice: as data; MEMSESS_DOWN, where it is known to be down and was not asked; MEMSESS_UNSENT.
+ * Anything else: the server could not be reached or did not answer properly in time.
+ */
 
 /** An empty pool. To be called in the process that uses it: a fork does not take it along. */
 apr_status_t memsess_pool_create(memsess_pool_t **pool);
@@ -62,8 +61,9 @@ apr_status_t memsess_pool_add(memsess_server_t **server, memsess_pool_t *pool,
  */
 void memsess_pool_call(memsess_pool_t *pool, int (*call)(void *baton, int sampled), void *baton);
 
-/** The server's own clock, in seconds; on a connection of its own. */
-apr_status_t memsess_server_time(memsess_server_t *server, apr_int64_t *seconds);
+/** Has a server tell of itself what is counted of it, on a connection of its own; a proxy may not.
+ */
+apr_status_t memsess_server_tell(memsess_server_t *server);
 
 /**
  * Starts the threads that look after the servers. One that cannot be had is logged, and started

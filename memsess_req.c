@@ -111,6 +111,7 @@ static memsess_req_t *find_or_make(request_rec *r, const memsess_dir_conf_t *con
         req->top = top;
         req->ns = ns;
         req->conf = conf;
+        req->why = MEMSESS_DOWN;
         see_cookies(req, r);
         if (memsess_srv_conf(top->server)->binds) {
             see_client(req, top->r);
@@ -269,21 +270,15 @@ static void read_sent(memsess_req_t *req, unsigned at, memsess_top_t *top)
 }
 
 /* Who is turned away at once can come again at once: of those not every one is worth a line. */
-static void log_no_lock(apr_status_t rv, const memsess_top_t *top)
+static void log_no_lock(const memsess_req_t *req)
 {
     static volatile apr_uint64_t logged_at;
 
-    if (rv == MEMSESS_CROWDED
-        && !memsess_due(&logged_at, memsess_clock_steady(), apr_time_from_sec(1))) {
-        return;
+    if (req->why != MEMSESS_CROWDED
+        || memsess_due(&logged_at, memsess_clock_steady(), apr_time_from_sec(1))) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, req->top->server, "MemSess: no lock: %s",
+                     memsess_req_why(req));
     }
-    ap_log_error(APLOG_MARK, APLOG_ERR, rv == MEMSESS_CROWDED ? 0 : rv, top->server,
-                 "MemSess: no lock: %s",
-                 rv == MEMSESS_BUSY ? "another request held the session for longer than "
-                                      "MemSessLockWait"
-                 : rv == MEMSESS_CROWDED ? "so many requests of one session wait for it in this "
-                                           "child process already that this one is turned away"
-                                         : "the store is unavailable");
 }
 
 /* One request of a session at a time. What was read before the lock may be old by now; and where
@@ -309,8 +304,9 @@ static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, mem
         }
         memsess_lock_free(req->lock);
     }
-    log_no_lock(rv, top);
     req->found = MEMSESS_UNAVAILABLE;
+    req->why = rv;
+    log_no_lock(req);
 }
 
 void memsess_req_unlock(memsess_top_t *top)
@@ -449,8 +445,9 @@ static void log_stranger(request_rec *r)
     }
 }
 
-/* Once for each request. */
-static void count_state(memsess_state_t state)
+/* Once for each request. A session that is gone has a cookie like one that was made up, unless that
+ * is signed. */
+static void count_state(const memsess_req_t *req, memsess_state_t state)
 {
     switch (state) {
     case MEMSESS_STATE_ACTIVE:
@@ -458,7 +455,9 @@ static void count_state(memsess_state_t state)
         break;
     case MEMSESS_STATE_UNKNOWN:
         memsess_count(MEMSESS_N_MISSED);
-        memsess_count(MEMSESS_N_REJECTED);
+        if (!memsess_srv_conf(req->top->server)->secrets) {
+            memsess_count(MEMSESS_N_REJECTED);
+        }
         break;
     case MEMSESS_STATE_EXPIRED:
         memsess_count(MEMSESS_N_EXPIRED);
@@ -467,7 +466,10 @@ static void count_state(memsess_state_t state)
         memsess_count(MEMSESS_N_REJECTED);
         break;
     case MEMSESS_STATE_UNAVAILABLE:
-        memsess_count(MEMSESS_N_UNAVAILABLE);
+        /* Who waited in vain is counted among the locks. */
+        if (req->why != MEMSESS_BUSY && req->why != MEMSESS_CROWDED) {
+            memsess_count(MEMSESS_N_UNAVAILABLE);
+        }
         break;
     default:
         break;
@@ -481,7 +483,7 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
 
     if (!req->counted) {
         req->counted = 1;
-        count_state(state);
+        count_state(req, state);
         if (state == MEMSESS_STATE_INVALID && req->cookie == MEMSESS_COOKIE_OK) {
             log_stranger(top->r);
         }
@@ -507,9 +509,16 @@ int memsess_req_refuse(request_rec *r, memsess_state_t state)
         || ap_is_HTTP_ERROR(r->status)) {
         return OK;
     }
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "MemSess: denied, since the store is unavailable "
-                  "(MemSessOnError deny)");
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "MemSess: denied (MemSessOnError deny): %s",
+                  memsess_req_why(memsess_req(r)));
     return memsess_req_deny(r);
+}
+
+const char *memsess_req_why(const memsess_req_t *req)
+{
+    char *buf = apr_palloc(req->top->p, MEMSESS_WORDS_LEN);
+
+    return memsess_error_words(req->why, memsess_srv_conf(req->top->server)->timeout, buf);
 }
 
 int memsess_req_deny(request_rec *r)

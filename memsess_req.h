@@ -42,6 +42,7 @@ typedef struct memsess_req_t {
     apr_time_t asked_at;         /**< when the request came to it */
     apr_time_t read_at;          /**< when the pool said so, maybe to another request */
     memsess_found_t found;       /**< once it was read */
+    apr_status_t why;            /**< for MEMSESS_UNAVAILABLE: MEMSESS_BUSY without its lock */
     memsess_session_t *session;  /**< for MEMSESS_FOUND */
     memsess_wish_t epoch;        /**< of its user, if it has one */
     const char *epoch_of;        /**< who that is, as of memsess_login_t; NULL: nobody yet */
@@ -108,6 +109,9 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
 
 /** Lets other requests of the session go on, where this one held them up. */
 void memsess_req_unlock(memsess_top_t *top);
+
+/** For logs: why it is unavailable. */
+const char *memsess_req_why(const memsess_req_t *req);
 
 /** Says in the answer when to come again, and returns 503. */
 int memsess_req_deny(request_rec *r);

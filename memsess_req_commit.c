@@ -30,6 +30,13 @@ typedef struct commit_t {
     memsess_login_t login;       /* of the user who logs in, once it is known */
 } commit_t;
 
+/* For logs. */
+static const char *words_of(const commit_t *c, apr_status_t rv)
+{
+    return memsess_error_words(rv, memsess_srv_conf(c->top->server)->timeout,
+                               apr_palloc(c->r->pool, MEMSESS_WORDS_LEN));
+}
+
 static memsess_cache_t *cache_of(const commit_t *c)
 {
     return memsess_srv_conf(c->top->server)->cache;
@@ -217,7 +224,8 @@ static apr_status_t write_fresh(commit_t *c, memsess_session_t *session)
         if (rv == APR_SUCCESS) {
             rv = memsess_store_write(c->store, &c->key, session, c->r->pool);
         }
-        if (rv != MEMSESS_DOWN) {
+        /* Who finds a server down has to draw again, too; but waits for one such server alone. */
+        if (rv == APR_SUCCESS || memsess_is_refused(rv) || (rv != MEMSESS_DOWN && draws)) {
             break;
         }
         c->id[0] = '\0';
@@ -306,8 +314,8 @@ static apr_status_t keep_epoch(const commit_t *c)
     }
     rv = memsess_epoch_keep(c->store, epoch, idle, c->r->pool);
     if (rv != APR_SUCCESS && rv != MEMSESS_BUSY) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, c->r, "MemSess: a user's epoch could not be "
-                      "re-dated");
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a user's epoch could not be "
+                      "re-dated: %s", words_of(c, rv));
     }
     return APR_SUCCESS;
 }
@@ -368,34 +376,25 @@ static apr_status_t end_all(const commit_t *c)
 /* The changes could not be made: the answer is an error, or goes on without them. */
 static int failed(const commit_t *c, apr_status_t rv)
 {
-    const char *why = "the store is unavailable";
+    const char *why = words_of(c, rv);
 
     if (c->error) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the response's changes are "
                       "refused, the session stays as it was: %s", c->error);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (rv == MEMSESS_REFUSED) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: changes are lost: the servers "
-                      "refused to store the session, too large for them, or they are full");
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
     if (rv == MEMSESS_GONE) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: changes are dropped, since "
-                      "the session was ended or renewed by another request meanwhile, or is lost");
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: changes are dropped: %s", why);
         return OK;
     }
-    if (rv == MEMSESS_BUSY) {
-        why = "others changed the session for longer than MemSessLockWait";
-    }
-    else if (rv == MEMSESS_UNSURE) {
-        why = "servers failed while they were written, which may have been done or not";
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: changes are lost: %s", why);
+    if (memsess_is_refused(rv) || rv == MEMSESS_CRYPTO) {
+        return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (rv != MEMSESS_BUSY
         && (!c->req->was_read || c->req->found != MEMSESS_UNAVAILABLE)) {
         memsess_count(MEMSESS_N_UNAVAILABLE);
     }
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, c->r, "MemSess: changes are lost: %s", why);
     /* Whoever asks that all sessions end is not told that they did. */
     return c->conf->on_error == MEMSESS_DENY || c->changes->destroy_all ? memsess_req_deny(c->r)
                                                                         : OK;
@@ -487,8 +486,8 @@ static void redate(commit_t *c)
         keep_cookie(c);
     }
     else if (rv != MEMSESS_BUSY && rv != MEMSESS_GONE) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, c->r, "MemSess: a session could not be "
-                      "re-dated");
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a session could not be "
+                      "re-dated: %s", words_of(c, rv));
     }
 }
 
@@ -509,7 +508,7 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
     state = memsess_req_state(req, req->conf, top);
     if (c.changes) {
         return srv->store && state != MEMSESS_STATE_UNAVAILABLE ? carry_out(&c, state)
-                                                                : failed(&c, MEMSESS_DOWN);
+                                                                : failed(&c, req->why);
     }
     switch (state) {
     case MEMSESS_STATE_ACTIVE:

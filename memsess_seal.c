@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "memsess_error.h"
+
 /*
  *   0  "MSE" and the version
  *   4  which secret, 4 bytes
@@ -84,6 +86,7 @@ memsess_seal_status_t memsess_unseal(const memsess_secrets_t *secrets, const mem
     const unsigned char *in = (const unsigned char *)data;
     unsigned char aad[AAD_MAX], subkey[MEMSESS_SUBKEY_BYTES], *out;
     apr_size_t out_len = len - MEMSESS_SEAL_OVERHEAD, aad_len;
+    apr_status_t rv;
     unsigned i;
 
     *aged = 0;
@@ -106,10 +109,13 @@ memsess_seal_status_t memsess_unseal(const memsess_secrets_t *secrets, const mem
         if (memcmp(in + SECRET_AT, secret->id, MEMSESS_SECRET_ID_BYTES) != 0) {
             continue;
         }
-        status = memsess_subkey(secret->seal, key->material, subkey) == APR_SUCCESS
-                         && memsess_gcm_open(subkey, in + NONCE_AT, aad, aad_len, in + HEADER,
-                                             out_len, in + HEADER + out_len, out) == APR_SUCCESS
-                     ? MEMSESS_SEAL_OK : MEMSESS_SEAL_BROKEN;
+        rv = memsess_subkey(secret->seal, key->material, subkey);
+        if (rv == APR_SUCCESS) {
+            rv = memsess_gcm_open(subkey, in + NONCE_AT, aad, aad_len, in + HEADER, out_len,
+                                  in + HEADER + out_len, out);
+        }
+        status = rv == APR_SUCCESS      ? MEMSESS_SEAL_OK
+                 : rv == MEMSESS_CRYPTO ? MEMSESS_SEAL_FAILED : MEMSESS_SEAL_BROKEN;
         *aged = i > 0;
     }
     memsess_cleanse(subkey, sizeof(subkey));
@@ -135,6 +141,8 @@ const char *memsess_seal_words(memsess_seal_status_t status)
         return "another session's";
     case MEMSESS_SEAL_UNKNOWN:
         return "sealed with a secret that is not among those of MemSessSecret";
+    case MEMSESS_SEAL_FAILED:
+        return "not to be opened: cryptography failed (libcrypto)";
     default:
         return "altered since it was sealed";
     }

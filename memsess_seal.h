@@ -19,7 +19,8 @@ typedef enum {
     MEMSESS_SEAL_NONE,    /**< it is not sealed */
     MEMSESS_SEAL_FOREIGN, /**< it is of another storage key */
     MEMSESS_SEAL_UNKNOWN, /**< none of our secrets sealed it */
-    MEMSESS_SEAL_BROKEN   /**< altered, or of another kind of item */
+    MEMSESS_SEAL_BROKEN,  /**< altered, or of another kind of item */
+    MEMSESS_SEAL_FAILED   /**< there is no telling: MEMSESS_CRYPTO */
 } memsess_seal_status_t;
 
 /**

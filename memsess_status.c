@@ -63,11 +63,10 @@ apr_interval_time_t memsess_status_latency(const memsess_server_figures_t *figur
     return memsess_percentile(figures->recent.n ? &figures->recent : &figures->all, share);
 }
 
-const char *memsess_status_error(const memsess_server_figures_t *figures, apr_pool_t *p)
+const char *memsess_status_error(const memsess_shown_t *shown, apr_pool_t *p)
 {
-    char text[120];
-
-    return apr_pstrdup(p, apr_strerror(figures->last_error, text, sizeof(text)));
+    return memsess_error_words(shown->figures.last_error, shown->server->timeout,
+                               apr_palloc(p, MEMSESS_WORDS_LEN));
 }
 
 const char *memsess_status_time(apr_time_t t, apr_pool_t *p)
@@ -100,6 +99,18 @@ static const char *json_string(const char *text, apr_pool_t *p)
     return quoted;
 }
 
+/* What a server says of itself. */
+static void json_says(request_rec *r, const memsess_server_figures_t *f)
+{
+    unsigned i;
+
+    for (i = 0; i < MEMSESS_SAYS_N; i++) {
+        ap_rprintf(r, "\"%s\": %s, ", memsess_says_names[i].json,
+                   f->says[i] < 0 ? "null" : apr_psprintf(r->pool, "%" APR_INT64_T_FMT,
+                                                          f->says[i]));
+    }
+}
+
 static void json_server(request_rec *r, const memsess_shown_t *shown)
 {
     const memsess_server_figures_t *f = &shown->figures;
@@ -107,15 +118,17 @@ static void json_server(request_rec *r, const memsess_shown_t *shown)
     ap_rprintf(r, "{\"name\": %s, \"address\": %s, \"state\": \"%s\", \"since\": \"%s\", "
                "\"weight\": %u, \"operations\": %" APR_UINT64_T_FMT ", \"errors\": %"
                APR_UINT64_T_FMT ", \"timeouts\": %" APR_UINT64_T_FMT ", \"latency_us\": {\"p50\": %"
-               APR_INT64_T_FMT ", \"p99\": %" APR_INT64_T_FMT "}, \"last_error\": ",
+               APR_INT64_T_FMT ", \"p99\": %" APR_INT64_T_FMT "}, ",
                json_string(shown->server->name, r->pool),
                json_string(shown->server->address, r->pool), f->down ? "down" : "up",
                memsess_status_time(f->since, r->pool), shown->server->weight, f->all.n, f->errors,
                f->timeouts, memsess_status_latency(f, 0.5), memsess_status_latency(f, 0.99));
+    json_says(r, f);
+    ap_rputs("\"last_error\": ", r);
     if (f->last_error_at) {
         ap_rprintf(r, "{\"at\": \"%s\", \"text\": %s}}",
                    memsess_status_time(f->last_error_at, r->pool),
-                   json_string(memsess_status_error(f, r->pool), r->pool));
+                   json_string(memsess_status_error(shown, r->pool), r->pool));
     }
     else {
         ap_rputs("null}", r);
@@ -223,6 +236,23 @@ static void send_server_family(request_rec *r, const memsess_status_t *status, i
     }
 }
 
+/* What servers say of themselves; no sample of one that does not. */
+static void send_says_family(request_rec *r, const memsess_status_t *status, int which)
+{
+    const memsess_says_name_t *name = &memsess_says_names[which];
+    int i;
+
+    family(r, name->prometheus, name->type, name->meaning);
+    for (i = 0; i < status->servers->nelts; i++) {
+        const memsess_shown_t *shown = &APR_ARRAY_IDX(status->servers, i, memsess_shown_t);
+
+        if (shown->figures.says[which] >= 0) {
+            ap_rprintf(r, "%s{%s} %" APR_INT64_T_FMT "\n", name->prometheus,
+                       labels(shown->server, r->pool), shown->figures.says[which]);
+        }
+    }
+}
+
 /* A bucket for each doubling, from 16 microseconds to 4 seconds. */
 static void send_histogram(request_rec *r, const memsess_shown_t *shown)
 {
@@ -249,7 +279,8 @@ static void send_histogram(request_rec *r, const memsess_shown_t *shown)
 /* One for each kind, so that what is not there is seen to be so. */
 static void send_warnings(request_rec *r, const memsess_status_t *status)
 {
-    static const char *const kinds[MEMSESS_WARNINGS] = {"pool", "clock", "secret", "redundancy"};
+    static const char *const kinds[MEMSESS_WARNINGS] = {"pool", "clock", "secret", "redundancy",
+                                                        "evictions", "refusals"};
     int there[MEMSESS_WARNINGS] = {0}, i;
 
     for (i = 0; i < status->warnings->nelts; i++) {
@@ -282,6 +313,9 @@ static void send_prometheus(request_rec *r, const memsess_status_t *status)
     }
     for (i = SERVER_UP; i <= SERVER_TIMEOUTS; i++) {
         send_server_family(r, status, i);
+    }
+    for (i = 0; i < MEMSESS_SAYS_N; i++) {
+        send_says_family(r, status, i);
     }
     family(r, "memsess_server_latency_seconds", "histogram", "How long operations took");
     for (i = 0; i < status->servers->nelts; i++) {
@@ -321,6 +355,16 @@ static void hook_short(request_rec *r, const memsess_status_t *status)
     }
 }
 
+static const char *hook_says(const memsess_server_figures_t *f, apr_pool_t *p)
+{
+    const apr_int64_t *says = f->says;
+
+    return says[MEMSESS_SAYS_LIMIT] < 0 || says[MEMSESS_SAYS_EVICTIONS] < 0 ? ""
+           : apr_psprintf(p, ", %" APR_INT64_T_FMT " of %" APR_INT64_T_FMT " bytes, %"
+                          APR_INT64_T_FMT " evictions", says[MEMSESS_SAYS_MEMORY],
+                          says[MEMSESS_SAYS_LIMIT], says[MEMSESS_SAYS_EVICTIONS]);
+}
+
 static void hook_html(request_rec *r, const memsess_status_t *status)
 {
     int i;
@@ -332,10 +376,10 @@ static void hook_html(request_rec *r, const memsess_status_t *status)
 
         ap_rprintf(r, "<dt>Server %s is %s since %s: %" APR_UINT64_T_FMT " operations, %"
                    APR_UINT64_T_FMT " errors, p50 %" APR_INT64_T_FMT " us, p99 %" APR_INT64_T_FMT
-                   " us</dt>\n", ap_escape_html(r->pool, shown->server->name),
+                   " us%s</dt>\n", ap_escape_html(r->pool, shown->server->name),
                    f->down ? "<b>down</b>" : "up", memsess_status_time(f->since, r->pool),
                    f->all.n, f->errors, memsess_status_latency(f, 0.5),
-                   memsess_status_latency(f, 0.99));
+                   memsess_status_latency(f, 0.99), hook_says(f, r->pool));
     }
     ap_rputs("<dt>Sessions:", r);
     for (i = 0; i < MEMSESS_N; i++) {

@@ -35,7 +35,7 @@ extern const memsess_counter_name_t memsess_counter_names[MEMSESS_N];
 apr_interval_time_t memsess_status_latency(const memsess_server_figures_t *figures, double share);
 
 /** Text of why a server failed last. */
-const char *memsess_status_error(const memsess_server_figures_t *figures, apr_pool_t *p);
+const char *memsess_status_error(const memsess_shown_t *shown, apr_pool_t *p);
 
 /** In UTC, as ISO 8601 has it. */
 const char *memsess_status_time(apr_time_t t, apr_pool_t *p);

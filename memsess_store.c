@@ -208,6 +208,11 @@ static void take_answer(reading_t *reading, memsess_copy_t *copy, const memsess_
     }
     sealed = memsess_unseal(secrets, reading->key, RECORD, get->data, get->len, &data, &len, &aged,
                             reading->p);
+    if (sealed == MEMSESS_SEAL_FAILED) {
+        copy->state = COPY_SILENT;
+        complain(reading, get, memsess_seal_words(sealed));
+        return;
+    }
     if (sealed != MEMSESS_SEAL_OK) {
         copy->state = COPY_DAMAGED;
         complain(reading, get, apr_pstrcat(reading->p, memsess_seal_words(sealed),
@@ -449,7 +454,7 @@ static void count_put(memsess_sent_t *sent, const memsess_put_t *put, memsess_co
     if (put->rv == MEMSESS_UNSENT) {
         sent->unsent++;
     }
-    else if (put->rv == MEMSESS_REFUSED) {
+    else if (memsess_is_refused(put->rv)) {
         sent->refused++;
         copy->state = COPY_REFUSED;
     }
@@ -461,11 +466,12 @@ static void count_put(memsess_sent_t *sent, const memsess_put_t *put, memsess_co
 
 static const char *put_words(apr_status_t rv)
 {
+    if (memsess_is_refused(rv)) {
+        return "refused";
+    }
     switch (rv) {
     case APR_SUCCESS:
         return "stored";
-    case MEMSESS_REFUSED:
-        return "refused";
     default:
         return "failed";
     }

@@ -83,8 +83,8 @@ apr_status_t memsess_store_blank(memsess_session_t **session, memsess_store_t *s
 
 /**
  * Writes all copies of a session that nobody knows yet, with its revision made one higher.
- * @return APR_SUCCESS if at least one copy is stored; MEMSESS_REFUSED if servers answered but
- *         none would have it; else why no server could be asked
+ * @return APR_SUCCESS if at least one copy is stored; what memsess_is_refused is about if servers
+ *         answered but none would have it; else why no server could be asked
  */
 apr_status_t memsess_store_write(memsess_store_t *store, const memsess_key_t *key,
                                  memsess_session_t *session, apr_pool_t *p);
@@ -101,15 +101,10 @@ void memsess_store_unwrite(memsess_store_t *store, const memsess_key_t *key,
 typedef apr_status_t memsess_next_t(void *baton, const memsess_session_t *newest,
                                     memsess_session_t **next, apr_pool_t *p);
 
-/** What a commit can answer beside what memsess_store_write does. That a session is gone is no error
- * of the system: ENOENT is what connecting to a unix socket says that is not there. */
-#define MEMSESS_GONE (APR_OS_START_USERERR + 1) /**< ended by somebody else, or lost */
-#define MEMSESS_BUSY APR_EBUSY  /**< others were writing all the time */
-#define MEMSESS_UNSURE APR_INCOMPLETE /**< servers failed in mid-write: it may be written or not */
-
 /**
  * Writes the next revision of a session, so that no other commit is lost; see memsess_commit.c for
- * what that rests on. What cannot be stored leaves the session as it is.
+ * what that rests on. What cannot be stored leaves the session as it is. Beside what
+ * memsess_store_write answers it may be MEMSESS_GONE, MEMSESS_BUSY or MEMSESS_UNSURE.
  * @param session as it was read; the newest there is will be given to @a make
  * @param read_at when that was, by the monotonic clock; 0: it is read again, right before it is
  *        written
@@ -129,9 +124,6 @@ typedef struct memsess_lock_t memsess_lock_t;
 /** So many wait for the lock of one session in one process: with the one who has it they are as many
  * as a browser has connections to a host. */
 #define MEMSESS_WAITING_MAX 5
-
-/** So many wait already. */
-#define MEMSESS_CROWDED (APR_OS_START_USERERR + 8)
 
 /**
  * Waits until nobody else holds the lock of a session, nor has waited for it longer in this

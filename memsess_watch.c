@@ -56,8 +56,9 @@ static void tell(apr_time_t now)
         const char *what;
     } events[] = {
         {MEMSESS_N_REPAIRED, MEMSESS_LOG_NOTICE, "copies were missing or old: repaired"},
-        {MEMSESS_N_REJECTED, MEMSESS_LOG_NOTICE, "cookies refused: malformed, forged, or of no "
-                                                 "session"},
+        {MEMSESS_N_REJECTED, MEMSESS_LOG_NOTICE, "cookies refused: malformed or forged (without "
+                                                 "MemSessSecret also those of sessions that are "
+                                                 "gone)"},
         {MEMSESS_N_UNAVAILABLE, MEMSESS_LOG_WARNING, "requests had no answer from the store"},
         {MEMSESS_N_UNDER_REPLICATED, MEMSESS_LOG_WARNING, "writes reached fewer servers than "
                                                           "MemSessRedundancy says"},
@@ -69,6 +70,33 @@ static void tell(apr_time_t now)
 
         if (n) {
             memsess_log(events[i].level, 0, "%" APR_UINT64_T_FMT " %s", n, events[i].what);
+        }
+    }
+}
+
+/* -- Servers ---------------------------------------------------------------------------------- */
+
+/* Has servers tell of themselves. Where one of them takes its time-out, the others come when this is
+ * called again. */
+static void hear(const memsess_watch_t *watch)
+{
+    apr_time_t begun = memsess_clock_steady();
+    int i;
+    unsigned k;
+
+    for (i = 0; i < watch->stores->nelts; i++) {
+        const memsess_store_t *store = APR_ARRAY_IDX(watch->stores, i, watched_t).store;
+
+        for (k = 0; k < store->n; k++) {
+            const memsess_server_conf_t *conf = memsess_server_conf(store->servers[k]);
+
+            if (memsess_clock_steady() - begun >= conf->timeout) {
+                return;
+            }
+            if (!memsess_server_is_down(store->servers[k])
+                && memsess_count_says_due(conf->count)) {
+                memsess_server_tell(store->servers[k]);
+            }
         }
     }
 }
@@ -176,13 +204,12 @@ static void compare(const memsess_watch_t *watch, memsess_server_t *server, char
     }
 }
 
-/* Begins with what may take long: after that time-out nothing more is asked. */
 static void exchange(const memsess_watch_t *watch, const place_t *place, apr_pool_t *p)
 {
     const char *key = item_key(place->ns, p), *pools = pools_in(watch, place->ns, p);
     memsess_server_t *server = place->server;
+    apr_int64_t seconds = memsess_count_server_clock(memsess_server_conf(server)->count);
     const char *ahead = "-";
-    apr_int64_t seconds;
     apr_size_t len;
     char *data;
     apr_status_t rv;
@@ -190,11 +217,7 @@ static void exchange(const memsess_watch_t *watch, const place_t *place, apr_poo
     if (!key || memsess_server_is_down(server)) {
         return;
     }
-    rv = memsess_server_time(server, &seconds);
-    if (APR_STATUS_IS_TIMEUP(rv) || APR_STATUS_IS_EAGAIN(rv)) {
-        return;
-    }
-    if (rv == APR_SUCCESS && seconds > 0) {
+    if (seconds) {
         ahead = apr_psprintf(p, "%" APR_INT64_T_FMT, apr_time_sec(memsess_clock_wall()) - seconds);
     }
     rv = memsess_server_get(server, key, &data, &len, p);
@@ -228,6 +251,7 @@ static int watch_now(void *baton, int sampled)
 
     if (sampled) {
         tell(now);
+        hear(watch);
         watch->left = memsess_count_compare_due(now) ? watch->places->nelts : watch->left;
     }
     if (watch->left) {

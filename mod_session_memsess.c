@@ -177,7 +177,8 @@ static entry_t *open_entry(request_rec *r, const memsess_kind_t *kind)
     return entry;
 }
 
-/* OK and the entry of this section, DECLINED where it has none of ours, or why it cannot be had. */
+/* OK and the entry of this section, DECLINED where it has none of ours, or why it cannot be had:
+ * mod_session logs APR's words for that, beside what we have said. */
 static apr_status_t usable_entry(request_rec *r, entry_t **entry)
 {
     const memsess_kind_t *kind = kind_of(r);
@@ -186,7 +187,10 @@ static apr_status_t usable_entry(request_rec *r, entry_t **entry)
         return DECLINED;
     }
     *entry = open_entry(r, kind);
-    return !(*entry)->session || (*entry)->denied ? APR_EGENERAL : OK;
+    if (!(*entry)->session) {
+        return APR_EINVAL;
+    }
+    return (*entry)->denied ? APR_EAGAIN : OK;
 }
 
 static apr_status_t session_load(request_rec *r, session_rec **z)
@@ -267,7 +271,7 @@ static apr_status_t session_save(request_rec *r, session_rec *z)
     if (rc != MEMSESS_RC_OK) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: a session of mod_session is not "
                       "saved, and stays as it was: %s", store_explain(rc));
-        return APR_EGENERAL;
+        return rc == MEMSESS_RC_UNAVAILABLE ? APR_EAGAIN : APR_EINVAL;
     }
     return OK;
 }

@@ -6,6 +6,7 @@
 
 #include <sys/wait.h>
 
+#include "memsess_clock.h"
 #include "memsess_count.h"
 
 #define THREADS 8
@@ -19,7 +20,7 @@ static void configure(apr_pool_t *process, const char *const *names,
 
     assert_int_equal(memsess_count_begin(process, unit_pool), APR_SUCCESS);
     for (i = 0; names[i]; i++) {
-        memsess_counted_t server = {names[i], names[i], 1, 0, NULL};
+        memsess_counted_t server = {names[i], names[i], 1, 0, 0, NULL};
 
         assert_int_equal(memsess_count_list(&server, &counts[i]), APR_SUCCESS);
     }
@@ -164,7 +165,8 @@ static void test_counts_outlive_a_configuration(void **state)
 
 static void test_a_server_is_listed_once(void **state)
 {
-    memsess_counted_t server = {"first", "a:1", 3, 1, NULL}, second = {"second", "a:1", 1, 0, NULL};
+    memsess_counted_t server = {"first", "a:1", 3, 1, 5, NULL};
+    memsess_counted_t second = {"second", "a:1", 1, 0, 5, NULL};
     memsess_server_count_t *count, *same;
     const memsess_counted_t *listed;
 
@@ -178,6 +180,11 @@ static void test_a_server_is_listed_once(void **state)
     assert_string_equal(listed->name, "first");
     assert_int_equal(listed->weight, 3);
     assert_false(listed->implied);
+    assert_int_equal(listed->timeout, 5);
+    /* Which of them was over cannot be told afterwards. */
+    second.timeout = 6;
+    assert_int_equal(memsess_count_list(&second, &same), APR_SUCCESS);
+    assert_int_equal(listed->timeout, 0);
 }
 
 static void test_the_latest_says_whether_it_is_down(void **state)
@@ -224,6 +231,128 @@ static void test_nobody_forgets_a_server_that_is_down(void **state)
     assert_false(memsess_count_check_due(count, 5000));
     memsess_count_watched();
     assert_true(memsess_count_check_due(count, 5000));
+}
+
+/* -- What servers say of themselves ------------------------------------------------------------ */
+
+static int says(memsess_server_count_t *count, apr_int64_t evictions)
+{
+    apr_int64_t figures[MEMSESS_SAYS_N] = {-1, -1, -1, -1, -1};
+
+    figures[MEMSESS_SAYS_EVICTIONS] = evictions;
+    return memsess_count_says(count, figures);
+}
+
+static const char *evicting(const memsess_server_count_t *count)
+{
+    const char *text = memsess_count_evicting(count, "a:1", unit_pool);
+
+    return text ? text : "none";
+}
+
+static void later(apr_interval_time_t by)
+{
+    static apr_interval_time_t ahead;
+
+    ahead = by ? ahead + by : 0;
+    memsess_clock_shift(ahead, ahead);
+}
+
+static int warned(memsess_warning_t warning, const char *text)
+{
+    const apr_array_header_t *warnings = memsess_count_warnings(unit_pool);
+    int i, n = 0;
+
+    for (i = 0; i < warnings->nelts; i++) {
+        const memsess_advice_t *advice = &APR_ARRAY_IDX(warnings, i, memsess_advice_t);
+
+        n += advice->warning == warning && strstr(advice->text, text) != NULL;
+    }
+    return n;
+}
+
+static void test_a_server_that_evicts(void **state)
+{
+    static const char *const names[] = {"a:1", "b:1", NULL};
+    memsess_server_count_t *count[2];
+    char since[APR_RFC822_DATE_LEN];
+
+    (void)state;
+    configure(unit_pool, names, count);
+    /* What it had evicted before anybody looked may be long ago. */
+    assert_false(says(count[0], 1000));
+    assert_string_equal(evicting(count[0]), "none");
+    apr_rfc822_date(since, memsess_clock_wall());
+    later(apr_time_from_sec(10));
+    assert_true(says(count[0], 1375));
+    assert_non_null(strstr(evicting(count[0]), "server a:1 is full: it evicted 375 items since "));
+    later(apr_time_from_sec(10));
+    assert_false(says(count[0], 1380)); /* it was just logged */
+    assert_non_null(strstr(evicting(count[0]), " 380 items since "));
+    assert_non_null(strstr(evicting(count[0]), apr_pstrndup(unit_pool, since, 22)));
+    assert_int_equal(warned(MEMSESS_WARN_EVICTIONS, "server a:1 is full"), 1);
+    assert_int_equal(warned(MEMSESS_WARN_EVICTIONS, ""), 1);
+    later(apr_time_from_sec(700));
+    assert_true(says(count[0], 1381));
+    /* Started anew, it counts anew. */
+    later(apr_time_from_sec(10));
+    says(count[0], 2);
+    assert_non_null(strstr(evicting(count[0]), " 2 items since "));
+    /* It is said for an hour after the last. */
+    later(apr_time_from_sec(3590));
+    assert_false(says(count[0], 2));
+    assert_string_not_equal(evicting(count[0]), "none");
+    later(apr_time_from_sec(20));
+    assert_string_equal(evicting(count[0]), "none");
+    assert_int_equal(warned(MEMSESS_WARN_EVICTIONS, ""), 0);
+    assert_true(says(count[0], 7));
+    assert_non_null(strstr(evicting(count[0]), " 5 items since "));
+    /* One that does not tell. */
+    assert_false(says(count[1], -1));
+    assert_string_equal(evicting(count[1]), "none");
+    later(0);
+}
+
+static void test_what_a_server_says(void **state)
+{
+    memsess_server_count_t *count = memsess_count_private(unit_pool);
+    apr_int64_t figures[MEMSESS_SAYS_N] = {0, APR_INT64_C(1) << 40, -1, 4, 5};
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < MEMSESS_SAYS_N; i++) {
+        assert_int_equal(figures_of(count)->says[i], -1);
+    }
+    memsess_count_says(count, figures);
+    assert_memory_equal(figures_of(count)->says, figures, sizeof(figures));
+    assert_true(memsess_count_says_due(count));
+    assert_false(memsess_count_says_due(count));
+    /* Nothing, while it is down; and it is asked soon after. */
+    memsess_count_down(count, APR_TIMEUP);
+    assert_int_equal(figures_of(count)->says[MEMSESS_SAYS_LIMIT], -1);
+    assert_true(memsess_count_says_due(count));
+    later(apr_time_from_sec(10));
+    assert_true(memsess_count_says_due(count));
+    later(0);
+}
+
+static void test_a_server_that_refuses(void **state)
+{
+    static const char *const names[] = {"a:1", NULL};
+    memsess_server_count_t *count;
+
+    (void)state;
+    configure(unit_pool, names, &count);
+    assert_int_equal(warned(MEMSESS_WARN_REFUSALS, ""), 0);
+    assert_true(memsess_count_refusing(count, MEMSESS_FULL));
+    assert_false(memsess_count_refusing(count, MEMSESS_FULL));
+    assert_int_equal(warned(MEMSESS_WARN_REFUSALS, "server a:1 refuses sessions: out of memory"), 1);
+    assert_true(memsess_count_refusing(count, MEMSESS_TOO_LARGE));
+    assert_int_equal(warned(MEMSESS_WARN_REFUSALS, "server a:1 refuses sessions: too large"), 1);
+    later(apr_time_from_sec(601));
+    assert_int_equal(warned(MEMSESS_WARN_REFUSALS, ""), 0);
+    assert_true(memsess_count_refusing(count, MEMSESS_TOO_LARGE));
+    later(0);
 }
 
 static void test_samples(void **state)
@@ -317,6 +446,9 @@ int main(void)
         UNIT_TEST(test_a_server_is_listed_once),
         UNIT_TEST(test_the_latest_says_whether_it_is_down),
         UNIT_TEST(test_nobody_forgets_a_server_that_is_down),
+        UNIT_TEST(test_a_server_that_evicts),
+        UNIT_TEST(test_what_a_server_says),
+        UNIT_TEST(test_a_server_that_refuses),
         UNIT_TEST(test_samples),
         UNIT_TEST(test_now_and_then),
         UNIT_TEST(test_the_wall_clock_decides_nothing),

@@ -219,7 +219,7 @@ static void test_replace(void **state)
     assert_holds(server, "key", "r");
     assert_int_equal(replace(server, "key", 3), APR_SUCCESS);
     assert_holds(server, "key", "rrr");
-    assert_int_equal(replace(server, "key", 2000000), MEMSESS_REFUSED);
+    assert_int_equal(replace(server, "key", 2000000), MEMSESS_TOO_LARGE);
     assert_holds(server, "key", "rrr");
 }
 
@@ -316,13 +316,142 @@ static void test_a_value_that_is_too_large_is_refused(void **state)
     (void)state;
     memset(value, 'x', LARGE);
     for (i = 0; i < 3; i++) {
-        assert_int_equal(memsess_server_set(server, "large", value, LARGE, 0), MEMSESS_REFUSED);
+        assert_int_equal(memsess_server_set(server, "large", value, LARGE, 0), MEMSESS_TOO_LARGE);
         assert_false(memsess_server_is_down(server));
         assert_int_equal(get_rv(server, "large"), MEMSESS_ABSENT);
         assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
         assert_holds(server, "key", "value");
     }
     assert_int_equal(unit_logged("is down"), 0);
+    assert_int_equal(unit_logged("refuses sessions: too large for this server (its -I)"), 1);
+}
+
+/* Of -I, 1 MB here: an item's head, its key and its value. */
+static void test_what_is_too_large_is_told_to_the_byte(void **state)
+{
+    enum { MOST = 1 << 20 };
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+    char *value = apr_palloc(unit_pool, MOST);
+    apr_size_t len;
+
+    (void)state;
+    memset(value, 'x', MOST);
+    for (len = MOST - 66; len < MOST - 54; len++) {
+        assert_int_equal(memsess_server_set(server, "key", value, len, 0),
+                         len + 3 + 59 <= MOST ? APR_SUCCESS : MEMSESS_TOO_LARGE);
+    }
+}
+
+static void test_a_server_out_of_memory_refuses(void **state)
+{
+    static const char *const more[] = {"-M", "-m", "2", NULL};
+    unit_memcached_t *m = unit_memcached_with(more);
+    apr_status_t rv = APR_SUCCESS;
+    memsess_server_t *server;
+    char value[10000];
+    int i;
+
+    (void)state;
+    open_pool();
+    server = add_port(m->port);
+    start_pool();
+    memset(value, 'x', sizeof(value));
+    for (i = 0; i < 1000 && rv == APR_SUCCESS; i++) {
+        rv = memsess_server_set(server, apr_psprintf(unit_pool, "key%d", i), value, sizeof(value),
+                                0);
+    }
+    assert_int_equal(rv, MEMSESS_FULL);
+    assert_int_equal(memsess_server_add(server, "added", value, sizeof(value), 0), MEMSESS_FULL);
+    assert_false(memsess_server_is_down(server));
+    assert_int_equal(get_rv(server, "key0"), APR_SUCCESS);
+    assert_int_equal(unit_logged("refuses sessions: out of memory"), 1);
+}
+
+/* What a proxy passes on says nothing of why. */
+static void test_a_refusal_without_a_reason(void **state)
+{
+    unit_answers_t proxy = {"END\r\n", "SERVER_ERROR out of memory storing object\r\n",
+                            "VERSION 1\r\n", 0, 0, 0};
+    memsess_server_t *server;
+
+    (void)state;
+    open_pool();
+    server = add_port(unit_faulty_start(&proxy));
+    start_pool();
+    assert_int_equal(set(server, "key", "value"), MEMSESS_REFUSED);
+    assert_false(memsess_server_is_down(server));
+    assert_int_equal(unit_logged("refuses sessions: the server refused to store it"), 1);
+}
+
+/* -- What a server says of itself -------------------------------------------------------------- */
+
+static memsess_server_figures_t figures_of(memsess_server_t *server)
+{
+    memsess_server_figures_t figures;
+
+    memsess_count_read_server(memsess_server_conf(server)->count, &figures);
+    return figures;
+}
+
+static void test_what_a_server_tells(void **state)
+{
+    static const char *const more[] = {"-m", "8192", NULL};
+    unit_memcached_t *m = unit_memcached_with(more);
+    memsess_server_figures_t f;
+    memsess_server_t *server;
+    apr_int64_t clock;
+    unsigned i;
+
+    (void)state;
+    open_pool();
+    server = add_port(m->port);
+    start_pool();
+    for (f = figures_of(server), i = 0; i < MEMSESS_SAYS_N; i++) {
+        assert_int_equal(f.says[i], -1);
+    }
+    assert_int_equal(memsess_count_server_clock(memsess_server_conf(server)->count), 0);
+    assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+    assert_int_equal(memsess_server_tell(server), APR_SUCCESS);
+    f = figures_of(server);
+    assert_true(f.says[MEMSESS_SAYS_LIMIT] == APR_INT64_C(8192) << 20);
+    assert_int_equal(f.says[MEMSESS_SAYS_ITEMS], 1);
+    assert_int_equal(f.says[MEMSESS_SAYS_MEMORY], unit_memcached_stat(m, "bytes"));
+    assert_int_equal(f.says[MEMSESS_SAYS_EVICTIONS], 0);
+    assert_in_range(f.says[MEMSESS_SAYS_UPTIME], 0, 60);
+    clock = memsess_count_server_clock(memsess_server_conf(server)->count);
+    assert_in_range(clock, unit_memcached_stat(m, "time") - 3, unit_memcached_stat(m, "time") + 1);
+    assert_int_equal(f.all.n, 1); /* that was no operation */
+    unit_memcached_kill(m);
+    assert_true(is_error(get_rv(server, "key")));
+    for (f = figures_of(server), i = 0; i < MEMSESS_SAYS_N; i++) {
+        assert_int_equal(f.says[i], -1);
+    }
+}
+
+static void test_a_server_that_does_not_tell(void **state)
+{
+    static const char *const answers[] = {"VERSION 1\r\n", "ERROR\r\n", "", "END\r\n",
+                                          "STAT pid 1\r\nSTAT evictions_x 5\r\nEND\r\n"};
+    unit_answers_t proxy = {"END\r\n", "STORED\r\n", NULL, 0, 0, 0};
+    int port = unit_faulty_start(&proxy);
+    memsess_server_t *server;
+    unsigned i, k;
+
+    (void)state;
+    open_pool();
+    server = add_port(port);
+    start_pool();
+    for (i = 0; i < COUNT(answers); i++) {
+        proxy.version = answers[i];
+        unit_faulty_answers(&proxy);
+        memsess_server_tell(server);
+        for (k = 0; k < MEMSESS_SAYS_N; k++) {
+            assert_int_equal(figures_of(server).says[k], -1);
+        }
+        assert_int_equal(memsess_count_server_clock(memsess_server_conf(server)->count), 0);
+        assert_false(memsess_server_is_down(server));
+    }
 }
 
 /* -- Addresses --------------------------------------------------------------------------------- */
@@ -620,7 +749,8 @@ static void test_when_a_server_came_back(void **state)
     (void)state;
     assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
     assert_true(memsess_server_clock(server) == 0);
-    assert_int_equal(memsess_server_time(server, &seconds), APR_SUCCESS);
+    assert_int_equal(memsess_server_tell(server), APR_SUCCESS);
+    seconds = unit_memcached_stat(m, "time") - 1;
     assert_in_range(memsess_server_clock(server), seconds, seconds + 2);
     memsess_clock_shift(-apr_time_from_sec(7200), apr_time_from_sec(100));
     assert_in_range(memsess_server_clock(server), seconds + 100, seconds + 102);
@@ -1223,6 +1353,8 @@ static void test_broken_answers_are_failures(void **state)
                                              : memsess_server_delete(server, "key")));
             assert_true(memsess_server_is_down(server));
             assert_int_equal(unit_logged("is down"), 1);
+            assert_int_equal(unit_logged(i ? "it answered with an error, or is no memcached"
+                                           : "no answer within 300 ms (MemSessTimeout)"), 1);
             close_pool();
         }
     }
@@ -1745,6 +1877,9 @@ static void test_authentication_that_fails(void **state)
         assert_true(is_error(i % 2 ? set(server, "key", "value") : get_rv(server, "key")));
         assert_true(memsess_server_is_down(server));
         assert_int_equal(unit_logged("is down"), (int)i + 1);
+        assert_int_equal(unit_logged("it wants a user and password (MemSessServerAuth)"), 1);
+        assert_int_equal(unit_logged("it refuses the user and password of MemSessServerAuth"),
+                         (int)i);
         assert_true(is_error(set(server, "key", "value")));
         assert_true(is_error(get_rv(server, "key")));
         close_pool();
@@ -1763,6 +1898,11 @@ int main(void)
         POOL_TEST(test_values_of_many_sizes),
         POOL_TEST(test_expiry_is_passed_on),
         POOL_TEST(test_a_value_that_is_too_large_is_refused),
+        POOL_TEST(test_what_is_too_large_is_told_to_the_byte),
+        POOL_TEST(test_a_server_out_of_memory_refuses),
+        POOL_TEST(test_a_refusal_without_a_reason),
+        POOL_TEST(test_what_a_server_tells),
+        POOL_TEST(test_a_server_that_does_not_tell),
         POOL_TEST(test_ipv6),
         POOL_TEST(test_unix_socket),
         POOL_TEST(test_host_name),

@@ -4,6 +4,10 @@
 
 #include "unit.h"
 
+#include <dlfcn.h>
+#include <openssl/evp.h>
+
+#include "memsess_error.h"
 #include "memsess_seal.h"
 
 #define ID "AAAAAAAAAAAAAAAAAAAAAAAA"
@@ -11,6 +15,20 @@
 static unit_guard_t guard;
 static memsess_key_t key;
 static memsess_secrets_t *secrets;
+
+/* libcrypto, as it is, or out of order. */
+static int is_failing;
+
+int EVP_CipherUpdate(EVP_CIPHER_CTX *context, unsigned char *out, int *out_len,
+                     const unsigned char *in, int in_len)
+{
+    static int (*real)(EVP_CIPHER_CTX *, unsigned char *, int *, const unsigned char *, int);
+
+    if (!real) {
+        *(void **)&real = dlsym(RTLD_NEXT, "EVP_CipherUpdate");
+    }
+    return !is_failing && real(context, out, out_len, in, in_len);
+}
 
 /* The secret number n. */
 static void add_secret(memsess_secrets_t *to, int n, const char *ns)
@@ -311,10 +329,36 @@ static void test_random_bytes(void **state)
     }
 }
 
+/* Such a failure is no answer: neither of a server that refuses, nor that somebody has altered it. */
+static void test_libcrypto_fails(void **state)
+{
+    char *data = (char *)plain, *sealed;
+    apr_size_t len;
+
+    (void)state;
+    assert_int_equal(memsess_seal(secrets, &key, "record", data, sizeof(plain), &sealed, &len,
+                                  unit_pool), APR_SUCCESS);
+    is_failing = 1;
+    assert_int_equal(unseal(sealed, len), MEMSESS_SEAL_FAILED);
+    assert_int_equal(memsess_seal(secrets, &key, "record", data, sizeof(plain), &sealed, &len,
+                                  unit_pool), MEMSESS_CRYPTO);
+    is_failing = 0;
+    assert_false(memsess_is_refused(MEMSESS_CRYPTO));
+    assert_non_null(strstr(memsess_seal_words(MEMSESS_SEAL_FAILED), "libcrypto"));
+    assert_int_equal(memsess_seal(secrets, &key, "record", data, sizeof(plain), &sealed, &len,
+                                  unit_pool), APR_SUCCESS);
+    assert_int_equal(unseal(sealed, len), MEMSESS_SEAL_OK);
+    /* Whatever somebody has put there, that is no failure of ours. */
+    assert_int_equal(unseal(sealed, MEMSESS_SEAL_OVERHEAD), MEMSESS_SEAL_BROKEN);
+    sealed[len - 1] ^= 1;
+    assert_int_equal(unseal(sealed, len), MEMSESS_SEAL_BROKEN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         SEAL_TEST(test_back_again),
+        SEAL_TEST(test_libcrypto_fails),
         SEAL_TEST(test_nothing_shows),
         SEAL_TEST(test_every_truncation),
         SEAL_TEST(test_every_flipped_bit),

@@ -129,6 +129,7 @@ typedef struct unit_memcached_t {
     int port;         /* 0: a unix socket */
     const char *path; /* of that */
     const char *auth; /* the file for -Y, or NULL */
+    const char *const *more; /* further arguments up to NULL, or NULL */
 } unit_memcached_t;
 
 static unit_memcached_t unit_memcacheds[UNIT_MEMCACHEDS];
@@ -285,7 +286,7 @@ static inline void unit_memcached_run(unit_memcached_t *m)
 {
     const char *arguments[20] = {"memcached", "-m", "16", "-t", "1", "-c", "256"};
     pid_t parent = getpid();
-    int n = 7;
+    int n = 7, i;
 
     assert_int_equal(m->pid, 0);
     if (m->path) {
@@ -303,6 +304,9 @@ static inline void unit_memcached_run(unit_memcached_t *m)
     if (m->auth) {
         arguments[n++] = "-Y";
         arguments[n++] = m->auth;
+    }
+    for (i = 0; m->more && m->more[i]; i++) {
+        arguments[n++] = m->more[i];
     }
     arguments[n] = NULL;
     m->pid = fork();
@@ -354,6 +358,19 @@ static inline unit_memcached_t *unit_memcached_new(int family, const char *path,
 static inline unit_memcached_t *unit_memcached(void)
 {
     return unit_memcached_new(AF_INET, NULL, NULL);
+}
+
+static inline void unit_memcached_kill(unit_memcached_t *m);
+
+/* With further arguments, the last of which is NULL. */
+static inline unit_memcached_t *unit_memcached_with(const char *const *more)
+{
+    unit_memcached_t *m = unit_memcached();
+
+    unit_memcached_kill(m);
+    m->more = more;
+    unit_memcached_start(m);
+    return m;
 }
 
 static inline void unit_memcached_kill(unit_memcached_t *m)
