@@ -7,9 +7,10 @@ use lib 't/lib';
 use Apache::Test qw(-withtestmore);
 use IO::Socket::INET;
 use MemSess::Process qw(free_port);
+use MemSess::Status;
 use MemSess::Test;
 
-plan tests => 4;
+plan tests => 5;
 
 package Nutcracker {
     use parent -norequire, 'MemSess::Process';
@@ -66,6 +67,23 @@ for my $where (qw(cgi cgi/none)) {
         is state($old->via($two)), 'unknown', 'and ended';
     };
 }
+
+subtest 'what does not tell of itself' => sub {
+    my $m = MemSess::Member->start(servers => \@proxies,
+        config => qq(<Location "/status">\nSetHandler memsess-status\n</Location>));
+    started($m);
+    select undef, undef, undef, 6; # some figures would have come by now
+    for my $server (@{ status($m)->{servers} }) {
+        is $server->{state}, 'up', 'is well';
+        is_deeply [@$server{qw(memory_bytes memory_limit_bytes items evictions uptime_s)}],
+            [(undef) x 5], 'null';
+    }
+    my $text = client($m)->get('/status?format=prometheus')->body;
+    like $text, qr/^# TYPE memsess_server_evictions_total counter$/m, 'Prometheus: the family';
+    unlike $text, qr/^memsess_server_(?:memory|items|evictions|uptime)\w*\{/m, 'without a sample';
+    like $text, qr/^memsess_server_up\{.*\} 1$/m, 'but for the rest';
+    $m->stop;
+};
 
 subtest 'two copies: a proxy dies' => sub {
     my @clients = map { started($one, "n=$_") } 1 .. 8;
