@@ -863,6 +863,37 @@ static void test_the_clock_is_set_while_a_name_is_looked_up(void **state)
     apr_sleep(100000);
 }
 
+/* What members are compared by, where each server takes its time-out. */
+static int take_long(void *left, int sampled)
+{
+    (void)sampled;
+    apr_sleep(TIMEOUT);
+    return apr_atomic_dec32(left) != 0;
+}
+
+/* Servers are looked after in between. */
+static void test_what_the_prober_calls_keeps_no_server_away(void **state)
+{
+    unit_memcached_t *m = unit_memcached();
+    volatile apr_uint32_t left = 100;
+    memsess_server_t *server;
+    apr_time_t start;
+
+    (void)state;
+    open_pool();
+    server = add_port(m->port);
+    memsess_pool_call(the_pool, take_long, (void *)&left);
+    start_pool();
+    unit_memcached_kill(m);
+    assert_true(is_error(get_rv(server, "key")));
+    unit_memcached_start(m);
+    start = memsess_clock_steady();
+    unit_await(!memsess_server_is_down(server));
+    assert_true(memsess_clock_steady() - start < 10 * TIMEOUT);
+    assert_true(apr_atomic_read32(&left) > 50);
+    close_pool();
+}
+
 /* -- A system that gives no threads ------------------------------------------------------------- */
 
 /* Every thread of this process is asked for here. */
@@ -1917,6 +1948,7 @@ int main(void)
         POOL_TEST(test_the_clock_is_set_while_a_server_is_down),
         POOL_TEST(test_the_clock_is_set_while_a_server_answers),
         POOL_TEST(test_the_clock_is_set_while_a_name_is_looked_up),
+        POOL_TEST(test_what_the_prober_calls_keeps_no_server_away),
         POOL_TEST(test_threads_that_cannot_be_had),
         POOL_TEST(test_one_prober),
         POOL_TEST(test_a_server_that_only_answers_probes),
