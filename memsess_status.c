@@ -249,7 +249,8 @@ static void send_histogram(request_rec *r, const memsess_shown_t *shown)
 /* One for each kind, so that what is not there is seen to be so. */
 static void send_warnings(request_rec *r, const memsess_status_t *status)
 {
-    static const char *const kinds[MEMSESS_WARNINGS] = {"pool", "clock", "secret", "redundancy"};
+    static const char *const kinds[MEMSESS_WARNINGS] = {"pool", "clock", "secret", "redundancy",
+                                                        "connections", "name"};
     int there[MEMSESS_WARNINGS] = {0}, i;
 
     for (i = 0; i < status->warnings->nelts; i++) {
