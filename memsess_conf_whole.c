@@ -2,6 +2,7 @@
 
 #include "memsess_conf_private.h"
 
+#include "apr_hash.h"
 #include "apr_strings.h"
 #include "http_core.h"
 #include "http_log.h"

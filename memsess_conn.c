@@ -248,6 +248,59 @@ int memsess_link_shut_overdue(memsess_link_t *link)
     return any;
 }
 
+/* -- Greeting ---------------------------------------------------------------------------------
+ *
+ * At its limit of connections (-c) memcached says so and closes, or leaves new ones in the backlog,
+ * where they are connected all the same (-o no_maxconns_fast). So nothing is sent that matters
+ * before the server has answered on a connection.
+ */
+
+/* The first line of what the server says, within the time-out. */
+static apr_status_t read_line(int fd, apr_interval_time_t timeout, char *line, apr_size_t size)
+{
+    apr_time_t due = memsess_clock_steady() + timeout;
+    apr_size_t len = 0;
+    ssize_t n;
+
+    while (len < size - 1 && !memchr(line, '\n', len)) {
+        n = recv(fd, line + len, size - 1 - len, 0);
+        if (n <= 0) {
+            return n ? errno : APR_EOF;
+        }
+        len += (apr_size_t)n;
+        if (memsess_clock_steady() > due) {
+            return APR_TIMEUP;
+        }
+    }
+    line[len] = '\0';
+    return APR_SUCCESS;
+}
+
+static int begins(const char *line, const char *with)
+{
+    return strncmp(line, with, strlen(with)) == 0;
+}
+
+/* memcached's text-protocol authentication is a first set on the connection. (One without -Y stores
+ * it: not for long.) */
+static apr_status_t greet(int fd, const memsess_server_conf_t *conf, apr_pool_t *p)
+{
+    const char *hello = conf->auth ? apr_psprintf(p, "set auth 0 1 %" APR_SIZE_T_FMT "\r\n%s\r\n",
+                                                  strlen(conf->auth), conf->auth) : "version\r\n";
+    char line[256];
+    apr_status_t rv = APR_SUCCESS;
+
+    if (send(fd, hello, strlen(hello), MSG_NOSIGNAL) < 0
+        || (rv = read_line(fd, conf->timeout, line, sizeof(line))) != APR_SUCCESS) {
+        return rv != APR_SUCCESS ? rv : errno;
+    }
+    if (begins(line, conf->auth ? "STORED\r\n" : "VERSION ")) {
+        return APR_SUCCESS;
+    }
+    return begins(line, "ERROR Too many") ? MEMSESS_FULL
+           : begins(line, "CLIENT_ERROR") ? APR_EACCES : APR_ECONNABORTED;
+}
+
 /* Has apr_memcache connect to the lobby, and puts the wire in that socket's place. */
 static apr_status_t exchange(memsess_conn_t *c, memsess_link_t *link, apr_socket_t *wire,
                              const apr_sockaddr_t *lobby)
@@ -302,19 +355,11 @@ void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link)
     c->mc = NULL;
 }
 
-/* memcached's text-protocol authentication is a first set on the connection. */
-static apr_status_t authenticate(memsess_conn_t *c, const char *auth)
-{
-    char *secret = apr_pstrdup(c->p, auth);
-
-    /* A memcached without -Y stores it: not for long. */
-    return apr_memcache_set(c->mc, "auth", secret, strlen(secret), 1, 0);
-}
-
 apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
 {
     apr_socket_t *wire = NULL, *lobby;
     apr_sockaddr_t *address;
+    apr_os_sock_t fd;
     apr_status_t rv;
 
     set_due(c, link, memsess_clock_steady());
@@ -325,15 +370,15 @@ apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
     }
     rv = wire_connect(&wire, link, c->p);
     if (rv == APR_SUCCESS) {
+        apr_os_sock_get(&fd, wire);
+        rv = greet(fd, link->conf, c->p);
+    }
+    if (rv == APR_SUCCESS) {
         rv = lobby_open(&lobby, &address, c->p);
         if (rv == APR_SUCCESS) {
             rv = exchange(c, link, wire, address);
             apr_socket_close(lobby);
         }
-    }
-    if (rv == APR_SUCCESS && link->conf->auth) {
-        rv = authenticate(c, link->conf->auth);
-        rv = rv == MEMSESS_REFUSED ? APR_EACCES : rv;
     }
     if (rv != APR_SUCCESS) {
         memsess_conn_close(c, link);

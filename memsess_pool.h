@@ -5,13 +5,17 @@
  * @brief Servers, connections, deadlines and health; the only user of apr_memcache.
  *
  * One pool per child process. No call waits for a server longer than that server's time-out for
- * connecting plus once for the answer, and no lock is held while waiting. A server that failed is
- * "down": calls to it fail at once, until the prober, one thread of the pool, has seen it answer.
+ * connecting plus once for the answer, and no lock is held while waiting. Where all connections that
+ * a server may have are in use, calls wait for their turn, in order and bounded, and hold no other
+ * connection meanwhile. A server that failed is "down": calls to it fail at once, those that wait
+ * too, until the prober, one thread of the pool, has seen it answer.
  * Another thread watches all deadlines, another renews leases, and several write copies side by
  * side.
  */
 #ifndef MEMSESS_POOL_H
 #define MEMSESS_POOL_H
+
+#include <errno.h>
 
 #include "apr_errno.h"
 #include "apr_network_io.h"
@@ -44,6 +48,7 @@ typedef struct memsess_server_t memsess_server_t;
 #define MEMSESS_FOREIGN APR_EMISMATCH /**< the server answered for another key, twice: as data */
 #define MEMSESS_DOWN APR_ECONNREFUSED /**< known to be down; it was not asked */
 #define MEMSESS_UNSENT APR_ENOTIME /**< it was too late to ask it */
+#define MEMSESS_FULL EUSERS /**< it is at its limit of connections, and this process has none */
 /* Anything else: the server could not be reached or did not answer properly in time. */
 
 /** An empty pool. To be called in the process that uses it: a fork does not take it along. */
