@@ -129,6 +129,7 @@ typedef struct unit_memcached_t {
     int port;         /* 0: a unix socket */
     const char *path; /* of that */
     const char *auth; /* the file for -Y, or NULL */
+    const char *limit; /* for -c, from the next start on, or NULL */
 } unit_memcached_t;
 
 static unit_memcached_t unit_memcacheds[UNIT_MEMCACHEDS];
@@ -288,6 +289,9 @@ static inline void unit_memcached_run(unit_memcached_t *m)
     int n = 7;
 
     assert_int_equal(m->pid, 0);
+    if (m->limit) {
+        arguments[6] = m->limit;
+    }
     if (m->path) {
         arguments[n++] = "-s";
         arguments[n++] = m->path;
