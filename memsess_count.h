@@ -162,7 +162,7 @@ apr_interval_time_t memsess_percentile(const memsess_histogram_t *histogram, dou
  * meant in the configuration. */
 typedef enum {
     MEMSESS_WARN_POOL, MEMSESS_WARN_CLOCK, MEMSESS_WARN_SECRET, MEMSESS_WARN_REDUNDANCY,
-    MEMSESS_WARN_FULL, MEMSESS_WARN_NAME,
+    MEMSESS_WARN_CONNECTIONS, MEMSESS_WARN_NAME,
     MEMSESS_WARNINGS
 } memsess_warning_t;
 

@@ -81,14 +81,14 @@ static void wake(const keeper_t *keeper)
 }
 
 /* It is up, and serves those that it has accepted. */
-static void warn_full(const memsess_server_t *server)
+static void warn_crowded(const memsess_server_t *server)
 {
     char text[MEMSESS_WARNING_LEN];
 
     apr_snprintf(text, sizeof(text), "server %s accepts no more connections, and requests wait for "
                  "those there are: raise its limit (memcached's -c), or lower MemSessConnections, "
                  "here %d for each child", server->conf.name, server->conf.max_conns);
-    if (memsess_count_warn(MEMSESS_WARN_FULL, text)) {
+    if (memsess_count_warn(MEMSESS_WARN_CONNECTIONS, text)) {
         memsess_log(MEMSESS_LOG_WARNING, 0, "%s", text);
     }
 }
@@ -96,8 +96,8 @@ static void warn_full(const memsess_server_t *server)
 /* Every child finds out by itself; the first one says so. */
 static void found_down(memsess_server_t *server, apr_status_t rv)
 {
-    if (rv == MEMSESS_FULL) {
-        warn_full(server);
+    if (rv == MEMSESS_CROWDED) {
+        warn_crowded(server);
     }
     else if (memsess_count_down(server->conf.count, rv)) {
         memsess_log(MEMSESS_LOG_ERR, rv, "server %s is down; trying it again every %" APR_TIME_T_FMT
@@ -216,10 +216,12 @@ static void probe(memsess_server_t *server)
 /* Of one that is up. */
 static void probe_limit(memsess_server_t *server)
 {
-    apr_status_t rv = open_another(server);
+    apr_status_t rv;
 
-    if (rv == MEMSESS_FULL || timed_out(rv)) {
-        warn_full(server);
+    memsess_turns_attempt(&server->turns);
+    rv = open_another(server);
+    if (rv == MEMSESS_CROWDED || timed_out(rv)) {
+        warn_crowded(server);
     }
 }
 
@@ -539,8 +541,8 @@ static int conn_open(use_t *use, apr_status_t *rv)
         memsess_turn_opened(&server->turns);
     }
     else if (memsess_turn_refused(&server->turns, use->c)) {
-        if (*rv == MEMSESS_FULL) {
-            warn_full(server);
+        if (*rv == MEMSESS_CROWDED) {
+            warn_crowded(server);
         }
         wake(&server->pool->prober);
         use->c = NULL;
@@ -589,9 +591,9 @@ static apr_status_t conn_take(use_t *use, memsess_server_t *server, int wait)
     apr_status_t rv;
 
     use->server = server;
-    use->begun = 0;
     follow_name(server);
     do {
+        use->begun = 0;
         rv = memsess_turn_take(&use->c, &server->turns, wait ? TURNS * server->conf.timeout : 0);
     } while (rv == APR_SUCCESS && !conn_ready(use, &rv));
     return rv;
@@ -644,7 +646,7 @@ static void count_operation(memsess_server_t *server, apr_time_t begun, apr_stat
 /* Unless nothing was asked at all. */
 static void count_use(const use_t *use, apr_status_t rv)
 {
-    if (use->begun && rv != MEMSESS_DOWN && rv != MEMSESS_UNSENT) {
+    if (use->begun && rv != MEMSESS_UNSENT) {
         count_operation(use->server, use->begun, rv);
     }
 }

@@ -216,9 +216,15 @@ int memsess_turns_are_scarce(memsess_turns_t *turns)
 
     pthread_mutex_lock(&turns->lock);
     are_scarce = is_limited(turns) && turns->is_wanted;
-    turns->is_wanted = turns->first != NULL;
     pthread_mutex_unlock(&turns->lock);
     return are_scarce;
+}
+
+void memsess_turns_attempt(memsess_turns_t *turns)
+{
+    pthread_mutex_lock(&turns->lock);
+    turns->is_wanted = turns->first != NULL;
+    pthread_mutex_unlock(&turns->lock);
 }
 
 void memsess_turns_add(memsess_turns_t *turns, memsess_conn_t *c)

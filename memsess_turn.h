@@ -50,8 +50,11 @@ void memsess_turn_opened(memsess_turns_t *turns);
  * and is not given back. */
 int memsess_turn_refused(memsess_turns_t *turns, memsess_conn_t *c);
 
-/** Whether the server has refused connections, and more are asked for since this was asked last. */
+/** Whether the server has refused connections, and more were asked for since the last attempt. */
 int memsess_turns_are_scarce(memsess_turns_t *turns);
+
+/** Somebody is about to attempt it. */
+void memsess_turns_attempt(memsess_turns_t *turns);
 
 /** A further one, open, that the process happens to have. */
 void memsess_turns_add(memsess_turns_t *turns, memsess_conn_t *c);

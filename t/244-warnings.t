@@ -25,7 +25,7 @@ sub kinds {
     my ($family) = grep { $_->[0] eq 'memsess_warning' }
         metrics(client($_[0])->get('/status?format=prometheus')->body);
     my %value = map { $_->[1]{kind} => $_->[2] } @{ $family->[3] };
-    is_deeply [sort keys %value], [qw(clock pool redundancy secret)], 'each kind';
+    is_deeply [sort keys %value], [qw(clock connections name pool redundancy secret)], 'each kind';
     return [grep { $value{$_} == 1 } sort keys %value];
 }
 

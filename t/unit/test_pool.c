@@ -1913,7 +1913,7 @@ static void test_a_full_server_and_no_connection(void **state)
     open_pool();
     server = add_conf(&conf);
     start_pool();
-    assert_int_equal(get_rv(server, "key"), MEMSESS_FULL);
+    assert_int_equal(get_rv(server, "key"), MEMSESS_CROWDED);
     assert_int_equal(get_rv(server, "key"), MEMSESS_DOWN);
     assert_int_equal(unit_logged("is down"), 0);
     leave_all(taken, n);

@@ -13,7 +13,7 @@ plan tests => 5;
 
 my $dir  = "$ENV{MEMSESS_T_ROOT}/logs";
 my $stub = "$dir/names-$$.so";
-system('cc', '-shared', '-fPIC', '-Wall', '-Werror', '-o', $stub, 't/lib/names.c', '-ldl') == 0
+system('cc', '-shared', '-fPIC', '-Wall', '-Werror', '-o', $stub, 't/preload/names.c', '-ldl') == 0
     or die 'no stub for names';
 
 # What httpd is to be told of names, from now on: file, name => [addresses]...
