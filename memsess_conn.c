@@ -297,7 +297,7 @@ static apr_status_t greet(int fd, const memsess_server_conf_t *conf, apr_pool_t 
     if (begins(line, conf->auth ? "STORED\r\n" : "VERSION ")) {
         return APR_SUCCESS;
     }
-    return begins(line, "ERROR Too many") ? MEMSESS_CROWDED
+    return begins(line, "ERROR Too many") ? MEMSESS_AT_LIMIT
            : begins(line, "CLIENT_ERROR") ? APR_EACCES : APR_ECONNABORTED;
 }
 

@@ -45,7 +45,7 @@ apr_status_t memsess_link_init(memsess_link_t *link, const memsess_server_conf_t
 /**
  * Connects within the time-out, and begins a use. It is open once the server has said something on
  * it: one at its limit of connections accepts them and does not.
- * @return MEMSESS_CROWDED where the server says that it is
+ * @return MEMSESS_AT_LIMIT where the server says that it is
  */
 apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link);
 

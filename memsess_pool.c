@@ -81,7 +81,7 @@ static void wake(const keeper_t *keeper)
 }
 
 /* It is up, and serves those that it has accepted. */
-static void warn_crowded(const memsess_server_t *server)
+static void warn_of_limit(const memsess_server_t *server)
 {
     char text[MEMSESS_WARNING_LEN];
 
@@ -96,8 +96,8 @@ static void warn_crowded(const memsess_server_t *server)
 /* Every child finds out by itself; the first one says so. */
 static void found_down(memsess_server_t *server, apr_status_t rv)
 {
-    if (rv == MEMSESS_CROWDED) {
-        warn_crowded(server);
+    if (rv == MEMSESS_AT_LIMIT) {
+        warn_of_limit(server);
     }
     else if (memsess_count_down(server->conf.count, rv)) {
         memsess_log(MEMSESS_LOG_ERR, rv, "server %s is down; trying it again every %" APR_TIME_T_FMT
@@ -220,8 +220,8 @@ static void probe_limit(memsess_server_t *server)
 
     memsess_turns_attempt(&server->turns);
     rv = open_another(server);
-    if (rv == MEMSESS_CROWDED || timed_out(rv)) {
-        warn_crowded(server);
+    if (rv == MEMSESS_AT_LIMIT || timed_out(rv)) {
+        warn_of_limit(server);
     }
 }
 
@@ -541,8 +541,8 @@ static int conn_open(use_t *use, apr_status_t *rv)
         memsess_turn_opened(&server->turns);
     }
     else if (memsess_turn_refused(&server->turns, use->c)) {
-        if (*rv == MEMSESS_CROWDED) {
-            warn_crowded(server);
+        if (*rv == MEMSESS_AT_LIMIT) {
+            warn_of_limit(server);
         }
         wake(&server->pool->prober);
         use->c = NULL;

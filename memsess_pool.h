@@ -48,7 +48,7 @@ typedef struct memsess_server_t memsess_server_t;
 #define MEMSESS_FOREIGN APR_EMISMATCH /**< the server answered for another key, twice: as data */
 #define MEMSESS_DOWN APR_ECONNREFUSED /**< known to be down; it was not asked */
 #define MEMSESS_UNSENT APR_ENOTIME /**< it was too late to ask it */
-#define MEMSESS_CROWDED EUSERS /**< it is at its limit of connections, and this process has none */
+#define MEMSESS_AT_LIMIT EUSERS /**< it is at its limit of connections, and this process has none */
 /* Anything else: the server could not be reached or did not answer properly in time. */
 
 /** An empty pool. To be called in the process that uses it: a fork does not take it along. */
