@@ -2,10 +2,12 @@
 
 #include "memsess_conf_private.h"
 
+#include "apr_hash.h"
 #include "apr_strings.h"
 #include "http_core.h"
 #include "http_log.h"
 #include "memsess_member.h"
+#include "memsess_name.h"
 #include "mod_ssl.h"
 
 APLOG_USE_MODULE(memsess);
@@ -157,6 +159,44 @@ static void warn(server_rec *main_server, say_fn *say, apr_pool_t *p)
     }
 }
 
+/* So long a start waits for name servers, whatever the number of names. */
+#define NAMES_WAIT apr_time_from_sec(3)
+
+/* An error to nobody: a name server may come later than httpd. (In the status, children say it, for
+ * as long as it is so.) */
+static void warn_of_names(server_rec *main_server, apr_pool_t *ptemp)
+{
+    apr_hash_t *seen = apr_hash_make(ptemp);
+    apr_array_header_t *names = apr_array_make(ptemp, 8, sizeof(const char *));
+    memsess_name_t *found;
+    server_rec *s;
+    int i;
+
+    for (s = main_server; s; s = s->next) {
+        const memsess_srv_conf_t *conf = memsess_srv_conf(s);
+
+        for (i = 0; i < conf->members->nelts; i++) {
+            const char *host = APR_ARRAY_IDX(conf->members, i, memsess_member_t).server.host;
+
+            if (host && !memsess_name_is_numeric(host)
+                && !apr_hash_get(seen, host, APR_HASH_KEY_STRING)) {
+                apr_hash_set(seen, host, APR_HASH_KEY_STRING, host);
+                APR_ARRAY_PUSH(names, const char *) = host;
+            }
+        }
+    }
+    found = apr_palloc(ptemp, sizeof(*found) * (apr_size_t)names->nelts);
+    memsess_names_look(found, (const char *const *)names->elts, (unsigned)names->nelts, NAMES_WAIT);
+    for (i = 0; i < names->nelts; i++) {
+        const char *trouble = memsess_name_trouble(&found[i], APR_ARRAY_IDX(names, i, const char *),
+                                                   ptemp);
+
+        if (trouble) {
+            say_in_log(main_server, MEMSESS_WARN_NAME, trouble);
+        }
+    }
+}
+
 int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     server_rec *s;
@@ -174,6 +214,7 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
     if (ok && !is_first_reading()) {
         warn(main_server, say_in_log, ptemp);
         memsess_conf_warn_of_shared(main_server, ptemp);
+        warn_of_names(main_server, ptemp);
     }
     return ok;
 }

@@ -266,32 +266,71 @@ static int is_whole(const char *answer, apr_size_t len)
     return len >= n && !memcmp(answer + len - n, end, n);
 }
 
-apr_status_t memsess_conn_ask(memsess_conn_t *c, const char *command, const char **answer)
+/* Each wait is bounded by the kernel, and all of them by @a due. */
+static apr_status_t ask(int fd, apr_time_t due, const char *command, const char **answer,
+                        apr_pool_t *p)
 {
-    char *text = apr_palloc(c->p, ANSWER_MAX);
+    char *text = apr_palloc(p, ANSWER_MAX);
     apr_size_t len = 0;
     ssize_t n;
 
     text[0] = '\0';
     *answer = text;
-    if (send(c->fd, command, strlen(command), MSG_NOSIGNAL) < 0) {
+    if (send(fd, command, strlen(command), MSG_NOSIGNAL) < 0) {
         return errno;
     }
     while (!is_whole(text, len)) {
         do {
-            n = recv(c->fd, text + len, ANSWER_MAX - 1 - len, 0);
+            n = recv(fd, text + len, ANSWER_MAX - 1 - len, 0);
         } while (n < 0 && errno == EINTR);
         if (n < 0) {
             return errno;
         }
         len += (apr_size_t)n;
         text[len] = '\0';
+        if (memsess_clock_steady() > due) {
+            return APR_TIMEUP;
+        }
         if (n == 0) {
-            return memsess_conn_is_overdue(c) ? APR_TIMEUP
-                   : len == ANSWER_MAX - 1    ? MEMSESS_NONSENSE : MEMSESS_CLOSED;
+            return len == ANSWER_MAX - 1 ? MEMSESS_NONSENSE : MEMSESS_CLOSED;
         }
     }
     return APR_SUCCESS;
+}
+
+apr_status_t memsess_conn_ask(memsess_conn_t *c, const char *command, const char **answer)
+{
+    return ask(c->fd, (apr_time_t)apr_atomic_read64(&c->due), command, answer, c->p);
+}
+
+/*
+ * At its limit of connections (-c) memcached says so and closes, or leaves new ones in the backlog,
+ * where they are connected all the same (-o no_maxconns_fast). So nothing is sent that matters
+ * before the server has answered on a connection. Where it wants a password, that is the first set
+ * on the connection; one that wants none stores it, not for long, or has no room for it.
+ */
+static apr_status_t greet(int fd, const memsess_server_conf_t *conf, apr_pool_t *p)
+{
+    const struct {
+        const char *answer;
+        apr_status_t rv;
+    } known[] = {{"VERSION ", APR_SUCCESS},
+                 {"STORED", APR_SUCCESS},
+                 {"SERVER_ERROR ", conf->auth ? APR_SUCCESS : MEMSESS_NONSENSE},
+                 {"ERROR Too many open connections", MEMSESS_TOO_MANY},
+                 {"CLIENT_ERROR ", conf->auth ? MEMSESS_AUTH_REFUSED : MEMSESS_AUTH_WANTED}};
+    const char *hello = conf->auth ? apr_psprintf(p, "set auth 0 1 %" APR_SIZE_T_FMT "\r\n%s\r\n",
+                                                  strlen(conf->auth), conf->auth) : "version\r\n";
+    const char *answer;
+    apr_status_t rv = ask(fd, memsess_clock_steady() + conf->timeout, hello, &answer, p);
+    unsigned i;
+
+    for (i = 0; rv == APR_SUCCESS && i < sizeof(known) / sizeof(known[0]); i++) {
+        if (!strncmp(answer, known[i].answer, strlen(known[i].answer))) {
+            return known[i].rv;
+        }
+    }
+    return rv == APR_SUCCESS ? MEMSESS_NONSENSE : rv;
 }
 
 /* Has apr_memcache connect to the lobby, and puts the wire in that socket's place. */
@@ -348,22 +387,11 @@ void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link)
     c->mc = NULL;
 }
 
-/* memcached's text-protocol authentication is a first set on the connection. One without -Y stores
- * it, not for long, or has no room for it. */
-static apr_status_t authenticate(memsess_conn_t *c, const char *auth)
-{
-    const char *answer;
-    apr_status_t rv = memsess_conn_ask(
-        c, apr_psprintf(c->p, "set auth 0 1 %" APR_SIZE_T_FMT "\r\n%s\r\n", strlen(auth), auth),
-        &answer);
-
-    return rv == APR_SUCCESS && !strncmp(answer, "CLIENT_ERROR", 12) ? MEMSESS_AUTH_REFUSED : rv;
-}
-
 apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
 {
     apr_socket_t *wire = NULL, *lobby;
     apr_sockaddr_t *address;
+    apr_os_sock_t fd;
     apr_status_t rv;
 
     set_due(c, link, memsess_clock_steady());
@@ -374,14 +402,15 @@ apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
     }
     rv = wire_connect(&wire, link, c->p);
     if (rv == APR_SUCCESS) {
+        apr_os_sock_get(&fd, wire);
+        rv = greet(fd, link->conf, c->p);
+    }
+    if (rv == APR_SUCCESS) {
         rv = lobby_open(&lobby, &address, c->p);
         if (rv == APR_SUCCESS) {
             rv = exchange(c, link, wire, address);
             apr_socket_close(lobby);
         }
-    }
-    if (rv == APR_SUCCESS && link->conf->auth) {
-        rv = authenticate(c, link->conf->auth);
     }
     if (rv != APR_SUCCESS) {
         memsess_conn_close(c, link);

@@ -27,6 +27,7 @@ typedef struct memsess_conn_t {
     volatile apr_uint64_t due; /**< when its use has to be over; 0: it is idle */
     apr_time_t rested;         /**< when its last use ended */
     struct memsess_conn_t *next, *previous;
+    struct memsess_conn_t *below; /**< for memsess_turn.c */
 } memsess_conn_t;
 
 /** What the connections to one server share. */
@@ -41,7 +42,11 @@ typedef struct memsess_link_t {
 apr_status_t memsess_link_init(memsess_link_t *link, const memsess_server_conf_t *conf,
                                memsess_resolver_t *resolver, apr_file_t *wake, apr_pool_t *p);
 
-/** Connects within the time-out, and begins a use. */
+/**
+ * Connects within the time-out, and begins a use. It is open once the server has said something on
+ * it: one at its limit of connections accepts them and does not.
+ * @return MEMSESS_TOO_MANY where the server says that it is
+ */
 apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link);
 
 /** Disconnects, if it is connected. */

@@ -204,6 +204,7 @@ apr_interval_time_t memsess_percentile(const memsess_histogram_t *histogram, dou
 typedef enum {
     MEMSESS_WARN_POOL, MEMSESS_WARN_CLOCK, MEMSESS_WARN_SECRET, MEMSESS_WARN_REDUNDANCY,
     MEMSESS_WARN_EVICTIONS, MEMSESS_WARN_REFUSALS,
+    MEMSESS_WARN_CONNECTIONS, MEMSESS_WARN_NAME,
     MEMSESS_WARNINGS
 } memsess_warning_t;
 

@@ -14,13 +14,16 @@
 #include "memsess_crew.h"
 #include "memsess_resolve.h"
 #include "memsess_thread.h"
+#include "memsess_turn.h"
 
 struct memsess_server_t {
-    apr_pool_t *p; /* its own, since idle allocates from it under its own lock */
+    apr_pool_t *p;
     memsess_server_conf_t conf;
     memsess_pool_t *pool;
     memsess_link_t link;
-    apr_reslist_t *idle;         /* of memsess_conn_t, most of them connected */
+    memsess_turns_t turns;
+    volatile apr_uint32_t names; /* as of memsess_host_moved */
+    volatile apr_uint32_t moved; /* since the prober looked */
     volatile apr_uint32_t down;
     volatile apr_uint32_t epoch; /* grows when connections made before are not to be trusted */
     volatile apr_uint64_t back_at; /* what its own clock said when it was found to answer again; 0:
@@ -55,26 +58,19 @@ struct memsess_pool_t {
     void *call_baton;
 };
 
-/* The list of idle connections makes them unconnected, since it does so under its lock. */
-static apr_status_t conn_make(void **resource, void *params, apr_pool_t *p)
+/* Whether the server gave a whole answer, or was not asked, so that the connection is in step with
+ * it. A refusal is an answer too, but one that comes in many shapes: the connection is not kept
+ * after it. */
+static int in_step(apr_status_t rv)
 {
-    memsess_conn_t *c = calloc(1, sizeof(*c));
-
-    (void)params;
-    (void)p;
-    if (c) {
-        c->fd = -1;
-    }
-    *resource = c;
-    return c ? APR_SUCCESS : APR_ENOMEM;
+    return rv == APR_SUCCESS || rv == MEMSESS_ABSENT || rv == MEMSESS_EXISTS
+           || rv == MEMSESS_UNSENT;
 }
 
-static apr_status_t conn_free(void *resource, void *params, apr_pool_t *p)
+/* The kernel's time-out is what a blocking read meets, so it has two names. */
+static int timed_out(apr_status_t rv)
 {
-    (void)p;
-    memsess_conn_close(resource, &((memsess_server_t *)params)->link);
-    free(resource);
-    return APR_SUCCESS;
+    return APR_STATUS_IS_EAGAIN(rv) || APR_STATUS_IS_TIMEUP(rv);
 }
 
 /* -- Health ---------------------------------------------------------------------------------- */
@@ -84,12 +80,28 @@ static void wake(const keeper_t *keeper)
     apr_file_putc('!', keeper->wake_out);
 }
 
+/* It is up, and serves those that it has accepted. */
+static void warn_of_limit(const memsess_server_t *server)
+{
+    char text[MEMSESS_WARNING_LEN];
+
+    apr_snprintf(text, sizeof(text), "server %s accepts no more connections, and requests wait for "
+                 "those there are: raise its limit (memcached's -c), or lower MemSessConnections, "
+                 "here %d for each child", server->conf.name, server->conf.max_conns);
+    if (memsess_count_warn(MEMSESS_WARN_CONNECTIONS, text)) {
+        memsess_log(MEMSESS_LOG_WARNING, 0, "%s", text);
+    }
+}
+
 /* Every child finds out by itself; the first one says so. */
 static void found_down(memsess_server_t *server, apr_status_t rv)
 {
     char words[MEMSESS_WORDS_LEN];
 
-    if (memsess_count_down(server->conf.count, rv)) {
+    if (rv == MEMSESS_TOO_MANY) {
+        warn_of_limit(server);
+    }
+    else if (memsess_count_down(server->conf.count, rv)) {
         memsess_log(MEMSESS_LOG_ERR, 0, "server %s is down: %s; trying it again every %"
                     APR_TIME_T_FMT " ms", server->conf.name,
                     memsess_error_words(rv, server->conf.timeout, words),
@@ -104,16 +116,24 @@ static void found_up(memsess_server_t *server, apr_time_t begun)
     }
 }
 
+/* No connection made before is used again. */
+static void distrust(memsess_server_t *server)
+{
+    apr_atomic_inc32(&server->epoch);
+    memsess_turns_close(&server->turns);
+}
+
 static void server_failed(memsess_server_t *server, apr_status_t rv)
 {
     found_down(server, rv);
-    apr_atomic_inc32(&server->epoch);
+    distrust(server);
     if (apr_atomic_cas32(&server->down, 1, 0) == 0) {
         if (server->link.host) {
             memsess_host_again(server->link.host);
         }
         wake(&server->pool->prober);
     }
+    memsess_turns_dismiss(&server->turns);
 }
 
 /* What is made from now on is of the present epoch. */
@@ -121,39 +141,6 @@ static apr_status_t conn_connect(memsess_conn_t *c, memsess_server_t *server)
 {
     c->epoch = apr_atomic_read32(&server->epoch);
     return memsess_conn_open(c, &server->link);
-}
-
-/* Whether it is a memcached that may be used, and if not, why. */
-static apr_status_t conn_version(memsess_conn_t *c)
-{
-    static const struct {
-        const char *answer;
-        apr_status_t rv;
-    } known[] = {{"VERSION ", APR_SUCCESS},
-                 {"CLIENT_ERROR unauthenticated", MEMSESS_AUTH_WANTED},
-                 {"ERROR Too many open connections", MEMSESS_TOO_MANY}};
-    const char *answer;
-    apr_status_t rv = memsess_conn_ask(c, "version\r\n", &answer);
-    unsigned i;
-
-    for (i = 0; rv == APR_SUCCESS && i < sizeof(known) / sizeof(known[0]); i++) {
-        if (!strncmp(answer, known[i].answer, strlen(known[i].answer))) {
-            return known[i].rv;
-        }
-    }
-    return rv == APR_SUCCESS ? MEMSESS_NONSENSE : rv;
-}
-
-static apr_status_t ask_version(memsess_server_t *server)
-{
-    memsess_conn_t c = {NULL, NULL, NULL, 0, -1, 0, 0, NULL, NULL};
-    apr_status_t rv = conn_connect(&c, server);
-
-    if (rv == APR_SUCCESS) {
-        rv = conn_version(&c);
-    }
-    memsess_conn_close(&c, &server->link);
-    return rv;
 }
 
 /* A figure of what a server tells; -1: it is not there. */
@@ -174,7 +161,7 @@ static apr_int64_t stat_of(const char *stats, const char *name)
 /* Has it tell of itself; its own clock: -1, where it does not tell that. */
 static apr_status_t ask_stats(memsess_server_t *server, apr_int64_t *seconds)
 {
-    memsess_conn_t c = {NULL, NULL, NULL, 0, -1, 0, 0, NULL, NULL};
+    memsess_conn_t c = {.fd = -1};
     apr_int64_t says[MEMSESS_SAYS_N];
     memsess_server_count_t *count = server->conf.count;
     const char *stats = "";
@@ -207,9 +194,9 @@ apr_status_t memsess_server_tell(memsess_server_t *server)
     return rv;
 }
 
-/* Before anybody uses it again. Right after it stood still memcached tells the time of before: the
- * later one counts, that or what was to be expected. */
-static void came_back(memsess_server_t *server)
+/* What it has from before now may be old. Right after it stood still memcached tells the time of
+ * before: the later one counts, that or what was to be expected. */
+static void note_back(memsess_server_t *server)
 {
     apr_int64_t now;
 
@@ -218,18 +205,36 @@ static void came_back(memsess_server_t *server)
     }
     apr_atomic_set64(&server->back_at, (apr_uint64_t)memsess_server_clock(server));
     apr_atomic_set64(&server->back_steady, (apr_uint64_t)memsess_clock_steady());
-    apr_atomic_inc32(&server->epoch);
-    apr_atomic_set32(&server->down, 0);
+}
+
+/* A further connection, to be used by whoever needs one: at its limit, a server may have no other
+ * for us. */
+static apr_status_t open_another(memsess_server_t *server)
+{
+    memsess_conn_t *c = memsess_conn_make();
+    apr_status_t rv = c ? conn_connect(c, server) : APR_ENOMEM;
+
+    if (rv == APR_SUCCESS) {
+        memsess_conn_rest(c);
+        memsess_turns_add(&server->turns, c);
+    }
+    else {
+        free(c);
+    }
+    return rv;
 }
 
 static void probe(memsess_server_t *server)
 {
     apr_time_t begun = memsess_clock_steady();
-    apr_status_t rv = ask_version(server);
+    apr_status_t rv;
 
+    distrust(server);
+    rv = open_another(server);
     if (rv == APR_SUCCESS) {
         found_up(server, begun);
-        came_back(server);
+        note_back(server); /* before anybody uses it again */
+        apr_atomic_set32(&server->down, 0);
     }
     else {
         found_down(server, rv);
@@ -239,17 +244,27 @@ static void probe(memsess_server_t *server)
     }
 }
 
+/* Of one that is up. */
+static void probe_limit(memsess_server_t *server)
+{
+    apr_status_t rv;
+
+    memsess_turns_attempt(&server->turns);
+    rv = open_another(server);
+    if (rv == MEMSESS_TOO_MANY || timed_out(rv)) {
+        warn_of_limit(server);
+    }
+}
+
+static apr_status_t run_version(memsess_server_t *server);
+
 /* Of one that is up as far as this child knows. */
 static void check(memsess_server_t *server)
 {
     apr_time_t begun = memsess_clock_steady();
-    apr_status_t rv = ask_version(server);
 
-    if (rv == APR_SUCCESS) {
+    if (run_version(server) == APR_SUCCESS) {
         found_up(server, begun);
-    }
-    else {
-        server_failed(server, rv);
     }
 }
 
@@ -258,10 +273,38 @@ static void check(memsess_server_t *server)
 
 static apr_status_t start_lacking(memsess_pool_t *pool);
 
-/* Probes what is due; returns how long there is nothing to do. */
+/* Probes it if that is due; returns how long there is nothing to do. */
+static apr_interval_time_t probe_one(memsess_server_t *server)
+{
+    apr_time_t now = memsess_clock_steady();
+
+    if (!memsess_server_is_down(server)) {
+        if (memsess_count_check_due(server->conf.count, server->conf.retry)) {
+            check(server);
+        }
+        if (apr_atomic_xchg32(&server->moved, 0)) {
+            memsess_server_tell(server);
+            note_back(server);
+        }
+        memsess_turns_tidy(&server->turns);
+    }
+    if (!memsess_server_is_down(server) && !memsess_turns_are_scarce(&server->turns)) {
+        server->next_probe = 0;
+        return MEMSESS_SAMPLE_EVERY;
+    }
+    if (server->next_probe && server->next_probe <= now) {
+        (memsess_server_is_down(server) ? probe : probe_limit)(server);
+    }
+    if (server->next_probe <= now) {
+        server->next_probe = memsess_clock_steady() + server->conf.retry;
+    }
+    return server->next_probe - memsess_clock_steady();
+}
+
+/* Returns how long there is nothing to do. */
 static apr_interval_time_t probe_all(memsess_pool_t *pool)
 {
-    apr_interval_time_t rest = MEMSESS_SAMPLE_EVERY, left;
+    apr_interval_time_t rest = MEMSESS_SAMPLE_EVERY;
     int i, sampled = memsess_count_sample(memsess_clock_steady());
 
     start_lacking(pool);
@@ -270,28 +313,9 @@ static apr_interval_time_t probe_all(memsess_pool_t *pool)
         rest = 0;
     }
     for (i = 0; i < pool->servers->nelts; i++) {
-        memsess_server_t *server = APR_ARRAY_IDX(pool->servers, i, memsess_server_t *);
-        apr_time_t now = memsess_clock_steady();
+        apr_interval_time_t left = probe_one(APR_ARRAY_IDX(pool->servers, i, memsess_server_t *));
 
-        if (!apr_atomic_read32(&server->down)
-            && memsess_count_check_due(server->conf.count, server->conf.retry)) {
-            check(server);
-        }
-        if (!apr_atomic_read32(&server->down)) {
-            apr_reslist_maintain(server->idle);
-            server->next_probe = 0;
-            continue;
-        }
-        if (server->next_probe && server->next_probe <= now) {
-            probe(server);
-        }
-        if (server->next_probe <= now) {
-            server->next_probe = memsess_clock_steady() + server->conf.retry;
-        }
-        left = server->next_probe - memsess_clock_steady();
-        if (apr_atomic_read32(&server->down) && left < rest) {
-            rest = left;
-        }
+        rest = left < rest ? left : rest;
     }
     return rest > 1000 ? rest : 1000;
 }
@@ -436,12 +460,7 @@ apr_status_t memsess_pool_add(memsess_server_t **result, memsess_pool_t *pool,
     rv = memsess_link_init(&server->link, &server->conf, pool->resolver,
                            pool->watcher.wake_out, p);
     if (rv == APR_SUCCESS) {
-        rv = apr_reslist_create(&server->idle, 0, 0, conf->max_conns, conf->idle, conn_make,
-                                conn_free, server, p);
-    }
-    if (rv == APR_SUCCESS) {
-        /* Whoever finds all connections in use waits as long as for an answer. */
-        apr_reslist_timeout_set(server->idle, conf->timeout);
+        memsess_turns_init(&server->turns, &server->link, &server->down);
         APR_ARRAY_PUSH(pool->servers, memsess_server_t *) = server;
         *result = server;
     }
@@ -474,7 +493,10 @@ void memsess_pool_destroy(memsess_pool_t *pool)
     keeper_stop(&pool->watcher);
     memsess_crew_destroy(pool->crew);
     for (i = 0; i < pool->servers->nelts; i++) {
-        apr_pool_destroy(APR_ARRAY_IDX(pool->servers, i, memsess_server_t *)->p);
+        memsess_server_t *server = APR_ARRAY_IDX(pool->servers, i, memsess_server_t *);
+
+        memsess_turns_close(&server->turns);
+        apr_pool_destroy(server->p);
     }
     memsess_resolver_destroy(pool->resolver);
     pthread_mutex_destroy(&pool->start);
@@ -524,45 +546,96 @@ const memsess_server_conf_t *memsess_server_conf(const memsess_server_t *server)
 
 /* -- Operations ------------------------------------------------------------------------------ */
 
-/* Whether the server gave a whole answer, or was not asked, so that the connection is in step with
- * it. A refusal is an answer too, but one that comes in many shapes: the connection is not kept
- * after it. */
-static int in_step(apr_status_t rv)
+/* So long a request waits for its turn where all connections are in use: as long as this many
+ * others before it may take, each the whole of MemSessTimeout. Whoever takes longer has the server
+ * found down, which ends the waiting too: so it is only ever reached with more threads than this to
+ * a connection, and a server that is always slow. */
+#define TURNS 20
+
+/* The use of a connection. */
+typedef struct use_t {
+    memsess_server_t *server;
+    memsess_conn_t *c;
+    int is_new;       /* it was opened for this */
+    apr_time_t begun; /* 0: the server was not asked anything */
+} use_t;
+
+/* Opens it. Where that cannot be it is given back; 0: others are there, else the server is down. */
+static int conn_open(use_t *use, apr_status_t *rv)
 {
-    return rv == APR_SUCCESS || rv == MEMSESS_ABSENT || rv == MEMSESS_EXISTS
-           || rv == MEMSESS_UNSENT;
+    memsess_server_t *server = use->server;
+
+    *rv = conn_connect(use->c, server);
+    use->is_new = 1;
+    if (*rv == APR_SUCCESS) {
+        memsess_turn_opened(&server->turns);
+    }
+    else if (memsess_turn_refused(&server->turns, use->c)) {
+        if (*rv == MEMSESS_TOO_MANY) {
+            warn_of_limit(server);
+        }
+        wake(&server->pool->prober);
+        use->c = NULL;
+        return 0;
+    }
+    else {
+        server_failed(server, *rv);
+        memsess_turn_give(&server->turns, use->c);
+        use->c = NULL;
+    }
+    return 1;
 }
 
-/* The kernel's time-out is what a blocking read meets, so it has two names. */
-static int timed_out(apr_status_t rv)
+/* Makes sure that what was taken is open: the server may have closed it since its last use. */
+static int conn_ready(use_t *use, apr_status_t *rv)
 {
-    return APR_STATUS_IS_EAGAIN(rv) || APR_STATUS_IS_TIMEUP(rv);
+    use->is_new = 0;
+    use->begun = memsess_clock_steady();
+    do {
+        memsess_conn_use(use->c, &use->server->link);
+    } while (!use->c->mc && memsess_turn_exchange(&use->c, &use->server->turns));
+    return use->c->mc || conn_open(use, rv);
 }
 
-/* A connection that may have been closed by the server since its last use. */
-static apr_status_t conn_take(memsess_conn_t **c, memsess_server_t *server)
+/* Connections to where the name led before are left, as they are given back. */
+static void follow_name(memsess_server_t *server)
 {
-    void *resource;
-    apr_status_t rv = apr_reslist_acquire(server->idle, &resource);
+    apr_uint32_t names = apr_atomic_read32(&server->names), now;
 
-    *c = resource;
-    if (rv != APR_SUCCESS) {
-        return rv;
+    if (server->link.host && (now = memsess_host_moved(server->link.host)) != names
+        && apr_atomic_cas32(&server->names, now, names) == names) {
+        memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s: its name leads to another address now",
+                    server->conf.name);
+        distrust(server);
+        /* That one may have been used, and left, before. Its own clock is asked by the prober. */
+        apr_atomic_set64(&server->back_at, (apr_uint64_t)memsess_server_clock(server));
+        apr_atomic_set64(&server->back_steady, (apr_uint64_t)memsess_clock_steady());
+        apr_atomic_set32(&server->moved, 1);
+        wake(&server->pool->prober);
     }
-    if ((*c)->mc && (*c)->epoch != apr_atomic_read32(&server->epoch)) {
-        memsess_conn_close(*c, &server->link);
-    }
-    memsess_conn_use(*c, &server->link);
+}
+
+/* An open connection, once it is our turn, but at once or not at all where @a wait is 0. */
+static apr_status_t conn_take(use_t *use, memsess_server_t *server, int wait)
+{
+    apr_status_t rv;
+
+    use->server = server;
+    follow_name(server);
+    do {
+        use->begun = 0;
+        rv = memsess_turn_take(&use->c, &server->turns, wait ? TURNS * server->conf.timeout : 0);
+    } while (rv == APR_SUCCESS && !conn_ready(use, &rv));
     return rv;
 }
 
 static void conn_give(memsess_conn_t *c, memsess_server_t *server, apr_status_t rv)
 {
     memsess_conn_rest(c);
-    if (!in_step(rv)) {
+    if (!in_step(rv) || c->epoch != apr_atomic_read32(&server->epoch)) {
         memsess_conn_close(c, &server->link);
     }
-    apr_reslist_release(server->idle, c);
+    memsess_turn_give(&server->turns, c);
 }
 
 typedef apr_status_t operation_t(memsess_conn_t *c, void *args);
@@ -576,8 +649,9 @@ static apr_status_t operate(memsess_conn_t *c, operation_t *operation, void *arg
 }
 
 /* How an operation is run. */
-#define STORES 1 /* it can be refused */
-#define ONCE 2   /* it is not repeated, whatever happens */
+#define STORES 1  /* it can be refused */
+#define ONCE 2    /* it is not repeated, whatever happens */
+#define AT_ONCE 4 /* or not at all, where all connections are in use */
 
 /* apr_memcache has one error for a refusal, for nonsense and for the end of the connection. */
 #define UNCLEAR APR_EGENERAL
@@ -610,9 +684,6 @@ static apr_status_t reason(memsess_conn_t *c, memsess_server_t *server,
 
     memsess_conn_close(c, &server->link);
     rv = conn_connect(c, server);
-    if (rv == APR_SUCCESS) {
-        rv = conn_version(c);
-    }
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -641,12 +712,28 @@ static void count_operation(memsess_server_t *server, apr_time_t begun, apr_stat
     }
 }
 
-static apr_status_t operate_anew(memsess_conn_t *c, memsess_server_t *server,
-                                 operation_t *operation, void *args)
+/* Unless nothing was asked at all. */
+static void count_use(const use_t *use, apr_status_t rv)
 {
-    apr_status_t rv = conn_connect(c, server);
+    if (use->begun && rv != MEMSESS_UNSENT) {
+        count_operation(use->server, use->begun, rv);
+    }
+}
 
-    return rv == APR_SUCCESS ? operate(c, operation, args) : rv;
+/* On another connection than the one that broke. */
+static apr_status_t operate_anew(use_t *use, operation_t *operation, void *args)
+{
+    apr_status_t rv;
+
+    if (!conn_open(use, &rv)) {
+        rv = conn_take(use, use->server, 1);
+    }
+    return rv == APR_SUCCESS ? operate(use->c, operation, args) : rv;
+}
+
+static int was_refused(const use_t *use, apr_status_t rv, int how)
+{
+    return rv == UNCLEAR && (how & STORES) && memsess_conn_is_open(use->c);
 }
 
 /*
@@ -654,28 +741,29 @@ static apr_status_t operate_anew(memsess_conn_t *c, memsess_server_t *server,
  * have restarted meanwhile: it is then repeated once, on a new connection, unless it must not be.
  * A time-out is not repeated, and a server that fails on a new connection is down.
  */
-static apr_status_t run_one(memsess_server_t *server, operation_t *operation, void *args,
-                            int how)
+static apr_status_t run_one(use_t *use, memsess_server_t *server, operation_t *operation,
+                            void *args, int how)
 {
-    int used, refused, blamed = 1;
-    memsess_conn_t *c;
-    apr_status_t rv = conn_take(&c, server);
+    int refused, blamed = 1;
+    apr_status_t rv = conn_take(use, server, !(how & AT_ONCE));
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    used = c->mc != NULL;
-    rv = used ? operate(c, operation, args) : operate_anew(c, server, operation, args);
-    refused = rv == UNCLEAR && (how & STORES) && memsess_conn_is_open(c);
-    if (used && !refused && !in_step(rv) && !timed_out(rv)) {
-        memsess_conn_close(c, &server->link);
-        apr_atomic_inc32(&server->epoch);
+    rv = operate(use->c, operation, args);
+    refused = was_refused(use, rv, how);
+    if (!use->is_new && !refused && !in_step(rv) && !timed_out(rv)) {
+        memsess_conn_close(use->c, &server->link);
+        distrust(server);
         blamed = !(how & ONCE);
-        rv = blamed ? operate_anew(c, server, operation, args) : MEMSESS_CLOSED;
-        refused = rv == UNCLEAR && (how & STORES) && memsess_conn_is_open(c);
+        rv = blamed ? operate_anew(use, operation, args) : MEMSESS_CLOSED;
+        if (!use->c) {
+            return rv;
+        }
+        refused = was_refused(use, rv, how);
     }
     if (rv == UNCLEAR) {
-        rv = reason(c, server, refused ? args : NULL);
+        rv = reason(use->c, server, refused ? args : NULL);
     }
     if (memsess_is_refused(rv)) {
         found_refusing(server, rv);
@@ -683,22 +771,42 @@ static apr_status_t run_one(memsess_server_t *server, operation_t *operation, vo
     else if (blamed && !in_step(rv) && rv != MEMSESS_FOREIGN) {
         server_failed(server, rv);
     }
-    conn_give(c, server, rv);
+    conn_give(use->c, server, rv);
     return rv;
 }
 
 /* Runs and counts it. */
 static apr_status_t run(memsess_server_t *server, operation_t *operation, void *args, int how)
 {
-    apr_time_t begun;
     apr_status_t rv = MEMSESS_DOWN;
+    use_t use;
 
     if (!memsess_server_is_down(server)) {
-        begun = memsess_clock_steady();
-        rv = run_one(server, operation, args, how);
-        count_operation(server, begun, rv);
+        rv = run_one(&use, server, operation, args, how);
+        count_use(&use, rv);
     }
     return rv;
+}
+
+static apr_status_t version_operation(memsess_conn_t *c, void *args)
+{
+    apr_status_t rv;
+    apr_pool_t *p;
+    char *version;
+
+    (void)args;
+    apr_pool_create(&p, c->p);
+    rv = apr_memcache_version(c->ms, p, &version);
+    apr_pool_destroy(p);
+    return rv;
+}
+
+/* Where all connections are in use, what they are used for will tell. */
+static apr_status_t run_version(memsess_server_t *server)
+{
+    use_t use;
+
+    return run_one(&use, server, version_operation, NULL, AT_ONCE);
 }
 
 typedef struct get_args_t {
@@ -821,9 +929,12 @@ apr_status_t memsess_server_delete(memsess_server_t *server, const char *key)
 
 /* -- Several keys at once --------------------------------------------------------------------- */
 
+typedef enum { NOT_YET, ASKED, NOT_ASKED } state_t;
+
 typedef struct batch_t {
     memsess_get_t *gets;
-    memsess_conn_t **conns;
+    memsess_conn_t **conns; /* of those that are being asked */
+    state_t *states;
     int n;
 } batch_t;
 
@@ -915,53 +1026,84 @@ static void ask_connected(batch_t *batch, apr_pool_t *p)
             get->data = value->data;
             get->len = value->len;
             get->rv = check_answer(get, value->status);
+            batch->states[i] = ASKED;
             if (in_step(get->rv)) {
                 count_operation(get->server, begun, get->rv);
             }
         }
     }
     give_connected(batch);
+    memset(batch->conns, 0, sizeof(*batch->conns) * (apr_size_t)batch->n);
 }
 
 /* An open connection to ask one of several servers on; NULL: rv tells why not. */
-static memsess_conn_t *take_connected(memsess_server_t *server, apr_status_t *rv)
+static memsess_conn_t *take_connected(memsess_server_t *server, int wait, apr_status_t *rv)
 {
-    memsess_conn_t *c;
-    apr_time_t begun;
+    use_t use = {.c = NULL};
 
     *rv = MEMSESS_DOWN;
-    if (memsess_server_is_down(server) || (*rv = conn_take(&c, server)) != APR_SUCCESS) {
-        return NULL;
+    if (!memsess_server_is_down(server)) {
+        *rv = conn_take(&use, server, wait);
+        if (*rv != APR_SUCCESS) {
+            count_use(&use, *rv);
+        }
     }
-    begun = memsess_clock_steady();
-    if (!c->mc && (*rv = conn_connect(c, server)) != APR_SUCCESS) {
-        server_failed(server, *rv);
-        conn_give(c, server, *rv);
-        count_operation(server, begun, *rv);
-        return NULL;
+    return use.c;
+}
+
+/* Takes connections to those that are not asked yet, as far as there are any; how many. Where @a wait
+ * is set it waits for the first one, but for none while it has one: others may wait for that. */
+static int take_some(batch_t *batch, int wait)
+{
+    int i, had = 0;
+
+    for (i = 0; i < batch->n; i++) {
+        memsess_get_t *get = &batch->gets[i];
+        int other = shares_with(batch, i), waits = wait && !had;
+
+        if (batch->states[i] != NOT_YET) {
+            continue;
+        }
+        if (other < i) {
+            batch->conns[i] = batch->conns[other];
+            batch->states[i] = batch->states[other];
+            get->rv = batch->gets[other].rv;
+            continue;
+        }
+        batch->conns[i] = take_connected(get->server, waits, &get->rv);
+        had += batch->conns[i] != NULL;
+        if (!batch->conns[i] && (waits || get->rv != MEMSESS_UNSENT)) {
+            batch->states[i] = NOT_ASKED;
+        }
     }
-    return c;
+    return had;
+}
+
+static int are_left(const batch_t *batch)
+{
+    int i, left = 0;
+
+    for (i = 0; i < batch->n; i++) {
+        left += batch->states[i] == NOT_YET;
+    }
+    return left;
 }
 
 void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p)
 {
-    batch_t batch = {gets, apr_pcalloc(p, sizeof(memsess_conn_t *) * (apr_size_t)n), n};
+    batch_t batch = {gets, apr_pcalloc(p, sizeof(memsess_conn_t *) * (apr_size_t)n),
+                     apr_pcalloc(p, sizeof(state_t) * (apr_size_t)n), n};
     int i;
 
-    if (n > 1) {
-        for (i = 0; i < n; i++) {
-            int other = shares_with(&batch, i);
-
-            batch.conns[i] = other < i ? batch.conns[other]
-                                       : take_connected(gets[i].server, &gets[i].rv);
-            gets[i].rv = gets[other].rv;
+    while (n > 1 && are_left(&batch)) {
+        if (take_some(&batch, 0) || take_some(&batch, 1)) {
+            ask_connected(&batch, p);
         }
-        ask_connected(&batch, p);
     }
     /* A straggler, or a connection that the server had closed: it is asked alone, by the rules
      * for one server. */
     for (i = 0; i < n; i++) {
-        if (n == 1 || (batch.conns[i] && !in_step(gets[i].rv))) {
+        if (n == 1 || (batch.states[i] == ASKED && !in_step(gets[i].rv))) {
             get_alone(&gets[i], p);
         }
     }

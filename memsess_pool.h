@@ -5,13 +5,17 @@
  * @brief Servers, connections, deadlines and health; the only user of apr_memcache.
  *
  * One pool per child process. No call waits for a server longer than that server's time-out for
- * connecting plus once for the answer, and no lock is held while waiting. A server that failed is
- * "down": calls to it fail at once, until the prober, one thread of the pool, has seen it answer.
+ * connecting plus once for the answer, and no lock is held while waiting. Where all connections that
+ * a server may have are in use, calls wait for their turn, in order and bounded, and hold no other
+ * connection meanwhile. A server that failed is "down": calls to it fail at once, those that wait
+ * too, until the prober, one thread of the pool, has seen it answer.
  * Another thread watches all deadlines, another renews leases, and several write copies side by
  * side.
  */
 #ifndef MEMSESS_POOL_H
 #define MEMSESS_POOL_H
+
+#include <errno.h>
 
 #include "apr_errno.h"
 #include "apr_network_io.h"

@@ -2,25 +2,26 @@
 
 #include "memsess_resolve.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
+#include "apr_atomic.h"
 #include "apr_strings.h"
 #include "apr_tables.h"
 #include "memsess_clock.h"
+#include "memsess_count.h"
+#include "memsess_name.h"
 #include "memsess_thread.h"
 
-#define ADDRESSES_MAX 8
-#define AGAIN apr_time_from_sec(60)
+/* Half of the minute within which a new address is followed. */
+static apr_interval_time_t again_after = apr_time_from_sec(30);
 
 struct memsess_host_t {
     memsess_resolver_t *resolver;
     const char *name;
     int is_numeric;
     int is_due;
-    apr_status_t rv; /* of the last look-up; APR_INCOMPLETE: there was none yet */
-    unsigned n;
-    char address[ADDRESSES_MAX][INET6_ADDRSTRLEN];
+    memsess_name_t found;        /* rv is of the last look-up, the rest of the last good one */
+    volatile apr_uint32_t moved; /* how often that changed */
 };
 
 struct memsess_resolver_t {
@@ -54,55 +55,89 @@ apr_status_t memsess_resolver_create(memsess_resolver_t **result)
     return APR_SUCCESS;
 }
 
+/* Servers of one name share its look-ups. */
+static memsess_host_t *known_host(const memsess_resolver_t *resolver, const char *name)
+{
+    int i;
+
+    for (i = 0; i < resolver->hosts->nelts; i++) {
+        memsess_host_t *host = APR_ARRAY_IDX(resolver->hosts, i, memsess_host_t *);
+
+        if (!strcmp(host->name, name)) {
+            return host;
+        }
+    }
+    return NULL;
+}
+
 apr_status_t memsess_resolver_add(memsess_host_t **result, memsess_resolver_t *resolver,
                                   const char *name)
 {
-    memsess_host_t *host = apr_pcalloc(resolver->p, sizeof(*host));
-    unsigned char binary[sizeof(struct in6_addr)];
+    memsess_host_t *host = *result = known_host(resolver, name);
 
+    if (host) {
+        return APR_SUCCESS;
+    }
+    host = *result = apr_pcalloc(resolver->p, sizeof(*host));
     host->resolver = resolver;
     host->name = apr_pstrdup(resolver->p, name);
-    if (inet_pton(AF_INET, name, binary) == 1 || inet_pton(AF_INET6, name, binary) == 1) {
+    if (memsess_name_is_numeric(name)) {
         host->is_numeric = 1;
-        host->n = 1;
-        apr_cpystrn(host->address[0], name, sizeof(host->address[0]));
+        host->found.n = 1;
+        apr_cpystrn(host->found.address[0], name, sizeof(host->found.address[0]));
     }
     else {
         host->is_due = 1;
-        host->rv = APR_INCOMPLETE;
+        host->found.rv = APR_INCOMPLETE;
         APR_ARRAY_PUSH(resolver->hosts, memsess_host_t *) = host;
     }
-    *result = host;
     return APR_SUCCESS;
+}
+
+void memsess_resolver_every(apr_interval_time_t interval)
+{
+    again_after = interval;
+}
+
+static void warn(const memsess_host_t *host, const memsess_name_t *found)
+{
+    const char *trouble;
+    apr_pool_t *p;
+
+    if (!found->n && host->found.n) {
+        return; /* the addresses of before still serve */
+    }
+    if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS) {
+        return;
+    }
+    trouble = memsess_name_trouble(found, host->name, p);
+    if (trouble && memsess_count_warn(MEMSESS_WARN_NAME, trouble)) {
+        memsess_log(MEMSESS_LOG_WARNING, 0, "%s", trouble);
+    }
+    apr_pool_destroy(p);
 }
 
 /* Looks one name up; under the lock, which is not held meanwhile. */
 static void look_up(memsess_resolver_t *resolver, memsess_host_t *host)
 {
-    char found[ADDRESSES_MAX][INET6_ADDRSTRLEN];
-    apr_sockaddr_t *sa = NULL;
-    unsigned n = 0;
-    apr_status_t rv;
-    apr_pool_t *p;
+    memsess_name_t found;
 
     host->is_due = 0;
     resolver->looking_up = 1;
     pthread_mutex_unlock(&resolver->lock);
-    rv = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
-    if (rv == APR_SUCCESS) {
-        rv = apr_sockaddr_info_get(&sa, host->name, APR_UNSPEC, 0, 0, p);
-        for (; rv == APR_SUCCESS && sa && n < ADDRESSES_MAX; sa = sa->next) {
-            n += apr_sockaddr_ip_getbuf(found[n], sizeof(found[n]), sa) == APR_SUCCESS;
-        }
-        apr_pool_destroy(p);
-    }
+    memsess_name_look(&found, host->name);
     pthread_mutex_lock(&resolver->lock);
     resolver->looking_up = 0;
-    host->rv = rv;
-    if (n) { /* addresses that were good are better than none */
-        memcpy(host->address, found, sizeof(found));
-        host->n = n;
+    if (!resolver->stopping) { /* else the log may be closed by now */
+        warn(host, &found);
     }
+    if (found.n) {
+        if (host->found.n && memcmp(host->found.address, found.address, sizeof(found.address))) {
+            apr_atomic_inc32(&host->moved);
+        }
+        host->found = found;
+    }
+    host->found.rv = found.rv; /* addresses that were good are better than none */
     pthread_cond_broadcast(&resolver->answered);
 }
 
@@ -123,7 +158,7 @@ static memsess_host_t *next_due(const memsess_resolver_t *resolver)
 static void *resolver_main(void *data)
 {
     memsess_resolver_t *resolver = data;
-    apr_time_t again = memsess_clock_steady() + AGAIN;
+    apr_time_t again = memsess_clock_steady() + again_after;
     memsess_host_t *due;
     int i, is_left;
 
@@ -137,7 +172,7 @@ static void *resolver_main(void *data)
             memsess_cond_wait(&resolver->asked, &resolver->lock, again - memsess_clock_steady());
         }
         else {
-            again = memsess_clock_steady() + AGAIN;
+            again = memsess_clock_steady() + again_after;
             for (i = 0; i < resolver->hosts->nelts; i++) {
                 APR_ARRAY_IDX(resolver->hosts, i, memsess_host_t *)->is_due = 1;
             }
@@ -186,29 +221,33 @@ apr_status_t memsess_host_addresses(apr_sockaddr_t **addresses, memsess_host_t *
                                     apr_port_t port, apr_interval_time_t wait, apr_pool_t *p)
 {
     memsess_resolver_t *resolver = host->resolver;
-    char known[ADDRESSES_MAX][INET6_ADDRSTRLEN];
+    memsess_name_t known;
     apr_time_t end = host->is_numeric ? 0 : memsess_clock_steady() + wait;
     apr_status_t rv;
-    unsigned n, i;
+    unsigned i;
 
     pthread_mutex_lock(&resolver->lock);
-    while (host->rv == APR_INCOMPLETE && memsess_clock_steady() < end) {
+    while (host->found.rv == APR_INCOMPLETE && memsess_clock_steady() < end) {
         memsess_cond_wait(&resolver->answered, &resolver->lock, end - memsess_clock_steady());
     }
-    n = host->n;
-    memcpy(known, host->address, sizeof(known));
-    rv = host->rv == APR_INCOMPLETE ? APR_TIMEUP : n ? APR_SUCCESS : host->rv;
+    known = host->found;
     pthread_mutex_unlock(&resolver->lock);
 
+    rv = known.rv == APR_INCOMPLETE ? APR_TIMEUP : known.n ? APR_SUCCESS : known.rv;
     *addresses = NULL;
-    for (i = 0; i < n; i++) {
-        rv = apr_sockaddr_info_get(addresses, known[i], APR_UNSPEC, port, 0, p);
+    for (i = 0; i < known.n; i++) {
+        rv = apr_sockaddr_info_get(addresses, known.address[i], APR_UNSPEC, port, 0, p);
         if (rv != APR_SUCCESS) {
             break;
         }
         addresses = &(*addresses)->next;
     }
     return rv;
+}
+
+apr_uint32_t memsess_host_moved(memsess_host_t *host)
+{
+    return apr_atomic_read32(&host->moved);
 }
 
 void memsess_host_again(memsess_host_t *host)

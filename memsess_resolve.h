@@ -20,7 +20,7 @@ apr_status_t memsess_resolver_create(memsess_resolver_t **resolver);
 apr_status_t memsess_resolver_add(memsess_host_t **host, memsess_resolver_t *resolver,
                                   const char *name);
 
-/** Starts looking names up, now and once a minute; no thread where all are numeric. Where that
+/** Starts looking names up, now and twice a minute; no thread where all are numeric. Where that
  * fails it is called again; one at a time. */
 apr_status_t memsess_resolver_start(memsess_resolver_t *resolver);
 
@@ -35,6 +35,12 @@ void memsess_resolver_destroy(memsess_resolver_t *resolver);
  */
 apr_status_t memsess_host_addresses(apr_sockaddr_t **addresses, memsess_host_t *host,
                                     apr_port_t port, apr_interval_time_t wait, apr_pool_t *p);
+
+/** Grows whenever the name leads to another address than before. */
+apr_uint32_t memsess_host_moved(memsess_host_t *host);
+
+/** For tests: how often names are looked up in resolvers that are started from now on. */
+void memsess_resolver_every(apr_interval_time_t interval);
 
 /** Has the name looked up again soon, since its addresses do not answer. */
 void memsess_host_again(memsess_host_t *host);

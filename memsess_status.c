@@ -280,7 +280,8 @@ static void send_histogram(request_rec *r, const memsess_shown_t *shown)
 static void send_warnings(request_rec *r, const memsess_status_t *status)
 {
     static const char *const kinds[MEMSESS_WARNINGS] = {"pool", "clock", "secret", "redundancy",
-                                                        "evictions", "refusals"};
+                                                        "evictions", "refusals", "connections",
+                                                        "name"};
     int there[MEMSESS_WARNINGS] = {0}, i;
 
     for (i = 0; i < status->warnings->nelts; i++) {

@@ -70,6 +70,54 @@ sub all_connections {
     return;
 }
 
+# --- turns -------------------------------------------------------------------
+
+my @LIMITS = (1, 2, 4, undef);
+my $ROUNDS = 5;
+
+# One child of 32 threads for each number of connections, over the same memcacheds; in each round
+# all of them, each time from another first one.
+sub turns_of {
+    my ($copies, $path) = @_;
+    my @memcached = map { Rig::memcached("memcached-$_") } 1 .. $copies;
+    my %site = map { ($_ // '') => Sites::memsess_site('turns' . ($_ // ''), copies => $copies,
+        memcached => \@memcached, conf => $_ ? "MemSessConnections $_\n" : '') } @LIMITS;
+    my @order = map { $_ // '' } @LIMITS;
+    my @cookies = map { Sites::make_session($site{''}, '/write', Sites::session_form($_)) }
+        0 .. 255;
+    my %seen;
+    for my $round (0 .. $ROUNDS) {
+        for my $limit (@order) {
+            my $seen = Rig::wrk_look(Rig::wrk_start(url => $site{$limit}{url} . $path,
+                seconds => 1, cookies => \@cookies, connections => 16));
+            push @{ $seen{$limit} }, $seen if $round; # before that, connections are made
+        }
+        push @order, shift @order;
+    }
+    for my $limit (map { $_ // '' } @LIMITS) {
+        my @all = @{ $seen{$limit} };
+        my %of = map { my $figure = $_; $figure => median(map { $_->{$figure} } @all) }
+            qw(rate p50 p99);
+        my ($rate, $p99) = map { my $figure = $_; median(map {
+            $all[$_]{$figure} / $seen{''}[$_]{$figure} } 0 .. $#all) } qw(rate p99);
+        say_on("%6d  %-7s %11s %9.0f %8.2f %8.2f %9.2f %9.2f %8d\n", $copies, $path, $limit || '-',
+            @of{qw(rate p50 p99)}, $rate, $p99, sum map { $_->{bad} + $_->{stalled} } @all);
+    }
+    $_->close_site for values %site;
+    Rig::stop($_->{pid}) for @memcached;
+    return;
+}
+
+sub turns {
+    say_on("fewer connections than requests: 16 clients of one child with 32 threads; medians of "
+        . "$ROUNDS interleaved rounds of 1 s, and of ratios within them to MemSessConnections that "
+        . "is not set\n\n%6s  %-7s %11s %9s %8s %8s %9s %9s %8s\n", 'copies', '', 'MemSessConn',
+        'a second', 'p50 ms', 'p99 ms', 'of rate', 'of p99', 'errors');
+    turns_of(@$_) for map { my $copies = $_; map { [$copies, $_] } qw(/read /write) } 2, 3;
+    say_on("\n");
+    return;
+}
+
 # --- idle clients ------------------------------------------------------------
 
 # Each asks once and then keeps its connection.
@@ -173,7 +221,7 @@ sub entries {
 
 # -----------------------------------------------------------------------------
 
-my @PARTS = ([connections => \&all_connections], [idle => \&idle_clients], [records => \&records],
+my @PARTS = ([connections => \&all_connections], [turns => \&turns], [idle => \&idle_clients], [records => \&records],
     [entries => \&entries], [ring => \&ring]);
 
 sub run {

@@ -25,7 +25,8 @@ sub kinds {
     my ($family) = grep { $_->[0] eq 'memsess_warning' }
         metrics(client($_[0])->get('/status?format=prometheus')->body);
     my %value = map { $_->[1]{kind} => $_->[2] } @{ $family->[3] };
-    is_deeply [sort keys %value], [qw(clock evictions pool redundancy refusals secret)], 'each kind';
+    is_deeply [sort keys %value],
+        [qw(clock connections evictions name pool redundancy refusals secret)], 'each kind';
     return [grep { $value{$_} == 1 } sort keys %value];
 }
 

@@ -10,7 +10,9 @@
 #include "apr_atomic.h"
 
 #include "memsess_clock.h"
+#include "memsess_name.h"
 #include "memsess_pool.h"
+#include "memsess_resolve.h"
 
 #define TIMEOUT apr_time_from_msec(300)
 #define RETRY apr_time_from_msec(100)
@@ -550,7 +552,31 @@ static void test_host_name_that_does_not_exist(void **state)
 
 static volatile apr_uint32_t hanging, hung;
 
+/* A name that leads to what the test says: numeric addresses, parted by spaces. */
+#define MOVING "moving.invalid"
+
+static const char *volatile moving = "";
+
 typedef int getaddrinfo_t(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+/* In the order given, as name servers give them. */
+static int moving_addresses(getaddrinfo_t *real, const char *service, const struct addrinfo *hints,
+                            struct addrinfo **result)
+{
+    struct addrinfo **at = result, numeric = *hints;
+    char list[200], *word, *state;
+    int rv = EAI_NONAME;
+
+    numeric.ai_flags = AI_NUMERICHOST;
+    apr_cpystrn(list, moving, sizeof(list));
+    for (word = strtok_r(list, " ", &state); word; word = strtok_r(NULL, " ", &state)) {
+        if ((rv = real(word, service, &numeric, at)) != 0) {
+            return rv;
+        }
+        at = &(*at)->ai_next;
+    }
+    return rv;
+}
 
 /* Every look-up of this process comes by here. */
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
@@ -566,7 +592,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
         }
         return EAI_AGAIN;
     }
-    return real(name, service, hints, result);
+    return name && !strcmp(name, MOVING) ? moving_addresses(real, service, hints, result)
+                                         : real(name, service, hints, result);
 }
 
 /* Neither the start, nor who asks the others, nor the end of a child process waits for it. */
@@ -602,6 +629,116 @@ static void test_host_name_whose_look_up_hangs(void **state)
     assert_true(apr_time_now() - start < 2 * AT_MOST);
     apr_atomic_set32(&hanging, 0);
     apr_sleep(100000); /* the look-up frees what it was left */
+}
+
+/* -- Names with several addresses, and with others than before --------------------------------- */
+
+static void test_names_choose_alike(void **state)
+{
+    static const struct {
+        const char *addresses, *first, *second;
+        int is_several;
+    } cases[] = {
+        {"10.0.0.2 10.0.0.10 9.255.0.1", "9.255.0.1", NULL, 1},
+        {"9.255.0.1 10.0.0.10 10.0.0.2", "9.255.0.1", NULL, 1},
+        {"10.0.0.10 10.0.0.2", "10.0.0.2", NULL, 1},
+        {"1.0.0.9 1.0.0.8 1.0.0.7 1.0.0.6 1.0.0.5 1.0.0.4 1.0.0.3 1.0.0.2 1.0.0.1", "1.0.0.1", NULL, 1},
+        {"fd00::2 fd00::1", "fd00::1", NULL, 1},
+        {"fd00::1 fd00::2", "fd00::1", NULL, 1},
+        {"fd00::1 10.0.0.1", "10.0.0.1", "fd00::1", 0},
+        {"10.0.0.1 fd00::1", "10.0.0.1", "fd00::1", 0},
+        {"10.0.0.1", "10.0.0.1", NULL, 0},
+        {"10.0.0.1 10.0.0.1", "10.0.0.1", NULL, 0},
+    };
+    memsess_name_t found;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(cases); i++) {
+        const char *trouble;
+
+        moving = cases[i].addresses;
+        memsess_name_look(&found, MOVING);
+        assert_int_equal(found.rv, APR_SUCCESS);
+        assert_int_equal(found.n, cases[i].second ? 2 : 1);
+        assert_string_equal(found.address[0], cases[i].first);
+        if (cases[i].second) {
+            assert_string_equal(found.address[1], cases[i].second);
+        }
+        trouble = memsess_name_trouble(&found, MOVING, unit_pool);
+        assert_int_equal(trouble != NULL, cases[i].is_several);
+        assert_true(!trouble || strstr(trouble, cases[i].first));
+    }
+    moving = "";
+    memsess_name_look(&found, MOVING);
+    assert_int_not_equal(found.rv, APR_SUCCESS);
+    assert_non_null(strstr(memsess_name_trouble(&found, MOVING, unit_pool), "does not resolve"));
+}
+
+/* As a start and configtest do: bounded, whatever the name server does. */
+static void test_names_that_are_looked_up_within_a_time(void **state)
+{
+    const char *const names[] = {"no..host", HANGING, "localhost"};
+    memsess_name_t found[COUNT(names)];
+    apr_time_t start = apr_time_now();
+
+    (void)state;
+    apr_atomic_set32(&hanging, 1);
+    memsess_names_look(found, names, COUNT(names), apr_time_from_msec(500));
+    apr_atomic_set32(&hanging, 0);
+    assert_true(apr_time_now() - start < apr_time_from_sec(10));
+    assert_int_not_equal(found[0].rv, APR_SUCCESS);
+    assert_int_not_equal(found[0].rv, APR_INCOMPLETE);
+    assert_int_equal(found[1].rv, APR_INCOMPLETE);
+    assert_int_equal(found[2].rv, APR_SUCCESS);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nothing is left running */
+}
+
+/* The server of before still answers: the new one is used all the same, soon, and no request
+ * fails. */
+static void test_a_name_that_moves_is_followed(void **state)
+{
+    unit_memcached_t *m = unit_memcached(), *elsewhere = unit_memcached_new(AF_INET6, NULL, NULL);
+    memsess_server_conf_t conf = server_conf(MOVING, m->port);
+    memsess_server_t *server, *other;
+    memsess_get_t gets[2];
+    apr_status_t rv;
+
+    (void)state;
+    unit_memcached_kill(elsewhere);
+    elsewhere->port = m->port;
+    unit_memcached_start(elsewhere);
+    moving = "127.0.0.1";
+    memsess_resolver_every(apr_time_from_msec(20));
+    open_pool();
+    server = add_conf(&conf);
+    conf.name = "other";
+    other = add_conf(&conf);
+    start_pool();
+    memset(gets, 0, sizeof(gets));
+    gets[0].server = server;
+    gets[1].server = other;
+    gets[0].key = gets[1].key = "key";
+    unit_memcached_set(m, "key", "here", 4);
+    unit_memcached_set(elsewhere, "key", "there", 5);
+    assert_holds(server, "key", "here");
+    assert_holds(other, "key", "here");
+    moving = "::1";
+    unit_await((rv = get_rv(server, "key")) != APR_SUCCESS
+               || (memsess_pool_mget(gets, 2, unit_pool), gets[0].rv || gets[1].rv)
+               || (gets[0].len == 5 && gets[1].len == 5));
+    assert_int_equal(rv, APR_SUCCESS);
+    assert_int_equal(gets[0].rv, APR_SUCCESS);
+    assert_int_equal(gets[1].rv, APR_SUCCESS);
+    assert_holds(server, "key", "there");
+    unit_await(!memsess_server_was_there(server, 1, 1)); /* what is there may be old */
+    assert_int_equal(unit_logged("leads to another address"), 2);
+    assert_int_equal(unit_logged("is down"), 0);
+    /* What cannot be looked up any more stays as it was. */
+    moving = "";
+    apr_sleep(100000);
+    assert_holds(server, "key", "there");
+    memsess_resolver_every(apr_time_from_sec(30));
 }
 
 /* -- Health ------------------------------------------------------------------------------------ */
@@ -1771,6 +1908,165 @@ static void test_waiting_for_a_connection_is_bounded(void **state)
     assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
 }
 
+/* A server that is slow, but answers in time, serves all who wait for it, though all of them together
+ * take longer than its time-out. */
+static void test_waiting_for_a_connection_is_no_time_out(void **state)
+{
+    enum { THREADS = 10 };
+    unit_answers_t slow = {"VALUE %k 0 20\r\n01234567890123456789\r\nEND\r\n", "STORED\r\n",
+                           "VERSION 1\r\n", 0, 2, 0};
+    memsess_server_conf_t conf = server_conf("127.0.0.1", unit_faulty_start(&slow));
+    memsess_server_t *server;
+    waiter_t waiters[THREADS];
+    apr_time_t start = apr_time_now();
+    int i;
+
+    (void)state;
+    conf.max_conns = 1;
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    for (i = 0; i < THREADS; i++) {
+        waiters[i].server = server;
+        assert_int_equal(pthread_create(&waiters[i].thread, NULL, waiter_main, &waiters[i]), 0);
+    }
+    for (i = 0; i < THREADS; i++) {
+        pthread_join(waiters[i].thread, NULL);
+    }
+    for (i = 0; i < THREADS; i++) {
+        assert_int_equal(waiters[i].rv, APR_SUCCESS);
+    }
+    assert_true(apr_time_now() - start > 2 * TIMEOUT);
+    assert_false(memsess_server_is_down(server));
+    assert_int_equal(unit_faulty_accepted(), 1);
+}
+
+/* Two servers that are asked together, in either order, by more threads than they have connections:
+ * who has one of the one waits for none of the other. */
+static void test_reading_several_with_few_connections(void **state)
+{
+    enum { THREADS = 16 };
+    unit_memcached_t *a = unit_memcached(), *b = unit_memcached();
+    memsess_server_conf_t conf;
+    memsess_server_t *servers[2];
+    worker_t workers[THREADS];
+    volatile int unsteady = 0;
+    int n;
+
+    (void)state;
+    for (n = 1; n <= 4; n *= 2) {
+        apr_time_t start = apr_time_now();
+
+        open_pool();
+        conf = server_conf("127.0.0.1", a->port);
+        conf.max_conns = n;
+        servers[0] = add_conf(&conf);
+        conf.port = (apr_port_t)b->port;
+        servers[1] = add_conf(&conf);
+        start_pool();
+        start_workers(workers, THREADS / 2, servers[0], servers[1], 100, &unsteady);
+        start_workers(workers + THREADS / 2, THREADS / 2, servers[1], servers[0], 100, &unsteady);
+        assert_int_equal(join_workers(workers, THREADS), 0);
+        assert_int_equal(unit_logged("is down"), 0);
+        assert_true(apr_time_now() - start < apr_time_from_sec(10));
+        close_pool();
+    }
+}
+
+/* -- A server at its limit of connections ------------------------------------------------------ */
+
+/* Connections that memcached has accepted, all that it had left. */
+static int take_all(const unit_memcached_t *m, int *taken, int most)
+{
+    int n, got = 1;
+
+    for (n = 0; n < most && got; n++) {
+        char answer[100];
+
+        taken[n] = unit_connect(m);
+        assert_true(taken[n] >= 0);
+        assert_int_equal(send(taken[n], "version\r\n", 9, MSG_NOSIGNAL), 9);
+        got = recv(taken[n], answer, sizeof(answer), 0) > 7 && !memcmp(answer, "VERSION", 7);
+    }
+    assert_false(got);
+    return n;
+}
+
+static void leave_all(const int *taken, int n)
+{
+    while (n) {
+        close(taken[--n]);
+    }
+}
+
+static unit_memcached_t *limited_memcached(void)
+{
+    unit_memcached_t *m = unit_memcached();
+
+    unit_memcached_kill(m);
+    m->limit = "22"; /* descriptors: ten connections or so */
+    unit_memcached_start(m);
+    return m;
+}
+
+/* Connections that there are go on serving, for all, and the server is not down. */
+static void test_a_full_server_serves_those_it_has_accepted(void **state)
+{
+    enum { THREADS = 16 };
+    unit_memcached_t *m = limited_memcached(), *other = unit_memcached();
+    memsess_server_conf_t conf = server_conf("127.0.0.1", m->port);
+    memsess_server_t *server, *beside;
+    worker_t workers[THREADS];
+    volatile int unsteady = 0;
+    int taken[40], n;
+
+    (void)state;
+    conf.max_conns = 6;
+    conf.idle = apr_time_from_msec(10); /* the last one is kept all the same */
+    open_pool();
+    server = add_conf(&conf);
+    beside = add_port(other->port);
+    start_pool();
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    n = take_all(m, taken, COUNT(taken));
+    start_workers(workers, THREADS, server, beside, 50, &unsteady);
+    assert_int_equal(join_workers(workers, THREADS), 0);
+    unit_await(unit_logged("accepts no more connections"));
+    apr_sleep(100000);
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    assert_false(memsess_server_is_down(server));
+    leave_all(taken, n);
+    /* Then it has more of them again. */
+    unit_await((start_workers(workers, THREADS, server, beside, 20, &unsteady),
+                join_workers(workers, THREADS), unit_memcached_stat(m, "curr_connections") > 4));
+    assert_int_equal(unit_logged("is down"), 0);
+    assert_int_equal(unit_logged("accepts no more connections"), 1);
+}
+
+/* Who has none is told so, and gets one as soon as there is one; it is kept. */
+static void test_a_full_server_and_no_connection(void **state)
+{
+    unit_memcached_t *m = limited_memcached();
+    memsess_server_conf_t conf = server_conf("127.0.0.1", m->port);
+    memsess_server_t *server;
+    int taken[40], n = take_all(m, taken, COUNT(taken));
+
+    (void)state;
+    conf.max_conns = 4;
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    assert_int_equal(get_rv(server, "key"), MEMSESS_TOO_MANY);
+    assert_int_equal(get_rv(server, "key"), MEMSESS_DOWN);
+    assert_int_equal(unit_logged("is down"), 0);
+    leave_all(taken, n);
+    unit_await(!memsess_server_is_down(server));
+    n = take_all(m, taken, COUNT(taken));
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+    leave_all(taken, n);
+}
+
 static void test_unused_connections_are_not_used_again(void **state)
 {
     unit_memcached_t *m = unit_memcached();
@@ -1939,6 +2235,9 @@ int main(void)
         POOL_TEST(test_host_name),
         POOL_TEST(test_host_name_that_does_not_exist),
         POOL_TEST(test_host_name_whose_look_up_hangs),
+        POOL_TEST(test_names_choose_alike),
+        POOL_TEST(test_names_that_are_looked_up_within_a_time),
+        POOL_TEST(test_a_name_that_moves_is_followed),
         POOL_TEST(test_restart_costs_no_operation),
         POOL_TEST(test_restart_costs_no_mget),
         POOL_TEST(test_frozen_server_with_a_connection),
@@ -1972,6 +2271,10 @@ int main(void)
         POOL_TEST(test_threads),
         POOL_TEST(test_threads_while_a_server_restarts),
         POOL_TEST(test_waiting_for_a_connection_is_bounded),
+        POOL_TEST(test_waiting_for_a_connection_is_no_time_out),
+        POOL_TEST(test_reading_several_with_few_connections),
+        POOL_TEST(test_a_full_server_serves_those_it_has_accepted),
+        POOL_TEST(test_a_full_server_and_no_connection),
         POOL_TEST(test_unused_connections_are_not_used_again),
         POOL_TEST(test_no_descriptor_leaks),
         POOL_TEST(test_authentication),

@@ -130,6 +130,7 @@ typedef struct unit_memcached_t {
     const char *path; /* of that */
     const char *auth; /* the file for -Y, or NULL */
     const char *const *more; /* further arguments up to NULL, or NULL */
+    const char *limit; /* for -c, from the next start on, or NULL */
 } unit_memcached_t;
 
 static unit_memcached_t unit_memcacheds[UNIT_MEMCACHEDS];
@@ -289,6 +290,9 @@ static inline void unit_memcached_run(unit_memcached_t *m)
     int n = 7, i;
 
     assert_int_equal(m->pid, 0);
+    if (m->limit) {
+        arguments[6] = m->limit;
+    }
     if (m->path) {
         arguments[n++] = "-s";
         arguments[n++] = m->path;
