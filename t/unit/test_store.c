@@ -2391,6 +2391,7 @@ static void *member_main(void *data)
             m->wrong += memsess_session_make(&session, apr_time_now(), p) != APR_SUCCESS;
             session->idle = apr_time_from_sec(1800);
             break;
+        case MEMSESS_UNSEEN:
         case MEMSESS_UNAVAILABLE:
             m->unavailable++;
             continue;
