@@ -29,6 +29,9 @@
 /** Characters of the short hash that stands for a server in keys and records. */
 #define MEMSESS_TAG_LEN 8
 
+/** Bytes of an id that only who has another id can read. */
+#define MEMSESS_SEALED_ID_BYTES 52
+
 /** What is made of namespace and id: where a session lies, and what its seal depends on. */
 #define MEMSESS_KEY_BYTES 32
 typedef struct memsess_key_t {
@@ -92,8 +95,12 @@ typedef struct memsess_session_t {
     apr_interval_time_t idle;                  /**< the longest idle time-out it was used under */
     int fixed;                                 /**< over at used + idle, whatever time-outs say */
     int ended;                                 /**< a tombstone: logged out or renewed, for good */
-    int moved;                                 /**< a tombstone that tells where it went */
-    memsess_key_t moved_to;                    /**< the key of its new id, for moved */
+    int moved;                                 /**< a tombstone of an id: the session goes on under
+                                                    another one */
+    int tells;                                 /**< and that is told to whoever has this one: */
+    unsigned char moved_to[MEMSESS_SEALED_ID_BYTES]; /**< see memsess_seal_id */
+    int unused;                                /**< it got its id by MemSessRenew, and nobody has
+                                                    come with that yet */
     memsess_placement_t placement;             /**< where this revision was written to */
     memsess_login_t login;                     /**< whose it is */
     memsess_binding_t binding;                 /**< whom it is shown to */

@@ -15,14 +15,16 @@
  *
  *   0  "MSS" and the version        56  written, microseconds
  *   4  flags                        64  renewed, microseconds
- *   5  number of placement tags     72  public id, 12 bytes
+ *   5  number of placement tags,    72  public id, 12 bytes
+ *      and 128 for "unused"
  *   6  mark of the claim            84  payload length before compression
  *   8  first half of the key        88  number of attributes
  *  24  revision                     92  XXH3 of all other bytes, 32 bits
  *  32  created, microseconds        96  placement: tags of 8 bytes, then clocks of 4
  *  40  used, microseconds           ..  payload: per attribute the name's length (1 byte), name,
  *  48  idle, microseconds               NUL, the value's length (4 bytes), value, NUL;
- *                                       of what moved: both halves of the key that it moved to
+ *                                       of what moved: nothing, or the id that it moved to, as
+ *                                       memsess_seal_id makes it
  *
  * Between placement and payload: for each flag of what the session is bound to, 16 bytes; if it is
  * somebody's, the digest of the user's name and the epoch, 12 bytes each.
@@ -43,6 +45,9 @@
 #define FLAG_FIXED 8
 #define FLAG_LOGIN 16
 #define FLAG_BIND 32 /* and the two after it: one for each of MEMSESS_BINDS */
+
+/* In the byte of the number of placement tags. */
+#define UNUSED 0x80
 
 #define LOGIN_BYTES (MEMSESS_USER_BYTES + MEMSESS_EPOCH_BYTES)
 
@@ -186,7 +191,8 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
                                    apr_pool_t *p)
 {
     const memsess_placement_t *placement = &session->placement;
-    apr_size_t size = session->moved ? sizeof(memsess_key_t) : memsess_record_size(session);
+    apr_size_t size = !session->moved ? memsess_record_size(session)
+                      : session->tells ? sizeof(session->moved_to) : 0;
     unsigned flags = (session->ended ? FLAG_ENDED : 0) | (session->moved ? FLAG_MOVED : 0)
                      | (session->fixed ? FLAG_FIXED : 0)
                      | (session->login.user[0] ? FLAG_LOGIN : 0) | session->binding.to * FLAG_BIND;
@@ -197,7 +203,7 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
         return APR_ENOSPC;
     }
     if (session->moved) {
-        memcpy(record + head, &session->moved_to, size);
+        memcpy(record + head, session->moved_to, size);
     }
     else {
         put_payload(record + head, session);
@@ -217,7 +223,7 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     memcpy(record, "MSS", 3);
     record[3] = VERSION;
     record[4] = (unsigned char)flags;
-    record[5] = (unsigned char)placement->n;
+    record[5] = (unsigned char)(placement->n | (session->unused ? UNUSED : 0));
     record[6] = (unsigned char)(session->mark >> 8);
     record[7] = (unsigned char)session->mark;
     memcpy(record + 8, key->digest, 16);
@@ -277,10 +283,11 @@ static int get_payload(const unsigned char *at, apr_size_t len, apr_uint32_t cou
 static int get_moved(const unsigned char *payload, apr_size_t size, memsess_session_t *session,
                      apr_pool_t *p)
 {
-    if (size != sizeof(session->moved_to)) {
+    if (size && size != sizeof(session->moved_to)) {
         return 0;
     }
-    memcpy(&session->moved_to, payload, size);
+    session->tells = size != 0;
+    memcpy(session->moved_to, payload, size);
     session->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
     return 1;
 }
@@ -324,6 +331,7 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     const unsigned char *payload;
     memsess_session_t *s;
     apr_size_t head, size;
+    unsigned tags;
 
     if (len < 4 || memcmp(record, "MSS", 3) != 0) {
         return MEMSESS_RECORD_DAMAGED;
@@ -331,8 +339,9 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     if (record[3] > VERSION) {
         return MEMSESS_RECORD_NEWER;
     }
-    if (record[3] != VERSION || len < HEADER || len < (head = head_len(record[5], record[4]))
-        || record[5] > MEMSESS_COPIES_MAX || get32(record + HASH_AT) != record_hash(record, len)) {
+    tags = len < HEADER ? 0 : record[5] & ~(unsigned)UNUSED;
+    if (record[3] != VERSION || len < HEADER || len < (head = head_len(tags, record[4]))
+        || tags > MEMSESS_COPIES_MAX || get32(record + HASH_AT) != record_hash(record, len)) {
         return MEMSESS_RECORD_DAMAGED;
     }
     if (memcmp(record + 8, key->digest, 16) != 0) {
@@ -366,8 +375,9 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     s->renewed = (apr_time_t)get64(record + 64);
     apr_encode_base64_binary(s->public_id, record + 72, MEMSESS_PUBLIC_ID_BYTES,
                              APR_ENCODE_BASE64URL, NULL);
-    get_placement(record + HEADER, record[5], &s->placement);
-    get_binding(record + HEADER + PLACE_LEN * (apr_size_t)record[5], record[4], &s->binding);
+    s->unused = (record[5] & UNUSED) != 0;
+    get_placement(record + HEADER, tags, &s->placement);
+    get_binding(record + HEADER + PLACE_LEN * (apr_size_t)tags, record[4], &s->binding);
     if (record[4] & FLAG_LOGIN) {
         get_login(record + head - LOGIN_BYTES, &s->login);
     }

@@ -8,6 +8,7 @@
 #include "http_log.h"
 #include "memsess_clock.h"
 #include "memsess_epoch.h"
+#include "memsess_renew.h"
 #include "mod_ssl.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
@@ -151,12 +152,6 @@ memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *co
                ? NULL : find_or_make(r, conf, ns);
 }
 
-/* How long requests that were sent with the id before still find the session (MemSessRenew). */
-#define OLD_ID_LIVES apr_time_from_sec(10)
-
-/* So many times is a session looked for that went on under another id in that time. */
-#define MOVES_MAX 16
-
 /* -- Reading ---------------------------------------------------------------------------------- */
 
 /* Keeps what the pool said for requests to come: those whose cookies name this revision. */
@@ -211,24 +206,18 @@ static void judge_login(memsess_req_t *req, memsess_store_t *store, apr_pool_t *
     req->found = memsess_epoch_judge(req->session, &req->epoch);
 }
 
-void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top)
+/* Comes: the request does, and is not just under way. */
+static void read_pool(memsess_req_t *req, memsess_top_t *top, int comes)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
-    int moves;
 
     req->is_cached = 0;
     req->read_at = memsess_clock_steady();
     read_at_once(req, conf->store, top->p);
-    /* Renewed while this request was under way: it goes on with the session where that is now. */
-    for (moves = 0; req->found == MEMSESS_ENDED && req->session->moved && moves < MOVES_MAX
-                    && memsess_clock_wall() - req->session->written < OLD_ID_LIVES; moves++) {
-        if (conf->cache) {
-            memsess_cache_drop(conf->cache, &req->key);
-        }
-        req->key = req->session->moved_to;
-        req->found = memsess_store_read(conf->store, &req->key, &req->session, top->p);
-        req->id_is_old = 1;
+    if (req->found == MEMSESS_ENDED && conf->cache) {
+        memsess_cache_drop(conf->cache, &req->key);
     }
+    memsess_renew_follow(req, conf->store, comes, top->p);
     if (req->found == MEMSESS_FOUND && req->session->login.user[0]) {
         judge_login(req, conf->store, top->p);
     }
@@ -238,6 +227,11 @@ void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top)
     if (conf->cache && !req->id_is_old) {
         cache_answer(req, conf->cache, top->p);
     }
+}
+
+void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top)
+{
+    read_pool(req, top, 0);
 }
 
 /* Reads what one of the cookies leads to. */
@@ -253,6 +247,7 @@ static void read_sent(memsess_req_t *req, unsigned at, memsess_top_t *top)
     if (!conf->store || memsess_key_make(&req->key, req->ns, req->sent.id) != APR_SUCCESS) {
         return;
     }
+    memcpy(req->id, req->sent.id, sizeof(req->id));
     req->is_cached = conf->cache && req->sent.revision
                      && memsess_cache_get(conf->cache, &req->key, req->sent.revision,
                                           &req->session, &req->read_at, top->p);
@@ -265,7 +260,7 @@ static void read_sent(memsess_req_t *req, unsigned at, memsess_top_t *top)
                       memsess_key_log(&req->key, top->p), req->session->revision);
     }
     else {
-        memsess_req_read_pool(req, top);
+        read_pool(req, top, 1);
     }
 }
 

@@ -35,7 +35,9 @@ typedef struct memsess_req_t {
     memsess_wish_t *ahead;       /**< what these lead to, until it is known which one counts */
     memsess_key_t key;           /**< where the session lies: by that id, or the one it got */
     const char *client[MEMSESS_BINDS]; /**< for memsess_req_client, where some section asks */
-    int id_is_old;               /**< the session got another id by MemSessRenew */
+    char id[MEMSESS_ID_LEN + 1]; /**< of that key, once it was read */
+    int id_is_old;               /**< the session got that one by MemSessRenew, which the client may
+                                      not know yet */
     int was_read;
     int counted;                 /**< its state is */
     int is_cached;               /**< it came from this member's own copies */

@@ -10,6 +10,7 @@
 #include "memsess_clock.h"
 #include "memsess_epoch.h"
 #include "memsess_record.h"
+#include "memsess_renew.h"
 
 APLOG_USE_MODULE(memsess);
 
@@ -27,6 +28,7 @@ typedef struct commit_t {
     const memsess_session_t *kept; /* the session as it goes on, under whichever id; or NULL */
     const char *error;           /* why the changes cannot be made */
     int merged;                  /* upon somebody else's */
+    int late;                    /* the session that the changes are for is over */
     memsess_login_t login;       /* of the user who logs in, once it is known */
 } commit_t;
 
@@ -65,10 +67,11 @@ static void send_cookie(commit_t *c, const char *id)
 {
     int https = !strcmp(ap_http_scheme(c->r), "https");
     memsess_cookie_value_t value = {"", "", c->req->sent.revision, 0};
+    const memsess_session_t *now = c->kept ? c->kept : c->req->id_is_old ? c->req->session : NULL;
     const char *cookie;
 
-    if (c->kept) {
-        value.revision = cache_of(c) ? c->kept->revision : 0;
+    if (now) {
+        value.revision = cache_of(c) ? now->revision : 0;
     }
     if (id) {
         apr_cpystrn(value.id, id, sizeof(value.id));
@@ -101,10 +104,11 @@ static void mark_used(const commit_t *c, memsess_session_t *session)
     }
 }
 
-/* Where an older secret signed the cookie, or it hints at another user than the session has. */
+/* Where the client may not know the id yet, an older secret signed the cookie, or it hints at
+ * another user than the session has. */
 static int is_cookie_aged(const commit_t *c)
 {
-    return (c->req->sent.aged || strcmp(c->req->sent.user, user_now(c))) && !c->req->id_is_old;
+    return c->req->id_is_old || c->req->sent.aged || strcmp(c->req->sent.user, user_now(c));
 }
 
 /* After a write, since whoever gets an error keeps the cookie that he had: the new id, or the same
@@ -114,9 +118,8 @@ static void keep_cookie(commit_t *c)
     if (c->id[0]) {
         send_cookie(c, c->id);
     }
-    else if (((c->conf->cookie->max_age || cache_of(c)) && !c->req->id_is_old)
-             || is_cookie_aged(c)) {
-        send_cookie(c, c->req->sent.id);
+    else if (c->conf->cookie->max_age || cache_of(c) || is_cookie_aged(c)) {
+        send_cookie(c, c->req->id);
     }
 }
 
@@ -242,11 +245,21 @@ static void unwrite_fresh(commit_t *c)
     }
 }
 
-/* Whether MemSessRenew wants another id by now. Not twice: who came with the old one has no way to
- * tell the client which one is newer. */
+/* Whether MemSessRenew wants another id by now. Not before the client has come with this one. */
 static int renewal_due(const commit_t *c, const memsess_session_t *session)
 {
     return c->conf->renew && !c->req->id_is_old && c->now - session->renewed >= c->conf->renew;
+}
+
+/* Whether changes make of one session that of another user. That nobody is logged in any more is no
+ * log-in: what the id leads to has become less. */
+static int logs_in(const commit_t *c, const memsess_session_t *old,
+                   const memsess_session_t *session)
+{
+    const char *user = session ? memsess_session_user(session, c->conf->user_attr) : NULL;
+    const char *before = user && old ? memsess_session_user(old, c->conf->user_attr) : NULL;
+
+    return user && !(before && !strcmp(user, before));
 }
 
 /* With MemSessLock none it changes what it has read; but increments are exact everywhere. */
@@ -262,8 +275,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
                                   memsess_session_t **next, apr_pool_t *p)
 {
     commit_t *c = baton;
-    int ends = c->changes && (c->changes->destroy || c->changes->renew);
-    int moves = !ends && renewal_due(c, newest);
+    int unused = newest->unused && c->req->id_is_old, ends, moves;
     memsess_session_t *session = !c->changes ? apr_pmemdup(p, newest, sizeof(*newest))
                                              : build(c, last_wins(c) ? c->req->session : newest);
     apr_status_t rv = APR_SUCCESS;
@@ -276,15 +288,27 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
         return rv;
     }
     c->kept = session;
+    ends = c->changes && (c->changes->destroy || c->changes->renew || logs_in(c, newest, session));
+    moves = !ends && renewal_due(c, newest);
     if (session && !ends && !moves) {
         mark_used(c, session);
+        session->unused = unused;
         *next = session;
         return APR_SUCCESS;
     }
     if (session) {
+        session->unused = moves;
         rv = write_fresh(c, session);
     }
-    *next = memsess_tombstone(newest, moves ? &c->key : NULL, p);
+    if (rv == APR_SUCCESS && c->changes && c->changes->destroy) {
+        *next = memsess_tombstone(newest, p);
+    }
+    else if (rv == APR_SUCCESS) {
+        rv = memsess_renew_tombstone(next, newest, &c->req->key, moves ? c->id : NULL, p);
+    }
+    if (rv == APR_SUCCESS) {
+        (*next)->unused = unused;
+    }
     return rv;
 }
 
@@ -334,6 +358,12 @@ static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
             return c->req->found == MEMSESS_UNAVAILABLE ? MEMSESS_DOWN : MEMSESS_GONE;
         }
     }
+    if (memsess_renew_is_first(c->req)) {
+        memsess_renew_mark_first(c->req, c->store, c->r->pool);
+    }
+    if (c->changes && c->changes->destroy) {
+        memsess_renew_mark_end(c->store, &c->req->key, c->r->pool);
+    }
     rv = memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
                               next_revision, c, c->r->pool);
     if (rv != APR_SUCCESS && rv != MEMSESS_UNSURE) {
@@ -349,6 +379,11 @@ static apr_status_t begin_session(commit_t *c)
 
     if (c->error) {
         return APR_EINVAL;
+    }
+    /* A log-in that is clicked twice begins a session; nothing else may take a log-in's place. */
+    if (c->late && c->changes->list->nelts
+        && !(session && (c->changes->renew || logs_in(c, NULL, session)))) {
+        return MEMSESS_GONE;
     }
     if (!session) {
         return APR_SUCCESS;
@@ -368,6 +403,7 @@ static apr_status_t end_all(const commit_t *c)
 
     if (name && (rv = memsess_user_make(user, c->req->ns, name)) == APR_SUCCESS
         && (rv = memsess_epoch_key(&key, c->req->ns, user)) == APR_SUCCESS) {
+        memsess_renew_mark_end(c->store, &key, c->r->pool);
         rv = memsess_epoch_change(c->store, &key, c->conf->lock_wait, c->r->pool);
     }
     return rv;
@@ -431,21 +467,42 @@ static void trace_commit(const commit_t *c, apr_status_t rv)
                   c->kept ? c->kept->revision : 0);
 }
 
+/* Renewed meanwhile: the changes are for the session, wherever it is. Or it is over: then they can
+ * at most begin another one. */
+static apr_status_t change_elsewhere(commit_t *c)
+{
+    apr_status_t rv;
+
+    memsess_req_read_pool(c->req, c->top);
+    if (c->req->found == MEMSESS_FOUND) {
+        return change_session(c, c->conf->lock_wait);
+    }
+    if (c->req->found == MEMSESS_UNAVAILABLE) {
+        return MEMSESS_DOWN;
+    }
+    c->late = 1;
+    c->kept = NULL;
+    rv = begin_session(c);
+    return rv == APR_SUCCESS && !c->id[0] ? MEMSESS_GONE : rv;
+}
+
 static int carry_out(commit_t *c, memsess_state_t state)
 {
-    int had_session = state == MEMSESS_STATE_ACTIVE;
-    apr_status_t rv = had_session && c->changes->destroy_all ? end_all(c) : APR_SUCCESS;
+    int is_active = state == MEMSESS_STATE_ACTIVE;
+    /* What is over by this section's time-outs may be live elsewhere: a log-out ends it. */
+    int had_session = is_active || (state == MEMSESS_STATE_EXPIRED && c->changes->destroy);
+    apr_status_t rv = is_active && c->changes->destroy_all ? end_all(c) : APR_SUCCESS;
 
-    if (rv == APR_SUCCESS) {
-        rv = had_session ? change_session(c, c->conf->lock_wait) : begin_session(c);
-    }
-
-    /* Renewed meanwhile: the changes are for the session, wherever it is. */
-    if (rv == MEMSESS_GONE) {
-        memsess_req_read_pool(c->req, c->top);
-        if (c->req->found == MEMSESS_FOUND) {
-            rv = change_session(c, c->conf->lock_wait);
+    if (rv == APR_SUCCESS && had_session) {
+        rv = change_session(c, c->conf->lock_wait);
+        if (rv == MEMSESS_GONE) {
+            rv = change_elsewhere(c);
+            had_session = !c->late;
         }
+    }
+    else if (rv == APR_SUCCESS) {
+        c->late = memsess_renew_is_late(c->req, c->store, c->r->pool);
+        rv = begin_session(c);
     }
     cache_commit(c, rv);
     trace_commit(c, rv);
@@ -456,38 +513,59 @@ static int carry_out(commit_t *c, memsess_state_t state)
     if (had_session && !c->changes->destroy) {
         keep_cookie(c);
     }
-    else if (c->id[0] || c->req->cookie != MEMSESS_COOKIE_NONE) {
+    else if (c->id[0] || had_session) {
         send_cookie(c, c->id[0] ? c->id : NULL);
     }
     return OK;
 }
 
-/* A session that was only read is re-dated now and then, and moves to a new secret; whoever is
- * writing it does that too. */
-static void redate(commit_t *c)
+/* Whether a session that was only read is to be written all the same. */
+static int is_redating_due(const commit_t *c)
 {
     const memsess_session_t *session = c->req->session;
     apr_interval_time_t age = c->now - session->used, refresh = memsess_conf_refresh(c->conf);
     /* In the future is what a member wrote whose clock is ahead: no word of how old it is. */
     int fresh = session->fixed || (age < refresh && -age < refresh
                                    && session->idle >= c->conf->idle);
-    apr_status_t rv;
 
-    if (fresh && !session->aged && !renewal_due(c, session)) {
-        if (is_cookie_aged(c)) {
-            send_cookie(c, c->req->sent.id);
+    return !fresh || session->aged || renewal_due(c, session) || memsess_renew_is_first(c->req);
+}
+
+/* A session that was only read is re-dated now and then, and moves to a new secret; whoever is
+ * writing it does that too. */
+static void redate(commit_t *c)
+{
+    apr_status_t rv = APR_SUCCESS;
+    int due;
+
+    /* The client is told of the id that the session has by now, or the answer would undo that. */
+    if (c->req->id_is_old) {
+        memsess_req_read_pool(c->req, c->top);
+        if (c->req->found != MEMSESS_FOUND) {
+            return;
         }
+    }
+    due = is_redating_due(c);
+    if (due) {
+        rv = change_session(c, 0);
+        cache_commit(c, rv);
+        trace_commit(c, rv);
+        if (rv != APR_SUCCESS && rv != MEMSESS_BUSY && rv != MEMSESS_GONE) {
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a session could not be "
+                          "re-dated: %s", words_of(c, rv));
+        }
+    }
+    if (rv == APR_SUCCESS && due) {
+        keep_cookie(c);
         return;
     }
-    rv = change_session(c, 0);
-    cache_commit(c, rv);
-    trace_commit(c, rv);
-    if (rv == APR_SUCCESS) {
-        keep_cookie(c);
+    c->kept = NULL;
+    /* Another request may just have renewed it. */
+    if ((rv == MEMSESS_BUSY || rv == MEMSESS_GONE) && renewal_due(c, c->req->session)) {
+        memsess_req_read_pool(c->req, c->top);
     }
-    else if (rv != MEMSESS_BUSY && rv != MEMSESS_GONE) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a session could not be "
-                      "re-dated: %s", words_of(c, rv));
+    if (c->req->found == MEMSESS_FOUND && is_cookie_aged(c)) {
+        send_cookie(c, c->req->id);
     }
 }
 
@@ -496,13 +574,13 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
     commit_t c = {req, req->conf, NULL, r, top, srv->store, memsess_clock_wall(), "", {{0}, {0}}, NULL,
-                  NULL, 0, {"", {0}}};
+                  NULL, 0, 0, {"", {0}}};
     memsess_state_t state;
 
     if (changes && memsess_changes_any(changes)) {
         c.changes = changes;
     }
-    else if (!req->was_read && req->cookie != MEMSESS_COOKIE_INVALID) {
+    else if (!req->was_read) {
         return OK;
     }
     state = memsess_req_state(req, req->conf, top);
@@ -510,22 +588,8 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
         return srv->store && state != MEMSESS_STATE_UNAVAILABLE ? carry_out(&c, state)
                                                                 : failed(&c, req->why);
     }
-    switch (state) {
-    case MEMSESS_STATE_ACTIVE:
+    if (state == MEMSESS_STATE_ACTIVE) {
         redate(&c);
-        break;
-    case MEMSESS_STATE_UNKNOWN:
-    case MEMSESS_STATE_EXPIRED:
-        send_cookie(&c, NULL);
-        break;
-    case MEMSESS_STATE_INVALID:
-        /* Its own client may have been away from its address for a while. */
-        if (req->cookie != MEMSESS_COOKIE_OK) {
-            send_cookie(&c, NULL);
-        }
-        break;
-    default:
-        break;
     }
     return OK;
 }

@@ -73,6 +73,52 @@ apr_status_t memsess_seal(const memsess_secrets_t *secrets, const memsess_key_t 
     return rv;
 }
 
+/* -- An id under another one ------------------------------------------------------------------- */
+
+typedef char memsess_sealed_id_fits[MEMSESS_SEALED_ID_BYTES == MEMSESS_NONCE_BYTES + MEMSESS_ID_LEN
+                                                                   + MEMSESS_TAG_BYTES ? 1 : -1];
+
+/* The key is of the old id alone, so that it does not matter whether there are secrets. */
+static apr_status_t key_of_next(const memsess_key_t *key, unsigned char subkey[MEMSESS_SUBKEY_BYTES])
+{
+    static const unsigned char info[MEMSESS_SUBKEY_BYTES + 1] = "memsess: the id that follows it.";
+
+    return memsess_subkey(key->material, info, subkey);
+}
+
+apr_status_t memsess_seal_id(const memsess_key_t *key, const char *id,
+                             unsigned char sealed[MEMSESS_SEALED_ID_BYTES])
+{
+    unsigned char subkey[MEMSESS_SUBKEY_BYTES], *text = sealed + MEMSESS_NONCE_BYTES;
+    apr_status_t rv = key_of_next(key, subkey);
+
+    if (rv == APR_SUCCESS && (rv = memsess_nonce(sealed)) == APR_SUCCESS) {
+        rv = memsess_gcm_seal(subkey, sealed, key->digest, sizeof(key->digest), id, MEMSESS_ID_LEN,
+                              text, text + MEMSESS_ID_LEN);
+    }
+    memsess_cleanse(subkey, sizeof(subkey));
+    return rv;
+}
+
+apr_status_t memsess_unseal_id(const memsess_key_t *key,
+                               const unsigned char sealed[MEMSESS_SEALED_ID_BYTES],
+                               char id[MEMSESS_ID_LEN + 1])
+{
+    unsigned char subkey[MEMSESS_SUBKEY_BYTES];
+    const unsigned char *text = sealed + MEMSESS_NONCE_BYTES;
+    apr_status_t rv = key_of_next(key, subkey);
+
+    if (rv == APR_SUCCESS) {
+        rv = memsess_gcm_open(subkey, sealed, key->digest, sizeof(key->digest), text,
+                              MEMSESS_ID_LEN, text + MEMSESS_ID_LEN, (unsigned char *)id);
+    }
+    memsess_cleanse(subkey, sizeof(subkey));
+    id[MEMSESS_ID_LEN] = '\0';
+    return rv == APR_SUCCESS && !memsess_id_ok(id, MEMSESS_ID_LEN) ? APR_EMISMATCH : rv;
+}
+
+/* -- Opening ----------------------------------------------------------------------------------- */
+
 static int is_sealed(const char *data, apr_size_t len)
 {
     return len >= MEMSESS_SEAL_OVERHEAD && memcmp(data, magic, sizeof(magic)) == 0;

@@ -45,6 +45,18 @@ memsess_seal_status_t memsess_unseal(const memsess_secrets_t *secrets, const mem
  * believed of an honest server's mistakes, not of an attacker. */
 int memsess_seal_is_of(const char *data, apr_size_t len, const memsess_key_t *key);
 
+/**
+ * Seals an id so that only who knows the id of @a key can open it: for whoever comes with an id that
+ * was renewed. Who reads memcached alone learns nothing, be there secrets or not.
+ */
+apr_status_t memsess_seal_id(const memsess_key_t *key, const char *id,
+                             unsigned char sealed[MEMSESS_SEALED_ID_BYTES]);
+
+/** Opens it: APR_EMISMATCH unless it is as memsess_seal_id made it for that key. */
+apr_status_t memsess_unseal_id(const memsess_key_t *key,
+                               const unsigned char sealed[MEMSESS_SEALED_ID_BYTES],
+                               char id[MEMSESS_ID_LEN + 1]);
+
 /** For logs: what a status says of the item. */
 const char *memsess_seal_words(memsess_seal_status_t status);
 

@@ -435,10 +435,6 @@ static apr_status_t encode(const memsess_store_t *store, const memsess_key_t *ke
     apr_status_t rv;
 
     session->written = memsess_clock_wall();
-    /* In the clear only where the session lies may be told. */
-    if (!store->conf.secrets) {
-        memset(session->moved_to.material, 0, sizeof(session->moved_to.material));
-    }
     rv = memsess_record_encode(session, key, store->conf.compress, data, len, p);
     return rv == APR_SUCCESS ? memsess_seal(store->conf.secrets, key, RECORD, *data, *len, data,
                                             len, p) : rv;
@@ -554,17 +550,12 @@ void memsess_store_unwrite(memsess_store_t *store, const memsess_key_t *key,
     }
 }
 
-memsess_session_t *memsess_tombstone(const memsess_session_t *session,
-                                     const memsess_key_t *moved_to, apr_pool_t *p)
+memsess_session_t *memsess_tombstone(const memsess_session_t *session, apr_pool_t *p)
 {
     memsess_session_t *tombstone = apr_pmemdup(p, session, sizeof(*session));
 
     tombstone->ended = 1;
     tombstone->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
-    if (moved_to) {
-        tombstone->moved = 1;
-        tombstone->moved_to = *moved_to;
-    }
     return tombstone;
 }
 

@@ -139,12 +139,7 @@ apr_status_t memsess_lock_take(memsess_lock_t **lock, memsess_store_t *store,
  * too when the pool goes. May be called again. */
 void memsess_lock_free(memsess_lock_t *lock);
 
-/**
- * What takes a session's place when it ends, so that no old copy can bring it back.
- * @param moved_to the key of the id that it goes on under, for those who still have the old one;
- *        or NULL
- */
-memsess_session_t *memsess_tombstone(const memsess_session_t *session,
-                                     const memsess_key_t *moved_to, apr_pool_t *p);
+/** What takes a session's place when it ends, so that no old copy can bring it back. */
+memsess_session_t *memsess_tombstone(const memsess_session_t *session, apr_pool_t *p);
 
 #endif

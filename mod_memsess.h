@@ -119,7 +119,8 @@ APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_expiry, (memsess_t *session, apr_t
  * changed then. -------------------------------------------------------------------------------- */
 
 /** Sets an attribute to @a len bytes, any but NUL; MEMSESS_RC_BAD_NAME, MEMSESS_RC_BAD_VALUE,
- * MEMSESS_RC_TOO_LARGE. */
+ * MEMSESS_RC_TOO_LARGE. Where that makes the session another user's (MemSessUserAttr), it gets a
+ * new id as by memsess_renew. */
 APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_set,
                         (memsess_t *session, const char *name, const char *value,
                          apr_size_t len));
@@ -137,8 +138,9 @@ APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_incr,
                         (memsess_t *session, const char *name, apr_int64_t by,
                          apr_int64_t *now));
 
-/** A new id for the same data; the old id is dead with the commit. For log-in and every change of
- * privilege. MEMSESS_RC_ABSENT where there is no session. */
+/** A new id for the same data; the old id is dead with the commit. For every change of privilege.
+ * MEMSESS_RC_ABSENT where there is no session: after memsess_set there is one, and then this also
+ * says that it may begin though the request came with an id that was renewed meanwhile. */
 APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_renew, (memsess_t *session));
 
 /** Ends the session and clears the cookie; what is set afterwards begins another one.

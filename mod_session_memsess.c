@@ -235,12 +235,13 @@ static memsess_rc_t save_data(entry_t *entry, const session_rec *z)
     if (entry->undecodable) {
         rc = store_destroy(entry->session);
     }
-    /* Whoever knows the id of a guest must not know that of the user who logs in. */
-    else if (entry->found && strcmp(user_of(z), entry->user)) {
-        rc = store_renew(entry->session);
-    }
     if (rc == MEMSESS_RC_OK) {
         rc = store_set(entry->session, DATA, z->encoded, strlen(z->encoded));
+    }
+    /* Whoever knows the id of a guest must not know that of the user who logs in. Said of a session
+     * that begins, too: it is a log-in, though the id that came may have been renewed meanwhile. */
+    if (rc == MEMSESS_RC_OK && strcmp(user_of(z), entry->user)) {
+        rc = store_renew(entry->session);
     }
     return rc == MEMSESS_RC_OK ? store_expire(entry->session, z->expiry) : rc;
 }

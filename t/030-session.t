@@ -238,7 +238,7 @@ subtest 'used sessions live on, absolute time-outs do not care' => sub {
     is_deeply [keys %{ $seen{after}{$_} }], ['active'], "$_: active all the time"
         for qw(busy forever);
     ok !$seen{after}{absolute}{active}, 'absolute: over' or diag explain \%seen;
-    is $told, 1, 'told once; then the browser has no cookie any more';
+    cmp_ok $told, '>', 1, 'told again and again';
 };
 
 subtest 'an idle session is over' => sub {
@@ -246,11 +246,8 @@ subtest 'an idle session is over' => sub {
     my $r = env_at($c{quiet}, 'idle');
     is $r->env('MEMSESS_STATE'), 'expired', 'told so';
     is $r->env('MEMSESS_DATA') // '', '', 'no data';
-    ok clears_cookie($r), 'the cookie is cleared';
-    is $c{quiet}->cookie, undef, 'by the browser too';
-    $c{quiet}->set_cookie($cookie);
-    is state_at($c{quiet}, 'idle'), 'expired', 'told again to one who still has the cookie';
-    $c{quiet}->set_cookie($cookie);
+    ok leaves_cookie($r), 'the cookie stays';
+    is state_at($c{quiet}, 'idle'), 'expired', 'told again';
     is $c{quiet}->get(say_via('cgi/idle', 'MemSess-Set: b=new'))->status, 200, 'a write';
     isnt $c{quiet}->cookie, $cookie, 'begins a new session';
     is env_at($c{quiet}, 'idle')->env('MEMSESS_DATA'), 'b=new', 'with nothing of the old one';
@@ -266,5 +263,5 @@ subtest 'memcached may forget, the session is then unknown' => sub {
     $memcached->delete($_) for $memcached->keys;
     my $r = $c->get('/cgi/env');
     is $r->env('MEMSESS_STATE'), 'unknown', 'state';
-    ok clears_cookie($r), 'a certain miss clears the cookie';
+    ok leaves_cookie($r), 'the cookie stays';
 };

@@ -147,7 +147,7 @@ for my $copies (1, 2) {
         my ($r) = together([$c, '/lua/env']);
         is $r->env('MEMSESS_STATE'), 'unknown', 'a certain miss';
         cmp_ok $r->{seconds}, '<', 1, "soon: $r->{seconds}";
-        ok clears_cookie($r), 'the cookie goes';
+        ok leaves_cookie($r), 'the cookie stays';
         $r = change($old, 'MemSess-Incr: n=1');
         is $r->status, 200, 'a change begins a new session';
         is data($old), 'n=1', 'of which the old one is no part';

@@ -62,7 +62,7 @@ subtest 'every session of the user' => sub {
     ok clears_cookie($r), 'her cookie is cleared';
     all_are('unknown', 'hers are over', $old, @hers[1 .. 4]);
     all_are('active', 'others are not', $his, $nobody);
-    ok clears_cookie($hers[1]->copy->get('/cgi/env')), 'the other cookies are cleared, too';
+    ok leaves_cookie($hers[1]->copy->get('/cgi/env')), 'those of the others stay';
     is $hers[2]->copy->get('/cgi/env/members')->status, 401, 'she is nobody';
     my $again = logged_in($ann, $m[1]);
     all_are('active', 'she logs in again', $again);
@@ -122,7 +122,7 @@ subtest 'whose a session is can change' => sub {
     my $late = started($m[0], 'a=1');
     my $before = $late->cookie;
     set_via($late, "user=$ann");
-    ok $late->cookie =~ /^\Q$before\E~/, 'logged in without Renew: the cookie is set anew'
+    ok $late->cookie =~ /^(.{24})~/ && $1 ne $before, 'logged in without Renew: another id'
         or diag $late->cookie;
     log_out(logged_in($ann));
     all_are('unknown', 'hers', $late);

@@ -40,12 +40,13 @@ static int are_equal(const memsess_session_t *a, const memsess_session_t *b)
     if (strcmp(a->public_id, b->public_id) || a->revision != b->revision
         || a->created != b->created || a->used != b->used || a->written != b->written
         || a->renewed != b->renewed || a->idle != b->idle || a->ended != b->ended
-        || a->moved != b->moved || a->placement.n != b->placement.n
+        || a->moved != b->moved || a->tells != b->tells || a->unused != b->unused
+        || a->placement.n != b->placement.n
         || memcmp(a->placement.tag, b->placement.tag, MEMSESS_TAG_LEN * (size_t)a->placement.n)
         || memcmp(a->placement.clock, b->placement.clock, 4 * (size_t)a->placement.n)
         || a->attrs->nelts != b->attrs->nelts
         || memcmp(&a->binding, &b->binding, sizeof(a->binding))
-        || (a->moved && memcmp(&a->moved_to, &b->moved_to, sizeof(a->moved_to)))) {
+        || (a->tells && memcmp(a->moved_to, b->moved_to, sizeof(a->moved_to)))) {
         return 0;
     }
     for (i = 0; i < a->attrs->nelts; i++) {

@@ -102,9 +102,11 @@ static void assert_same(const memsess_session_t *a, const memsess_session_t *b)
     assert_true(a->written == b->written);
     assert_true(a->renewed == b->renewed);
     assert_int_equal(a->moved, b->moved);
-    if (a->moved) {
-        assert_memory_equal(&a->moved_to, &b->moved_to, sizeof(a->moved_to));
+    assert_int_equal(a->tells, b->tells);
+    if (a->tells) {
+        assert_memory_equal(a->moved_to, b->moved_to, sizeof(a->moved_to));
     }
+    assert_int_equal(a->unused, b->unused);
     assert_int_equal(a->placement.n, b->placement.n);
     assert_memory_equal(a->placement.tag, b->placement.tag, a->placement.n * MEMSESS_TAG_LEN);
     assert_memory_equal(a->placement.clock, b->placement.clock, a->placement.n * 4);
@@ -271,12 +273,26 @@ static void test_tombstone_of_what_moved(void **state)
     memsess_session_t *session = new_session();
 
     (void)state;
-    session->ended = session->moved = 1;
-    unit_random_key(&session->moved_to);
-    round_trip(session, 0, 0);
-    memset(&session->moved_to, 0, sizeof(session->moved_to));
+    session->ended = session->moved = session->tells = 1;
+    memset(session->moved_to, 'm', sizeof(session->moved_to));
     round_trip(session, 0, 0);
     round_trip(session, 1, 1);
+    /* Or it does not tell. */
+    session->tells = 0;
+    round_trip(session, 0, 0);
+}
+
+static void test_unused(void **state)
+{
+    memsess_session_t *session = small_session();
+    unsigned n;
+
+    (void)state;
+    session->unused = 1;
+    for (n = 0; n <= MEMSESS_COPIES_MAX; n++) {
+        session->placement.n = n;
+        round_trip(session, 0, 0);
+    }
 }
 
 static void test_values_of_any_byte_but_nul(void **state)
@@ -448,8 +464,8 @@ static void make_samples(sample_t samples[SAMPLES], const memsess_key_t *key)
     memcpy(session->placement.tag, "12345678", 8);
     samples[2].data = encode(session, key, 0, &samples[2].len);
     samples[3].data = encode(new_session(), key, 0, &samples[3].len);
-    session->moved = 1;
-    unit_random_key(&session->moved_to);
+    session->moved = session->tells = 1;
+    memset(session->moved_to, 'm', sizeof(session->moved_to));
     samples[MOVED_SAMPLE].data = encode(session, key, 0, &samples[MOVED_SAMPLE].len);
 }
 
@@ -992,6 +1008,7 @@ int main(void)
         RECORD_TEST(test_binding),
         RECORD_TEST(test_whom_a_binding_fits),
         RECORD_TEST(test_tombstone_of_what_moved),
+        RECORD_TEST(test_unused),
         RECORD_TEST(test_values_of_any_byte_but_nul),
         RECORD_TEST(test_names_of_every_length),
         RECORD_TEST(test_many_attributes),

@@ -354,6 +354,45 @@ static void test_libcrypto_fails(void **state)
     assert_int_equal(unseal(sealed, len), MEMSESS_SEAL_BROKEN);
 }
 
+/* -- An id under another one ------------------------------------------------------------------- */
+
+#define NEXT "BBBBBBBBBBBBBBBBBBBBBBBB"
+
+static void test_the_id_that_follows(void **state)
+{
+    unsigned char sealed[MEMSESS_SEALED_ID_BYTES], again[MEMSESS_SEALED_ID_BYTES];
+    char id[MEMSESS_ID_LEN + 1];
+    memsess_key_t other;
+    unsigned i;
+
+    (void)state;
+    assert_int_equal(memsess_seal_id(&key, NEXT, sealed), APR_SUCCESS);
+    assert_int_equal(memsess_unseal_id(&key, sealed, id), APR_SUCCESS);
+    assert_string_equal(id, NEXT);
+    assert_null(memmem(sealed, sizeof(sealed), "BBB", 3));
+    assert_int_equal(memsess_seal_id(&key, NEXT, again), APR_SUCCESS);
+    assert_memory_not_equal(sealed, again, sizeof(sealed));
+
+    /* What lies in the clear is the digest alone; the key is of the other half. */
+    other = key;
+    memset(other.material, 0, sizeof(other.material));
+    assert_int_equal(memsess_unseal_id(&other, sealed, id), APR_EMISMATCH);
+    other = key;
+    other.digest[0] ^= 1;
+    assert_int_equal(memsess_unseal_id(&other, sealed, id), APR_EMISMATCH);
+    assert_int_equal(memsess_key_make(&other, "other", ID), APR_SUCCESS);
+    assert_int_equal(memsess_unseal_id(&other, sealed, id), APR_EMISMATCH);
+
+    for (i = 0; i < 8 * sizeof(sealed); i++) {
+        memcpy(again, sealed, sizeof(sealed));
+        again[i / 8] ^= (unsigned char)(1 << i % 8);
+        assert_int_equal(memsess_unseal_id(&key, again, id), APR_EMISMATCH);
+    }
+    /* Nor is anything believed that is no id. */
+    assert_int_equal(memsess_seal_id(&key, "BBBBBBBBBBBB BBBBBBBBBBB", sealed), APR_SUCCESS);
+    assert_int_equal(memsess_unseal_id(&key, sealed, id), APR_EMISMATCH);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +408,7 @@ int main(void)
         SEAL_TEST(test_older_secrets_are_accepted),
         SEAL_TEST(test_without_secrets_nothing_is_sealed),
         SEAL_TEST(test_random_bytes),
+        SEAL_TEST(test_the_id_that_follows),
     };
 
     unit_begin();

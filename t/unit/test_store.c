@@ -15,6 +15,7 @@
 #include "memsess_clock.h"
 #include "memsess_count.h"
 #include "memsess_epoch.h"
+#include "memsess_mark.h"
 #include "memsess_record.h"
 #include "memsess_ring.h"
 #include "memsess_store.h"
@@ -355,7 +356,7 @@ typedef struct edit_t {
     apr_status_t rv;    /* what to answer instead */
     int calls;
     apr_uint64_t given; /* the revision */
-    const memsess_key_t *moved_to; /* what the tombstone says, or NULL */
+    const char *moved_to; /* what the tombstone says: that byte again and again; or NULL */
 } edit_t;
 
 static apr_status_t make_next(void *baton, const memsess_session_t *newest,
@@ -371,7 +372,9 @@ static apr_status_t make_next(void *baton, const memsess_session_t *newest,
                                        edit->append, NULL));
     }
     else {
-        session = memsess_tombstone(newest, edit->moved_to, p);
+        session = memsess_tombstone(newest, p);
+        session->moved = session->tells = edit->moved_to != NULL;
+        memset(session->moved_to, edit->moved_to ? *edit->moved_to : 0, sizeof(session->moved_to));
     }
     *next = session;
     return edit->rv;
@@ -727,6 +730,88 @@ static void test_sealed(void **state)
     store_conf.secrets = NULL;
 }
 
+/* -- Marks -------------------------------------------------------------------------------------- */
+
+static int is_marked(const char *what)
+{
+    return memsess_mark_is_there(store, &key, what, unit_pool);
+}
+
+static const char *mark_key(unsigned place)
+{
+    return apr_pstrcat(unit_pool, copy_key(place), ".first", NULL);
+}
+
+/* As many copies as of a record, gone by itself. */
+static void test_a_mark(void **state)
+{
+    apr_size_t len;
+
+    (void)state;
+    open_store(4, 2, 1);
+    assert_false(is_marked("first"));
+    memsess_mark_put(store, &key, "first", 2, unit_pool);
+    assert_true(is_marked("first"));
+    assert_false(is_marked("end"));
+    assert_non_null(unit_memcached_get(at(0), mark_key(0), &len));
+    assert_non_null(unit_memcached_get(at(1), mark_key(1), &len));
+    assert_null(unit_memcached_get(at(2), mark_key(2), &len));
+    next_key();
+    assert_false(is_marked("first"));
+    memsess_mark_put(store, &key, "first", 1, unit_pool);
+    unit_await(!is_marked("first"));
+}
+
+static void test_a_mark_while_servers_are_away(void **state)
+{
+    unsigned place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    memsess_mark_put(store, &key, "first", 60, unit_pool);
+    unit_memcached_kill(at(0));
+    assert_true(is_marked("first"));
+    /* Put where the next record would lie, and found by who does not know yet that one is back. */
+    know_down(0);
+    next_key();
+    memsess_mark_put(store, &key, "first", 60, unit_pool);
+    assert_true(is_marked("first"));
+    /* Nobody can tell: it may well be there. */
+    for (place = 0; place < 3; place++) {
+        unit_memcached_kill(at(place));
+    }
+    next_key();
+    assert_true(is_marked("end"));
+}
+
+/* With secrets only one of us can have put it there. */
+static void test_a_mark_that_was_planted(void **state)
+{
+    memsess_secrets_t *secrets = memsess_secrets_make(unit_pool);
+    memsess_raw_secret_t raw;
+    apr_size_t len = 0;
+    char *data;
+
+    (void)state;
+    memset(raw.bytes, 's', 32);
+    raw.len = 32;
+    assert_int_equal(memsess_secrets_add(secrets, &raw, ""), APR_SUCCESS);
+    store_conf.secrets = secrets;
+    open_store(2, 1, 1);
+    unit_memcached_set(at(0), mark_key(0), "1", 1);
+    assert_false(is_marked("first"));
+    assert_int_equal(unit_logged("not sealed"), 1);
+    memsess_mark_put(store, &key, "first", 60, unit_pool);
+    assert_true(is_marked("first"));
+    data = unit_memcached_get(at(0), mark_key(0), &len);
+    next_key();
+    unit_memcached_set(at(0), mark_key(0), data, len);
+    assert_false(is_marked("first"));
+    store_conf.secrets = NULL;
+}
+
+/* ----------------------------------------------------------------------------------------------- */
+
 static const char later[] = "MSS\3 who knows what";
 
 static void put_later(unsigned place)
@@ -893,23 +978,23 @@ static void test_end(void **state)
 static void test_end_that_says_where_it_went(void **state)
 {
     edit_t edit = {NULL, APR_SUCCESS, 0, 0, NULL};
-    memsess_key_t moved_to;
+    unsigned char moved_to[MEMSESS_SEALED_ID_BYTES];
     memsess_session_t *found = NULL;
 
     (void)state;
     open_store(3, 2, 1);
     written("value");
-    unit_random_key(&moved_to);
-    edit.moved_to = &moved_to;
+    memset(moved_to, 'm', sizeof(moved_to));
+    edit.moved_to = "m";
     assert_int_equal(commit_at(read_session(), memsess_clock_steady(), 0, &edit), APR_SUCCESS);
     assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
-    assert_true(found->moved);
-    assert_memory_equal(found->moved_to.digest, moved_to.digest, sizeof(moved_to.digest));
+    assert_true(found->moved && found->tells);
+    assert_memory_equal(found->moved_to, moved_to, sizeof(moved_to));
     assert_int_equal(found->attrs->nelts, 0);
     unit_memcached_delete(at(0), copy_key(0));
     await_settled(2);
     assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
-    assert_memory_equal(found->moved_to.digest, moved_to.digest, sizeof(moved_to.digest));
+    assert_memory_equal(found->moved_to, moved_to, sizeof(moved_to));
 }
 
 /* Logged out while one home is away: its return brings nothing back. */
@@ -2397,6 +2482,9 @@ int main(void)
         STORE_TEST(test_damaged_copies_are_repaired),
         STORE_TEST(test_complaints_are_few),
         STORE_TEST(test_sealed),
+        STORE_TEST(test_a_mark),
+        STORE_TEST(test_a_mark_while_servers_are_away),
+        STORE_TEST(test_a_mark_that_was_planted),
         STORE_TEST(test_records_of_a_later_version),
         STORE_TEST(test_records_of_a_later_version_unseen),
         STORE_TEST(test_records_of_a_later_version_meanwhile),

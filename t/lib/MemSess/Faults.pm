@@ -15,7 +15,7 @@ use Test::More import => [qw(is is_deeply ok diag cmp_ok)];
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(pool seconds together background at_once mark holders homes marked repaired settle
-                 black_hole late items attr public children_of timing);
+                 black_hole late slow goes_away id_of items attr public children_of timing);
 
 # For all members here: what fails is found soon, and tried again soon.
 sub timing { "MemSessTimeout 250ms\nMemSessRetry 100ms\n" }
@@ -99,11 +99,16 @@ sub at_once {
 my $files = 0;
 
 # A request whose CGI has read the session, and answers with these lines when what is returned is
-# called: late($client, where, lines).
+# called: late($client, where, lines). The answer is not for that client's jar, that of slow() is.
 sub late {
+    my ($c, @what) = @_;
+    return slow($c->copy, @what);
+}
+
+sub slow {
     my ($c, $where, @lines) = @_;
     my $until = sprintf '%s/logs/late-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$files;
-    my $request = background($c->copy, say_via($where, @lines) =~ s{/say}{/late}r,
+    my $request = background($c, say_via($where, @lines) =~ s{/say}{/late}r,
         "X-Until: $until");
     wait_for(20, sub { -e "$until.begun" }) or die 'the script does not begin';
     return sub {
@@ -111,6 +116,19 @@ sub late {
         return $request->wait;
     };
 }
+
+# A client that sends a request and is gone: the server answers to nobody.
+sub goes_away {
+    my ($c, $target) = @_;
+    my $s = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $c->{server}->port)
+        or die $@;
+    $s->syswrite(join "\r\n", "GET $target HTTP/1.1", 'Host: localhost',
+        'Cookie: memsess=' . $c->cookie, '', '');
+    close $s;
+}
+
+# The id in a cookie, without the revision and all else that may follow.
+sub id_of { return $_[0] =~ s/[.~].*//sr }
 
 # ---- where copies are ----
 

@@ -15,7 +15,7 @@ use Test::More import => [qw(is ok diag)];
 use Time::HiRes qw(sleep);
 
 our @EXPORT = qw(client server shared_memcached say_via escape set_via state data started
-                 clears_cookie back_again in_use raw wait_for sum);
+                 clears_cookie leaves_cookie back_again in_use raw wait_for sum);
 
 # Apache::Test has failures told on STDOUT, where prove hides them.
 {
@@ -95,6 +95,9 @@ sub clears_cookie {
     return scalar grep { /^memsess=;|^memsess="";/
         && /Max-Age=0|Expires=[^;]*1970/i } $r->header('Set-Cookie');
 }
+
+# Neither sets nor clears it.
+sub leaves_cookie { my ($r) = @_; return !grep { /^memsess=/ } $r->header('Set-Cookie') }
 
 # Waits until the member uses a server that was away: until the condition is true, and
 # then for as long as its other child processes may take, each of which finds out for
