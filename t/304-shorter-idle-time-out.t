@@ -1,0 +1,92 @@
+# A section with a shorter idle time-out says "expired" there, and leaves the session and its cookie
+# alone elsewhere.
+use strict;
+use warnings;
+use lib 't/lib';
+
+use Apache::Test qw(-withtestmore);
+use MemSess::Faults;
+use MemSess::Test;
+use Time::HiRes qw(sleep);
+
+plan tests => 5;
+
+my $secret = "$ENV{MEMSESS_T_ROOT}/logs/304.secret";
+open my $out, '>', $secret or die "$secret: $!";
+chmod 0600, $secret;
+print $out 's' x 40;
+close $out;
+
+my @pool = pool(2);
+my %m = map { my ($name, $config) = @$_;
+    $name => [map { MemSess::Member->start(servers => \@pool, config => timing() . <<"END") } 1, 2] }
+MemSessNamespace $name
+$config
+<LocationMatch /bank>
+    MemSessIdleTimeout 2s
+</LocationMatch>
+<LocationMatch /members>
+    AuthType MemSess
+    MemSessLoginURL /login
+    Require valid-user
+</LocationMatch>
+END
+    ['plain', ''], ['cached', "MemSessSecret file:$secret\nMemSessLocalCache 1M\n"];
+
+sub state_at { my ($c, $where) = @_; return $c->get("/cgi/env$where")->env('MEMSESS_STATE') }
+
+for my $kind (sort keys %m) {
+    my @m = @{ $m{$kind} };
+    subtest "$kind: expired there, active elsewhere" => sub {
+        my $c = started($m[0], 'user=ann');
+        my $cookie = $c->cookie;
+        is state_at($c, '/bank'), 'active', 'at first';
+        sleep 2.2;
+        for my $m (@m, @m) {
+            $c->via($m);
+            my $r = $c->get('/cgi/env/bank');
+            is $r->env('MEMSESS_STATE'), 'expired', 'expired in the section with less patience';
+            ok leaves_cookie($r), 'the cookie stays';
+            is $c->get('/cgi/env/bank/members', 'Accept: text/html')->status, 302,
+                'she is asked to log in there';
+            is data($c->copy), 'user=ann', 'as it was elsewhere';
+            is $c->copy->get('/cgi/env/members')->env('REMOTE_USER'), 'ann', 'logged in there';
+            is id_of($c->cookie), id_of($cookie), 'by the same id';
+        }
+    };
+}
+
+subtest 'used elsewhere, it goes on there too' => sub {
+    my $c = started($m{plain}[0], 'user=ann');
+    sleep 2.2;
+    is state_at($c, '/bank'), 'expired', 'expired';
+    set_via($c, 'a=1');
+    is state_at($c, '/bank'), 'active', 'used a moment ago';
+};
+
+subtest 'a log-in there begins another one' => sub {
+    my $c = started($m{plain}[0], 'user=ann&cart=1');
+    my $old = $c->copy;
+    sleep 2.2;
+    $c->get(say_via('cgi/bank', 'MemSess-Set: user=ann', 'MemSess-Renew: 1'));
+    is data($c), 'user=ann', 'with what it sets';
+    is data($old), 'cart=1&user=ann', 'the other one is as it was';
+};
+
+# What began there, and was never used elsewhere, is kept for two minutes past its end; so it is
+# told for a minute at least that it has expired.
+subtest 'how long it is told' => sub {
+    my %before = map { $_ => 1 } map { $_->keys } @pool;
+    my $now = time;
+    my $c = client($m{plain}[0]);
+    $c->get(say_via('cgi/bank', 'MemSess-Set: a=1'));
+    my @kept = grep { !$before{ $_->[0] } } map { [/^key=(\S+)/, /exp=(\S+)/] }
+        map { $_->command('lru_crawler metadump all') } @pool;
+    is scalar @kept, 2, 'two copies';
+    cmp_ok $_->[1] - $now, '>=', 2 + 60, 'kept a minute past its end at least' for @kept;
+    sleep 2.2;
+    is state_at($c, '/bank'), 'expired', 'expired there';
+    is state($c), 'active', 'not elsewhere';
+    for my $key (map { $_->[0] } @kept) { $_->delete($key) for @pool }
+    is state_at($c, '/bank'), 'unknown', 'then unknown';
+};
