@@ -75,9 +75,9 @@ int memsess_renew_is_first(const memsess_req_t *req)
     return req->session->unused && !req->id_is_old;
 }
 
-void memsess_renew_mark_first(const memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
+void memsess_renew_mark_first(memsess_store_t *store, const memsess_key_t *key, apr_pool_t *p)
 {
-    memsess_mark_put(store, &req->key, FIRST, OLD_ID_LIVES, p);
+    memsess_mark_put(store, key, FIRST, OLD_ID_LIVES, p);
 }
 
 void memsess_renew_mark_end(memsess_store_t *store, const memsess_key_t *key, apr_pool_t *p)

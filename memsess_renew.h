@@ -34,8 +34,8 @@ void memsess_renew_follow(memsess_req_t *req, memsess_store_t *store, int comes,
 /** Whether a request is the first one that comes with the id that its session has now. */
 int memsess_renew_is_first(const memsess_req_t *req);
 
-/** Says so to those with the old id, before it is written into the session. */
-void memsess_renew_mark_first(const memsess_req_t *req, memsess_store_t *store, apr_pool_t *p);
+/** Lets the old id live for some seconds more, before that is written into the session. */
+void memsess_renew_mark_first(memsess_store_t *store, const memsess_key_t *key, apr_pool_t *p);
 
 /** Says that a session is about to be destroyed, to those who come with its id soon after. */
 void memsess_renew_mark_end(memsess_store_t *store, const memsess_key_t *key, apr_pool_t *p);

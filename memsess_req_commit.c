@@ -269,6 +269,18 @@ static int last_wins(const commit_t *c)
            && !memsess_changes_has_incr(c->changes);
 }
 
+/* What others are to know before the next revision is there; said right before, since it is
+ * forgotten soon. */
+static void tell_others(const commit_t *c, const memsess_session_t *newest, apr_pool_t *p)
+{
+    if (newest->unused && !c->req->id_is_old) {
+        memsess_renew_mark_first(c->store, &c->req->key, p);
+    }
+    if (c->changes && c->changes->destroy) {
+        memsess_renew_mark_end(c->store, &c->req->key, p);
+    }
+}
+
 /* What the newest revision of the session becomes: the changed session, or a tombstone, with the
  * changed session under a fresh id already written. */
 static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
@@ -288,6 +300,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
         return rv;
     }
     c->kept = session;
+    tell_others(c, newest, p);
     ends = c->changes && (c->changes->destroy || c->changes->renew || logs_in(c, newest, session));
     moves = !ends && renewal_due(c, newest);
     if (session && !ends && !moves) {
@@ -357,12 +370,6 @@ static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
         if (c->req->found != MEMSESS_FOUND) {
             return c->req->found == MEMSESS_UNAVAILABLE ? MEMSESS_DOWN : MEMSESS_GONE;
         }
-    }
-    if (memsess_renew_is_first(c->req)) {
-        memsess_renew_mark_first(c->req, c->store, c->r->pool);
-    }
-    if (c->changes && c->changes->destroy) {
-        memsess_renew_mark_end(c->store, &c->req->key, c->r->pool);
     }
     rv = memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
                               next_revision, c, c->r->pool);

@@ -18,7 +18,7 @@ my %variants = (
     'none'          => "MemSessLock none\n",
 );
 my @variants = sort keys %variants;
-plan tests => 3 * @variants + 8;
+plan tests => 3 * @variants + 9;
 
 sub secret {
     my $file = "$ENV{MEMSESS_T_ROOT}/logs/301.secret";
@@ -235,6 +235,20 @@ subtest 'renewed by another request in the same moment' => sub {
         is scalar(keys %ids), 1, 'one new id';
         is told($jar->copy(server => $_)->get('/lua/env')), (keys %ids)[0],
             'which is told to who comes next' for @plain;
+    }
+};
+
+# A member that has a copy of its own of the session as it was: it finds out when it would renew it.
+subtest 'renewed elsewhere, while a member has an own copy' => sub {
+    my @m = map { member(secret() . "MemSessNamespace copies\nMemSessLocalCache 1M max-age=60s\n") }
+        1, 2;
+    for my $pause (1.1, 3) {
+        my $jar = started($m[0], 'n=0');
+        is data($jar->copy(server => $_)), 'n=0', 'a copy is there' for @m;
+        sleep $pause;
+        my $new = told($jar->copy->get('/cgi/env/renew'));
+        isnt $new, 'none', 'renewed';
+        is told($jar->copy(server => $m[1])->get('/cgi/env/renew')), $new, 'told there as well';
     }
 };
 
