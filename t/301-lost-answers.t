@@ -18,7 +18,7 @@ my %variants = (
     'none'          => "MemSessLock none\n",
 );
 my @variants = sort keys %variants;
-plan tests => 3 * @variants + 9;
+plan tests => 3 * @variants + 11;
 
 sub secret {
     my $file = "$ENV{MEMSESS_T_ROOT}/logs/301.secret";
@@ -127,6 +127,12 @@ for my $variant (@variants) {
 # ---- from the first use on ----
 
 my %used;
+
+# It came while its id was good, and takes longer than that is.
+my ($slow_jar) = renewed_in_vain($plain[0]);
+my @slow = map { slow($slow_jar->copy(server => $_), 'cgi', 'MemSess-Incr: n=1') } @plain;
+data($slow_jar->copy(cookie => told($slow_jar->copy->get('/lua/env'))));
+my $slow_since = time;
 for my $variant (@variants) {
     my @m = @{ $m{$variant} };
     subtest "$variant: the first use is written once" => sub {
@@ -177,6 +183,19 @@ for my $variant (@variants) {
         }
     };
 }
+
+subtest 'a slow request changes the session, though its id is dead by now' => sub {
+    until_after($slow_since, 11.3);
+    is state($slow_jar->copy(server => $_)), 'unknown', 'it is dead' for @plain;
+    my $new;
+    for (@slow) {
+        my $r = $_->();
+        is $r->status, 200, 'answered';
+        $new = told($r);
+        isnt $new, 'none', 'with the new cookie';
+    }
+    is data($slow_jar->copy(cookie => $new)), 'n=2&who=ann', 'nothing is lost';
+};
 
 # ---- answers in whatever order, ids in a row ----
 
