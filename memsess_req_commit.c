@@ -580,8 +580,8 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
-    commit_t c = {req, req->conf, NULL, r, top, srv->store, memsess_clock_wall(), "", {{0}, {0}}, NULL,
-                  NULL, 0, 0, {"", {0}}};
+    commit_t c = {req, req->conf, NULL, r, top, srv->store, memsess_clock_wall(), "", {{0}, {0}},
+                  NULL, NULL, 0, 0, {"", {0}}};
     memsess_state_t state;
 
     if (changes && memsess_changes_any(changes)) {

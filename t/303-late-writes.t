@@ -124,7 +124,7 @@ subtest 'what has nothing to write is no matter for the log' => sub {
 # all there is to lose is those seconds.
 subtest 'members whose clocks are an hour apart' => sub {
     my @apart = map { MemSess::Member->start(servers => \@pool,
-        under => ['env', 'DONT_FAKE_MONOTONIC=1', 'faketime', '-f', $_],
+        clock => $_,
         config => timing() . "MemSessNamespace clocks\nMemSessIdleTimeout 5h\n") } '-1h', '+1h';
     for my $case ([0, 1], [1, 0]) {
         my ($here, $there) = @apart[@$case];
