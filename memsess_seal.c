@@ -79,7 +79,8 @@ typedef char memsess_sealed_id_fits[MEMSESS_SEALED_ID_BYTES == MEMSESS_NONCE_BYT
                                                                    + MEMSESS_TAG_BYTES ? 1 : -1];
 
 /* The key is of the old id alone, so that it does not matter whether there are secrets. */
-static apr_status_t key_of_next(const memsess_key_t *key, unsigned char subkey[MEMSESS_SUBKEY_BYTES])
+static apr_status_t key_of_next(const memsess_key_t *key,
+                                unsigned char subkey[MEMSESS_SUBKEY_BYTES])
 {
     static const unsigned char info[MEMSESS_SUBKEY_BYTES + 1] = "memsess: the id that follows it.";
 

@@ -46,8 +46,8 @@ memsess_seal_status_t memsess_unseal(const memsess_secrets_t *secrets, const mem
 int memsess_seal_is_of(const char *data, apr_size_t len, const memsess_key_t *key);
 
 /**
- * Seals an id so that only who knows the id of @a key can open it: for whoever comes with an id that
- * was renewed. Who reads memcached alone learns nothing, be there secrets or not.
+ * Seals an id so that only who knows the id of @a key can open it: for whoever comes with an id
+ * that was renewed. Who reads memcached alone learns nothing, be there secrets or not.
  */
 apr_status_t memsess_seal_id(const memsess_key_t *key, const char *id,
                              unsigned char sealed[MEMSESS_SEALED_ID_BYTES]);

@@ -135,7 +135,8 @@ subtest 'a password changed elsewhere: all sessions of the user ended' => sub {
 
 subtest 'fewer answers with Set-Cookie: caches keep what an old cookie gets' => sub {
     for my $cookie ('A' x 24, 'nonsense') {
-        my $r = client($m[0])->set_cookie($cookie)->get(say_via('cgi', 'Cache-Control: max-age=60'));
+        my $r = client($m[0])->set_cookie($cookie)
+            ->get(say_via('cgi', 'Cache-Control: max-age=60'));
         ok leaves_cookie($r), 'no cookie';
         unlike $r->header('Cache-Control') // '', qr/private|no-store/, 'nothing private';
     }

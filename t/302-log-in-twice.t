@@ -12,10 +12,14 @@ plan tests => 9;
 
 my @pool = pool(2);
 my $modules = MemSess::Site::query('LIBEXECDIR');
-my @m = map { MemSess::Member->start(servers => \@pool, config => timing()
-    . join('', map { qq(LoadModule ${_}_module "$modules/mod_$_.so"\n) } qw(session request auth_form))
-    . qq(LoadModule session_memsess_module "$ENV{MEMSESS_T_ROOT}/../.libs/mod_session_memsess.so"\n)
-    . qq(LoadModule apitest_module "$ENV{MEMSESS_T_ROOT}/modules/.build/mod_apitest.so"\n) . <<'END') } 1, 2;
+my %module  = (
+    map({ $_ => "$modules/mod_$_.so" } qw(session request auth_form)),
+    session_memsess => "$ENV{MEMSESS_T_ROOT}/../.libs/mod_session_memsess.so",
+    apitest         => "$ENV{MEMSESS_T_ROOT}/modules/.build/mod_apitest.so",
+);
+my $load = join '', map { qq(LoadModule ${_}_module "$module{$_}"\n) }
+    qw(session request auth_form session_memsess apitest);
+my @m = map { MemSess::Member->start(servers => \@pool, config => timing() . $load . <<'END') }
 <LocationMatch /other>
     MemSessUserAttr name
 </LocationMatch>
@@ -49,6 +53,7 @@ ScriptAlias /guest/ "${T_ROOT}/cgi-bin/"
     AuthFormLoginSuccessLocation "http://localhost/form/env"
 </Location>
 END
+    1, 2;
 for my $m (@m) {
     open my $users, '>', $m->dir . '/users' or die $!;
     print $users "ann:{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=\n";    # test
@@ -73,7 +78,8 @@ for my $how (sort keys %log_in) {
                 'the id is dead at once';
             is $jar->via($m)->get(say_via($where, @{ $log_in{$how} }))->status, 200, 'twice';
             isnt $jar->cookie, $old->cookie, 'there is a cookie';
-            is data($jar->copy(server => $_)), 'seen=1&user=ann', 'logged in, with an empty cart' for @m;
+            is data($jar->copy(server => $_)), 'seen=1&user=ann', 'logged in, the cart is empty'
+                for @m;
             isnt state($old->copy(server => $_)), 'active', 'the old id stays dead' for @m;
         }
     };

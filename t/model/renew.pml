@@ -181,7 +181,8 @@ active proctype browser()
 #ifdef MARKS_LOST
 #define LATE(n) false
 #else
-#define LATE(n) (committing || len(net) || coming[0] || (n > 1 && coming[1]) || (n > 2 && coming[2]))
+#define LATE(n)                                                                                    \
+    (committing || len(net) || coming[0] || (n > 1 && coming[1]) || (n > 2 && coming[2]))
 #endif
 
 inline forget(n)

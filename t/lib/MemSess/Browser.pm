@@ -20,8 +20,13 @@ sub start {
     my $dir  = sprintf '%s/logs/browser-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$count;
     make_path("$dir/profile");
     my $port = free_port();
-    my $self = bless { http => HTTP::Tiny->new(timeout => 120, keep_alive => 0), port => $port, log => "$dir/chromedriver.log", dir => $dir,
-        command => ['chromedriver', "--port=$port"] }, $class;
+    my $self = bless {
+        http    => HTTP::Tiny->new(timeout => 120, keep_alive => 0),
+        port    => $port,
+        dir     => $dir,
+        log     => "$dir/chromedriver.log",
+        command => ['chromedriver', "--port=$port"],
+    }, $class;
     $self->launch;
     wait_for(30, sub { $self->output =~ /started successfully/ || !$self->alive })
         && $self->alive or die "chromedriver does not start:\n" . $self->output;
@@ -49,7 +54,7 @@ sub call {
           content => $data ? $json->encode($data) : '' });
     my $answer = $json->decode($r->{content} || 'null');
     $r->{status} == 200
-        or die "the browser cannot $method $what: $answer->{value}{error}: $answer->{value}{message}\n";
+        or die "the browser cannot $method $what: $answer->{value}{message}\n";
     return $answer->{value};
 }
 
