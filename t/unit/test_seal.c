@@ -388,6 +388,11 @@ static void test_the_id_that_follows(void **state)
         again[i / 8] ^= (unsigned char)(1 << i % 8);
         assert_int_equal(memsess_unseal_id(&key, again, id), APR_EMISMATCH);
     }
+    /* A failure of libcrypto says nothing of it. */
+    is_failing = 1;
+    assert_int_equal(memsess_unseal_id(&key, sealed, id), MEMSESS_CRYPTO);
+    assert_int_equal(memsess_seal_id(&key, NEXT, again), MEMSESS_CRYPTO);
+    is_failing = 0;
     /* Nor is anything believed that is no id. */
     assert_int_equal(memsess_seal_id(&key, "BBBBBBBBBBBB BBBBBBBBBBB", sealed), APR_SUCCESS);
     assert_int_equal(memsess_unseal_id(&key, sealed, id), APR_EMISMATCH);
