@@ -85,9 +85,9 @@ static void warn_of_limit(const memsess_server_t *server)
 {
     char text[MEMSESS_WARNING_LEN];
 
-    apr_snprintf(text, sizeof(text), "server %s accepts no more connections, and requests wait for "
-                 "those there are: raise its limit (memcached's -c), or lower MemSessConnections, "
-                 "here %d for each child", server->conf.name, server->conf.max_conns);
+    apr_snprintf(text, sizeof(text), "server %s accepts no more connections: requests wait for those "
+                 "that a child has, and a child that has none goes without: raise memcached's -c, or "
+                 "lower MemSessConnections (here %d)", server->conf.name, server->conf.max_conns);
     if (memsess_count_warn(MEMSESS_WARN_CONNECTIONS, text)) {
         memsess_log(MEMSESS_LOG_WARNING, 0, "%s", text);
     }
