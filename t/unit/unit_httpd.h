@@ -13,13 +13,13 @@
 #include "httpd.h"
 #include "http_core.h"
 
-/* The server's root is /root; one word stands for what httpd takes for no path. */
+/* The server's root is /nowhere; one word stands for what httpd takes for no path. */
 AP_DECLARE(char *) ap_server_root_relative(apr_pool_t *p, const char *path)
 {
     if (!strcmp(path, "no-path")) {
         return NULL;
     }
-    return *path == '/' ? apr_pstrdup(p, path) : apr_pstrcat(p, "/root/", path, NULL);
+    return *path == '/' ? apr_pstrdup(p, path) : apr_pstrcat(p, "/nowhere/", path, NULL);
 }
 
 AP_DECLARE(apr_status_t) ap_timeout_parameter_parse(const char *text, apr_interval_time_t *t,
