@@ -22,8 +22,10 @@ my $SECONDS = $ENV{SOAK_SECONDS} || 600;
 my $SEED    = $ENV{SOAK_SEED} // int rand 1e9;
 my $MAX_AGE = $ENV{SOAK_CACHE} || 0;
 my $LOCK    = $ENV{SOAK_LOCK} || 'commit';
+my $CLOCKS  = $ENV{SOAK_CLOCKS};
 my $WORKERS = 4;
 my $SHARED  = 4;
+my $VISITORS = 20;
 
 # Seconds. A reading waits for servers alone, a change for other writers too; a second more is
 # granted to a busy machine.
@@ -37,7 +39,8 @@ exit main() unless caller;
 sub main {
     $| = 1;
     srand $SEED;
-    print "seed $SEED, $SECONDS s, @{[ $MAX_AGE ? qq(local cache of $MAX_AGE s, ) : '' ]}bound: ",
+    print "seed $SEED, $SECONDS s, @{[ $MAX_AGE ? qq(local cache of $MAX_AGE s, ) : '' ]}",
+        $CLOCKS ? "clocks $CLOCKS apart, " : '', 'bound: ',
         join(', ', map { sprintf '%s %d ms', $_, 1000 * $BOUND{$_} } sort keys %BOUND), "\n";
     start();
     $begun = time;
@@ -53,9 +56,11 @@ sub start {
     MemSess::Site::prepare(backend => free_port(), memcached => '');
     @servers = map { MemSess::Memcached->start } 1 .. 4;
     @members = map {
-        MemSess::Member->start(servers => \@servers, config => config())
-    } 1 .. 2;
-    my @ports  = map { $_->port } @members;
+        MemSess::Member->start(servers => \@servers, config => config(),
+            $CLOCKS ? (clock => $_ ? "+$CLOCKS" : 0) : ())
+    } 0, 1;
+    my @ports    = map { $_->port } @members;
+    my @visitors = visitors(@ports);
     my @shared = map { Worker::shared_session($ports[$_ % 2]) } 1 .. $SHARED;
     for my $id (1 .. $WORKERS) {
         my ($here, $there) = IO::Socket::UNIX->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC);
@@ -64,11 +69,22 @@ sub start {
             close $_ for $here, map { $_->{line} } @workers;
             $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
             Worker->new(id => $id, seed => $SEED + $id, ports => \@ports, shared => \@shared,
-                        max_age => $MAX_AGE, parent => $there)->work;
+                        visitors => \@visitors, max_age => $MAX_AGE, parent => $there)->work;
             POSIX::_exit(0);
         }
         push @workers, { id => $id, pid => $pid, line => $here };
     }
+}
+
+# Cookies as good as any, of sessions that are no more.
+sub visitors {
+    my @ports = @_;
+    my @cookies = map { Worker::shared_session($ports[$_ % 2]) } 1 .. $VISITORS;
+    for my $server (@servers) {
+        $server->delete($_) for $server->keys;
+    }
+    sleep $MAX_AGE;
+    return @cookies;
 }
 
 sub config {
@@ -201,7 +217,8 @@ sub finish {
 
 sub verdict {
     my %n = map { $_ => $told{$_} // 0 } qw(sessions operations refused lost stale revived
-        other calm longest-read longest-change increments unsure);
+        other calm longest-read longest-change increments unsure first visitors everywhere
+        refused-first refused-visitors refused-everywhere);
     for my $k (1 .. $SHARED) {
         my ($total, $sure, $unsure) = map { $told{"$_-$k"} // 0 } qw(total sure unsure);
         printf "shared session %d: %d increments, %d acknowledged, %d of unknown outcome\n", $k,
@@ -217,6 +234,9 @@ sub verdict {
     printf "%d faults; refused while all servers were up %d; longest reading %d ms, "
         . "longest change %d ms; other violations %d\n",
         $faults, @n{qw(calm longest-read longest-change other)};
+    print join(', ', map { sprintf '%s %d (refused %d)', $_->[0], @n{$_->[1], "refused-$_->[1]"} }
+        ['first log-ins', 'first'], ['visitors with old cookies', 'visitors'],
+        ['log-outs everywhere', 'everywhere']), "\n";
     if ($MAX_AGE) {
         my ($hits, $misses) = cache_counts();
         printf "local cache: %d reads served, %d from the pool\n", $hits, $misses;
@@ -227,7 +247,7 @@ sub verdict {
     printf "sessions %d, operations %d, refused %d (503), lost %d, stale %d, revived %d, "
         . "longest request %d ms\n",
         @n{qw(sessions operations refused lost stale revived)}, $longest;
-    return $n{lost} + $n{stale} + $n{revived} + $n{other} + @late ? 1 : 0;
+    return $n{refused} + $n{lost} + $n{stale} + $n{revived} + $n{other} + @late ? 1 : 0;
 }
 
 1;

@@ -6,6 +6,9 @@ package Worker;
 # Some sessions are shared by all workers: there each increments a counter of all and one of its
 # own in the same response, so the first is the sum of the others at any time.
 #
+# Some sessions have a user, whom nobody else logs in: when he logs out everywhere, all of his end.
+# Visitors come with the cookie of a session that is no more, and at times they log in.
+#
 # Where members have a local cache, a client still reads its own writes at once, whichever member it
 # asks. What it does not know itself (others' changes, and the outcome of a refused one) it may see
 # as late as the cache's max-age: until then nothing is concluded from what is read.
@@ -23,12 +26,14 @@ my $PATIENCE = 60;     # seconds for an answer, after which there is none
 
 my $GONE = '-';        # the state of a session that is no more; else its data, as it is exposed
 
+my $ENDS = qr/^(?:renew|mix|login|destroy|everywhere)$/;    # what ends an id
+
 sub new {
     my ($class, %args) = @_;
     my @shared = map { { cookie => $_, mine => { 0 => 1 }, seen => 0, least => 0, saw => [],
         sure => 0, unsure => 0 } }
         @{ $args{shared} };
-    return bless { max_age => 0, %args, own => [], graves => [], shared => \@shared, count => {},
+    return bless { max_age => 0, visitors => [], %args, own => [], graves => [], shared => \@shared, count => {},
                    most => {}, fault => 'none yet', connection => {}, heard => '', serial => 0,
                    target => '/step' }, $class;
 }
@@ -109,12 +114,16 @@ sub report {
 sub act {
     my ($self) = @_;
     return $self->begin if @{ $self->{own} } < $OWN;
-    my $dice = rand 100;
+    my $dice = rand 110;
     return $self->on_shared(pick($self->{shared}), rand() < 0.7 ? 'incr' : 'read') if $dice < 25;
     return $self->on_grave(pick($self->{graves})) if $dice < 32 and @{ $self->{graves} };
     my $what = $dice < 60 ? 'read' : $dice < 75 ? 'set' : $dice < 80 ? 'unset' : $dice < 90 ? 'incr'
-             : $dice < 94 ? 'renew' : $dice < 97 ? 'mix' : 'destroy';
-    $self->on_own(pick($self->{own}), $what);
+             : $dice < 94 ? 'renew' : $dice < 97 ? 'mix' : $dice < 99 ? 'destroy' : $dice < 102 ? 'login'
+             : $dice < 104 ? 'everywhere' : 'visit';
+    return $self->on_visitor(pick($self->{visitors})) if $what eq 'visit';
+    my @those = $what eq 'everywhere' ? grep { defined user_of($_) } @{ $self->{own} }
+              : @{ $self->{own} };
+    $self->on_own(pick(\@those), $what) if @those;
     $self->{own} = [grep { !$_->{over} } @{ $self->{own} }];
 }
 
@@ -135,7 +144,10 @@ sub change {
         mix     => [["MemSess-Set: v=$v", 'MemSess-Incr: c=1', 'MemSess-Renew: 1'],
             sub { $_[0]{v} = $v; $_[0]{c}++ }],
         renew   => [['MemSess-Renew: 1'], sub { }],
+        login   => [["MemSess-Set: user=u$self->{id}.$v&v=$v", "MemSess-Renew: 1"],
+            sub { $_[0]{user} = "u$self->{id}.$v"; $_[0]{v} = $v }],
         destroy => [['MemSess-Destroy: 1'], undef],
+        everywhere => [['MemSess-Destroy: all'], undef],
     );
     return @{ $change{$what} };
 }
@@ -149,17 +161,43 @@ sub changed {
     return join '&', map { "$_=$data{$_}" } sort keys %data;
 }
 
+# The user of a session, where it certainly has one.
+sub user_of {
+    my ($s) = @_;
+    my %users = map { (/(?:^|&)user=([^&]*)/ ? $1 : '') => 1 } keys %{ $s->{may_be} };
+    my ($user, @others) = keys %users;
+    return @others || $user eq '' ? undef : $user;
+}
+
+# A new session, of a visitor who has no cookie or one of no use. Half of them log in: a user for the
+# first time, or one who has another session.
 sub begin {
-    my ($self) = @_;
+    my ($self, $cookie) = @_;
     my $v = ++$self->{serial};
-    my $state = "c=0&own=$self->{id}.$v&v=$v";
-    my $r = $self->ask('change', undef, "MemSess-Set: $state");
+    my $user = rand() < 0.5 ? undef : "u$self->{id}.$v";
+    my @known = grep { defined } map { user_of($_) } @{ $self->{own} };
+    my $job = $user && 'first';
+    ($user, $job) = (pick(\@known), undef) if $user && @known && rand() < 0.4;
+    my $state = "c=0&own=$self->{id}.$v" . ($user ? "&user=$user" : '') . "&v=$v";
+    local $self->{asked} = 'a new session';
+    local $self->{job} = defined $cookie ? 'visitors' : $job;
+    my $r = $self->ask('change', $cookie, "MemSess-Set: $state");
     return if $r->{refused};
-    return $self->violation('other', "a new session: $r->{text}") if $r->{state} ne 'none'
-        or !$r->{cookie};
+    return $self->violation('other', "a new session: $r->{text}")
+        if $r->{state} ne (defined $cookie ? 'unknown' : 'none') or !$r->{cookie}
+        or defined $cookie && id_of($r->{cookie}) eq id_of($cookie);
     push @{ $self->{own} },
         { cookie => $r->{cookie}, may_be => { $state => 1 }, name => "$self->{id}.$v" };
     $self->count('sessions');
+}
+
+sub on_visitor {
+    my ($self, $cookie) = @_;
+    return $self->begin($cookie) if rand() < 0.2;
+    local ($self->{asked}, $self->{job}) = ('a visitor', 'visitors');
+    my $r = $self->ask('read', $cookie);
+    $self->violation('other', "a visitor by $r->{where}: $r->{text}")
+        if !$r->{refused} && ($r->{state} ne 'unknown' || $r->{cookie});
 }
 
 # True if there was an answer.
@@ -167,17 +205,39 @@ sub on_own {
     my ($self, $s, $what) = @_;
     my ($lines, $code) = $what eq 'read' ? ([]) : $self->change($what);
     local $self->{asked} = $s->{name};
+    local $self->{job}   = $what eq 'login' ? 'first' : $what eq 'everywhere' ? $what : undef;
     my $r = $self->ask($what eq 'read' ? 'read' : 'change', $s->{cookie}, @$lines);
+    my @twins = $what eq 'everywhere' ? $self->twins($s) : ();
     if ($r->{refused}) {
         return 0 if $what eq 'read';
-        $s->{may_be}{$_} = 1 for map { changed($_, $code) } keys %{ $s->{may_be} };
-        $s->{may_be}{$GONE} = 1 if $what =~ /^(?:renew|mix|destroy)$/;
-        $s->{open_until} = time + $self->{max_age};
+        if ($what ne 'login') {
+            $s->{may_be}{$_} = 1 for map { changed($_, $code) } keys %{ $s->{may_be} };
+        }
+        for ($what =~ $ENDS ? ($s, @twins) : $s) {
+            $_->{may_be}{$GONE} = 1 if $what =~ $ENDS;
+            $_->{open_until} = time + $self->{max_age};
+        }
         return 0;
     }
     my $state = $self->judge($s, $r, $what) // do { $s->{over} = 1; return 1 };
+    if ($state eq $GONE) {
+        $self->bury($s, "$what of $s->{name}");
+        return $s->{over} = 1;
+    }
+    for my $twin (@twins) {
+        $self->bury($twin, "$what of $s->{name}");
+        $twin->{over} = 1;
+    }
     return $self->learn($s, $r, $what, $code,
         $self->is_open($s, $r) ? sort keys %{ $s->{may_be} } : $state);
+}
+
+# The other sessions of its user.
+sub twins {
+    my ($self, $s) = @_;
+    my $user = user_of($s) // return;
+    return grep { $_ != $s && grep { /(?:^|&)user=\Q$user\E(?:&|$)/ } keys %{ $_->{may_be} } }
+        @{ $self->{own} };
 }
 
 # Whether what was read may be older than a change whose outcome is not known.
@@ -192,8 +252,8 @@ sub learn {
             if !$s->{may_be}{$GONE};
         return 1;
     }
-    if ($what =~ /^(?:renew|mix|destroy)$/) {
-        my $ended = $what eq 'destroy';
+    if ($what =~ $ENDS) {
+        my $ended = $what =~ /^(?:destroy|everywhere)$/;
         $self->bury($s, "$what of $s->{name}");
         $self->violation('other', "$what: cookie wrong: $r->{text}")
             if $ended ? defined $r->{cookie} : !$r->{cookie} || $is_same;
@@ -216,10 +276,11 @@ sub learn {
 # the next answer does.
 sub was_dropped {
     my ($self, $r, $what) = @_;
-    return $self->{max_age} && $r->{state} eq 'active' && $what ne 'destroy' && !$r->{cookie};
+    return $self->{max_age} && $r->{state} eq 'active' && $what !~ /^(?:destroy|everywhere)$/
+        && !$r->{cookie};
 }
 
-sub id_of { my ($cookie) = @_; return (split /\./, $cookie)[0] }
+sub id_of { my ($cookie) = @_; return (split /[.~]/, $cookie)[0] }
 
 # What the session was, if that is one of the things it may have been.
 sub judge {
@@ -350,11 +411,13 @@ sub ask {
     $$most = $took if $took > ($$most // 0);
     $self->violation('slow', sprintf '%d ms for: %s', $took, join ' | ', @lines) if $took > 2500;
     $self->count('operations');
+    $self->count($self->{job}) if $self->{job};
     if ($status != 200) {
         $self->count('refused') if $status == 503;
+        $self->count("refused-$self->{job}") if $status == 503 && $self->{job};
         $self->count('calm') if $status == 503 && $self->{calm};
         $self->{parent}->syswrite("refused (worker $self->{id}; last fault: $self->{fault}) "
-            . "$kind @lines of " . ($self->{asked} // '') . "\n")
+            . "$kind @lines by $port of " . ($self->{asked} // '') . "\n")
             if $ENV{SOAK_VERBOSE} && $status == 503;
         $self->violation('other', "status $status by $port: @lines: " . ($body =~ s/\s+/ /gr))
             if $status != 503;
