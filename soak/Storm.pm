@@ -156,8 +156,9 @@ sub make_fault {
         attend($what eq 'stop' ? 0.1 + span(6) : rand(1.5 * $TIMEOUT));
         $server->resume;
     }
-    # Until every child process knows.
-    attend($RETRY + $TIMEOUT + 1);
+    # Until every child process knows; where clocks differ, until the server's own clock, which tells
+    # seconds, tells them too that what is written is written after its return.
+    attend($RETRY + $TIMEOUT + 1 + ($CLOCKS ? 3 : 0));
 }
 
 # ---- talking to the workers, a line each way ----
