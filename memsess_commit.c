@@ -223,17 +223,23 @@ static apr_status_t claim_on_all(claim_t *claim, memsess_copy_t *const *copies, 
     return APR_SUCCESS;
 }
 
-/* What is about to go by itself is left to do so: it may be somebody else's by then. */
+/* What is about to go by itself is left to do so: it may be somebody else's by then. What could not
+ * be dropped is still held. */
 static void claim_drop(claim_t *claim, apr_pool_t *p)
 {
+    unsigned i;
+
     if (memsess_clock_steady() - claim->begun >= apr_time_from_sec(claim->ttl - 2)) {
         claim->n = 0;
     }
-    while (claim->n) {
-        unsigned at = claim->held[--claim->n].copy->at;
+    for (i = claim->n; i-- > 0;) {
+        unsigned at = claim->held[i].copy->at;
+        apr_status_t rv = memsess_server_delete(claim->store->servers[at],
+                                                claim_text(claim, at, claim->held[i].what, p));
 
-        memsess_server_delete(claim->store->servers[at],
-                              claim_text(claim, at, claim->held[claim->n].what, p));
+        if (rv == APR_SUCCESS || rv == MEMSESS_ABSENT) {
+            claim->held[i] = claim->held[--claim->n];
+        }
     }
 }
 
@@ -698,7 +704,29 @@ void memsess_claim_renew(memsess_claim_t *kept, apr_pool_t *p)
     claim->begun = renewed ? claim->begun : before;
 }
 
-void memsess_claim_drop(memsess_claim_t *kept, apr_pool_t *p)
+unsigned memsess_claim_drop(memsess_claim_t *kept, apr_pool_t *p)
 {
     claim_drop(&kept->claim, p);
+    return kept->claim.n;
+}
+
+/* Its server may have been restarted meanwhile: then another's may be there. */
+unsigned memsess_claim_drop_rest(memsess_claim_t *kept, apr_pool_t *p)
+{
+    claim_t *claim = &kept->claim;
+    unsigned i;
+
+    for (i = claim->n; i-- > 0;) {
+        unsigned at = claim->held[i].copy->at;
+        memsess_server_t *server = claim->store->servers[at];
+        const char *holder = claim_holder(claim, server, claim_text(claim, at, claim->what, p),
+                                          claim->what, p);
+
+        if (!memsess_server_is_down(server)
+            && (!holder || memcmp(holder, claim->token, TOKEN_LEN))) {
+            claim->held[i] = claim->held[--claim->n];
+        }
+    }
+    claim_drop(claim, p);
+    return claim->n;
 }

@@ -176,12 +176,18 @@ void memsess_leases_abandon(memsess_leases_t *leases)
 
 void memsess_leases_destroy(memsess_leases_t *leases)
 {
+    memsess_lease_t *lease;
+
     pthread_mutex_lock(&leases->lock);
     leases->stopping = 1;
     pthread_cond_signal(&leases->changed);
     pthread_mutex_unlock(&leases->lock);
     if (leases->has_thread) {
         pthread_join(leases->thread, NULL);
+    }
+    while ((lease = leases->held)) {
+        leases->held = lease->next;
+        lease->end(lease->baton);
     }
     pthread_cond_destroy(&leases->changed);
     pthread_mutex_destroy(&leases->lock);

@@ -147,15 +147,45 @@ static void holding_renew(void *baton)
     }
 }
 
+static memsess_leases_t *leases_of(const holding_t *held)
+{
+    return memsess_server_leases(held->store->servers[0]);
+}
+
+static void holding_free(void *baton)
+{
+    apr_pool_destroy(((holding_t *)baton)->p);
+}
+
+static void holding_drop_rest(void *baton)
+{
+    holding_t *held = baton;
+    apr_pool_t *p;
+
+    if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) == APR_SUCCESS) {
+        if (!memsess_claim_drop_rest(held->claim, p)) {
+            memsess_lease_end(leases_of(held), &held->lease);
+        }
+        apr_pool_destroy(p);
+    }
+}
+
+/* A server that was hung comes back with the lock: it is dropped there too as soon as it is back, so
+ * that nobody waits until it goes by itself. */
 static void holding_end(void *baton)
 {
     holding_t *held = baton;
+    unsigned left = memsess_claim_drop(held->claim, held->p);
 
-    memsess_claim_drop(held->claim, held->p);
     pthread_mutex_lock(&held->store->line_lock);
     wake_first(held->store, &held->key, 1);
     pthread_mutex_unlock(&held->store->line_lock);
-    apr_pool_destroy(held->p);
+    if (left) {
+        memsess_lease_begin(leases_of(held), &held->lease, holding_drop_rest, holding_free, held);
+    }
+    else {
+        holding_free(held);
+    }
 }
 
 static apr_status_t holding_make(holding_t **result, memsess_store_t *store,
@@ -240,8 +270,7 @@ apr_status_t memsess_lock_take(memsess_lock_t **result, memsess_store_t *store,
     if (rv == APR_SUCCESS) {
         lock->p = p;
         lock->held = held;
-        memsess_lease_begin(memsess_server_leases(store->servers[0]), &held->lease, holding_renew,
-                            holding_end, held);
+        memsess_lease_begin(leases_of(held), &held->lease, holding_renew, holding_end, held);
         apr_pool_cleanup_register(p, lock, lock_cleanup, apr_pool_cleanup_null);
     }
     else {
@@ -257,6 +286,6 @@ void memsess_lock_free(memsess_lock_t *lock)
     if (held) {
         lock->held = NULL;
         apr_pool_cleanup_kill(lock->p, lock, lock_cleanup);
-        memsess_lease_end(memsess_server_leases(held->store->servers[0]), &held->lease);
+        memsess_lease_end(leases_of(held), &held->lease);
     }
 }

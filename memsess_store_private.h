@@ -125,6 +125,10 @@ apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t 
 /** It is to live for another ttl. */
 void memsess_claim_renew(memsess_claim_t *claim, apr_pool_t *p);
 
-void memsess_claim_drop(memsess_claim_t *claim, apr_pool_t *p);
+/** @return on how many servers it may still be, for they are away */
+unsigned memsess_claim_drop(memsess_claim_t *claim, apr_pool_t *p);
+
+/** Once more, of these. @return how many are left */
+unsigned memsess_claim_drop_rest(memsess_claim_t *claim, apr_pool_t *p);
 
 #endif

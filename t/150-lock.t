@@ -10,7 +10,7 @@ use MemSess::Process ();
 use MemSess::Test;
 use Time::HiRes qw(sleep time);
 
-plan tests => 14;
+plan tests => 15;
 
 my $backend = IO::Socket::INET->new(LocalHost => '127.0.0.1', Listen => 8) or die $@;
 my @pool = pool(3);
@@ -117,6 +117,20 @@ sub is_free {
 }
 
 # ---- turns ----
+
+subtest 'a server hangs while a turn ends' => sub {
+    my ($c, $mark, @home) = marked($m[0], @pool);
+    for my $at (0, 1) {
+        my ($holder, $release) = holder($c, file());
+        $home[$at][0]->pause;
+        started($m[0]) for 1 .. 8;    # until that is known
+        is_served($holder, 3, $release, 'the holder', 'soon');
+        $home[$at][0]->resume;
+        settle();
+        is_free($c, 'the server is back');
+        settle();
+    }
+};
 
 subtest 'one at a time, on whatever member' => sub {
     my $c = started($m[0], 'n=0');
