@@ -27,8 +27,10 @@ struct memsess_server_t {
     volatile apr_uint32_t down;
     volatile apr_uint32_t epoch; /* grows when connections made before are not to be trusted */
     volatile apr_uint64_t back_at; /* what its own clock said when it was found to answer again; 0:
-                                      it was not away, or does not tell */
-    volatile apr_uint64_t back_steady; /* and our monotonic one */
+                                      it does not tell */
+    volatile apr_uint64_t back_steady; /* and our monotonic one; 0: it was not away */
+    volatile apr_uint64_t refused_since; /* by our monotonic clock */
+    volatile apr_uint32_t refused_len;   /* the smallest record that it has refused since then */
     apr_time_t next_probe;       /* the prober's own */
 };
 
@@ -523,11 +525,11 @@ int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, 
     /* As our wall clock goes now: it may have been set. */
     apr_interval_time_t ago = memsess_clock_wall() - wall;
 
-    if (!back_at) {
+    if (!server->back_steady) {
         return 1;
     }
-    /* Unless its own clock was set back meanwhile. */
-    if (memsess_server_clock(server) + CLOCK_ERROR >= back_at
+    /* Unless it does not tell, or its own clock was set back meanwhile. */
+    if (back_at && memsess_server_clock(server) + CLOCK_ERROR >= back_at
         && (clock > back_at + CLOCK_ERROR || clock < back_at - CLOCK_ERROR)) {
         return clock > back_at;
     }
@@ -690,11 +692,30 @@ static apr_status_t reason(memsess_conn_t *c, memsess_server_t *server,
     return refused ? refusal(c, refused) : was_open ? MEMSESS_NONSENSE : MEMSESS_CLOSED;
 }
 
-/* Sessions are lost by that, though the server is up. */
-static void found_refusing(memsess_server_t *server, apr_status_t rv)
+/* So long is it believed of a server that it takes nothing of a length that it has refused. A record
+ * is some bytes longer the more servers have it. */
+#define REFUSED_FOR apr_time_from_sec(60)
+#define REFUSED_SLACK 256
+
+int memsess_server_refuses(const memsess_server_t *server, apr_size_t len)
 {
+    return server->refused_since
+           && memsess_clock_steady() - (apr_time_t)server->refused_since < REFUSED_FOR
+           && len + REFUSED_SLACK >= server->refused_len;
+}
+
+/* Sessions are lost by that, though the server is up. */
+static void found_refusing(memsess_server_t *server, apr_status_t rv, apr_size_t len)
+{
+    apr_time_t now = memsess_clock_steady();
     char words[MEMSESS_WORDS_LEN];
 
+    /* What is larger is not to keep it from being tried again with this. */
+    if (!server->refused_since || now - (apr_time_t)server->refused_since >= REFUSED_FOR
+        || len < server->refused_len) {
+        apr_atomic_set32(&server->refused_len, (apr_uint32_t)len);
+        apr_atomic_set64(&server->refused_since, (apr_uint64_t)now);
+    }
     if (memsess_count_refusing(server->conf.count, rv)) {
         memsess_log(MEMSESS_LOG_WARNING, 0, "server %s refuses sessions: %s", server->conf.name,
                     memsess_error_words(rv, 0, words));
@@ -766,7 +787,7 @@ static apr_status_t run_one(use_t *use, memsess_server_t *server, operation_t *o
         rv = reason(use->c, server, refused ? args : NULL);
     }
     if (memsess_is_refused(rv)) {
-        found_refusing(server, rv);
+        found_refusing(server, rv, ((const memsess_put_t *)args)->len);
     }
     else if (blamed && !in_step(rv) && rv != MEMSESS_FOREIGN) {
         server_failed(server, rv);

@@ -84,6 +84,9 @@ void memsess_pool_destroy(memsess_pool_t *pool);
 
 int memsess_server_is_down(memsess_server_t *server);
 
+/** Whether it refused a record of about that length, or a smaller one, less than a minute ago. */
+int memsess_server_refuses(const memsess_server_t *server, apr_size_t len);
+
 /** What the server's own clock says now, in seconds, to a second; 0: it has not told yet. */
 apr_int64_t memsess_server_clock(const memsess_server_t *server);
 

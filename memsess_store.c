@@ -222,6 +222,7 @@ static void take_answer(reading_t *reading, memsess_copy_t *copy, const memsess_
     take_record(reading, copy, get, data, len);
     if (copy->state == COPY_HELD) {
         copy->session->aged = aged;
+        copy->len = get->len;
     }
 }
 
@@ -607,11 +608,22 @@ static unsigned count_held(const reading_t *reading)
     return held;
 }
 
+static apr_size_t newest_len(const reading_t *reading)
+{
+    unsigned i = 0;
+
+    while (!is_newest_copy(reading, &reading->copies[i])) {
+        i++;
+    }
+    return reading->copies[i].len;
+}
+
 /* Whether a server answered but lacks what the newest copy says, or cannot be believed alone, since
- * it was away. */
+ * it was away. Where it would be refused, every reading would write. */
 static int is_lacking(const reading_t *reading, const memsess_copy_t *copy)
 {
-    return has_answered(copy) && !is_fresh_copy(reading, copy);
+    return has_answered(copy) && !is_fresh_copy(reading, copy)
+           && !memsess_server_refuses(reading->store->servers[copy->at], newest_len(reading));
 }
 
 /* How many of the servers that a write would choose now lack it so. */
@@ -875,7 +887,7 @@ memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
 int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
                         const memsess_copy_t *copy, apr_pool_t *p)
 {
-    memsess_copy_t *wanted, asked = {copy->at, COPY_UNASKED, NULL, 0, 0};
+    memsess_copy_t *wanted, asked = {copy->at, COPY_UNASKED, NULL, 0, 0, 0};
     reading_t reading;
 
     begin_reading(&reading, store, key, p);

@@ -38,6 +38,7 @@ typedef struct memsess_copy_t {
     } state;
     memsess_session_t *session;
     int claimed, tried; /* to be */
+    apr_size_t len;     /* of the record in memcached */
 } memsess_copy_t;
 
 /* What became of the copies of one write. */

@@ -9,7 +9,7 @@ use MemSess::Faults;
 use MemSess::Test;
 use Time::HiRes qw(sleep time);
 
-plan tests => 6;
+plan tests => 7;
 
 sub noise { my ($n) = @_; return join '', map { chr(65 + rand 26) } 1 .. $n }
 
@@ -76,6 +76,25 @@ subtest 'items too large for one server of two' => sub {
         'made small again';
     is data($c), "m=$mark&n=$done", 'the rest is there';
     is_deeply [holders($mark, @pool)], [1, 1], 'in two copies';
+    $_->stop for $m, @pool;
+};
+
+subtest 'reading what is too large for one server writes nothing' => sub {
+    my @pool = (MemSess::Memcached->start(args => ['-I', '512k']), pool(2));
+    my $m = MemSess::Member->start(servers => \@pool, config => timing() . 'MemSessCompress Off');
+    my @c = map {
+        my ($c) = marked($m, @pool);
+        change($c, "MemSess-Set: v$_=" . noise(50000)) for 1 .. 12;
+        $c;
+    } 1 .. 6;
+    my $writes = sum(map { $_->stats->{cmd_set} } @pool);
+    is length attr($_->copy->get('/lua/env'), 'v12'), 50000, 'it is there' for (@c) x 3;
+    is sum(map { $_->stats->{cmd_set} } @pool) - $writes, 0, 'nothing is written';
+    my ($small, $mark, @home) = marked($m, @pool);
+    my ($refuses) = grep { $_->[0] == $pool[0] } @home;
+    $refuses ||= $home[0];
+    $refuses->[0]->delete($refuses->[1]);
+    ok repaired($small, $mark, 2, @pool), 'what is small is repaired everywhere';
     $_->stop for $m, @pool;
 };
 

@@ -910,6 +910,29 @@ static void test_when_a_server_came_back(void **state)
     assert_false(memsess_server_was_there(server, seconds, now - apr_time_from_sec(20)));
 }
 
+/* Like a proxy: then our clock decides. */
+static void test_a_server_came_back_that_does_not_tell_its_time(void **state)
+{
+    unit_answers_t garbage = {"?\r\n", NULL, "?\r\n", 0, 0, 0};
+    unit_answers_t proxy = {"END\r\n", NULL, "VERSION 1\r\n", 0, 0, 0};
+    int port = unit_faulty_start(&proxy);
+    apr_time_t before = apr_time_now();
+    memsess_server_t *server;
+
+    (void)state;
+    open_pool();
+    server = add_port(port);
+    start_pool();
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    assert_true(memsess_server_was_there(server, 0, before));
+    unit_faulty_answers(&garbage);
+    unit_await(is_error(get_rv(server, "key")));
+    unit_faulty_answers(&proxy);
+    unit_await(!memsess_server_is_down(server));
+    assert_false(memsess_server_was_there(server, 0, before));
+    assert_true(memsess_server_was_there(server, 0, apr_time_now()));
+}
+
 /* Set back or ahead while a server is away: seen to be back in a moment, by all who look. */
 static void test_the_clock_is_set_while_a_server_is_down(void **state)
 {
@@ -2244,6 +2267,7 @@ int main(void)
         POOL_TEST(test_frozen_server_without_a_connection),
         POOL_TEST(test_killed_server),
         POOL_TEST(test_when_a_server_came_back),
+        POOL_TEST(test_a_server_came_back_that_does_not_tell_its_time),
         POOL_TEST(test_the_clock_is_set_while_a_server_is_down),
         POOL_TEST(test_the_clock_is_set_while_a_server_answers),
         POOL_TEST(test_the_clock_is_set_while_a_name_is_looked_up),
