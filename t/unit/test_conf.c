@@ -247,7 +247,8 @@ static void test_where_directives_may_stand(void **state)
     static const char *const of_sections[] = {
         "MemSess", "MemSessCookie", "MemSessCookieForward", "MemSessIdleTimeout",
         "MemSessAbsoluteTimeout", "MemSessRefresh", "MemSessExpose", "MemSessExposeKeys",
-        "MemSessRenew", "MemSessWriteback", "MemSessWritebackKeys", "MemSessLock",
+        "MemSessRenew", "MemSessWriteback", "MemSessWritebackKeys", "MemSessWritebackVerbs",
+        "MemSessLock",
         "MemSessLockWait", "MemSessOnError", "MemSessMaxSize", "MemSessBind"};
     const command_rec *cmd, *other;
     unsigned i;
