@@ -8,6 +8,7 @@
 #include "apr_lib.h"
 #include "apr_strings.h"
 #include "http_core.h"
+#include "memsess_auth.h"
 #include "memsess_change.h"
 #include "memsess_login.h"
 #include "memsess_member.h"
@@ -99,6 +100,7 @@ void *memsess_dir_conf_merge(apr_pool_t *p, void *base_v, void *add_v)
     memsess_dir_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
 
     MEMSESS_DIR_SETTINGS(MERGE)
+    conf->requires = base->requires | add->requires;
     return conf;
 }
 
@@ -526,5 +528,9 @@ static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
 const command_rec memsess_commands[] = {
     MEMSESS_SRV_SETTINGS(SRV_COMMAND)
     MEMSESS_DIR_SETTINGS(DIR_COMMAND)
+    /* httpd calls every module that knows a directive: mod_authz_core obeys, we look on. */
+    AP_INIT_RAW_ARGS("Require", memsess_auth_see_require, NULL, OR_AUTHCFG,
+                     "specifies authorization directives which one must pass (or not) for a "
+                     "request to succeed"),
     {NULL, {NULL}, NULL, 0, NO_ARGS, NULL}
 };

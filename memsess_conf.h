@@ -133,7 +133,12 @@ typedef struct memsess_srv_conf_t {
 
 typedef struct memsess_dir_conf_t {
     MEMSESS_DIR_SETTINGS(MEMSESS_FIELD)
+    int requires; /**< what Require directives ask of the session, see below */
 } memsess_dir_conf_t;
+
+/** Some look at it; and some let in who is not a certain user. */
+#define MEMSESS_REQUIRES_SESSION 1
+#define MEMSESS_REQUIRES_NOT_USER 2
 
 #undef MEMSESS_FIELD
 
