@@ -125,19 +125,57 @@ typedef struct requirement_t {
     int is_plain;               /* what denies here cannot grant by negation */
 } requirement_t;
 
-static int is_plain(const cmd_parms *cmd)
+/* Whether a Require directive is negated, by the words that mod_authz_core takes it apart by. */
+static int is_negated(const ap_directive_t *d, apr_pool_t *p)
 {
-    const ap_directive_t *d = cmd->directive;
+    const char *args = d->args;
 
-    if (strcasecmp(d->directive, "Require") || !strncasecmp(d->args, "not ", 4)) {
-        return 0;
+    if (!strcasecmp(ap_getword_conf(p, &args), "not")) {
+        return 1;
     }
     while ((d = d->parent)) {
-        if (!strcasecmp(d->directive, "<RequireNone")) {
-            return 0;
+        if (!strcasecmp(d->directive, "<RequireNone")
+            || !strcasecmp(d->directive, "<RequireNotAll")) {
+            return 1;
         }
     }
-    return 1;
+    return 0;
+}
+
+/* Whether a provider answers the same whoever the user is. */
+static int needs_no_user(const char *provider)
+{
+    static const char *const names[] = {"all", "env", "expr", "forward-dns", "host", "ip", "local",
+                                        "memsess", "method"};
+    unsigned i;
+
+    for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (!strcmp(provider, names[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+const char *memsess_auth_see_require(cmd_parms *cmd, void *dir_conf, const char *args)
+{
+    memsess_dir_conf_t *conf = dir_conf;
+    const char *provider = ap_getword_conf(cmd->temp_pool, &args);
+
+    /* We alone would let everybody in. */
+    if (!ap_find_linked_module("mod_authz_core.c")) {
+        return "Require needs mod_authz_core: load it";
+    }
+    if (!strcasecmp(provider, "not")) {
+        provider = ap_getword_conf(cmd->temp_pool, &args);
+    }
+    if (!strcmp(provider, "memsess")) {
+        conf->requires |= MEMSESS_REQUIRES_SESSION;
+    }
+    if (!needs_no_user(provider) && is_negated(cmd->directive, cmd->temp_pool)) {
+        conf->requires |= MEMSESS_REQUIRES_NOT_USER;
+    }
+    return NULL;
 }
 
 static const char *parse_requirement(cmd_parms *cmd, const char *line, const void **parsed)
@@ -147,7 +185,9 @@ static const char *parse_requirement(cmd_parms *cmd, const char *line, const voi
 
     requirement->name = ap_getword_conf(cmd->pool, &line);
     requirement->values = apr_array_make(cmd->pool, 2, sizeof(const ap_expr_info_t *));
-    requirement->is_plain = is_plain(cmd);
+    /* An <AuthzProviderAlias> may be negated where it is used. */
+    requirement->is_plain = !strcasecmp(cmd->directive->directive, "Require")
+                            && !is_negated(cmd->directive, cmd->temp_pool);
     *parsed = requirement;
     if (!memsess_attr_name_ok(requirement->name, strlen(requirement->name))) {
         return apr_psprintf(cmd->pool, "Require memsess: '%s' must be an attribute's name, 1 to 64 "
@@ -189,16 +229,13 @@ static int has_value(request_rec *r, const requirement_t *requirement, const cha
     return 0;
 }
 
-/* The store could not answer: 503 where that can be told, and never access. */
+/* The store could not answer. A denial, negated, would deny nothing; this ends it all. */
 static authz_status undecided(request_rec *r, const requirement_t *requirement)
 {
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: Require memsess %s: denied: %s",
                   requirement->name, memsess_req_why(memsess_req(r)));
-    if (!requirement->is_plain) {
-        return AUTHZ_GENERAL_ERROR;
-    }
     memsess_own(r, 1)->undecided = 1;
-    return ap_auth_type(r) && !is_ours(r) ? AUTHZ_DENIED : AUTHZ_DENIED_NO_USER;
+    return requirement->is_plain ? AUTHZ_DENIED : AUTHZ_GENERAL_ERROR;
 }
 
 static authz_status check_requirement(request_rec *r, const char *line, const void *parsed)
@@ -227,6 +264,42 @@ static authz_status check_requirement(request_rec *r, const char *line, const vo
 }
 
 const authz_provider memsess_auth_provider = {check_requirement, parse_requirement};
+
+/* -- While the store is away ------------------------------------------------------------------- */
+
+/* Asks all others first: of what they answer, some is no answer without the session. */
+static int ask_others(request_rec *r, int (*ask)(request_rec *r))
+{
+    int requires = memsess_dir_conf(r)->requires, status;
+    memsess_own_t *own;
+
+    if (!memsess_req_enabled(r) || !(is_ours(r) || requires & MEMSESS_REQUIRES_SESSION)) {
+        return DECLINED;
+    }
+    own = memsess_own(r, 1);
+    if (own->asking || memsess_req_depend(memsess_req(r), r) != MEMSESS_STATE_UNAVAILABLE) {
+        return DECLINED;
+    }
+    own->asking = 1;
+    status = ask(r);
+    own->asking = 0;
+    if (status == OK && is_ours(r) && requires & MEMSESS_REQUIRES_NOT_USER) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: denied, since some are not let in "
+                      "here, and nobody knows who this is: %s", memsess_req_why(memsess_req(r)));
+        return memsess_req_deny(r);
+    }
+    return ap_is_HTTP_ERROR(status) && own->undecided ? memsess_req_deny(r) : status;
+}
+
+int memsess_auth_userless(request_rec *r)
+{
+    return ask_others(r, ap_run_access_checker_ex);
+}
+
+int memsess_auth_user(request_rec *r)
+{
+    return ask_others(r, ap_run_auth_checker);
+}
 
 /* -- The configuration ------------------------------------------------------------------------ */
 

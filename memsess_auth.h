@@ -8,6 +8,7 @@
 #define MEMSESS_AUTH_H
 
 #include "httpd.h"
+#include "http_config.h"
 #include "mod_auth.h"
 
 /**
@@ -18,6 +19,16 @@ int memsess_auth_find_user(request_rec *r);
 
 /** For a request that needs a user: OK, or to the login page, 401 or 503. */
 int memsess_auth_check_user(request_rec *r);
+
+/**
+ * Asked before httpd's own authorization, without and with a user: an outage denies what might be
+ * denied if the session could be read, whoever negates what. 503 then.
+ */
+int memsess_auth_userless(request_rec *r);
+int memsess_auth_user(request_rec *r);
+
+/** Any Require directive, seen in passing. */
+const char *memsess_auth_see_require(cmd_parms *cmd, void *dir_conf, const char *args);
 
 /** Require memsess NAME VALUE... */
 extern const authz_provider memsess_auth_provider;

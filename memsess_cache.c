@@ -55,6 +55,7 @@ struct memsess_cache_t {
     apr_uint64_t cells;   /* of the ring */
     apr_uint64_t buckets; /* of WAYS slots */
     apr_interval_time_t max_age;
+    XXH128_hash_t part; /* which pool's it is: goes into every key */
 };
 
 apr_status_t memsess_cache_create(memsess_cache_t **cache, apr_size_t size,
@@ -81,6 +82,27 @@ apr_status_t memsess_cache_create(memsess_cache_t **cache, apr_size_t size,
     c->max_age = max_age;
     *cache = c;
     return APR_SUCCESS;
+}
+
+memsess_cache_t *memsess_cache_part(const memsess_cache_t *cache, const char *pool, apr_pool_t *p)
+{
+    memsess_cache_t *part = apr_pmemdup(p, cache, sizeof(*part));
+
+    part->part = XXH3_128bits(pool, strlen(pool));
+    return part;
+}
+
+/* What a key is in this part; it stays as good a digest. */
+static memsess_key_t key_in(const memsess_cache_t *c, const memsess_key_t *key)
+{
+    memsess_key_t own = *key;
+    apr_uint64_t half[2];
+
+    memcpy(half, own.digest, sizeof(half));
+    half[0] ^= c->part.low64;
+    half[1] ^= c->part.high64;
+    memcpy(own.digest, half, sizeof(half));
+    return own;
 }
 
 static apr_uint64_t key_bits(const memsess_key_t *key, unsigned from)
@@ -156,13 +178,14 @@ static slot_t *slot_for(memsess_cache_t *c, const memsess_key_t *key)
 void memsess_cache_put(memsess_cache_t *cache, const memsess_key_t *key,
                        const memsess_session_t *session, apr_time_t read_at, apr_pool_t *p)
 {
-    entry_t entry = {0, session->revision, read_at, memsess_clock_steady(), *key, 0, 0};
+    entry_t entry = {0, session->revision, read_at, memsess_clock_steady(), key_in(cache, key), 0,
+                     0};
     apr_uint64_t cells;
     unsigned char *at;
     apr_size_t len;
     char *record;
 
-    if (memsess_record_encode(session, key, 0, &record, &len, p) != APR_SUCCESS) {
+    if (memsess_record_encode(session, &entry.key, 0, &record, &len, p) != APR_SUCCESS) {
         return;
     }
     cells = (sizeof(entry) + len + CELL - 1) / CELL;
@@ -175,7 +198,7 @@ void memsess_cache_put(memsess_cache_t *cache, const memsess_key_t *key,
     at = cell_at(cache, entry.place);
     memcpy(at, &entry, sizeof(entry));
     memcpy(at + sizeof(entry), record, len);
-    __atomic_store_n(slot_for(cache, key), tag_of(key) | (entry.place & PLACE_MASK),
+    __atomic_store_n(slot_for(cache, &entry.key), tag_of(&entry.key) | (entry.place & PLACE_MASK),
                      __ATOMIC_RELEASE);
 }
 
@@ -210,10 +233,11 @@ static slot_t *find(const memsess_cache_t *c, const memsess_key_t *key, entry_t 
 int memsess_cache_get(memsess_cache_t *cache, const memsess_key_t *key, apr_uint64_t revision,
                       memsess_session_t **session, apr_time_t *read_at, apr_pool_t *p)
 {
+    memsess_key_t own = key_in(cache, key);
     entry_t entry;
     char *record;
 
-    if (!find(cache, key, &entry) || entry.revision != revision
+    if (!find(cache, &own, &entry) || entry.revision != revision
         || memsess_clock_steady() - entry.kept_at > cache->max_age) {
         return 0;
     }
@@ -221,18 +245,19 @@ int memsess_cache_get(memsess_cache_t *cache, const memsess_key_t *key, apr_uint
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     *read_at = entry.read_at;
     return is_there(cache, entry.place)
-           && memsess_record_decode(record, (apr_size_t)entry.len, key, 0, session, p)
+           && memsess_record_decode(record, (apr_size_t)entry.len, &own, 0, session, p)
                   == MEMSESS_RECORD_OK
            && (*session)->revision == revision;
 }
 
 void memsess_cache_drop(memsess_cache_t *cache, const memsess_key_t *key)
 {
+    memsess_key_t own = key_in(cache, key);
     entry_t entry;
     slot_t *slot;
 
-    while ((slot = find(cache, key, &entry))) {
-        slot_t was = tag_of(key) | entry.place;
+    while ((slot = find(cache, &own, &entry))) {
+        slot_t was = tag_of(&own) | entry.place;
 
         __atomic_compare_exchange_n(slot, &was, 0, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
     }

@@ -29,6 +29,13 @@ apr_status_t memsess_cache_create(memsess_cache_t **cache, apr_size_t size,
                                   apr_interval_time_t max_age, apr_pool_t *p);
 
 /**
+ * The part of a cache for the sessions of one pool: no other part finds what is put there, by
+ * whatever key.
+ * @param pool what makes out that pool
+ */
+memsess_cache_t *memsess_cache_part(const memsess_cache_t *cache, const char *pool, apr_pool_t *p);
+
+/**
  * Keeps a session as it was known to be just now, at @a read_at. One that is too large for the cache, more
  * than a sixteenth of it, is not kept.
  * @param p for scratch

@@ -32,6 +32,7 @@ void memsess_changes_join(memsess_changes_t *changes, const memsess_changes_t *m
     if (more->expire) {
         changes->expire = 1;
         changes->ends = more->ends;
+        changes->lasts = more->lasts;
     }
     apr_array_cat(list, more->list);
 }
@@ -180,6 +181,24 @@ const char *memsess_changes_parse(memsess_changes_t *changes, memsess_op_t op, c
         }
         header = end;
     }
+    return NULL;
+}
+
+const char *memsess_changes_expire(memsess_changes_t *changes, const char *header, apr_pool_t *p)
+{
+    char *state, *item = apr_strtok(apr_pstrdup(p, header), ", \t", &state);
+    apr_int64_t seconds = -1;
+
+    do {
+        if (!item || !apr_isdigit(*item) || !memsess_integer_parse(item, &seconds)
+            || seconds > APR_INT32_MAX) {
+            return apr_psprintf(p, "the value must be a number of seconds, %d at most",
+                                APR_INT32_MAX);
+        }
+    } while ((item = apr_strtok(NULL, ", \t", &state)));
+    changes->expire = 1;
+    changes->ends = 0;
+    changes->lasts = apr_time_from_sec(seconds);
     return NULL;
 }
 

@@ -21,13 +21,14 @@ typedef struct memsess_change_t {
     apr_int64_t by; /**< of MEMSESS_INCR */
 } memsess_change_t;
 
-/** All that one response asks for; carried out in this order: destroy, the list, renew. */
+/** All that one response asks for; carried out in this order: destroy, the list, expire, renew. */
 typedef struct memsess_changes_t {
     int destroy;
     int destroy_all; /**< and so of all other sessions of its user; only with destroy */
     int renew;
     int expire;      /**< the session is given an end of its own, or that is taken back: */
-    apr_time_t ends; /**< for expire; 0: by time-outs again */
+    apr_time_t ends; /**< for expire: at that time exactly */
+    apr_interval_time_t lasts; /**< for expire: when unused for so long; both 0: by time-outs */
     apr_array_header_t *list; /**< of memsess_change_t, in the order of their effect */
 } memsess_changes_t;
 
@@ -57,6 +58,12 @@ int memsess_changes_begin_session(const memsess_changes_t *changes);
 const char *memsess_changes_parse(memsess_changes_t *changes, memsess_op_t op, const char *header,
                                   const apr_array_header_t *keys, apr_array_header_t *refused,
                                   apr_pool_t *p);
+
+/**
+ * Takes what a MemSess-Expire header says: seconds, the last of several joined by commas.
+ * @return NULL, or what is malformed, for a log
+ */
+const char *memsess_changes_expire(memsess_changes_t *changes, const char *header, apr_pool_t *p);
 
 /** Whether one of @a keys (names, a '*' at the end matches the rest) is @a name; NULL: yes. */
 int memsess_keys_match(const apr_array_header_t *keys, const char *name);

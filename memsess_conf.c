@@ -8,6 +8,8 @@
 #include "apr_lib.h"
 #include "apr_strings.h"
 #include "http_core.h"
+#include "memsess_auth.h"
+#include "memsess_change.h"
 #include "memsess_login.h"
 #include "memsess_member.h"
 
@@ -32,6 +34,9 @@ MEMSESS_SRV_SETTINGS(SRV_SLOT)
 MEMSESS_DIR_SETTINGS(DIR_SLOT)
 
 memsess_seen_t memsess_seen;
+
+const char *const memsess_verb_names[] = {"destroy", "unset", "set",  "incr",
+                                          "expire",  "renew", "admin"};
 
 void memsess_conf_start(apr_pool_t *pconf)
 {
@@ -95,6 +100,7 @@ void *memsess_dir_conf_merge(apr_pool_t *p, void *base_v, void *add_v)
     memsess_dir_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
 
     MEMSESS_DIR_SETTINGS(MERGE)
+    conf->requires = base->requires | add->requires;
     return conf;
 }
 
@@ -108,15 +114,27 @@ const memsess_dir_conf_t *memsess_dir_conf(const request_rec *r)
     return ap_get_module_config(r->per_dir_config, &memsess_module);
 }
 
+apr_interval_time_t memsess_refresh(apr_interval_time_t idle)
+{
+    return idle / 10 < apr_time_from_sec(60) ? idle / 10 : apr_time_from_sec(60);
+}
+
 apr_interval_time_t memsess_conf_refresh(const memsess_dir_conf_t *conf)
 {
-    apr_interval_time_t refresh = conf->refresh;
+    apr_interval_time_t refresh = conf->refresh_set ? conf->refresh : memsess_refresh(conf->idle);
 
-    if (!conf->refresh_set) {
-        refresh = conf->idle / 10 < apr_time_from_sec(60) ? conf->idle / 10
-                                                          : apr_time_from_sec(60);
-    }
     return refresh < conf->idle / 2 ? refresh : conf->idle / 2;
+}
+
+unsigned memsess_conf_verbs(const memsess_dir_conf_t *conf)
+{
+    if (conf->writeback_verbs_set) {
+        return (unsigned)conf->writeback_verbs;
+    }
+    /* Only "*" matches no name at all. */
+    return memsess_keys_match(conf->writeback_keys, "")
+               ? ~(1U << MEMSESS_VERB_ADMIN)
+               : 1U << MEMSESS_VERB_SET | 1U << MEMSESS_VERB_UNSET | 1U << MEMSESS_VERB_INCR;
 }
 
 /* -- Setters ---------------------------------------------------------------------------------- */
@@ -332,6 +350,19 @@ static const char *set_keys(cmd_parms *cmd, void *dir_conf, const char *arg)
     return NULL;
 }
 
+static const char *set_verbs(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    int i = word_index(arg, memsess_verb_names, MEMSESS_VERBS), was_set;
+    int *verbs;
+
+    if (i < 0) {
+        return refuse(cmd, arg, "must be any of set, unset, incr, renew, destroy, expire and admin");
+    }
+    verbs = place(cmd, dir_conf, &was_set);
+    *verbs = (was_set ? *verbs : 0) | 1 << i;
+    return NULL;
+}
+
 static const char *set_attr_name(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     if (!memsess_attr_name_ok(arg, strlen(arg))) {
@@ -497,5 +528,9 @@ static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
 const command_rec memsess_commands[] = {
     MEMSESS_SRV_SETTINGS(SRV_COMMAND)
     MEMSESS_DIR_SETTINGS(DIR_COMMAND)
+    /* httpd calls every module that knows a directive: mod_authz_core obeys, we look on. */
+    AP_INIT_RAW_ARGS("Require", memsess_auth_see_require, NULL, OR_AUTHCFG,
+                     "specifies authorization directives which one must pass (or not) for a "
+                     "request to succeed"),
     {NULL, {NULL}, NULL, 0, NO_ARGS, NULL}
 };

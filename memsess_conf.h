@@ -21,6 +21,20 @@
 typedef enum { MEMSESS_LOCK_NONE, MEMSESS_LOCK_COMMIT, MEMSESS_LOCK_REQUEST } memsess_lock_mode_t;
 typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
 
+/** What a response may do to the session; but for the last, in the order of the effects. */
+typedef enum {
+    MEMSESS_VERB_DESTROY,
+    MEMSESS_VERB_UNSET,
+    MEMSESS_VERB_SET,
+    MEMSESS_VERB_INCR,
+    MEMSESS_VERB_EXPIRE,
+    MEMSESS_VERB_RENEW,
+    MEMSESS_VERB_ADMIN, /**< to end other users' sessions */
+    MEMSESS_VERBS
+} memsess_verb_t;
+
+extern const char *const memsess_verb_names[];
+
 #define MEMSESS_MAX_SIZE 1000000
 #define MEMSESS_MS apr_time_from_msec(1)
 #define MEMSESS_TIME_MAX (apr_time_from_sec(3600) * 24 * 36500)
@@ -82,6 +96,8 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
       "On or Off: whether responses may change the session")                                       \
     S(const apr_array_header_t *, writeback_keys, NULL, ITERATE, "MemSessWritebackKeys", set_keys, \
       0, 0, "names of the attributes that responses may change")                                   \
+    S(int, writeback_verbs, 0, ITERATE, "MemSessWritebackVerbs", set_verbs, 0, 0,                  \
+      "any of set, unset, incr, renew, destroy, expire and admin: what responses may do")          \
     S(int, lock, MEMSESS_LOCK_COMMIT, TAKE1, "MemSessLock", set_lock, 0, 0,                     \
       "none, commit or request: what parallel requests of one session do to each other")           \
     S(apr_interval_time_t, lock_wait, apr_time_from_sec(10), TAKE1, "MemSessLockWait", set_time,   \
@@ -117,7 +133,12 @@ typedef struct memsess_srv_conf_t {
 
 typedef struct memsess_dir_conf_t {
     MEMSESS_DIR_SETTINGS(MEMSESS_FIELD)
+    int requires; /**< what Require directives ask of the session, see below */
 } memsess_dir_conf_t;
+
+/** Some look at it; and some let in who is not a certain user. */
+#define MEMSESS_REQUIRES_SESSION 1
+#define MEMSESS_REQUIRES_NOT_USER 2
 
 #undef MEMSESS_FIELD
 
@@ -131,8 +152,14 @@ void *memsess_dir_conf_merge(apr_pool_t *p, void *base, void *add);
 memsess_srv_conf_t *memsess_srv_conf(server_rec *s);
 const memsess_dir_conf_t *memsess_dir_conf(const request_rec *r);
 
-/** How old a session's date may get; never so old that it would end a session in use. */
+/** How old the date of a session may get that is over when it was unused for so long. */
+apr_interval_time_t memsess_refresh(apr_interval_time_t idle);
+
+/** The same by what a section says; never so old that it would end a session in use. */
 apr_interval_time_t memsess_conf_refresh(const memsess_dir_conf_t *conf);
+
+/** What responses may do in a section: a bit for each memsess_verb_t. */
+unsigned memsess_conf_verbs(const memsess_dir_conf_t *conf);
 
 /** Forgets what an earlier reading of the configuration left. */
 void memsess_conf_start(apr_pool_t *pconf);

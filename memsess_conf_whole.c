@@ -2,6 +2,9 @@
 
 #include "memsess_conf_private.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "apr_hash.h"
 #include "apr_strings.h"
 #include "http_core.h"
@@ -94,6 +97,29 @@ static int cache_ok(server_rec *main_server)
     return 0;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* What tells a pool from all others here: its servers, wherever and whatever they are called, and
+ * whether what is not sealed is believed. */
+static const char *pool_text(const memsess_srv_conf_t *conf, apr_pool_t *p)
+{
+    apr_array_header_t *texts = apr_array_make(p, 4, sizeof(const char *));
+    int i;
+
+    for (i = 0; i < conf->members->nelts; i++) {
+        const memsess_member_t *member = &APR_ARRAY_IDX(conf->members, i, memsess_member_t);
+
+        APR_ARRAY_PUSH(texts, const char *) =
+            apr_psprintf(p, "%s %s %u", member->server.name,
+                         memsess_member_address(&member->server, p), member->weight);
+    }
+    qsort(texts->elts, (size_t)texts->nelts, sizeof(const char *), by_text);
+    return apr_pstrcat(p, conf->seal ? "sealed\n" : "", apr_array_pstrcat(p, texts, '\n'), NULL);
+}
+
 apr_status_t memsess_conf_cache(server_rec *main_server, apr_pool_t *pconf)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(main_server);
@@ -105,9 +131,10 @@ apr_status_t memsess_conf_cache(server_rec *main_server, apr_pool_t *pconf)
         rv = memsess_cache_create(&cache, (apr_size_t)conf->cache_size, conf->cache_max_age, pconf);
     }
     for (s = main_server; s && conf->cache_size && rv == APR_SUCCESS; s = s->next) {
-        const memsess_secrets_t *secrets = memsess_srv_conf(s)->secrets;
+        memsess_srv_conf_t *own = memsess_srv_conf(s);
 
-        memsess_srv_conf(s)->cache = secrets && secrets->n ? cache : NULL;
+        own->cache = own->secrets && own->secrets->n
+                         ? memsess_cache_part(cache, pool_text(own, pconf), pconf) : NULL;
     }
     return rv;
 }

@@ -94,6 +94,7 @@ typedef struct memsess_session_t {
     apr_time_t renewed;                        /**< when it got the id that it has */
     apr_interval_time_t idle;                  /**< the longest idle time-out it was used under */
     int fixed;                                 /**< over at used + idle, whatever time-outs say */
+    int lasts;                                 /**< as fixed, but whoever uses it re-dates it */
     int ended;                                 /**< a tombstone: logged out or renewed, for good */
     int moved;                                 /**< a tombstone of an id: the session goes on under
                                                     another one */

@@ -16,7 +16,8 @@
  *   0  "MSS" and the version        56  written, microseconds
  *   4  flags                        64  renewed, microseconds
  *   5  number of placement tags,    72  public id, 12 bytes
- *      and 128 for "unused"
+ *      128 for "unused", 64 for
+ *      "lasts"
  *   6  mark of the claim            84  payload length before compression
  *   8  first half of the key        88  number of attributes
  *  24  revision                     92  XXH3 of all other bytes, 32 bits
@@ -48,6 +49,7 @@
 
 /* In the byte of the number of placement tags. */
 #define UNUSED 0x80
+#define LASTS 0x40
 
 #define LOGIN_BYTES (MEMSESS_USER_BYTES + MEMSESS_EPOCH_BYTES)
 
@@ -223,7 +225,8 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     memcpy(record, "MSS", 3);
     record[3] = VERSION;
     record[4] = (unsigned char)flags;
-    record[5] = (unsigned char)(placement->n | (session->unused ? UNUSED : 0));
+    record[5] = (unsigned char)(placement->n | (session->unused ? UNUSED : 0)
+                                | (session->lasts ? LASTS : 0));
     record[6] = (unsigned char)(session->mark >> 8);
     record[7] = (unsigned char)session->mark;
     memcpy(record + 8, key->digest, 16);
@@ -339,7 +342,7 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     if (record[3] > VERSION) {
         return MEMSESS_RECORD_NEWER;
     }
-    tags = len < HEADER ? 0 : record[5] & ~(unsigned)UNUSED;
+    tags = len < HEADER ? 0 : record[5] & ~(unsigned)(UNUSED | LASTS);
     if (record[3] != VERSION || len < HEADER || len < (head = head_len(tags, record[4]))
         || tags > MEMSESS_COPIES_MAX || get32(record + HASH_AT) != record_hash(record, len)) {
         return MEMSESS_RECORD_DAMAGED;
@@ -366,6 +369,7 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     }
     s->ended = (record[4] & FLAG_ENDED) != 0;
     s->fixed = (record[4] & FLAG_FIXED) != 0;
+    s->lasts = (record[5] & LASTS) != 0;
     s->mark = (apr_uint16_t)(record[6] << 8 | record[7]);
     s->revision = get64(record + 24);
     s->created = (apr_time_t)get64(record + 32);

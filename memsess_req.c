@@ -318,7 +318,7 @@ void memsess_req_unlock(memsess_top_t *top)
 static int is_over(const memsess_session_t *session, const memsess_dir_conf_t *conf,
                    apr_time_t now)
 {
-    if (session->fixed) {
+    if (session->fixed || session->lasts) {
         return now - session->used >= session->idle;
     }
     return now - session->used > conf->idle

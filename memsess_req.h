@@ -74,6 +74,7 @@ typedef struct memsess_own_t {
     const memsess_dir_conf_t *exposed; /**< the section whose variables it has */
     memsess_state_t exposed_state;
     int undecided; /**< an authorization would have needed a session that could not be read */
+    int asking;    /**< authorization is under way, see memsess_auth.c */
 } memsess_own_t;
 
 /** This request's own part; @a make: make it where there is none. */

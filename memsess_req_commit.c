@@ -57,10 +57,10 @@ static void cache_commit(const commit_t *c, apr_status_t rv)
     }
 }
 
-/* Whose the session is by now. */
-static const char *user_now(const commit_t *c)
+/* The session as it is by now. */
+static const memsess_session_t *session_now(const commit_t *c)
 {
-    return c->kept ? c->kept->login.user : c->req->session->login.user;
+    return c->kept ? c->kept : c->req->session;
 }
 
 static void send_cookie(commit_t *c, const char *id)
@@ -68,6 +68,7 @@ static void send_cookie(commit_t *c, const char *id)
     int https = !strcmp(ap_http_scheme(c->r), "https");
     memsess_cookie_value_t value = {"", "", c->req->sent.revision, 0};
     const memsess_session_t *now = c->kept ? c->kept : c->req->id_is_old ? c->req->session : NULL;
+    memsess_cookie_t conf = *c->conf->cookie;
     const char *cookie;
 
     if (now) {
@@ -75,9 +76,10 @@ static void send_cookie(commit_t *c, const char *id)
     }
     if (id) {
         apr_cpystrn(value.id, id, sizeof(value.id));
-        apr_cpystrn(value.user, user_now(c), sizeof(value.user));
+        apr_cpystrn(value.user, session_now(c)->login.user, sizeof(value.user));
+        conf.max_age = session_now(c)->lasts ? session_now(c)->idle : conf.max_age;
     }
-    cookie = memsess_cookie_format(c->conf->cookie, id ? &value : NULL,
+    cookie = memsess_cookie_format(&conf, id ? &value : NULL,
                                    memsess_srv_conf(c->top->server)->secrets, https, c->r->pool);
     if (!cookie) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the cookie cannot be signed");
@@ -88,18 +90,28 @@ static void send_cookie(commit_t *c, const char *id)
     c->top->cookie_set = 1;
 }
 
+/* For how long the session goes on by the end of its own that the changes give it; 0: they do not. */
+static apr_interval_time_t own_time(const commit_t *c)
+{
+    if (!c->changes || c->changes->ends <= c->now) {
+        return c->changes ? c->changes->lasts : 0;
+    }
+    return c->changes->ends - c->now;
+}
+
 static void mark_used(const commit_t *c, memsess_session_t *session)
 {
     if (c->changes && c->changes->expire) {
         session->fixed = c->changes->ends != 0;
-        session->idle = session->fixed && c->changes->ends > c->now ? c->changes->ends - c->now : 0;
+        session->lasts = c->changes->lasts != 0;
+        session->idle = own_time(c);
         session->used = c->now;
     }
     if (session->fixed) {
         return;
     }
     session->used = c->now;
-    if (session->idle < c->conf->idle) {
+    if (!session->lasts && session->idle < c->conf->idle) {
         session->idle = c->conf->idle;
     }
 }
@@ -108,7 +120,14 @@ static void mark_used(const commit_t *c, memsess_session_t *session)
  * another user than the session has. */
 static int is_cookie_aged(const commit_t *c)
 {
-    return c->req->id_is_old || c->req->sent.aged || strcmp(c->req->sent.user, user_now(c));
+    return c->req->id_is_old || c->req->sent.aged
+           || strcmp(c->req->sent.user, session_now(c)->login.user);
+}
+
+/* Whether the cookie tells the browser for how long to keep it, or did until now. */
+static int has_age(const commit_t *c)
+{
+    return c->conf->cookie->max_age || c->req->session->lasts || session_now(c)->lasts;
 }
 
 /* After a write, since whoever gets an error keeps the cookie that he had: the new id, or the same
@@ -118,7 +137,7 @@ static void keep_cookie(commit_t *c)
     if (c->id[0]) {
         send_cookie(c, c->id);
     }
-    else if (c->conf->cookie->max_age || cache_of(c) || is_cookie_aged(c)) {
+    else if (has_age(c) || cache_of(c) || is_cookie_aged(c)) {
         send_cookie(c, c->req->id);
     }
 }
@@ -331,6 +350,7 @@ static apr_status_t keep_epoch(const commit_t *c)
 {
     const memsess_session_t *session = c->req->session;
     apr_interval_time_t idle = session->idle > c->conf->idle ? session->idle : c->conf->idle;
+    apr_interval_time_t own = own_time(c);
     memsess_wish_t *epoch = &c->req->epoch;
     apr_status_t rv;
 
@@ -349,7 +369,7 @@ static apr_status_t keep_epoch(const commit_t *c)
                        ? MEMSESS_DOWN : MEMSESS_GONE;
         }
     }
-    rv = memsess_epoch_keep(c->store, epoch, idle, c->r->pool);
+    rv = memsess_epoch_keep(c->store, epoch, own > idle ? own : idle, c->r->pool);
     if (rv != APR_SUCCESS && rv != MEMSESS_BUSY) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a user's epoch could not be "
                       "re-dated: %s", words_of(c, rv));
@@ -530,10 +550,12 @@ static int carry_out(commit_t *c, memsess_state_t state)
 static int is_redating_due(const commit_t *c)
 {
     const memsess_session_t *session = c->req->session;
-    apr_interval_time_t age = c->now - session->used, refresh = memsess_conf_refresh(c->conf);
+    apr_interval_time_t age = c->now - session->used;
+    apr_interval_time_t refresh = session->lasts ? memsess_refresh(session->idle)
+                                                 : memsess_conf_refresh(c->conf);
     /* In the future is what a member wrote whose clock is ahead: no word of how old it is. */
     int fresh = session->fixed || (age < refresh && -age < refresh
-                                   && session->idle >= c->conf->idle);
+                                   && (session->lasts || session->idle >= c->conf->idle));
 
     return !fresh || session->aged || renewal_due(c, session) || memsess_renew_is_first(c->req);
 }

@@ -16,10 +16,19 @@ extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
 /* The headers of the contract, in the order of their effect. */
-enum { ASK_DESTROY, ASK_UNSET, ASK_SET, ASK_INCR, ASK_RENEW, ASKS };
+enum {
+    ASK_DESTROY = MEMSESS_VERB_DESTROY,
+    ASK_UNSET = MEMSESS_VERB_UNSET,
+    ASK_SET = MEMSESS_VERB_SET,
+    ASK_INCR = MEMSESS_VERB_INCR,
+    ASK_EXPIRE = MEMSESS_VERB_EXPIRE,
+    ASK_RENEW = MEMSESS_VERB_RENEW,
+    ASKS
+};
 
-static const char *const header_names[ASKS] = {"MemSess-Destroy", "MemSess-Unset", "MemSess-Set",
-                                               "MemSess-Incr", "MemSess-Renew"};
+static const char *const header_names[ASKS] = {"MemSess-Destroy", "MemSess-Unset",
+                                               "MemSess-Set",     "MemSess-Incr",
+                                               "MemSess-Expire",  "MemSess-Renew"};
 
 /* A header that some response carried. */
 typedef struct ask_t {
@@ -128,6 +137,12 @@ static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t
     apr_array_header_t *refused;
     const char *error;
 
+    if (!(memsess_conf_verbs(conf) & 1U << ask->what)) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: left alone, since "
+                      "MemSessWritebackVerbs does not allow %s here", header_names[ask->what],
+                      memsess_verb_names[ask->what]);
+        return NULL;
+    }
     if (ask->what == ASK_DESTROY) {
         changes->destroy = 1;
         return is_one(ask->value, &changes->destroy_all, p) ? NULL : "the value must be 1 or all";
@@ -135,6 +150,9 @@ static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t
     if (ask->what == ASK_RENEW) {
         changes->renew = 1;
         return is_one(ask->value, NULL, p) ? NULL : "the value must be 1";
+    }
+    if (ask->what == ASK_EXPIRE) {
+        return memsess_changes_expire(changes, ask->value, p);
     }
     refused = apr_array_make(p, 1, sizeof(const char *));
     error = memsess_changes_parse(changes, ops[ask->what], ask->value, conf->writeback_keys,

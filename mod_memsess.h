@@ -13,7 +13,7 @@
  * Everything is lazy: the pool is asked by the first call that must know, once for each client
  * request. Changes are remembered, seen at once by later reads of the same client request, and
  * carried out together with what the response's MemSess-* headers ask for, in one commit before
- * the first byte of the response leaves; MemSessWriteback and the lists of keys are not for
+ * the first byte of the response leaves; MemSessWriteback, lists of keys and verbs are not for
  * modules. Calls take effect in their order, and before the headers: a MemSess-Destroy header ends
  * also what calls have set. If the commit fails, the response becomes an error (500, or what
  * MemSessOnError says) and the session stays as it was. Environment variables and request headers

@@ -114,6 +114,9 @@ my @refused = (
     ['MemSessExposeKeys', ''],
     ['MemSessWritebackKeys "two words"', 'two words'],
     ['MemSessWriteback maybe', 'maybe', qr/On.*Off/i],
+    map({ ["MemSessWritebackVerbs $_", (split)[-1], qr/set, unset.*admin/] } 'all', 'none',
+        'set nonsense', 'MemSess-Set', '*'),
+    ['MemSessWritebackVerbs', ''],
     ['MemSessLock nonsense', 'nonsense', qr/none.*commit/i],
     ['MemSessBind cookie', 'cookie', qr/ua, ip and tls, or off/],
     ['MemSessOnError nonsense', 'nonsense', qr/deny.*anonymous/i],
@@ -150,7 +153,7 @@ my @everywhere = (
     'MemSess On', 'MemSessCookie id', 'MemSessCookieForward On', 'MemSessIdleTimeout 10min',
     'MemSessAbsoluteTimeout 12h', 'MemSessRefresh 10s', 'MemSessExpose headers',
     'MemSessExposeKeys a b*', 'MemSessWriteback On',
-    'MemSessWritebackKeys a', 'MemSessLock commit', 'MemSessOnError anonymous',
+    'MemSessWritebackKeys a', 'MemSessWritebackVerbs set renew', 'MemSessLock commit', 'MemSessOnError anonymous',
     'MemSessMaxSize 5000', 'MemSessUserAttr name', 'MemSessLoginURL /login?%s',
 );
 

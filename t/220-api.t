@@ -6,7 +6,7 @@ use lib 't/lib';
 use Apache::Test qw(-withtestmore);
 use MemSess::Test;
 
-plan tests => 18;
+plan tests => 19;
 
 -f "t/modules/.build/mod_$_.so"
     or die "mod_$_.so is missing: run make -f Makefile.apxs test-modules\n"
@@ -30,6 +30,10 @@ MemSessRetry 300ms
 <Location "/api/headers">
     MemSessWriteback On
     MemSessExpose env
+</Location>
+<Location "/api/verbs">
+    MemSessWriteback On
+    MemSessWritebackKeys cart*
 </Location>
 <Location "/api/small">
     MemSessMaxSize 100
@@ -275,6 +279,16 @@ subtest 'an end of its own' => sub {
     is_deeply [run($c, '', 'expiry')], ['expiry: 0 never'], 'taken back';
     sleep 3;
     is_deeply [run($c, '/short', 'state')], ['state: 3'], 'time-outs count again';
+};
+
+subtest 'keys and verbs are for headers' => sub {
+    my $c = client($m);
+    run($c, '/verbs', 'set user ann');
+    my $old = $c->cookie;
+    is_deeply [run($c, '/verbs', 'get user', 'renew')], ['get: 0 3 ann', 'renew: 0'], 'set, renew';
+    isnt $c->cookie, $old, 'a new id';
+    run($c, '/verbs', 'destroy');
+    is $c->cookie, undef, 'destroy';
 };
 
 subtest 'kinds' => sub {

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Write-back headers, one a line: the first letter says which (s, u or i; upper case: held against
- * a list of keys), the rest is the value. They are parsed, carried out and compared with a model
+/* Write-back headers, one a line: the first letter says which (s, u, i or e; upper case: held
+ * against a list of keys), the rest is the value. They are parsed, carried out and compared with a model
  * that does the same in the plainest way. */
 
 #include "fuzz.h"
@@ -159,6 +159,12 @@ void fuzz(const unsigned char *data, size_t len)
         int limited = apr_isupper(*line), from = changes.list->nelts;
         const char *error;
 
+        if (*line == 'e') {
+            error = memsess_changes_expire(&changes, line + 1, fuzz_pool);
+            HOLDS((error == NULL) == changes.expire && (!error || !fuzz_has_control(error)));
+            HOLDS(changes.lasts >= 0 && changes.lasts <= apr_time_from_sec(APR_INT32_MAX));
+            changes.expire = 0;
+        }
         if (!letter) {
             continue;
         }

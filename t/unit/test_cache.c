@@ -128,6 +128,26 @@ static void test_too_old(void **state)
     }
 }
 
+static void test_parts(void **state)
+{
+    memsess_cache_t *whole = new_cache(MEMSESS_CACHE_MIN, LONG_TIME);
+    memsess_cache_t *one = memsess_cache_part(whole, "a 1", unit_pool);
+    memsess_cache_t *same = memsess_cache_part(whole, "a 1", unit_pool);
+    memsess_cache_t *other = memsess_cache_part(whole, "b 1", unit_pool);
+    memsess_key_t key = key_of(1);
+
+    (void)state;
+    put(one, 1, 1, 100);
+    assert_true(has(one, 1, 1));
+    assert_true(has(same, 1, 1));
+    assert_false(has(other, 1, 1));
+    assert_false(has(whole, 1, 1));
+    put(other, 1, 1, 100);
+    memsess_cache_drop(same, &key);
+    assert_false(has(one, 1, 1));
+    assert_true(has(other, 1, 1));
+}
+
 static void test_dropped(void **state)
 {
     memsess_cache_t *cache = new_cache(MEMSESS_CACHE_MIN, LONG_TIME);
@@ -304,6 +324,7 @@ int main(void)
         UNIT_TEST(test_only_the_revision_that_is_wanted),
         UNIT_TEST(test_read_at_comes_back),
         UNIT_TEST(test_too_old),
+        UNIT_TEST(test_parts),
         UNIT_TEST(test_dropped),
         UNIT_TEST(test_the_oldest_go_first),
         UNIT_TEST(test_one_session_over_and_over),

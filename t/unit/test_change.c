@@ -417,6 +417,32 @@ static void test_anything_to_do(void **state)
     assert_true(memsess_changes_any(changes));
 }
 
+static void test_expire(void **state)
+{
+    static const char *const bad[] = {"", " ", ",", "x", "-1", "+1", "1.5", "1s", "0x1", "1,x",
+                                      "2147483648", "99999999999999999999"};
+    static const struct {
+        const char *header;
+        int seconds;
+    } good[] = {{"0", 0}, {"60", 60}, {" 7 ", 7}, {"5,6, 7", 7}, {"2147483647", 2147483647}};
+    memsess_changes_t *changes;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(bad); i++) {
+        changes = new_changes();
+        assert_non_null(memsess_changes_expire(changes, bad[i], unit_pool));
+        assert_false(memsess_changes_any(changes));
+    }
+    for (i = 0; i < COUNT(good); i++) {
+        changes = new_changes();
+        changes->ends = 17;
+        assert_null(memsess_changes_expire(changes, good[i].header, unit_pool));
+        assert_true(changes->expire && !changes->ends);
+        assert_true(changes->lasts == apr_time_from_sec(good[i].seconds));
+    }
+}
+
 static void test_join(void **state)
 {
     memsess_changes_t *changes = new_changes(), *more = new_changes();
@@ -432,8 +458,9 @@ static void test_join(void **state)
     more = new_changes();
     more->renew = more->expire = 1;
     more->ends = 17;
+    more->lasts = 18;
     memsess_changes_join(changes, more);
-    assert_true(changes->renew && changes->expire && changes->ends == 17);
+    assert_true(changes->renew && changes->expire && changes->ends == 17 && changes->lasts == 18);
     memsess_changes_join(changes, new_changes());
     assert_true(changes->renew && changes->expire && changes->ends == 17);
 
@@ -754,6 +781,7 @@ int main(void)
         CHANGE_TEST(test_keys),
         CHANGE_TEST(test_names_that_are_not_allowed),
         CHANGE_TEST(test_anything_to_do),
+        CHANGE_TEST(test_expire),
         CHANGE_TEST(test_join),
         CHANGE_TEST(test_what_begins_a_session),
         CHANGE_TEST(test_apply_nothing),

@@ -96,6 +96,7 @@ static void assert_same(const memsess_session_t *a, const memsess_session_t *b)
     assert_true(a->used == b->used);
     assert_true(a->idle == b->idle);
     assert_int_equal(a->fixed, b->fixed);
+    assert_int_equal(a->lasts, b->lasts);
     assert_memory_equal(&a->login, &b->login, sizeof(a->login));
     assert_memory_equal(&a->binding, &b->binding, sizeof(a->binding));
     assert_int_equal(a->ended, b->ended);
@@ -202,6 +203,9 @@ static void test_end_of_its_own(void **state)
 
     (void)state;
     session->fixed = 1;
+    round_trip(session, 0, 0);
+    session->fixed = 0;
+    session->lasts = 1;
     round_trip(session, 0, 0);
 }
 
