@@ -154,7 +154,7 @@ subtest 'sessions that are gone are no forged cookies' => sub {
         my $m = MemSess::Member->start(servers => [$server],
             config => $config . ($signed ? "MemSessSecret file:$secret" : ''));
         my @c = map { started($m) } 1 .. 5;
-        my $forged = $signed ? $c[0]->cookie =~ s/.$//r . 'A' : 'short';
+        my $forged = $signed ? $c[0]->cookie =~ s/(.)$/$1 eq 'A' ? 'E' : 'A'/er : 'short';
         $server->restart;
         back_again(sub { client($m)->get(say_via('cgi', 'MemSess-Set: a=1'))->status == 200 });
         my $before = status($m)->{sessions};

@@ -12,14 +12,6 @@
 
 #include "memsess_auth.h"
 
-const char *memsess_auth_see_require(cmd_parms *cmd, void *dir_conf, const char *args)
-{
-    (void)cmd;
-    (void)dir_conf;
-    (void)args;
-    return NULL;
-}
-
 #include "../../memsess_conf.c"
 #include "../../memsess_conf_secret.c"
 #undef APLOG_USE_MODULE

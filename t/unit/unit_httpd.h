@@ -59,4 +59,12 @@ AP_DECLARE(int) ap_state_query(int query)
                                        : AP_SQ_NOT_SUPPORTED;
 }
 
+const char *memsess_auth_see_require(cmd_parms *cmd, void *dir_conf, const char *args)
+{
+    (void)cmd;
+    (void)dir_conf;
+    (void)args;
+    return NULL;
+}
+
 #endif
