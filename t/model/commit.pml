@@ -3,58 +3,104 @@
 /*
  * The commit protocol of memsess_commit.c, for spin: one session, N copies of it on NS servers in
  * the session's own order 0, 1, 2; writers that increment once, one that ends the session, readers
- * that repair. t/model/run says which configurations are searched, all of them exhaustively.
+ * that repair. Or one user's epoch (EPOCH): log-ins that make it where there is none, and one that
+ * ends all sessions. t/model/run says which configurations are searched, all of them exhaustively.
  *
  * What is abstract
  *  - A value is a set: who has incremented, and ENDED. An increment made twice is found when it is
- *    made upon a value that has it already.
- *  - Claims are made one after the other, in order. The code makes them at once, in any order,
- *    which takes more states: AT_ONCE.
- *  - An operation on a server is one atomic step. On a server that is away it fails; it may have
- *    been kept there, and is then carried out when the server comes back with its memory.
+ *    made upon a value that has it already. Of an epoch it is who made it.
+ *  - Claims are made one after the other, in order: of the revision before on all servers, where
+ *    that is claimed too, and then of the next. The code makes each of both on all servers at once,
+ *    so in any order, which takes more states: AT_ONCE.
+ *  - An operation on a server is one atomic step; a replace that finds nothing, and the set that
+ *    follows it, are two. On a server that is away it fails; it may have been kept there, and is
+ *    then carried out when the server comes back with its memory.
  *  - Time is what its rules allow: a claim goes by itself only when nobody works under it, and not
- *    while somebody claims the same revision upon a reading that is young (this is CLAIM_TTL being
+ *    while somebody claims the same revision upon a reading that is young (this is claim_ttl being
  *    long enough); all readings at hand are then too old to be believed (this is CLAIM_SAFE).
+ *  - Clocks of members are nowhere: what lasts is measured by the monotonic one, what a server
+ *    missed by its own. Where a switch lets members' clocks decide, these may say anything.
+ *  - Who makes the first record of a key claims it under a name of its own, "first", and gives it a
+ *    revision above any that the key can have had.
+ *  - That a record's writer must have sent all, measured since it was first seen or by a server's
+ *    own clock, means that he is not sending it now; its claim is then told by its mark, here the
+ *    writer's number.
  *  - A server goes away or loses its memory only while another that can be reached holds all that
- *    was acknowledged or shown, and no two within one commit (CLAIM_TTL): the condition of the
+ *    was acknowledged or shown, and no two within one commit (claim_ttl): the condition of the
  *    guarantee.
- *  - That a record is old enough for its writer to have sent all means that he did not send while
- *    this reading lasted; its claim is then told by its mark, here the writer's number.
  *
- * A writer who failed and wrote once more may have skipped the revision whose claim protects what
- * is deleted: then a copy is missing until the session is read.
- *
- * What is not modelled: servers that refuse a record, evictions, N other than 2, MemSessLock none (see
- * end.pml).
+ * What must be true of every reading that is believed: nothing that was acknowledged before it
+ * began is missing, and no revision or epoch comes back that is over. A session that is there is
+ * never "certainly not there". Where no server fails, as many as there are copies have all of it.
  *
  * Switches that take one mechanism out, or break an assumption:
  *  NO_CLAIMS        nobody claims
  *  ONE_CLAIM        a claim on one server only
  *  PLAIN_REPAIR     a repair claims nothing
- *  NO_REREAD        a reading above CLAIM_SAFE is believed
+ *  NO_REREAD        a reading above CLAIM_SAFE is believed; so it is where a clock that is set back
+ *                   tells its age
  *  NO_HELD          a reading ends at the homes, whatever they lack
  *  NO_SECOND        what too few servers have is not read once more
- *  NO_TIE           of two records of one revision the first in order wins, not the later written
+ *  NO_FRESH         a server that was away is believed alone, though another is silent; so it is
+ *                   where a writer's clock tells what was written before
+ *  TIE_BY_CLOCK     of two records of one revision the one counts that a clock calls the later
+ *  NO_TOMB          a tombstone does not count more than a higher revision
  *  NO_PART          what is not on all of its servers yet is built upon without claiming it too
+ *  PASS_BY_CLOCK    whether its writer must have sent all of it, that one's clock tells
+ *  REPAIR_BY_CLOCK  the same, for repairs only
  *  AGE_ALONE        not even another's claim of it counts, once it is old enough
  *  NO_ONCE          a revision is sent to a server again when another server failed
+ *  NO_SET           where a replace finds nothing, no set follows
  *  NO_WHOLE         a commit that ran out of time after its first copy counts as done
  *  NO_PLACED        who holds no claim where the session lies may write
  *  STRAYS_DELETED   copies that stood in are deleted, under no claim
+ *  NO_STAY          one copy moves to the first server that is up
+ *  NO_OUTDATED      and it stays where it lies though a server before that has an older one
+ *  HOMES_ALONE      one copy is certainly not there where its one home has none, whoever is silent
  *  STALLS           a writer is stopped for longer than its claim lives
+ *  TAKES            so many living claims are taken away from under their owners
  *  BLIND            one writer takes two of three servers for away which the others see
+ *  LOW_FIRST        the first record of a key has revision 1
+ *  FIRST_BY_REV     that is claimed by the revision that its writer has for it, not as "first"
+ *  FIRST_ALONE      who builds upon a record that some server has none of does not claim "first"
+ *                   too, so that he does not meet those who see none
+ *  FIRST_ONTO       who has claimed "first" builds upon what he finds by then, under that claim
+ *  NO_UNSEEN        what is not seen for now is taken for what is not there
  * and what the code does,
  *  AT_ONCE          claims in any order
+ *  REPAIRS          a writer repairs first, as a reader does
  * and beginnings:
  *  RETURNED         server 1 missed a revision, and is back with its old memory
+ *  NOTICED          and everybody knows that it was away
+ *  EMPTIED          server 1 was restarted, and has nothing
  *  PENDING          a dead writer's copy waits in a server that hangs
+ *  OLD_LIST         the one copy lies on server 1, and one member's list has no server 0
+ *  OLDER_FIRST      the one copy lies on server 1, and server 0, back, has an older one
+ *  HIDDEN           the only copy of an epoch waits in server 0, which hangs
+ *  BESIDE           claims were lost, and somebody wrote beside a tombstone
+ *
+ * What is left out
+ *  - Servers that refuse a record (so a replace is as good as a set), evictions, more than three
+ *    servers, one commit that meets two failures, answers lost on the way to a claim, and a claim's
+ *    add that was repeated.
+ *  - Clocks of servers that are set, or not told: members' clocks then say what was written before a
+ *    server came back, as they do within two seconds of that. And members that have not noticed that
+ *    it was away.
+ *  - Marks of two claims that are the same by chance; records of later versions.
+ *  - The lock, its tickets and its renewal; MemSessLock none, which is this same protocol; the
+ *    local cache; ids that change (renew.pml).
+ *  - A first record that nobody else can know of (memsess_store_write).
+ *  - Lists of servers that differ with two copies or more.
+ *  - A writer who failed and wrote once more may have skipped the revision whose claim protects
+ *    what is deleted: then a copy is missing until the session is read.
  */
 
 #ifndef NS
 #define NS 3 /* servers */
 #endif
+#ifndef N
 #define N 2 /* copies */
-#define REVS 8
+#endif
 #ifndef FAULTS
 #define FAULTS 0 /* how often servers go away or lose their memory */
 #endif
@@ -67,6 +113,12 @@
 #ifndef LATES
 #define LATES 0 /* how often CLAIM_SAFE is over before the last copy is sent */
 #endif
+#ifndef SLOWS
+#define SLOWS 0 /* how often a reading takes longer than CLAIM_SAFE */
+#endif
+#ifndef TAKES
+#define TAKES 0
+#endif
 #ifndef EXPIRIES
 #define EXPIRIES 2 /* how often claims go by themselves */
 #endif
@@ -76,55 +128,75 @@
 #ifndef DESTROYS
 #define DESTROYS 0
 #endif
+#ifndef GETS
+#define GETS 0
+#endif
+#ifndef CHANGES
+#define CHANGES 0
+#endif
 #ifndef READERS
 #define READERS 0
 #endif
 #ifndef READS
 #define READS 2 /* of each reader */
 #endif
-#define NP (INCS + DESTROYS + READERS)
+#ifndef PLACES
+#define PLACES 3 /* of HIDDEN: where that copy says that it was written to */
+#endif
+#define NP (INCS + DESTROYS + GETS + CHANGES + READERS)
+#if GETS || CHANGES
+#define EPOCH
+#define REVS 11
+#else
+#define REVS 8
+#endif
 
 #define B(i) (1 << (i))
 #define ALL (B(NS) - 1)
-#define HOMES (B(N) - 1)
 #define ENDED 128
+#define FORMER 64 /* what was there at the beginning: another's increment, or an epoch */
 #define ORPHAN 16 /* of a claim: nobody works under it any more */
 #define DEAD 15   /* a writer of whom only a copy is left */
 
+/* What a process does. */
 #define INC 0
 #define END 1
 #define READ 2
+#define GET 3    /* an epoch, made where there is none, else dated anew */
+#define CHANGE 4 /* it */
 
+/* Why it reads. */
 #define START 0
 #define AGAIN 1
 #define CHECK 2
 
 typedef Rec {
     byte rev; /* 0: none */
-    byte at;  /* when it was written, among those of the same revision */
     byte val;
     byte pl; /* placement */
     byte by; /* the mark of its writer's claim */
 };
 
-/* The servers. */
+/* The servers. A claim of 0 is the one that is called "first". */
 Rec rec[NS];
 byte claim[NS * REVS];
 byte up = ALL;
 Rec kept[NS];       /* a set that a server that is away will carry out */
 byte keptdel;       /* servers that will carry out a delete of the record */
-byte writes[REVS];
 
 /* What a process thinks of the servers, its health table. */
 byte down[NP];
 byte back[NP];      /* came back, in its eyes, after what they hold was written */
+byte fresh[NP];     /* gave it a copy that was written since */
 Rec base[NP];       /* what it builds upon */
+byte sends[NP];     /* the revision that it is sending copies of */
 byte claiming;      /* processes between the begin of their claim and the end of their writing */
 byte part;          /* processes that build upon what is not on all of its servers */
-byte done_by;       /* processes that pass over the claim of who wrote what they build upon */
+#ifdef EPOCH
+byte bare;          /* those that build upon what some server that answered has none of */
+#endif
+byte blank;         /* processes that build upon nothing: they make the first record */
 byte writing;       /* processes that write, and then delete what stood in, within CLAIM_SAFE */
-byte sending;       /* processes that send copies */
-byte sent_since[NP]; /* those that did so since this process began to read */
 byte twice;         /* processes that write once more what they have written */
 byte old;           /* processes whose reading is above CLAIM_SAFE */
 byte olden;         /* the same, for what they are just writing */
@@ -136,50 +208,102 @@ byte near;          /* those that began beside one of these */
 /* What has been promised. */
 byte acked;
 byte shown;         /* the highest revision acknowledged or shown */
+byte past;          /* epochs that are over */
+byte given;         /* epochs that log-ins were given */
 byte done;
 
-byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, expiries = EXPIRIES;
+byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, slows = SLOWS, takes = TAKES;
+byte expiries = EXPIRIES;
+bit flip;           /* which of two marks is the higher one, or which of two clocks is ahead */
 
 #define CL(s, r) claim[(s) * REVS + (r)]
-#define COPY(to, from) to.rev = from.rev; to.at = from.at; to.val = from.val; to.pl = from.pl; to.by = from.by
-#define FORGET(r) r.rev = 0; r.at = 0; r.val = 0; r.pl = 0; r.by = 0
-
-#ifdef NO_TIE
-#define NEWER(a, b) (a.rev > b.rev)
-#else
-#define NEWER(a, b) (a.rev > b.rev || (a.rev == b.rev && a.at > b.at))
-#endif
-#define SAME(a, b) (!NEWER(a, b) && !NEWER(b, a))
-
-#define HOLDS(s) ((up & B(s)) != 0 && rec[s].rev >= shown && (rec[s].val & acked) == acked)
-#if NS == 3
-#define OTHER_HOLDS(s) ((s != 0 && HOLDS(0)) || (s != 1 && HOLDS(1)) || (s != 2 && HOLDS(2)))
-#define ANY_NEWER(b) (NEWER(rec[0], b) || NEWER(rec[1], b) || NEWER(rec[2], b))
-#define CLAIMED(s, r) ((up & B(s)) && CL(s, r))
-#define ANY_CLAIM(r) (CLAIMED(0, r) || CLAIMED(1, r) || CLAIMED(2, r))
-#else
-#define OTHER_HOLDS(s) ((s != 0 && HOLDS(0)) || (s != 1 && HOLDS(1)))
-#define ANY_NEWER(b) (NEWER(rec[0], b) || NEWER(rec[1], b))
-#define CLAIMED(s, r) ((up & B(s)) && CL(s, r))
-#define ANY_CLAIM(r) (CLAIMED(0, r) || CLAIMED(1, r))
-#endif
-
-#if NS == 3
-#define COPIES (HOLDS(0) + HOLDS(1) + HOLDS(2))
-#else
-#define COPIES (HOLDS(0) + HOLDS(1))
-#endif
-
+#define COPY(to, from) to.rev = from.rev; to.val = from.val; to.pl = from.pl; to.by = from.by
+#define FORGET(r) r.rev = 0; r.val = 0; r.pl = 0; r.by = 0
 #define COUNT(m) (((m) & 1) + (((m) >> 1) & 1) + (((m) >> 2) & 1))
 
-/* The revision to be written, and that before while its writer may still be at work on it. */
-#ifdef AGE_ALONE
-#define DONE_BY(s) (done_by & B(me))
+#ifdef NO_TOMB
+#define NEWER(a, b) (a.rev > b.rev)
 #else
-#define DONE_BY(s) ((done_by & B(me)) && (CL(s, base[me].rev) & 15) == base[me].by)
+#define NEWER(a, b) ((a.val & ENDED) > (b.val & ENDED) \
+                     || ((a.val & ENDED) == (b.val & ENDED) && a.rev > b.rev))
 #endif
-#define BLOCKED(s) (CL(s, base[me].rev + 1) \
-                    || ((part & B(me)) && CL(s, base[me].rev) && !DONE_BY(s)))
+#define SAME(a, b) (a.rev == b.rev && a.by == b.by)
+
+/* Whether something is missing that had been promised by then, or is there that was over. */
+#ifdef EPOCH
+#define MISSES(val, must) ((val) & (must))
+#define PROMISED past
+#else
+#define MISSES(val, must) (!((val) & ENDED) && ((val) & (must)) != (must))
+#define PROMISED acked
+#endif
+#define HOLDS(s) ((up & B(s)) != 0 && rec[s].rev && (rec[s].rev >= shown || (rec[s].val & ENDED)) \
+                  && !MISSES(rec[s].val, PROMISED))
+
+#if NS == 3
+#define FOR_ANY(what) (what(0) || what(1) || what(2))
+#define COPIES (HOLDS(0) + HOLDS(1) + HOLDS(2))
+#else
+#define FOR_ANY(what) (what(0) || what(1))
+#define COPIES (HOLDS(0) + HOLDS(1))
+#endif
+#define OTHER_HOLDS(s) ((s != 0 && HOLDS(0)) || (s != 1 && HOLDS(1)) \
+                        || (NS == 3 && s != 2 && HOLDS(NS - 1)))
+
+/* One member's list of servers may be an older one. */
+#ifdef OLD_LIST
+#define LISTED(s) ((s) != 0 || me != 0)
+#define HOMES (me == 0 -> 2 : 1)
+#define UNLISTED (me == 0 -> 1 : 0)
+#else
+#define LISTED(s) 1
+#define HOMES (B(N) - 1)
+#define UNLISTED 0
+#endif
+/* Whether it is certain that there is none: all homes say so, and with one copy whoever else may
+ * have it. */
+#if N > 1 || defined(HOMES_ALONE)
+#define IS_MISSING ((none & HOMES) == HOMES)
+#else
+#define IS_MISSING ((none & HOMES) == HOMES && !silent)
+#endif
+
+#define SEES(s) (!(down[me] & B(s)) && LISTED(s))
+
+#ifdef EPOCH
+#define FIRSTS(p) ((blank | bare) & B(p))
+#else
+#define FIRSTS(p) 0
+#endif
+
+/* What is claimed: the next revision. */
+#ifdef FIRST_BY_REV
+#define WHAT (base[me].rev + 1)
+#else
+#define WHAT (((blank & B(me)) != 0) -> 0 : base[me].rev + 1)
+#endif
+
+/* Whether the writer of what is built upon must have sent all of it. */
+#define SENT_ALL (base[me].by == 0 || base[me].by == DEAD || sends[base[me].by - 1] != base[me].rev)
+#if defined(PASS_BY_CLOCK)
+#define MAY_PASS 1
+#elif defined(REPAIR_BY_CLOCK)
+#define MAY_PASS (SENT_ALL || job == READ)
+#else
+#define MAY_PASS SENT_ALL
+#endif
+#ifdef AGE_ALONE
+#define PASSED(s) pass
+#else
+#define PASSED(s) (pass && (CL(s, base[me].rev) & 15) == base[me].by)
+#endif
+
+/* Those that are claimed: where it lies, and where it is to lie. */
+#ifdef ONE_CLAIM
+#define NEEDED(s) (!tried)
+#else
+#define NEEDED(s) (got < N || (base[me].pl & B(s)))
+#endif
 
 /* Only what is claimed is written to. */
 #if defined(NO_CLAIMS) || defined(PLAIN_REPAIR) || defined(ONE_CLAIM)
@@ -188,32 +312,61 @@ byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, expiries = 
 #define MAY_WRITE(s) (held & B(s))
 #endif
 
-/* Those that are claimed: where it lies, and where it is to lie. */
-#define NEEDED(s) (got < N || (base[me].pl & B(s)))
-#ifdef ONE_CLAIM
-#define ENOUGH held
+/* One copy stays where it lies, unless a server before that one has an older one. */
+#ifdef NO_OUTDATED
+#define MOVES 0
 #else
-#define ENOUGH (COUNT(held) >= N && !(base[me].pl & B(s)))
+#define MOVES outdated
+#endif
+#if N > 1 || defined(NO_STAY)
+#define STAYS(s) 0
+#else
+#define STAYS(s) ((base[me].pl & B(s)) && !MOVES)
 #endif
 
 /* Down in anybody's eyes. */
-#if NP == 2
+#if NP == 1
+#define DOWNS down[0]
+#elif NP == 2
 #define DOWNS (down[0] | down[1])
 #elif NP == 3
 #define DOWNS (down[0] | down[1] | down[2])
 #endif
+#define MAY_BLIP(s) (blips && up == ALL && !(DOWNS & ~B(s)))
+
+/* Where nothing fails, all copies are always there. */
+#if FAULTS == 0 && BLIPS == 0 && TAKES == 0 && !defined(RETURNED) && !defined(EMPTIED) \
+    && !defined(PENDING) && !defined(HIDDEN) && !defined(OLDER_FIRST) && !defined(BESIDE) \
+    && !defined(EPOCH)
+#define CHECK_COPIES assert(COPIES >= N)
+#else
+#define CHECK_COPIES skip
+#endif
+
+/* Which of several is next: what is done on all at once, in any order. */
+inline any_of(those)
+{
+    if
+    :: those & 1 -> s = 0
+    :: those & 2 -> s = 1
+    :: those & 4 -> s = 2
+    fi
+}
+
+inline next_of(those)
+{
+#ifdef AT_ONCE
+    any_of(those)
+#else
+    if
+    :: those & 1 -> s = 0
+    :: !(those & 1) && (those & 2) -> s = 1
+    :: !(those & 3) && (those & 4) -> s = 2
+    fi
+#endif
+}
 
 byte di, dm;
-
-inline begin_to_send()
-{
-    sending = sending | B(me);
-    di = 0;
-    do
-    :: di < NP -> sent_since[di] = sent_since[di] | B(me); di++
-    :: else -> di = 0; break
-    od
-}
 
 inline stored(srv, what)
 {
@@ -222,10 +375,12 @@ inline stored(srv, what)
     do
     :: di < NP -> back[di] = back[di] & ~B(srv); di++
     :: else -> di = 0; break
-    od
+    od;
+    CHECK_COPIES
 }
 
-/* Claims of one revision that are this process's: given back, or left to go by themselves. */
+/* This process's claims of a revision, and of that before: given back, or left to go by
+ * themselves. */
 inline let_go(rv, left)
 {
     di = 0;
@@ -236,10 +391,17 @@ inline let_go(rv, left)
         :: else
         fi;
         if
-        :: CL(di, (rv) - 1) == me + 1 ->
+        :: (rv) > 1 && CL(di, (rv) - 1) == me + 1 ->
             CL(di, (rv) - 1) = ((up & B(di)) && !left -> 0 : (me + 1) | ORPHAN)
         :: else
         fi;
+#ifdef EPOCH
+        if
+        :: CL(di, 0) == me + 1 -> /* who has made no first record gives it back */
+            CL(di, 0) = ((up & B(di)) -> 0 : (me + 1) | ORPHAN)
+        :: else
+        fi;
+#endif
         di++
     :: else -> di = 0; break
     od
@@ -250,7 +412,7 @@ inline choose_next()
 {
     wanted = 0; s = 0;
     do
-    :: s < NS && COUNT(wanted) < most ->
+    :: s < NS && COUNT(wanted) < N ->
         if
         :: asked & B(s)
         :: !(asked & B(s)) && (down[me] & B(s)) -> asked = asked | B(s); silent = silent | B(s)
@@ -261,24 +423,105 @@ inline choose_next()
     od
 }
 
+/* What one server has: the newest so far, or another of the same revision. */
+inline take_answer()
+{
+    if
+    :: rec[s].rev == 0 -> none = none | B(s)
+    :: else ->
+        hold = hold | B(s);
+        fresh[me] = (fresh[me] & ~B(s)) | (B(s) & ~back[me]);
+        if
+        :: nw.rev == 0 || NEWER(rec[s], nw) ->
+            COPY(nw, rec[s]); top = B(s);
+            FORGET(ot); same = 0
+        :: nw.rev && SAME(rec[s], nw) && !NEWER(rec[s], nw) -> top = top | B(s)
+        :: nw.rev && !SAME(rec[s], nw) && !NEWER(rec[s], nw) && !NEWER(nw, rec[s]) ->
+            COPY(ot, rec[s]); same = same | B(s)
+        :: else
+        fi
+    fi
+}
+
+#define HIGHER(a, b) (flip -> a.by > b.by : a.by < b.by)
+
+/* Of two records of one revision: the one that some server has in the other's place. */
+inline settle_tie()
+{
+    if
+    :: ot.rev ->
+        if
+#ifdef TIE_BY_CLOCK
+        :: HIGHER(ot, nw) ->
+#else
+        :: (((same & nw.pl) != 0) == ((top & ot.pl) != 0) ->
+            HIGHER(ot, nw) : (same & nw.pl) != 0) ->
+#endif
+            printf("P%d takes the other one of revision %d\n", me, ot.rev);
+            COPY(nw, ot); top = same
+        :: else
+        fi
+    :: else
+    fi;
+    FORGET(ot); same = 0
+}
+
+/* Which servers that a write would choose now lack what the newest copy says, or were away. */
+inline find_stale()
+{
+    stale = 0; s = 0; got = 0;
+#if N == 1 && !defined(NO_STAY)
+    outdated = (hold & ~top & ((top & ~(top - 1)) - 1)) != 0;
+#endif
+    do
+    :: s < NS && got < N ->
+        if
+        :: SEES(s) ->
+            got++;
+            if
+            :: ((none | hold) & ~(top & fresh[me])) & B(s) -> stale = stale | B(s)
+            :: else
+            fi
+        :: else
+        fi;
+        s++
+    :: else -> break
+    od;
+#if N == 1 && !defined(NO_STAY)
+    s = (nw.pl == 1 -> 0 : (nw.pl == 2 -> 1 : 2));
+    if
+    :: nw.rev && SEES(s) && !MOVES -> stale = (none | hold) & ~(top & fresh[me]) & B(s)
+    :: else
+    fi;
+#endif
+    s = 0; got = 0
+}
+
 proctype P(byte me; byte kind)
 {
-    byte s, wanted, most, asked, silent, none, hold, top, stale, lacks;
-    byte must, mustrev, reads, why, held, got, tries;
-    bit failed, late, sent, more, whole, again, dead;
-    byte lastrev, lastat;
-#ifdef AT_ONCE
-    byte tried;
+    byte s, wanted, asked, silent, none, hold, top, same, stale, lacks;
+    byte must, mustrev, reads, why, held, got, next, tried, sets;
+    bit failed, late, sent, more, whole, again, dead, pass;
+    byte lastrev, lastby;
+    byte job = kind;    /* it may repair first */
+#ifdef REPAIRS
+    bit repaired;
 #endif
-    Rec nw, nx;
+#if N == 1
+    bit outdated;
+#endif
+    Rec nw, ot, nx;
 
 begin:
     why = START;
+#ifdef OLDER_FIRST
+    done == me; /* one after the other */
+#endif
 
 /* -- find ----------------------------------------------------------------------------------- */
 read:
     atomic {
-        must = acked; mustrev = shown; reading = reading | B(me); sent_since[me] = sending;
+        must = PROMISED; mustrev = shown; reading = reading | B(me);
         if
         :: why != CHECK -> shaken = shaken & ~B(me); near = near & ~B(me)
         :: else
@@ -288,50 +531,27 @@ read:
         :: COPIES >= N && !down[me] && (shaken & ~B(me)) -> near = near | B(me)
         :: else
         fi;
-        asked = 0; silent = 0; none = 0; hold = 0; top = 0;
-        FORGET(nw);
+        asked = UNLISTED; silent = 0; none = 0; hold = 0; top = 0; same = 0; fresh[me] = 0;
+        FORGET(nw); FORGET(ot);
         if
         :: why != CHECK -> old = old & ~B(me)
         :: else
         fi;
-        most = N;
         choose_next()
     }
 ask:
     do
     :: atomic {
         wanted ->
-        if
-        :: wanted & 1 -> s = 0
-        :: wanted & 2 -> s = 1
-        :: wanted & 4 -> s = 2
-        fi;
+        any_of(wanted);
         wanted = wanted & ~B(s);
         if
         :: up & B(s) ->
-            printf("P%d reads %d on server %d\n", me, rec[s].rev, s);
-            if
-            :: rec[s].rev == 0 -> none = none | B(s)
-            :: else ->
-                hold = hold | B(s);
-                if
-                :: NEWER(rec[s], nw) || (SAME(rec[s], nw) && !(top & (B(s) - 1))) ->
-                    if
-                    :: NEWER(rec[s], nw) -> top = 0
-                    :: else
-                    fi;
-                    COPY(nw, rec[s])
-                :: else
-                fi;
-                if
-                :: rec[s].rev == nw.rev && rec[s].at == nw.at -> top = top | B(s)
-                :: else
-                fi
-            fi
+            printf("P%d reads %d of %d on server %d\n", me, rec[s].rev, rec[s].by, s);
+            take_answer()
         :: !(up & B(s)) -> printf("P%d finds server %d away (read)\n", me, s);
             silent = silent | B(s); down[me] = down[me] | B(s)
-        :: (up & B(s)) && blips && up == ALL && !(DOWNS & ~B(s)) ->
-            printf("P%d has a time-out on server %d (read)\n", me, s);
+        :: (up & B(s)) && MAY_BLIP(s) -> printf("P%d has a time-out on server %d (read)\n", me, s);
             blips--; silent = silent | B(s); down[me] = down[me] | B(s)
         fi;
         s = 0
@@ -340,11 +560,12 @@ ask:
         wanted == 0 ->
         if
         :: nw.rev && (nw.pl & ~asked) -> wanted = nw.pl & ~asked; asked = asked | wanted
-        :: nw.rev == 0 && asked != ALL -> most = N; choose_next()
+        :: nw.rev == 0 && asked != ALL -> choose_next()
 #ifndef NO_HELD
-        /* Who was away or lost its memory may be what is missing: go on until N copies are seen. */
-        :: nw.rev && !(nw.pl & ~asked) && COUNT(hold) < N && asked != ALL ->
-            most = N - COUNT(hold); choose_next()
+        /* Who was away or lost its memory may be what is missing: go on until N copies are seen,
+         * one of them where it can be believed. */
+        :: nw.rev && !(nw.pl & ~asked) && asked != ALL &&
+           (COUNT(top) < N || !(top & fresh[me])) -> choose_next()
 #endif
         :: else -> break
         fi
@@ -355,71 +576,125 @@ ask:
         /* They did not all answer at one time: what too few of them have is read once more. */
         if
         :: COUNT(top) < N && nw.rev && COUNT(top) < COUNT(none | hold) &&
-           (nw.rev != lastrev || nw.at != lastat) ->
-            printf("P%d reads once more\n", me); lastrev = nw.rev; lastat = nw.at;
+           (nw.rev != lastrev || nw.by != lastby) ->
+            printf("P%d reads once more\n", me); lastrev = nw.rev; lastby = nw.by;
             goto read
-        :: else -> lastrev = 0; lastat = 0
+        :: else -> lastrev = 0; lastby = 0
         fi;
 #endif
-        /* Which homes lack what the newest copy says. */
-        stale = 0; s = 0;
-        do
-        :: s < N ->
-            if
-            :: (none & B(s)) || ((hold & B(s)) && !(top & B(s))) -> stale = stale | B(s)
-            :: else
-            fi;
-            s++
-        :: else -> s = 0; break
-        od;
-        /* And whether a server that it was written to answered without it. */
+        settle_tie();
+        /* A server that it was written to answered without it. */
         lacks = nw.pl & (none | hold) & ~top;
         whole = COUNT(top) >= N;
         more = 1; /* is it believed? */
         if
-        :: nw.rev == 0 -> more = 0; assert((none & HOMES) != HOMES) /* never "no such session" */
+        :: nw.rev == 0 ->
+            more = 0;
+#ifdef EPOCH
+            /* certainly none, or not seen for now, or nobody can tell */
+            got = (IS_MISSING -> 2 : (COUNT(silent) < N -> 1 : 0))
+#ifdef NO_UNSEEN
+            ; got = (got -> 2 : 0)
+#endif
+#else
+            /* Never "there is certainly no such session". */
+            assert(!IS_MISSING);
+#endif
         :: else ->
+#ifndef NO_FRESH
             if
-            :: (top & ~back[me]) == 0 && (silent & nw.pl) -> more = 0
+            :: (top & fresh[me]) == 0 && (silent & nw.pl) -> more = 0
             :: else
             fi
+#endif
         fi;
-        asked = 0; silent = 0; none = 0; hold = 0; top = 0; most = 0;
+#ifdef EPOCH
+        if
+        :: nw.rev == 0 && why == START && ((job == GET && got) || (job == CHANGE && got == 1)) ->
+            got = 0;
+            printf("P%d sees no epoch\n", me);
+            blank = blank | B(me);
+            FORGET(base[me]);
+            if /* above any that the key can have had; clocks may differ by a little */
+#ifndef LOW_FIRST
+            :: base[me].rev = 5
+            :: base[me].rev = 6
+#else
+            :: base[me].rev = 0
+#endif
+            fi;
+            s = 0;
+            do
+            :: s < NS && COUNT(base[me].pl) < N ->
+                if
+                :: SEES(s) -> base[me].pl = base[me].pl | B(s)
+                :: else
+                fi;
+                s++
+            :: else -> s = 0; break
+            od;
+            goto judged
+        :: nw.rev == 0 && why != START && (blank & B(me)) && got ->
+            more = 1; got = 0; goto judged
+        /* No epoch, so no session that could go on: as good as done. */
+        :: nw.rev == 0 && why == START && job == CHANGE && got == 2 ->
+            past = past | FORMER
+        :: else
+        fi;
+        got = 0;
+#endif
         if
         :: more ->
-            assert((nw.val & must) == must); /* nothing acknowledged is missing */
-            assert(nw.rev >= mustrev)        /* and nothing goes back */
+            assert(!MISSES(nw.val, must)); /* nothing promised is missing */
+            assert(nw.rev >= mustrev || (nw.val & ENDED)) /* and nothing goes back */
         :: else
         fi;
         must = 0; mustrev = 0;
         if
-        :: !more -> goto leave
+        :: !more ->
+            asked = 0; silent = 0; none = 0; hold = 0; top = 0; lacks = 0; fresh[me] = 0; goto leave
         :: else
         fi;
         if
-        :: why == START || !NEWER(base[me], nw) ->
+        :: why == START || (blank & B(me)) || !NEWER(base[me], nw) ->
+            find_stale();
             if
-            :: why == CHECK && NEWER(nw, base[me]) -> more = 0
+            :: why == CHECK && (blank & B(me)) ->
+#ifdef FIRST_ONTO
+                more = !(nw.rev > base[me].rev)
+#else
+                more = 0; blank = blank & ~B(me)
+#endif
+            :: why == CHECK && !(blank & B(me)) &&
+               (NEWER(nw, base[me]) || (lacks && !(part & B(me)))) ->
+                more = 0
+            :: why != CHECK -> blank = blank & ~B(me)
             :: else
             fi;
             COPY(base[me], nw);
             part = part & ~B(me);
-            done_by = done_by & ~B(me);
-            if
-#ifndef NO_PART
-            :: lacks -> part = part | B(me)
-            /* It was old enough when the reading began: its writer can send no more of it. */
-            :: lacks && (nw.by == 0 || nw.by == DEAD || !(sent_since[me] & B(nw.by - 1))) ->
-                part = part | B(me); done_by = done_by | B(me)
+#ifdef EPOCH
+            bare = (bare & ~B(me)) | (none -> B(me) : 0);
 #endif
+#ifndef NO_PART
+            if
+            :: lacks && !again -> part = part | B(me)
             :: else
             fi
+#endif
         :: else
         fi;
-        lacks = 0;
         if
-        :: why == START && kind != READ && nw.rev > shown && whole -> shown = nw.rev
+        :: why == START && job != READ && nw.rev > shown && whole -> shown = nw.rev
         :: else
+        fi;
+judged:
+        asked = 0; silent = 0; none = 0; hold = 0; top = 0; lacks = 0;
+        must = 0; mustrev = 0; got = 0;
+        fresh[me] = 0;
+        if
+        :: slows && why == START -> slows--; old = old | B(me)
+        :: true
         fi;
         if
         /* What is to be written once more is not the newest now: whether that was built upon it
@@ -428,14 +703,22 @@ ask:
         :: else
         fi;
         FORGET(nw);
+#ifdef REPAIRS
         if
-        :: kind == READ && (stale == 0) -> goto seen
-        :: kind == READ && stale -> stale = 0; goto commit
-        :: kind == READ && stale -> stale = 0; goto seen /* it may be under way */
-        :: kind != READ && (base[me].val & ENDED) && !again -> stale = 0; goto leave
-        :: kind != READ && (again || !(base[me].val & ENDED)) && why != CHECK -> stale = 0; goto commit
-        :: kind != READ && (again || !(base[me].val & ENDED)) && why == CHECK && more -> stale = 0; goto write
-        :: kind != READ && (again || !(base[me].val & ENDED)) && why == CHECK && !more ->
+        :: why == START && stale && !repaired -> job = READ
+        :: else
+        fi;
+        repaired = 1;
+#endif
+        if
+        :: job == READ && stale == 0 -> goto seen
+        :: job == READ && stale -> stale = 0; goto commit
+        :: job != READ && (base[me].val & ENDED) && !again -> stale = 0; goto leave
+        :: job != READ && (again || !(base[me].val & ENDED)) && why != CHECK ->
+            stale = 0; goto commit
+        :: job != READ && (again || !(base[me].val & ENDED)) && why == CHECK && more ->
+            stale = 0; goto write
+        :: job != READ && (again || !(base[me].val & ENDED)) && why == CHECK && !more ->
             stale = 0; goto busy
         fi
     }
@@ -443,7 +726,7 @@ ask:
 /* -- claim_take ------------------------------------------------------------------------------- */
 commit:
     atomic {
-        more = 0; held = 0; s = 0; got = 0; wanted = 0;
+        more = 0; held = 0; s = 0; got = 0; wanted = 0; next = 0; tried = 0;
 #ifdef BLIND
         /* One writer takes two of three servers for away which all others see. */
         if
@@ -452,89 +735,122 @@ commit:
         fi;
 #endif
         claiming = claiming | B(me); olden = olden & ~B(me);
-        assert(base[me].rev + 1 < REVS)
+        assert(base[me].rev + 1 < REVS);
+        if
+        :: (part & B(me)) && MAY_PASS -> pass = 1
+        :: true -> pass = 0
+        fi
     }
 #if defined(PLAIN_REPAIR)
     if
-    :: kind == READ -> goto write
+    :: job == READ -> goto write
     :: else
     fi;
 #endif
 #ifdef NO_CLAIMS
     goto write;
 #endif
-#ifdef AT_ONCE
-    do
-    :: atomic {
-        wanted -> /* all at once: in any order */
-        if
-        :: wanted & 1 -> s = 0
-        :: wanted & 2 -> s = 1
-        :: wanted & 4 -> s = 2
-        fi;
-        wanted = wanted & ~B(s); tried = tried | B(s);
-        if
-        :: (up & B(s)) && !BLOCKED(s) ->
-            printf("P%d claims %d on server %d, part %d\n", me, base[me].rev + 1, s, (part >> me) & 1);
-            CL(s, base[me].rev + 1) = me + 1; held = held | B(s);
-            if
-            :: (part & B(me)) && !CL(s, base[me].rev) -> CL(s, base[me].rev) = me + 1
-            :: else
-            fi
-        :: (up & B(s)) && BLOCKED(s) -> printf("P%d is too late for %d on server %d\n", me, base[me].rev + 1, s); goto busy
-        :: !(up & B(s)) -> printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
-        fi;
-        s = 0
-       }
-    :: atomic {
-        wanted == 0 ->
-        got = 0; s = 0;
+    /* Wherever it lies and wherever it is to lie, as far as these are up: what fails is down then,
+     * and others stand in. */
+round:
+    atomic {
+        wanted = 0; got = 0; s = 0;
         do
         :: s < NS ->
             if
             :: held & B(s) -> got++
-            :: !(tried & B(s)) && !(down[me] & B(s)) && NEEDED(s) -> wanted = wanted | B(s); got++
+            :: !(held & B(s)) && !(tried & B(s)) && SEES(s) && NEEDED(s) ->
+                wanted = wanted | B(s); tried = tried | B(s); got++
             :: else
             fi;
             s++
         :: else -> s = 0; got = 0; break
         od;
         if
-        :: wanted == 0 -> tried = 0; break
-        :: else
-        fi
-       }
-    od;
+        :: wanted == 0 -> tried = 0; goto claimed
+#if defined(EPOCH) && !defined(FIRST_ALONE)
+        :: wanted && !(part & B(me)) && !(bare & B(me)) -> goto claim_next
+        :: wanted && (part & B(me)) && !(bare & B(me)) -> goto claim_before
+        :: wanted && (bare & B(me))
 #else
+        :: wanted && !(part & B(me)) -> goto claim_next
+        :: wanted && (part & B(me))
+#endif
+        fi
+    }
+#if defined(EPOCH) && !defined(FIRST_ALONE)
     do
     :: atomic {
-        s < NS ->
+        wanted ->
+        next_of(wanted);
+        wanted = wanted & ~B(s);
         if
-        :: (down[me] & B(s)) || ENOUGH -> skip
-        :: else ->
-            if
-            :: (up & B(s)) && !BLOCKED(s) ->
-                printf("P%d claims %d on server %d, part %d\n", me, base[me].rev + 1, s, (part >> me) & 1);
-                CL(s, base[me].rev + 1) = me + 1; held = held | B(s);
-                if
-                :: (part & B(me)) && !CL(s, base[me].rev) -> CL(s, base[me].rev) = me + 1
-                :: else
-                fi
-            :: (up & B(s)) && BLOCKED(s) -> printf("P%d is too late for %d on server %d\n", me, base[me].rev + 1, s); goto busy
-            :: !(up & B(s)) -> printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
-            fi
+        :: (up & B(s)) && (!CL(s, 0) || CL(s, 0) == me + 1) ->
+            printf("P%d claims first too on server %d\n", me, s);
+            next = next | B(s); CL(s, 0) = me + 1
+        :: (up & B(s)) && CL(s, 0) && CL(s, 0) != me + 1 ->
+            printf("P%d is too late for first on server %d\n", me, s); goto busy
+        :: !(up & B(s)) ->
+            printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
         fi;
-        s++
+        s = 0
        }
-    :: atomic { s == NS -> s = 0; break }
+    :: atomic { wanted == 0 -> wanted = next; next = 0; break }
     od;
+    if
+    :: !(part & B(me)) -> goto claim_next
+    :: else
+    fi;
+claim_before:
 #endif
+    do
+    :: atomic {
+        wanted ->
+        next_of(wanted);
+        wanted = wanted & ~B(s);
+        if
+        :: (up & B(s)) && (!CL(s, base[me].rev) || PASSED(s)) ->
+            printf("P%d claims %d too on server %d\n", me, base[me].rev, s);
+            next = next | B(s);
+            if
+            :: !CL(s, base[me].rev) -> CL(s, base[me].rev) = me + 1
+            :: else
+            fi
+        :: (up & B(s)) && CL(s, base[me].rev) && !PASSED(s) ->
+            printf("P%d is too late for %d on server %d\n", me, base[me].rev, s); goto busy
+        :: !(up & B(s)) ->
+            printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
+        fi;
+        s = 0
+       }
+    :: atomic { wanted == 0 -> wanted = next; next = 0; break }
+    od;
+claim_next:
+    do
+    :: atomic {
+        wanted ->
+        next_of(wanted);
+        wanted = wanted & ~B(s);
+        if
+        :: (up & B(s)) && !CL(s, WHAT) ->
+            printf("P%d claims %d on server %d\n", me, WHAT, s);
+            CL(s, WHAT) = me + 1; held = held | B(s)
+        :: (up & B(s)) && CL(s, WHAT) ->
+            printf("P%d is too late for %d on server %d\n", me, WHAT, s); goto busy
+        :: !(up & B(s)) ->
+            printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
+        fi;
+        s = 0
+       }
+    :: atomic { wanted == 0 -> goto round }
+    od;
+claimed:
     atomic {
         if
         :: held == 0 -> goto leave
 #ifndef NO_PLACED
         /* Somebody who sees none of the session's servers could meet nobody there. */
-        :: held && !(held & base[me].pl) -> let_go(base[me].rev + 1, 0); goto leave
+        :: held && !(held & base[me].pl) -> let_go(WHAT, 0); goto leave
         :: held && (held & base[me].pl)
 #else
         :: else
@@ -551,24 +867,34 @@ commit:
 /* -- write_claimed ---------------------------------------------------------------------------- */
 write:
     atomic {
-        more = 0; tries = 0; late = 0; sent = 0; why = AGAIN; writing = writing | B(me);
-        nx.rev = base[me].rev + 1;
-        writes[nx.rev]++; nx.at = writes[nx.rev]; nx.by = me + 1;
+        more = 0; late = 0; sent = 0; why = AGAIN; writing = writing | B(me); pass = 0;
+        nx.rev = base[me].rev + 1; nx.by = me + 1;
         if
-        :: again -> nx.val = base[me].val
-        :: !again && kind == INC -> assert(!(base[me].val & B(me))); nx.val = base[me].val | B(me)
-        :: !again && kind == END -> nx.val = base[me].val | ENDED
-        :: !again && kind == READ -> nx.val = base[me].val
+        :: again || job == READ -> nx.val = base[me].val
+        :: !again && job == INC ->
+            assert(!(base[me].val & B(me))); nx.val = base[me].val | B(me)
+        :: !again && job == END -> nx.val = base[me].val | ENDED
+        :: !again && job == GET -> nx.val = (base[me].val -> base[me].val : B(me))
+        :: !again && job == CHANGE -> nx.val = B(me)
         fi
     }
 attempt:
     atomic {
-        failed = 0; got = 0; wanted = 0; s = 0;
-        begin_to_send();
+        failed = 0; got = 0; wanted = 0; s = 0; sets = 0;
+        sends[me] = nx.rev;
         do
         :: s < NS && COUNT(wanted) < N ->
             if
-            :: !(down[me] & B(s)) && MAY_WRITE(s) -> wanted = wanted | B(s)
+            :: SEES(s) && MAY_WRITE(s) && STAYS(s) -> wanted = wanted | B(s)
+            :: else
+            fi;
+            s++
+        :: else -> s = 0; break
+        od;
+        do
+        :: s < NS && COUNT(wanted) < N ->
+            if
+            :: SEES(s) && MAY_WRITE(s) -> wanted = wanted | B(s)
             :: else
             fi;
             s++
@@ -578,39 +904,47 @@ attempt:
     }
     do
     :: atomic {
-        wanted && !late ->
-        if /* all at once: in any order */
-        :: wanted & 1 -> s = 0
-        :: wanted & 2 -> s = 1
-        :: wanted & 4 -> s = 2
-        fi;
+        wanted -> /* all at once: in any order */
+        any_of(wanted);
         if
-        :: up & B(s) -> printf("P%d writes %d.%d to server %d, placement %d, value %d\n", me, nx.rev, nx.at, s, nx.pl, nx.val); sent = 1; stored(s, nx); got = got | B(s)
+        :: (up & B(s)) && rec[s].rev == 0 && (base[me].pl & B(s)) && !(sets & B(s)) ->
+            printf("P%d finds nothing to replace on server %d\n", me, s);
+            sent = 1;
+#ifdef NO_SET
+            failed = 1; wanted = wanted & ~B(s)
+#else
+            sets = sets | B(s)
+#endif
+        :: (up & B(s)) && (rec[s].rev || !(base[me].pl & B(s)) || (sets & B(s))) ->
+            printf("P%d writes %d to server %d, placement %d, value %d\n",
+                   me, nx.rev, s, nx.pl, nx.val);
+            sent = 1; stored(s, nx); got = got | B(s); wanted = wanted & ~B(s)
         :: !(up & B(s)) ->
             printf("P%d finds server %d away (write)\n", me, s);
-            sent = 1; failed = 1; down[me] = down[me] | B(s);
+            sent = 1; failed = 1; down[me] = down[me] | B(s); wanted = wanted & ~B(s);
             if
             :: kept[s].rev == 0 -> COPY(kept[s], nx)
             :: true
             fi
-        :: (up & B(s)) && blips && up == ALL && !(DOWNS & ~B(s)) ->
+        :: (up & B(s)) && MAY_BLIP(s) ->
             printf("P%d has a time-out on server %d (write)\n", me, s);
-            blips--; sent = 1; failed = 1; down[me] = down[me] | B(s);
+            blips--; sent = 1; failed = 1; down[me] = down[me] | B(s); wanted = wanted & ~B(s);
             if
             :: stored(s, nx)
             :: true
             fi
-        :: lates && kind != READ -> lates--; late = 1; printf("P%d is out of time\n", me)
+        :: lates && job != READ && !late ->
+            lates--; late = 1; wanted = wanted & sets; printf("P%d is out of time\n", me)
         :: deaths -> deaths--; printf("P%d dies\n", me); dead = 1; goto leave
         fi;
-        wanted = wanted & ~B(s); s = 0
+        s = 0
        }
     :: atomic {
-        wanted == 0 || late ->
-        wanted = 0;
+        wanted == 0 ->
+        sets = 0;
         if
 #ifdef NO_ONCE
-        :: failed && tries + 1 < NS && !late -> tries++; goto attempt
+        :: failed && tried + 1 < NS && !late -> tried++; goto attempt
 #else
         :: failed && got && !late -> failed = 0; goto rewrite
 #ifndef NO_WHOLE
@@ -622,7 +956,7 @@ attempt:
        }
     od;
     atomic {
-        tries = 0; failed = 0; 
+        tried = 0; failed = 0; sends[me] = 0;
         if
 #ifdef NO_WHOLE
         :: got -> skip
@@ -641,16 +975,11 @@ attempt:
     }
 
 /* -- drop_strays ------------------------------------------------------------------------------ */
-    atomic { sending = sending & ~B(me) }
 /* Under a claim of what would be written there next. */
     do
     :: atomic {
         held & base[me].pl & ~nx.pl ->
-        if
-        :: held & base[me].pl & ~nx.pl & 1 -> s = 0
-        :: held & base[me].pl & ~nx.pl & 2 -> s = 1
-        :: held & base[me].pl & ~nx.pl & 4 -> s = 2
-        fi;
+        any_of(held & base[me].pl & ~nx.pl);
 #ifndef STRAYS_DELETED
         if
         :: !(up & B(s)) || CL(s, nx.rev + 1) -> held = held & ~B(s); goto next_stray
@@ -660,7 +989,7 @@ attempt:
        atomic {
 #endif
         if
-        :: up & B(s) -> assert(rec[s].rev != nx.rev + 1); FORGET(rec[s])
+        :: up & B(s) -> assert(TAKES || rec[s].rev != nx.rev + 1); FORGET(rec[s])
         :: !(up & B(s)) -> down[me] = down[me] | B(s); keptdel = keptdel | B(s)
         :: !(up & B(s)) -> down[me] = down[me] | B(s)
         fi;
@@ -675,16 +1004,26 @@ next_stray:
     od;
     atomic {
         printf("P%d is done: %d acknowledged\n", me, nx.rev);
-        acked = acked | (nx.val & (kind == INC -> B(me) : (kind == END -> ENDED : 0)));
+#ifdef EPOCH
+        past = past | (nx.val == base[me].val -> 0 : (base[me].val -> base[me].val : FORMER));
+        given = given | (job == GET -> nx.val : 0);
+#else
+        acked = acked | (nx.val & (job == INC -> B(me) : (job == END -> ENDED : 0)));
+#endif
         if
         :: nx.rev > shown -> shown = nx.rev
         :: else
         fi;
-        let_go(nx.rev, ORPHAN);
+        let_go(WHAT, ORPHAN);
+        blank = blank & ~B(me);
         claiming = claiming & ~B(me); writing = writing & ~B(me);
         held = 0; stale = 0; late = 0; again = 0; twice = twice & ~B(me); whole = 0;
         if
-        :: kind == READ && reads + 1 < READS -> reads++; FORGET(nx); FORGET(base[me]); goto begin
+        :: job == READ && job == kind && reads + 1 < READS ->
+            reads++; FORGET(nx); FORGET(base[me]); goto begin
+#ifdef REPAIRS
+        :: job != kind -> job = kind; FORGET(nx); FORGET(base[me]); goto begin
+#endif
         :: else -> goto leave
         fi
     }
@@ -692,45 +1031,48 @@ next_stray:
 /* A server failed: the same once more, elsewhere, as a revision of its own. */
 rewrite:
     atomic {
-        sending = sending & ~B(me); writing = writing & ~B(me);
-        let_go(nx.rev, ORPHAN);
+        sends[me] = 0; writing = writing & ~B(me);
+        let_go(WHAT, ORPHAN);
         COPY(base[me], nx);
-        claiming = claiming & ~B(me); part = part & ~B(me);
+        claiming = claiming & ~B(me); part = part & ~B(me); blank = blank & ~B(me);
+#ifdef EPOCH
+        bare = bare & ~B(me);
+#endif
         old = (old & ~B(me)) | (olden & B(me));
-        held = 0; got = 0; sent = 0; stale = 0; tries = 0; again = 1; twice = twice | B(me); why = AGAIN;
+        held = 0; got = 0; sent = 0; stale = 0; tried = 0; again = 1;
+        twice = twice | B(me); why = AGAIN;
         goto commit
     }
 
 /* Time was over before anything was sent: the claim stays until it goes by itself. */
 unwritten:
     atomic {
-        sending = sending & ~B(me); writing = writing & ~B(me);
-        let_go(nx.rev, 0);
+        sends[me] = 0; writing = writing & ~B(me);
+        let_go(WHAT, 0);
         FORGET(nx); late = 0; sent = 0; stale = 0; held = 0; goto wait
     }
 busy:
     atomic {
-        wanted = 0;
-#ifdef AT_ONCE
-        tried = 0;
-#endif
-        let_go(base[me].rev + 1, 0);
+        wanted = 0; next = 0; tried = 0; pass = 0;
+        let_go(WHAT, 0);
         held = 0; s = 0; more = 0
     }
 wait:
     atomic {
         claiming = claiming & ~B(me);
         if
-        :: kind == READ -> goto seen
+        :: job == READ -> goto seen
         :: else
         fi;
         why = AGAIN
     }
     /* It tries now and then; nothing changes before one of these. */
-    (ANY_NEWER(base[me])
-     || !(ANY_CLAIM(base[me].rev + 1) || ((part & B(me)) && ANY_CLAIM(base[me].rev)))
-     || ((part & B(me)) && !ANY_CLAIM(base[me].rev + 1) && !(done_by & B(me)) && base[me].by
-         && (base[me].by == DEAD || !(sending & B(base[me].by - 1))))) -> goto read;
+#define ANY_NEWER(s) (((blank & B(me)) && rec[s].rev) || NEWER(rec[s], base[me]))
+#define WHAT_CLAIMED(s) ((up & B(s)) && CL(s, WHAT))
+#define BEFORE_CLAIMED(s) ((up & B(s)) && CL(s, base[me].rev))
+    (FOR_ANY(ANY_NEWER)
+     || !(FOR_ANY(WHAT_CLAIMED) || ((part & B(me)) && FOR_ANY(BEFORE_CLAIMED)))
+     || ((part & B(me)) && !FOR_ANY(WHAT_CLAIMED) && MAY_PASS)) -> goto read;
 
 seen:
     atomic {
@@ -739,21 +1081,28 @@ seen:
         :: else
         fi;
         if
-        :: reads + 1 < READS -> reads++; FORGET(base[me]); goto begin
+#ifdef REPAIRS
+        :: job != kind -> job = kind; FORGET(base[me]); part = part & ~B(me); goto begin
+#endif
+        :: job == kind && reads + 1 < READS ->
+            reads++; FORGET(base[me]); part = part & ~B(me); goto begin
         :: else
         fi
     }
 leave:
     atomic {
-        sending = sending & ~B(me); writing = writing & ~B(me);
+        sends[me] = 0; writing = writing & ~B(me);
         if
-        :: nx.rev != base[me].rev + 1 && !dead -> let_go(base[me].rev + 1, 0)
-        :: else -> let_go(base[me].rev + 1, ORPHAN)
+        :: nx.rev != base[me].rev + 1 && !dead -> let_go(WHAT, 0)
+        :: else -> let_go(WHAT, ORPHAN)
         fi;
-        dead = 0;
+        dead = 0; pass = 0;
         claiming = claiming & ~B(me); old = old & ~B(me); olden = olden & ~B(me);
-        down[me] = 0; back[me] = 0; part = part & ~B(me); done_by = done_by & ~B(me); twice = twice & ~B(me);
-        sent_since[me] = 0;
+        down[me] = 0; back[me] = 0; part = part & ~B(me); twice = twice & ~B(me);
+        blank = blank & ~B(me);
+#ifdef EPOCH
+        bare = bare & ~B(me);
+#endif
         reading = reading & ~B(me); shaken = shaken & ~B(me); near = near & ~B(me);
         done++
     }
@@ -767,7 +1116,8 @@ inline is_claimed_for(rv)
     :: di < NP ->
         if
         :: ((claiming & B(di)) && !(old & B(di))
-            && (base[di].rev + 1 == rv || (((part | twice) & B(di)) && base[di].rev == rv))) -> dm = 1
+            && (base[di].rev + 1 == rv || (((part | twice) & B(di)) && base[di].rev == rv)
+                || (FIRSTS(di) && rv == 0))) -> dm = 1
         :: (writing & B(di)) && base[di].rev + 2 == rv -> dm = 1
         :: else
         fi;
@@ -835,26 +1185,38 @@ endworld:
         select(p : 0 .. NP - 1);
         if
         :: down[p] & up -> printf("P%d's prober finds %d back\n", p, down[p] & up);
-            back[p] = back[p] | (down[p] & up);
+            back[p] = back[p] | (down[p] & up); fresh[p] = fresh[p] & ~(down[p] & up);
             down[p] = down[p] & ~up
         :: else
         fi;
         p = 0
        }
+    /* Somebody takes a claim away that is not his. */
+    :: atomic {
+        takes ->
+        select(s : 0 .. NS - 1);
+        select(r : 2 .. REVS - 1);
+        if
+        :: CL(s, r) && !(CL(s, r) & ORPHAN) ->
+            printf("claims of %d on server %d taken away\n", r, s); takes--; CL(s, r) = 0
+        :: else
+        fi;
+        s = 0; r = 0
+       }
     /* Claims of a revision go by themselves. */
     :: atomic {
         expiries ->
+#ifdef EPOCH
+        select(r : 0 .. REVS - 1);
+#else
         select(r : 2 .. REVS - 1);
+#endif
         is_claimed_for(r);
 #ifdef STALLS
         dm = 0;
 #endif
         if
-        :: dm == 0 && (0
-#if NS == 3
-            || CL(2, r)
-#endif
-            || CL(0, r) || CL(1, r)) ->
+        :: dm == 0 && (CL(NS - 1, r) || CL(0, r) || CL(1, r)) ->
             s = 0; p = 0;
             do
             :: s < NS ->
@@ -893,45 +1255,96 @@ endworld:
     od
 }
 
+#define PUT(s, r, v, p, b) rec[s].rev = r; rec[s].val = v; rec[s].pl = p; rec[s].by = b
+
 init {
     atomic {
-#ifdef RETURNED
+        shown = 1;
+#if defined(RETURNED)
         /* Server 1 was away for a while, and is back with its old memory. */
-        rec[0].rev = 2; rec[0].at = 1; rec[0].pl = 5;
-        rec[1].rev = 1; rec[1].at = 1; rec[1].pl = 3;
-        rec[2].rev = 2; rec[2].at = 1; rec[2].pl = 5;
-        writes[2] = 1; shown = 2;
+        PUT(1, 1, 0, 3, 0);
+        shown = 2;
+#if NS == 3
+        PUT(0, 2, 0, 5, 0);
+        PUT(2, 2, 0, 5, 0);
 #else
+        PUT(0, 2, 0, 1, 0);
+#endif
+#elif defined(BESIDE)
+        PUT(0, 2, ENDED, 3, 0);
+        PUT(1, 3, 0, 6, 0);
+        PUT(2, 3, 0, 6, 0);
+        acked = ENDED;
+#elif defined(HIDDEN)
+        up = ALL & ~1;
+        PUT(0, 2, FORMER, PLACES, 0);
+#elif defined(OLD_LIST)
+        PUT(1, 1, 0, 2, 0);
+#elif defined(OLDER_FIRST)
+        PUT(0, 1, 0, 1, 0);
+        PUT(1, 2, 0, 2, 0);
+        shown = 2;
+#elif defined(EPOCH) && !defined(PENDING)
+#ifdef THERE
+        PUT(0, 1, FORMER, 3, 0);
+        PUT(1, 1, FORMER, 3, 0);
+#endif
+#else
+        PUT(0, 1, 0, B(N) - 1, 0);
+#if N > 1 && !defined(EMPTIED)
+        PUT(1, 1, 0, B(N) - 1, 0);
+#endif
+#if N > 2
+        PUT(2, 1, 0, B(N) - 1, 0);
+#endif
+#endif
 #ifdef PENDING
         /* A writer died 6 s ago, having sent its first copy to server 0, which hangs. */
         up = ALL & ~1;
-        kept[0].rev = 2; kept[0].at = 1; kept[0].val = 64; kept[0].pl = 3; kept[0].by = DEAD;
-        writes[2] = 1;
+        kept[0].rev = 2; kept[0].val = FORMER; kept[0].pl = 3; kept[0].by = DEAD;
 #endif
-        rec[0].rev = 1; rec[0].at = 1; rec[0].pl = 3;
-        rec[1].rev = 1; rec[1].at = 1; rec[1].pl = 3;
-        shown = 1;
+#ifdef PENDING
+        if
+        :: flip = 1
+        :: true
+        fi;
 #endif
-        writes[1] = 1;
         di = 0;
         do
-        :: di < INCS -> run P(di, INC); di++
-        :: di >= INCS && di < INCS + DESTROYS -> run P(di, END); di++
-        :: di >= INCS + DESTROYS && di < NP -> run P(di, READ); di++
+        :: di < NP ->
+#if defined(NOTICED) && defined(RETURNED)
+            back[di] = 2;
+#endif
+#ifdef OLDER_FIRST
+            back[di] = (di == 0 -> 1 : 0);
+#endif
+            if
+            :: di < INCS -> run P(di, INC)
+            :: di >= INCS && di < INCS + DESTROYS -> run P(di, END)
+            :: di >= INCS + DESTROYS && di < INCS + DESTROYS + GETS -> run P(di, GET)
+            :: di >= INCS + DESTROYS + GETS && di < NP - READERS -> run P(di, CHANGE)
+            :: di >= NP - READERS -> run P(di, READ)
+            fi;
+            di++
         :: di == NP -> di = 0; break
         od
     }
     /* When all is over: what was acknowledged is there. */
     atomic {
         done == NP && up == ALL ->
-        assert(HOLDS(0) || HOLDS(1)
-#if NS == 3
-               || HOLDS(2)
+#define HOLDS_IT(s) HOLDS(s)
+#ifdef EPOCH
+        /* One epoch for all, unless one was changed or came back. */
+#if CHANGES == 0 && !defined(HIDDEN)
+        assert(COUNT(given) <= 1);
 #endif
-               );
-#if FAULTS == 0 && BLIPS == 0 && DEATHS == 0 && LATES == 0 && DESTROYS == 0 \
-    && !defined(BLIND) && !defined(PENDING)
+        assert(shown <= 2 || FOR_ANY(HOLDS_IT));
+#else
+        assert(FOR_ANY(HOLDS_IT));
+#if FAULTS == 0 && BLIPS == 0 && DEATHS == 0 && LATES == 0 && DESTROYS == 0 && TAKES == 0 \
+    && !defined(BLIND) && !defined(PENDING) && !defined(BESIDE)
         assert(acked == B(INCS) - 1) /* and everybody got through */
+#endif
 #endif
     }
 }
