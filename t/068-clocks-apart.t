@@ -131,6 +131,7 @@ for my $kind (sort keys %settings) {
         # Under MemSessRenew the old id leads to the session.
         my $c = started($m[1], 'n=1');
         my $old = $c->copy;
+        sleep 0.01;    # MemSessRenew is 1 ms
         $c->get(say_via('lua/renew', 'MemSess-Incr: n=1'));
         isnt $c->cookie, $old->cookie, 'renewed';
         is data($c->copy(server => $_)), 'n=2', 'the new id' for @m;
