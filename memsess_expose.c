@@ -21,6 +21,9 @@ APLOG_USE_MODULE(memsess);
 /* Linux takes no longer string into a program's environment. */
 #define ENV_STRING_MAX (128 * 1024 - 1)
 
+/* The longest part of data that is in parts: mod_proxy_fcgi leaves longer variables out. */
+#define PART_MAX 16000
+
 /* -- What clients send ------------------------------------------------------------------------ */
 
 int memsess_reserved_name(const char *name)
@@ -31,12 +34,15 @@ int memsess_reserved_name(const char *name)
 
 /* In one pass: apr_table_unset for each would take a time that grows with the square of their
  * number, and a session may have tens of thousands of attributes. */
-static void drop_entries(apr_table_t *table, int (*drop)(const char *name), apr_pool_t *p)
+typedef int drop_fn(const char *name, const char *value);
+
+static void drop_entries(apr_table_t *table, drop_fn *drop, apr_pool_t *p)
 {
     const apr_array_header_t *all = apr_table_elts(table);
+    const apr_table_entry_t *entries = (const apr_table_entry_t *)all->elts;
     int i;
 
-    for (i = 0; i < all->nelts && !drop(APR_ARRAY_IDX(all, i, apr_table_entry_t).key); i++) {
+    for (i = 0; i < all->nelts && !drop(entries[i].key, entries[i].val); i++) {
     }
     if (i == all->nelts) {
         return;
@@ -46,15 +52,21 @@ static void drop_entries(apr_table_t *table, int (*drop)(const char *name), apr_
     for (i = 0; i < all->nelts; i++) {
         const apr_table_entry_t *entry = &APR_ARRAY_IDX(all, i, apr_table_entry_t);
 
-        if (!drop(entry->key)) {
+        if (!drop(entry->key, entry->val)) {
             apr_table_addn(table, entry->key, entry->val);
         }
     }
 }
 
+static int is_reserved(const char *name, const char *value)
+{
+    (void)value;
+    return memsess_reserved_name(name);
+}
+
 void memsess_drop_reserved(apr_table_t *headers, apr_pool_t *p)
 {
-    drop_entries(headers, memsess_reserved_name, p);
+    drop_entries(headers, is_reserved, p);
 }
 
 /* The items of a comma-separated header that pass. */
@@ -200,58 +212,81 @@ static char *form_append(char *to, const memsess_attr_t *attr, int *control)
     return to;
 }
 
-/* Whether a variable's name is taken already, since a table does not tell case. Of two that look
- * alike to it the first in name order has it, and that is one with a capital or with a character
- * that was replaced: before the first such one there is no need to look. */
-static int is_taken(const char *name, apr_size_t len, int is_odd, apr_hash_t **taken, apr_pool_t *p)
-{
-    char *alike, *c;
+/* A variable that an attribute would have. */
+typedef struct variable_t {
+    const char *name, *value;
+    int is_odd; /* the attribute's name is another one, or has capitals */
+} variable_t;
 
-    if (!*taken && !is_odd) {
-        return 0;
-    }
-    *taken = *taken ? *taken : apr_hash_make(p);
-    alike = apr_pstrmemdup(p, name, len);
-    for (c = alike; *c; c++) {
-        *c = (char)apr_tolower(*c);
-    }
-    if (apr_hash_get(*taken, alike, (apr_ssize_t)len)) {
-        return 1;
-    }
-    apr_hash_set(*taken, alike, (apr_ssize_t)len, alike);
-    return 0;
-}
-
-static void set_attr_variable(apr_table_t *env, const memsess_attr_t *attr, apr_size_t name_len,
-                              apr_hash_t **taken, apr_pool_t *p)
+static void add_variable(apr_array_header_t *variables, const memsess_attr_t *attr, apr_pool_t *p)
 {
     static const char prefix[] = ENV_PREFIX "ATTR_";
-    char *name = apr_palloc(p, sizeof(prefix) + name_len), *tail = name + sizeof(prefix) - 1, *c;
+    char *name = apr_pstrcat(p, prefix, attr->name, NULL), *c;
     int is_odd = 0;
 
-    memcpy(name, prefix, sizeof(prefix) - 1);
-    memcpy(tail, attr->name, name_len + 1);
-    for (c = tail; *c; c++) {
+    for (c = name + sizeof(prefix) - 1; *c; c++) {
         is_odd |= *c == '.' || *c == '-' || apr_isupper(*c);
         if (*c == '.' || *c == '-') {
             *c = '_';
         }
     }
-    if (!is_taken(tail, name_len, is_odd, taken, p)) {
-        apr_table_addn(env, name, attr->value);
+    APR_ARRAY_PUSH(variables, variable_t) = (variable_t){name, attr->value, is_odd};
+}
+
+/* How often there is each name, as a table sees it, which does not tell case. */
+static apr_hash_t *count_names(const apr_array_header_t *variables, apr_pool_t *p)
+{
+    apr_hash_t *counts = apr_hash_make(p);
+    int i;
+
+    for (i = 0; i < variables->nelts; i++) {
+        char *alike = apr_pstrdup(p, APR_ARRAY_IDX(variables, i, variable_t).name);
+        int *count;
+
+        ap_str_tolower(alike);
+        count = apr_hash_get(counts, alike, APR_HASH_KEY_STRING);
+        if (!count) {
+            count = apr_pcalloc(p, sizeof(*count));
+            apr_hash_set(counts, alike, APR_HASH_KEY_STRING, count);
+        }
+        ++*count;
+    }
+    return counts;
+}
+
+/* Of those that would have one name none is set: what one may write must not hide the other. */
+static void set_attr_variables(apr_table_t *env, const apr_array_header_t *variables, apr_pool_t *p)
+{
+    apr_hash_t *counts = NULL;
+    int i;
+
+    for (i = 0; i < variables->nelts && !counts; i++) {
+        if (APR_ARRAY_IDX(variables, i, variable_t).is_odd) {
+            counts = count_names(variables, p);
+        }
+    }
+    for (i = 0; i < variables->nelts; i++) {
+        const variable_t *variable = &APR_ARRAY_IDX(variables, i, variable_t);
+        char *alike = counts ? apr_pstrdup(p, variable->name) : NULL;
+
+        if (alike) {
+            ap_str_tolower(alike);
+        }
+        if (!alike || *(int *)apr_hash_get(counts, alike, APR_HASH_KEY_STRING) == 1) {
+            apr_table_addn(env, variable->name, variable->value);
+        }
     }
 }
 
-/* All exposed attributes in form encoding, in name order. With an environment, those that can be
- * are also set there, each by itself. */
+/* All exposed attributes in form encoding, in name order. Those that can be variables, each by
+ * itself, are added there, unless it is NULL. */
 static const char *form_data(const memsess_session_t *session, const apr_array_header_t *keys,
-                             apr_table_t *env, apr_pool_t *p)
+                             apr_array_header_t *variables, apr_pool_t *p)
 {
     const memsess_attr_t *first = (const memsess_attr_t *)session->attrs->elts;
     const memsess_attr_t *end = first + session->attrs->nelts, *attr;
     char small[4096], *large = NULL, *data, *to;
     apr_size_t size = 1;
-    apr_hash_t *taken = NULL;
 
     for (attr = first; attr < end; attr++) {
         size += strlen(attr->name) + 3 * attr->len + 2;
@@ -275,16 +310,17 @@ static const char *form_data(const memsess_session_t *session, const apr_array_h
         to += name_len;
         *to++ = '=';
         to = form_append(to, attr, &control);
-        if (env && !control) {
-            set_attr_variable(env, attr, name_len, &taken, p);
+        if (variables && !control) {
+            add_variable(variables, attr, p);
         }
     }
     *to = '\0';
     return large ? large : apr_pstrmemdup(p, small, (apr_size_t)(to - small));
 }
 
-static int is_variable(const char *name)
+static int is_variable(const char *name, const char *value)
 {
+    (void)value;
     return !strncmp(name, ENV_PREFIX, sizeof(ENV_PREFIX) - 1);
 }
 
@@ -293,27 +329,41 @@ static void drop_variables(request_rec *r)
     drop_entries(r->subprocess_env, is_variable, r->pool);
 }
 
+static void set_parts(apr_table_t *env, const char *data, apr_size_t len, apr_pool_t *p)
+{
+    apr_size_t n, parts = (len + PART_MAX - 1) / PART_MAX;
+
+    apr_table_addn(env, ENV_PREFIX "DATA_PARTS", apr_psprintf(p, "%" APR_SIZE_T_FMT, parts));
+    for (n = 0; n < parts; n++) {
+        apr_table_addn(env, apr_psprintf(p, ENV_PREFIX "DATA_%" APR_SIZE_T_FMT, n + 1),
+                       apr_pstrndup(p, data + n * PART_MAX, PART_MAX));
+    }
+}
+
 static void set_variables(request_rec *r, const memsess_req_t *req, memsess_state_t state,
                           const memsess_dir_conf_t *conf)
 {
+    apr_array_header_t *variables;
     apr_table_t *env = r->subprocess_env;
     const char *data;
+    apr_size_t len;
 
-    /* A subrequest has a copy of its parent's, of another section maybe. From here on none is
-     * there, so all can be added without a look for an older one. */
+    /* From here on none is there, so all can be added without a look for an older one. */
     drop_variables(r);
     apr_table_addn(env, ENV_PREFIX "STATE", memsess_state_names[state]);
     if (state != MEMSESS_STATE_ACTIVE) {
         return;
     }
     apr_table_addn(env, ENV_PREFIX "ID", req->session->public_id);
-    data = form_data(req->session, conf->expose_keys, env, r->pool);
-    if (strlen(data) > ENV_STRING_MAX) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: the exposed session is larger "
-                      "than the environment of a CGI program can hold: narrow it with "
-                      "MemSessExposeKeys");
-    }
+    variables = apr_array_make(r->pool, req->session->attrs->nelts, sizeof(variable_t));
+    data = form_data(req->session, conf->expose_keys, variables, r->pool);
+    len = strlen(data);
+    set_attr_variables(env, variables, r->pool);
     apr_table_addn(env, ENV_PREFIX "DATA", data);
+    if (len > PART_MAX) {
+        set_parts(env, data, len, r->pool);
+    }
+    memsess_own(r, 1)->is_long = len > ENV_STRING_MAX - sizeof(ENV_PREFIX "DATA");
 }
 
 /* The status needs none; it may be protected by AuthType MemSess for all that. */
@@ -374,6 +424,31 @@ static void strip_cookies(request_rec *r, memsess_top_t *top)
     }
 }
 
+static int is_too_long(const char *name, const char *value)
+{
+    return strlen(name) + 1 + strlen(value) > ENV_STRING_MAX;
+}
+
+static int is_too_long_of_ours(const char *name, const char *value)
+{
+    return is_variable(name, value) && is_too_long(name, value);
+}
+
+static int is_cgi(const request_rec *r)
+{
+    return r->handler && (!strcmp(r->handler, "cgi-script")
+                          || !strcmp(r->handler, "application/x-httpd-cgi"));
+}
+
+/* Linux would not run the program at all. */
+static void drop_too_long(request_rec *r)
+{
+    drop_entries(r->subprocess_env, is_too_long_of_ours, r->pool);
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "MemSess: MEMSESS_DATA is left out, since a CGI "
+                  "program cannot have so long a variable: read MEMSESS_DATA_1 and so on, or "
+                  "narrow it with MemSessExposeKeys");
+}
+
 void memsess_expose_headers(request_rec *r)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
@@ -395,11 +470,17 @@ void memsess_expose_headers(request_rec *r)
             own->top->headers_set = 1;
             apr_table_setn(r->headers_in, "MemSess-State", memsess_state_names[state]);
             if (state == MEMSESS_STATE_ACTIVE) {
+                const char *data = form_data(req->session, conf->expose_keys, NULL, r->pool);
+
                 apr_table_setn(r->headers_in, "MemSess-Id", req->session->public_id);
-                apr_table_setn(r->headers_in, "MemSess-Data",
-                               form_data(req->session, conf->expose_keys, NULL, r->pool));
+                if (!is_cgi(r) || !is_too_long("HTTP_MEMSESS_DATA", data)) {
+                    apr_table_setn(r->headers_in, "MemSess-Data", data);
+                }
             }
         }
+    }
+    if (own->is_long && own->exposed && is_cgi(r)) {
+        drop_too_long(r);
     }
     strip_cookies(r, own->top);
 }

@@ -73,6 +73,7 @@ typedef struct memsess_own_t {
     memsess_top_t *top;
     const memsess_dir_conf_t *exposed; /**< the section whose variables it has */
     memsess_state_t exposed_state;
+    int is_long; /**< a variable is too long for a program */
     int undecided; /**< an authorization would have needed a session that could not be read */
     int asking;    /**< authorization is under way, see memsess_auth.c */
 } memsess_own_t;

@@ -329,8 +329,7 @@ subtest 'what an attacker writes stays in his session' => sub {
     $r = $attacker->get('/cgi/env');
     is $r->env('MEMSESS_STATE'), 'active', 'which hide no state';
     is $r->env('MEMSESS_ATTR_STATE'), 'x', 'but stand where attributes stand';
-    is $r->env('MEMSESS_ATTR_a_b'), '1', 'of three names that become one, the first';
-    is scalar(() = $r->body =~ /^MEMSESS_ATTR_a_b=/mg), 1, 'once';
+    is scalar(() = $r->body =~ /^MEMSESS_ATTR_a_b=/mg), 0, 'of three names that become one, none';
     for my $header ('MemSess-Set: =x', 'MemSess-Set: a%00b=x', 'MemSess-Set: a%0d%0a=x',
         'MemSess-Set: ' . 'a' x 65 . '=x', 'MemSess-Set: a=%00', 'MemSess-Set: a=%',
         'MemSess-Incr: n=9223372036854775808', 'MemSess-Unset: a/b', 'MemSess-Renew: 2') {
