@@ -63,6 +63,11 @@ static const char *memsess_kind_make(memsess_kind_t **kind, const char *label, i
     return memsess_cookie_parse(&(*kind)->cookie, argc, words, p);
 }
 
+static void memsess_kind_hide(const memsess_kind_t *kind, server_rec *s)
+{
+    memsess_conf_add_cookie(s, kind->cookie.name);
+}
+
 static memsess_rc_t memsess_open_kind(request_rec *r, const memsess_kind_t *kind,
                                       memsess_t **session)
 {
@@ -89,8 +94,7 @@ static memsess_state_t memsess_state(memsess_t *s)
 {
     memsess_state_t state = memsess_req_state(s, s->conf, s->top);
 
-    s->top->exposed = 1;
-    s->top->exposed_active |= state == MEMSESS_STATE_ACTIVE;
+    memsess_top_depend(s->top, state);
     return state;
 }
 
@@ -361,5 +365,6 @@ void memsess_api_register(void)
     APR_REGISTER_OPTIONAL_FN(memsess_destroy_all);
     APR_REGISTER_OPTIONAL_FN(memsess_expire);
     APR_REGISTER_OPTIONAL_FN(memsess_kind_make);
+    APR_REGISTER_OPTIONAL_FN(memsess_kind_hide);
     APR_REGISTER_OPTIONAL_FN(memsess_open_kind);
 }

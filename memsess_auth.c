@@ -47,6 +47,32 @@ int memsess_auth_find_user(request_rec *r)
     return memsess_req_refuse(r, state) == OK ? DECLINED : HTTP_SERVICE_UNAVAILABLE;
 }
 
+const char *memsess_auth_told(const request_rec *r)
+{
+    return r->user && r->ap_auth_type && !strcmp(r->ap_auth_type, AUTH_TYPE) ? r->user : NULL;
+}
+
+void memsess_auth_again(request_rec *r)
+{
+    if (memsess_auth_told(r)) {
+        r->user = NULL;
+        r->ap_auth_type = NULL;
+    }
+    memsess_auth_find_user(r);
+}
+
+/* httpd makes REDIRECT_REMOTE_USER of it. */
+void memsess_auth_part(request_rec *r)
+{
+    request_rec *from;
+
+    for (from = r->user ? NULL : r->prev; from; from = from->prev) {
+        if (memsess_auth_told(from)) {
+            from->user = NULL;
+        }
+    }
+}
+
 /* What the client asked for, before any internal redirect. */
 static const request_rec *asked_for(const request_rec *r)
 {

@@ -17,6 +17,16 @@
  */
 int memsess_auth_find_user(request_rec *r);
 
+/** Who the user is, where we have said so; else NULL. */
+const char *memsess_auth_told(const request_rec *r);
+
+/** Says it again, for the section that the request has now. */
+void memsess_auth_again(request_rec *r);
+
+/** Before a handler: has no variable tell a user whom the section that the request came from has
+ * told, and this one has not. */
+void memsess_auth_part(request_rec *r);
+
 /** For a request that needs a user: OK, or to the login page, 401 or 503. */
 int memsess_auth_check_user(request_rec *r);
 

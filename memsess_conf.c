@@ -45,6 +45,7 @@ void memsess_conf_start(apr_pool_t *pconf)
     memsess_seen.largest = MEMSESS_MAX_SIZE;
     memsess_seen.tls = NULL;
     memsess_seen.failed = apr_array_make(pconf, 2, sizeof(memsess_failed_t));
+    memsess_seen.cookies = apr_array_make(pconf, 4, sizeof(memsess_named_t));
 }
 
 /* -- Structures ------------------------------------------------------------------------------- */
@@ -191,6 +192,8 @@ static const char *set_flag(cmd_parms *cmd, void *dir_conf, const char *arg)
 
     if (cmd->info == &slot_enabled && !strcasecmp(arg, "on")) {
         memsess_seen.sessions = 1;
+        APR_ARRAY_PUSH(memsess_seen.cookies, memsess_named_t) =
+            (memsess_named_t){cmd->server, NULL, dir_conf};
         memsess_srv_conf(cmd->server)->in_section |=
             dir_conf != ap_get_module_config(cmd->server->lookup_defaults, &memsess_module);
     }
@@ -390,12 +393,19 @@ static const char *set_namespace(cmd_parms *cmd, void *dir_conf, const char *arg
     return NULL;
 }
 
+void memsess_conf_add_cookie(server_rec *s, const char *name)
+{
+    APR_ARRAY_PUSH(memsess_seen.cookies, memsess_named_t) = (memsess_named_t){s, name, NULL};
+}
+
 static const char *set_cookie(cmd_parms *cmd, void *dir_conf, int argc, char *const argv[])
 {
     memsess_cookie_t *cookie = apr_palloc(cmd->pool, sizeof(*cookie));
     const char *error = memsess_cookie_parse(cookie, argc, argv, cmd->pool);
 
     *(const memsess_cookie_t **)place(cmd, dir_conf, NULL) = cookie;
+    APR_ARRAY_PUSH(memsess_seen.cookies, memsess_named_t) =
+        (memsess_named_t){cmd->server, cookie->name, dir_conf};
     return error ? refuse(cmd, cmd->directive->args, error) : NULL;
 }
 

@@ -124,6 +124,8 @@ typedef struct memsess_srv_conf_t {
     const memsess_secrets_t *secrets; /**< read from the sources; NULL: there are none; empty: none
                                            could be had, and there is no store then */
     const char *password;             /**< "user password", read from auth; NULL: none is known */
+    const apr_array_header_t *cookies; /**< the names of all session cookies of this host, those of
+                                           modules too; once the whole is checked */
     int binds;                        /**< some section binds sessions to their clients */
     int in_section;                   /**< MemSess is On in some section, not here as such */
     apr_interval_time_t cache_max_age; /**< the second word of MemSessLocalCache */
@@ -175,6 +177,9 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
  * start and there are no secrets from before.
  */
 int memsess_conf_settle(server_rec *main_server, apr_pool_t *ptemp);
+
+/** Counts a cookie among those of a host's sessions; while directives are read. */
+void memsess_conf_add_cookie(server_rec *s, const char *name);
 
 /** Lists the servers of all pools, so that they are counted; logs why that cannot be. */
 int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf);

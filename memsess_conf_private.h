@@ -23,6 +23,13 @@ typedef struct memsess_failed_t {
     const char *text;      /**< why, and what is done without it */
 } memsess_failed_t;
 
+/** Where a section, or a module, has to do with a session cookie. */
+typedef struct memsess_named_t {
+    server_rec *server;
+    const char *name;               /**< the cookie's; NULL: says MemSess On */
+    const memsess_dir_conf_t *conf; /**< of the section; NULL: a module's */
+} memsess_named_t;
+
 /** What was seen of directives in any section, for when all have been read. */
 typedef struct memsess_seen_t {
     apr_array_header_t *timeouts; /**< of memsess_timeouts_t */
@@ -30,6 +37,7 @@ typedef struct memsess_seen_t {
     apr_int64_t largest;          /**< MemSessMaxSize, the default at least */
     const ap_directive_t *tls;    /**< a MemSessBind tls, or NULL */
     apr_array_header_t *failed;   /**< of memsess_failed_t */
+    apr_array_header_t *cookies;  /**< of memsess_named_t */
 } memsess_seen_t;
 
 extern memsess_seen_t memsess_seen;

@@ -7,8 +7,10 @@
 #include "apr_hash.h"
 #include "apr_lib.h"
 #include "apr_strings.h"
+#include "http_config.h"
 #include "http_core.h"
 #include "http_log.h"
+#include "memsess_auth.h"
 #include "memsess_status.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
@@ -67,23 +69,6 @@ static int is_reserved(const char *name, const char *value)
 void memsess_drop_reserved(apr_table_t *headers, apr_pool_t *p)
 {
     drop_entries(headers, is_reserved, p);
-}
-
-/* The items of a comma-separated header that pass. */
-static const char *filter_list(const char *list, int (*drop)(const char *item), apr_pool_t *p)
-{
-    apr_array_header_t *kept = apr_array_make(p, 4, sizeof(const char *));
-    char *state, *item, *copy = apr_pstrdup(p, list);
-
-    for (item = apr_strtok(copy, ",", &state); item; item = apr_strtok(NULL, ",", &state)) {
-        while (apr_isspace(*item)) {
-            item++;
-        }
-        if (*item && !drop(item)) {
-            APR_ARRAY_PUSH(kept, const char *) = item;
-        }
-    }
-    return kept->nelts ? apr_array_pstrcat(p, kept, ',') : NULL;
 }
 
 void memsess_set_or_unset(apr_table_t *headers, const char *name, const char *value)
@@ -372,55 +357,183 @@ static int shows_sessions(request_rec *r)
     return memsess_req_enabled(r) && !memsess_status_is_here(r);
 }
 
+static int exposes(request_rec *r)
+{
+    return shows_sessions(r) ? memsess_dir_conf(r)->expose : 0;
+}
+
+static void hide(request_rec *r, memsess_own_t *own)
+{
+    if (own->shown_by) {
+        drop_variables(r);
+        own->shown_by = NULL;
+    }
+}
+
 int memsess_expose_env(request_rec *r, int final)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
-    int exposes = shows_sessions(r) ? conf->expose : 0;
-    memsess_own_t *own = memsess_own(r, exposes);
+    int what = exposes(r), in_env = what & MEMSESS_EXPOSE_ENV;
+    memsess_own_t *own = memsess_own(r, what);
     memsess_state_t state;
     memsess_req_t *req;
 
-    if (!exposes) {
-        /* A subrequest begins with its parent's, and keeps them where nothing is said. */
-        if (own && (own->exposed || (r->main && conf->enabled_set))) {
-            drop_variables(r);
-            own->exposed = NULL;
+    if (own && final) {
+        own->settled = conf;
+    }
+    if (!what) {
+        if (own) {
+            hide(r, own);
         }
         return OK;
     }
     req = memsess_req(r);
-    state = final ? memsess_req_depend(req, r) : memsess_req_state(req, conf, own->top);
-    if (own->exposed && (!(exposes & MEMSESS_EXPOSE_ENV) || own->exposed_state != state
-                         || own->exposed->expose_keys != conf->expose_keys)) {
-        drop_variables(r);
-        own->exposed = NULL;
+    /* What is set may decide of the answer at once, by mod_rewrite say. */
+    state = final || in_env ? memsess_req_depend(req, r) : memsess_req_state(req, conf, own->top);
+    if (!in_env || own->shown != req || own->shown_state != state
+        || (own->shown_by && own->shown_by->expose_keys != conf->expose_keys)) {
+        hide(r, own);
     }
-    if ((exposes & MEMSESS_EXPOSE_ENV) && !own->exposed) {
+    if (in_env && !own->shown_by) {
         set_variables(r, req, state, conf);
-        own->exposed = conf;
-        own->exposed_state = state;
+        own->shown_by = conf;
+        own->shown = req;
+        own->shown_state = state;
     }
     return final ? memsess_req_refuse(r, state) : OK;
 }
 
+int memsess_expose_again(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+
+    if (!own || own->settled == memsess_dir_conf(r)) {
+        return 0;
+    }
+    drop_variables(r);
+    memsess_own(r, 1)->shown_by = NULL;
+    return 1;
+}
+
+/* -- From one section to another --------------------------------------------------------------- */
+
+/* What httpd makes of an environment for the request that goes on. */
+static const char *behind_redirects(const char *name)
+{
+    static const char redirect[] = "REDIRECT_";
+
+    while (!strncmp(name, redirect, sizeof(redirect) - 1)) {
+        name += sizeof(redirect) - 1;
+    }
+    return name;
+}
+
+/* What an environment tells of a session: our variables, and what httpd makes of our headers and of
+ * the cookie, for CGI. */
+static int is_of_session(const char *name, const char *value)
+{
+    name = behind_redirects(name);
+    return is_variable(name, value) || !strcmp(name, "HTTP_COOKIE")
+           || (!strncmp(name, "HTTP_", 5) && is_variable(name + 5, value));
+}
+
+static int is_of_user(const char *name, const char *value)
+{
+    (void)value;
+    name = behind_redirects(name);
+    return !strcmp(name, "REMOTE_USER") || !strcmp(name, "AUTH_TYPE");
+}
+
+void memsess_expose_begin(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+
+    if (own || memsess_srv_conf(r->server)->cookies->nelts) {
+        drop_entries(r->subprocess_env, is_of_session, r->pool);
+    }
+    if (memsess_auth_told(r->prev ? r->prev : r->main)) {
+        drop_entries(r->subprocess_env, is_of_user, r->pool);
+    }
+    if (own) {
+        memsess_clean_request(r);
+        memsess_give_cookies(r);
+    }
+}
+
+/* Whether both requests see the same. */
+static int see_alike(request_rec *a, request_rec *b)
+{
+    const memsess_dir_conf_t *one = memsess_dir_conf(a), *other = memsess_dir_conf(b);
+    const memsess_own_t *own = memsess_own(a, 0), *others = memsess_own(b, 0);
+    const char *user = memsess_auth_told(a), *others_user = memsess_auth_told(b);
+
+    return exposes(a) == exposes(b) && one->cookie_forward == other->cookie_forward
+           && !strcmp(user ? user : "", others_user ? others_user : "")
+           && (!exposes(a) || (own && others && own->shown == others->shown
+                               && own->shown_state == others->shown_state
+                               && one->expose_keys == other->expose_keys));
+}
+
+/* mod_include gives a page that is included the environment of the one that includes it. */
+static void part_environments(request_rec *r)
+{
+    module *include = ap_find_linked_module("mod_include.c");
+
+    if (include && ap_get_module_config(r->request_config, include) && !see_alike(r, r->main)) {
+        ap_set_module_config(r->request_config, include, NULL);
+    }
+}
+
 /* -- What handlers see ------------------------------------------------------------------------ */
 
-static void strip_cookies(request_rec *r, memsess_top_t *top)
+const char *memsess_strip_cookies(request_rec *r, const char *cookies)
 {
-    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+    const apr_array_header_t *names = memsess_srv_conf(r->server)->cookies;
+    const memsess_own_t *own = memsess_own(r, 0);
     const memsess_req_t *req;
+    int i;
 
-    for (req = top->sessions; req; req = req->next) {
-        const char *before = apr_table_get(r->headers_in, "Cookie");
+    for (i = 0; i < names->nelts; i++) {
+        cookies = memsess_cookie_strip(cookies, APR_ARRAY_IDX(names, i, const char *), r->pool);
+    }
+    for (req = own ? own->top->sessions : NULL; req; req = req->next) {
+        cookies = memsess_cookie_strip(cookies, req->conf->cookie->name, r->pool);
+    }
+    return cookies;
+}
 
-        if (!(conf->enabled ? conf : req->conf)->cookie_forward) {
-            const char *after = memsess_cookie_strip(before, req->conf->cookie->name, r->pool);
+void memsess_take_cookies(request_rec *r)
+{
+    const char *before = apr_table_get(r->headers_in, "Cookie"), *after;
+    memsess_top_t *top;
 
-            if (after != before) {
-                top->cookie_sent = top->cookie_sent ? top->cookie_sent : before;
-                memsess_set_or_unset(r->headers_in, "Cookie", after);
-            }
-        }
+    if (!before || r->proxyreq == PROXYREQ_PROXY
+        || (memsess_dir_conf(r)->cookie_forward && r->method_number != M_TRACE)) {
+        return;
+    }
+    after = memsess_strip_cookies(r, before);
+    if (after == before) {
+        return;
+    }
+    top = memsess_own(r, 1)->top;
+    if (!top->cookie_sent) {
+        top->cookie_sent = apr_pstrdup(top->p, before);
+    }
+    top->cookie_left = after ? apr_pstrdup(top->p, after) : NULL;
+    memsess_set_or_unset(r->headers_in, "Cookie", top->cookie_left);
+    /* Made by somebody who came earlier; httpd makes it anew. */
+    apr_table_unset(r->subprocess_env, "HTTP_COOKIE");
+}
+
+void memsess_give_cookies(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+    const char *now = apr_table_get(r->headers_in, "Cookie");
+    const memsess_top_t *top = own ? own->top : NULL;
+
+    if (top && top->cookie_sent
+        && (now && top->cookie_left ? !strcmp(now, top->cookie_left) : now == top->cookie_left)) {
+        apr_table_setn(r->headers_in, "Cookie", top->cookie_sent);
     }
 }
 
@@ -440,6 +553,24 @@ static int is_cgi(const request_rec *r)
                           || !strcmp(r->handler, "application/x-httpd-cgi"));
 }
 
+static void set_headers(request_rec *r, memsess_top_t *top)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+    memsess_req_t *req = memsess_req(r);
+    memsess_state_t state = memsess_req_state(req, conf, top);
+    const char *data;
+
+    top->headers_set = 1;
+    apr_table_setn(r->headers_in, "MemSess-State", memsess_state_names[state]);
+    if (state == MEMSESS_STATE_ACTIVE) {
+        apr_table_setn(r->headers_in, "MemSess-Id", req->session->public_id);
+        data = form_data(req->session, conf->expose_keys, NULL, r->pool);
+        if (!is_cgi(r) || !is_too_long("HTTP_MEMSESS_DATA", data)) {
+            apr_table_setn(r->headers_in, "MemSess-Data", data);
+        }
+    }
+}
+
 /* Linux would not run the program at all. */
 static void drop_too_long(request_rec *r)
 {
@@ -451,99 +582,21 @@ static void drop_too_long(request_rec *r)
 
 void memsess_expose_headers(request_rec *r)
 {
-    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
-    int enabled = shows_sessions(r);
-    memsess_own_t *own = memsess_own(r, enabled);
-    memsess_state_t state;
-    memsess_req_t *req;
+    int what = exposes(r);
+    memsess_own_t *own = memsess_own(r, what);
 
-    if (!own) {
-        return;
-    }
-    if (own->top->headers_set) {
+    if (own && own->top->headers_set) {
         memsess_drop_reserved(r->headers_in, r->pool);
     }
-    if (enabled) {
-        req = memsess_req(r);
-        if (conf->expose & MEMSESS_EXPOSE_HEADERS) {
-            state = memsess_req_state(req, conf, own->top);
-            own->top->headers_set = 1;
-            apr_table_setn(r->headers_in, "MemSess-State", memsess_state_names[state]);
-            if (state == MEMSESS_STATE_ACTIVE) {
-                const char *data = form_data(req->session, conf->expose_keys, NULL, r->pool);
-
-                apr_table_setn(r->headers_in, "MemSess-Id", req->session->public_id);
-                if (!is_cgi(r) || !is_too_long("HTTP_MEMSESS_DATA", data)) {
-                    apr_table_setn(r->headers_in, "MemSess-Data", data);
-                }
-            }
-        }
+    /* What TRACE brings to a server comes back to the client. */
+    if ((what & MEMSESS_EXPOSE_HEADERS) && r->method_number != M_TRACE) {
+        set_headers(r, own->top);
     }
-    if (own->is_long && own->exposed && is_cgi(r)) {
+    if (own && own->is_long && own->shown_by && is_cgi(r)) {
         drop_too_long(r);
     }
-    strip_cookies(r, own->top);
-}
-
-/* -- Caches ----------------------------------------------------------------------------------- */
-
-static int for_shared_caches(const char *item)
-{
-    return !strcasecmp(item, "public") || !strncasecmp(item, "s-maxage", 8);
-}
-
-/* Cache-Control as a whole, wherever the handler put it. */
-static const char *take_cache_control(request_rec *r)
-{
-    apr_table_t *both;
-
-    if (!apr_table_get(r->headers_out, "Cache-Control")
-        && !apr_table_get(r->err_headers_out, "Cache-Control")) {
-        return NULL;
+    if (r->main && !r->prev) {
+        part_environments(r);
     }
-    both = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
-
-    apr_table_compress(both, APR_OVERLAP_TABLES_MERGE);
-    apr_table_unset(r->headers_out, "Cache-Control");
-    apr_table_unset(r->err_headers_out, "Cache-Control");
-    return apr_table_get(both, "Cache-Control");
-}
-
-static void make_private(request_rec *r, const char *control)
-{
-    const char *kept = control ? filter_list(control, for_shared_caches, r->pool) : NULL;
-
-    if (kept && (ap_find_list_item(r->pool, kept, "private")
-                 || ap_find_list_item(r->pool, kept, "no-store"))) {
-        apr_table_setn(r->headers_out, "Cache-Control", kept);
-    }
-    else {
-        apr_table_setn(r->headers_out, "Cache-Control",
-                       kept ? apr_pstrcat(r->pool, kept, ", private", NULL) : "private");
-    }
-    /* For caches that know no private, and a mod_cache that is told to disregard it. */
-    r->no_cache = 1;
-    apr_table_unset(r->headers_out, "Expires");
-    apr_table_unset(r->err_headers_out, "Expires");
-}
-
-void memsess_mind_caches(request_rec *r, const memsess_top_t *top)
-{
-    if (top->exposed) {
-        const char *vary = apr_table_get(r->headers_out, "Vary");
-
-        if (!vary || (!ap_find_list_item(r->pool, vary, "cookie") && strcmp(vary, "*"))) {
-            apr_table_mergen(r->headers_out, "Vary", "Cookie");
-        }
-    }
-    if (top->cookie_set || top->exposed_active) {
-        const char *control = take_cache_control(r);
-
-        if (!top->cookie_set && control && ap_find_list_item(r->pool, control, "public")) {
-            apr_table_setn(r->headers_out, "Cache-Control", control);
-        }
-        else {
-            make_private(r, control);
-        }
-    }
+    memsess_take_cookies(r);
 }

@@ -77,14 +77,21 @@ static void see_client(memsess_req_t *req, const request_rec *r)
     req->client[MEMSESS_BIND_IP] = r->useragent_ip ? r->useragent_ip : "";
 }
 
+const char *memsess_req_cookies(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+
+    return own && own->top->cookie_sent ? own->top->cookie_sent
+                                        : apr_table_get(r->headers_in, "Cookie");
+}
+
 /* The cookies of its name. */
-static void see_cookies(memsess_req_t *req, const request_rec *r)
+static void see_cookies(memsess_req_t *req, request_rec *r)
 {
     memsess_cookie_value_t sent[MEMSESS_COOKIES_MAX];
     memsess_top_t *top = req->top;
 
-    req->cookie = memsess_cookie_find(apr_table_get(r->headers_in, "Cookie"),
-                                      req->conf->cookie->name,
+    req->cookie = memsess_cookie_find(memsess_req_cookies(r), req->conf->cookie->name,
                                       memsess_srv_conf(top->server)->secrets, sent, &req->n_sent);
     if (req->n_sent) {
         req->all_sent = apr_pmemdup(top->p, sent, sizeof(*sent) * req->n_sent);
@@ -132,6 +139,12 @@ memsess_req_t *memsess_req(request_rec *r)
         conf = apr_pmemdup(top->p, conf, sizeof(*conf));
     }
     return find_or_make(r, conf, memsess_srv_conf(top->server)->ns);
+}
+
+int memsess_req_is_of(const memsess_req_t *req, const request_rec *r)
+{
+    return memsess_req_enabled(r) && !strcmp(req->ns, memsess_srv_conf(req->top->server)->ns)
+           && !strcmp(req->conf->cookie->name, memsess_dir_conf(r)->cookie->name);
 }
 
 memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *conf,
@@ -487,13 +500,18 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
     return state;
 }
 
+void memsess_top_depend(memsess_top_t *top, memsess_state_t state)
+{
+    top->exposed = 1;
+    top->exposed_own |= state != MEMSESS_STATE_NONE;
+}
+
 memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r)
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
     memsess_state_t state = memsess_req_state(req, memsess_dir_conf(r), top);
 
-    top->exposed = 1;
-    top->exposed_active |= state == MEMSESS_STATE_ACTIVE;
+    memsess_top_depend(top, state);
     return state;
 }
 

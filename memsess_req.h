@@ -51,6 +51,7 @@ typedef struct memsess_req_t {
     memsess_lock_t *lock;        /**< for MemSessLock request */
     memsess_changes_t pending;   /**< what modules want, see memsess_api.c; list NULL: nothing */
     memsess_session_t *view;     /**< as it would be with that; NULL: as it was found, or none */
+    memsess_changes_t said;      /**< what response headers want, once the response begins */
 } memsess_req_t;
 
 /** All that one client request needs. */
@@ -61,9 +62,10 @@ struct memsess_top_t {
     memsess_req_t *sessions;
     apr_array_header_t *asked; /**< write-back headers so far, see memsess_writeback.c */
     int exposed;               /**< the answer depends on the cookie */
-    int exposed_active;        /**< somebody was shown an active session */
+    int exposed_own;           /**< on one that came: it is this client's alone */
     int headers_set;           /**< request headers of ours are in headers_in */
-    const char *cookie_sent;   /**< the Cookie header before ours was taken out, or NULL */
+    const char *cookie_sent;   /**< the Cookie header before ours were taken out, or NULL */
+    const char *cookie_left;   /**< what was left of that */
     int responded;             /**< committed, or given up */
     int cookie_set;            /**< the response sets or clears a cookie */
 };
@@ -71,9 +73,11 @@ struct memsess_top_t {
 /** What is kept of each request, redirected or sub, in its request_config. */
 typedef struct memsess_own_t {
     memsess_top_t *top;
-    const memsess_dir_conf_t *exposed; /**< the section whose variables it has */
-    memsess_state_t exposed_state;
-    int is_long; /**< a variable is too long for a program */
+    const memsess_dir_conf_t *shown_by; /**< the section whose variables it has; NULL: none */
+    const memsess_req_t *shown;         /**< of which session, in which state */
+    memsess_state_t shown_state;
+    int is_long;                        /**< a variable is too long for a program */
+    const memsess_dir_conf_t *settled;  /**< the section that was known for good; NULL: not yet */
     int undecided; /**< an authorization would have needed a session that could not be read */
     int asking;    /**< authorization is under way, see memsess_auth.c */
 } memsess_own_t;
@@ -83,6 +87,12 @@ memsess_own_t *memsess_own(request_rec *r, int make);
 
 /** Whether requests of this section have a session; what a forward proxy passes on never has. */
 int memsess_req_enabled(const request_rec *r);
+
+/** The Cookie header as the client sent it, or NULL. */
+const char *memsess_req_cookies(request_rec *r);
+
+/** Whether this request's section names that session. */
+int memsess_req_is_of(const memsess_req_t *req, const request_rec *r);
 
 /** The session that this request's section names; nothing is read yet. */
 memsess_req_t *memsess_req(request_rec *r);
@@ -98,6 +108,9 @@ memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *co
 /** Reads it if need be, and judges it by the limits of @a conf. */
 memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *conf,
                                   memsess_top_t *top);
+
+/** Has caches told that the answer depends on a session in that state. */
+void memsess_top_depend(memsess_top_t *top, memsess_state_t state);
 
 /** The state, for somebody whose answer depends on it: caches are told. */
 memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r);

@@ -10,6 +10,7 @@
 #include "http_log.h"
 #include "http_protocol.h"
 #include "http_request.h"
+#include "memsess_caches.h"
 #include "memsess_expose.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
@@ -35,6 +36,7 @@ typedef struct ask_t {
     int what;
     const char *value;
     request_rec *r;
+    memsess_req_t *req; /* the session of the section that made the response */
 } ask_t;
 
 static int header_index(const char *name)
@@ -83,7 +85,7 @@ static void gather_one(request_rec *r, const apr_table_entry_t *header)
         top->asked = apr_array_make(top->p, 4, sizeof(ask_t));
     }
     APR_ARRAY_PUSH(top->asked, ask_t) =
-        (ask_t){what, apr_pstrdup(top->p, header->val ? header->val : ""), r};
+        (ask_t){what, apr_pstrdup(top->p, header->val ? header->val : ""), r, memsess_req(r)};
 }
 
 static void gather_from(request_rec *r, apr_table_t *headers)
@@ -165,16 +167,17 @@ static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t
     return error;
 }
 
-/* All that was asked for, in the order of its effect. */
-static int changes_of(request_rec *r, const apr_array_header_t *asked, memsess_changes_t *changes)
+/* All that was asked of one session, in the order of its effect. */
+static int changes_of(request_rec *r, const apr_array_header_t *asked, memsess_req_t *req)
 {
     int what, i;
 
-    memsess_changes_init(changes, r->pool);
-    for (what = 0; asked && what < ASKS; what++) {
+    memsess_changes_init(&req->said, req->top->p);
+    for (what = 0; what < ASKS; what++) {
         for (i = 0; i < asked->nelts; i++) {
             const ask_t *ask = &APR_ARRAY_IDX(asked, i, ask_t);
-            const char *error = ask->what == what ? obey(ask, changes, r->pool) : NULL;
+            const char *error = ask->what == what && ask->req == req
+                                    ? obey(ask, &req->said, r->pool) : NULL;
 
             if (error) {
                 ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ask->r, "MemSess: malformed response "
@@ -187,25 +190,45 @@ static int changes_of(request_rec *r, const apr_array_header_t *asked, memsess_c
     return OK;
 }
 
+/* By the section that was the last to write into it, else by the one that answers. */
+static void choose_section(memsess_req_t *req, const apr_array_header_t *asked, request_rec *r)
+{
+    int i = asked ? asked->nelts - 1 : -1;
+
+    while (i >= 0 && APR_ARRAY_IDX(asked, i, ask_t).req != req) {
+        i--;
+    }
+    r = i >= 0 ? APR_ARRAY_IDX(asked, i, ask_t).r : r;
+    if (memsess_req_is_of(req, r)) {
+        req->conf = memsess_dir_conf(r);
+    }
+}
+
+static int commit_one(memsess_req_t *req, const memsess_top_t *top, request_rec *r)
+{
+    const memsess_changes_t *all = req->said.list ? &req->said : NULL;
+
+    if (req->pending.list) {
+        if (all) {
+            memsess_changes_join(&req->pending, all);
+        }
+        all = &req->pending;
+    }
+    choose_section(req, top->asked, r);
+    return memsess_req_commit(req, all, r);
+}
+
+/* What is malformed for one session changes no other one either. */
 static int commit_all(request_rec *r, memsess_top_t *top)
 {
-    memsess_changes_t changes;
-    memsess_req_t *target = NULL, *req;
-    int status = changes_of(r, top->asked, &changes);
+    memsess_req_t *req;
+    int status = OK;
 
-    if (status == OK && top->asked && top->asked->nelts) {
-        target = memsess_req(APR_ARRAY_IDX(top->asked, 0, ask_t).r);
+    for (req = top->asked ? top->sessions : NULL; req && status == OK; req = req->next) {
+        status = changes_of(r, top->asked, req);
     }
     for (req = top->sessions; req && status == OK; req = req->next) {
-        const memsess_changes_t *all = req == target ? &changes : NULL;
-
-        if (req->pending.list) {
-            if (all) {
-                memsess_changes_join(&req->pending, all);
-            }
-            all = &req->pending;
-        }
-        status = memsess_req_commit(req, all, r);
+        status = commit_one(req, top, r);
     }
     return status;
 }
@@ -213,18 +236,21 @@ static int commit_all(request_rec *r, memsess_top_t *top)
 int memsess_respond(request_rec *r)
 {
     memsess_own_t *own;
-    int status;
+    int status = OK;
 
     memsess_gather(r);
-    own = memsess_own(r, 0);
-    if (!own || r->main || own->top->responded) {
+    if (r->main) {
         return OK;
     }
-    status = commit_all(r, own->top);
-    own->top->responded = 1;
-    memsess_req_unlock(own->top);
+    own = memsess_own(r, 0);
+    if (own && !own->top->responded) {
+        status = commit_all(r, own->top);
+        own->top->responded = 1;
+        memsess_req_unlock(own->top);
+    }
+    /* Also of what becomes the answer after all, in place of the one that was committed with. */
     if (status == OK) {
-        memsess_mind_caches(r, own->top);
+        memsess_mind_caches(r);
     }
     return status;
 }
@@ -257,15 +283,6 @@ static const char *added_lines(const request_rec *r, int n)
     return lines;
 }
 
-/* What caches are told, where the program does not tell them. */
-static const char *cache_lines(const memsess_top_t *top, const char *head)
-{
-    int is_ours = top->cookie_set
-                  || (top->exposed_active && !ap_strcasestr(head, "\nCache-Control:"));
-
-    return is_ours && !is_switch(head) ? "Vary: Cookie" CRLF "Cache-Control: private" CRLF : "";
-}
-
 int memsess_respond_past(request_rec *r, const char **head)
 {
     memsess_own_t *own = memsess_own(r, 0);
@@ -287,8 +304,10 @@ int memsess_respond_past(request_rec *r, const char **head)
                             "Content-Length: 0" CRLF "Connection: close" CRLF CRLF, NULL);
     }
     else if (end && !strncmp(*head, "HTTP/1.", 7)) {
+        lines = apr_pstrcat(r->pool, lines, is_switch(*head) ? "" : memsess_mind_head(own->top, *head),
+                            NULL);
         *head = apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, *head, (apr_size_t)(end + 1 - *head)),
-                            lines, cache_lines(own->top, *head), end + 1, NULL);
+                            lines, end + 1, NULL);
     }
     else if (*lines) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: the cookie cannot be sent: the "

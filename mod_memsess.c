@@ -35,9 +35,10 @@ extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
 #define OUT_FILTER "MEMSESS_OUT"
+#define LAST_FILTER "MEMSESS_LAST"
 #define IN_FILTER "MEMSESS_IN"
 
-static ap_filter_rec_t *out_filter_handle, *in_filter_handle;
+static ap_filter_rec_t *out_filter_handle, *last_filter_handle, *in_filter_handle;
 
 /* -- Configuration and life -------------------------------------------------------------------- */
 
@@ -55,9 +56,13 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     return OK;
 }
 
+/* It asks a back end before there is a handler. */
+static int has_authnz_fcgi;
+
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     (void)plog;
+    has_authnz_fcgi = ap_find_linked_module("mod_authnz_fcgi.c") != NULL;
     return memsess_conf_check(s, pconf, ptemp) && memsess_auth_conf_check(s, ptemp)
                ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
@@ -260,6 +265,15 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
 
 /* -- Requests ---------------------------------------------------------------------------------- */
 
+/* A subrequest has a copy of its parent's environment and headers. */
+static int create_request(request_rec *r)
+{
+    if (r->main) {
+        memsess_expose_begin(r);
+    }
+    return OK;
+}
+
 /* Also run for an internal redirect, whose predecessor's headers would be forgotten now. */
 static int post_read_request(request_rec *r)
 {
@@ -267,6 +281,7 @@ static int post_read_request(request_rec *r)
     memsess_clean_request(r);
     if (r->prev) {
         memsess_gather(r->prev);
+        memsess_expose_begin(r);
     }
     return DECLINED;
 }
@@ -276,12 +291,42 @@ static int post_read_request(request_rec *r)
 static int translate_name(request_rec *r)
 {
     memsess_expose_env(r, 0);
+    /* httpd's own answer to it echoes them all. */
+    if (r->method_number == M_TRACE) {
+        memsess_take_cookies(r);
+    }
     return DECLINED;
 }
 
 static int post_perdir_config(request_rec *r)
 {
     return memsess_expose_env(r, 1);
+}
+
+static int before_auth(request_rec *r)
+{
+    if (has_authnz_fcgi) {
+        memsess_take_cookies(r);
+    }
+    return DECLINED;
+}
+
+/* The request may have become another one in its place. */
+static int see_section(request_rec *r)
+{
+    if (!memsess_expose_again(r)) {
+        return DECLINED;
+    }
+    memsess_auth_again(r);
+    return memsess_expose_env(r, 1) == OK ? DECLINED : HTTP_SERVICE_UNAVAILABLE;
+}
+
+static int fixups(request_rec *r)
+{
+    if (has_authnz_fcgi) {
+        memsess_give_cookies(r);
+    }
+    return see_section(r);
 }
 
 static int is_chunked(const request_rec *r)
@@ -310,6 +355,12 @@ static int before_upgrade(request_rec *r)
 /* Behind mod_cache's own handler, which must look the request up as the client sent it. */
 static int before_handler(request_rec *r)
 {
+    int status = see_section(r);
+
+    if (status != DECLINED) {
+        return status;
+    }
+    memsess_auth_part(r);
     memsess_expose_headers(r);
     if (!r->main && is_chunked(r)) {
         ap_add_input_filter_handle(in_filter_handle, NULL, r, r->connection);
@@ -358,10 +409,26 @@ static apr_status_t pass_with_cookie(ap_filter_t *f, apr_bucket_brigade *bb)
     return rv;
 }
 
+static apr_status_t respond(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    request_rec *r = f->r;
+    int status = memsess_respond(r);
+
+    if (status == OK) {
+        return APR_SUCCESS;
+    }
+    apr_brigade_cleanup(bb);
+    f->ctx = (void *)dead;
+    ap_die(status, r);
+    /* The handler does not know, and may pass more on: to nobody. */
+    ap_add_output_filter_handle(out_filter_handle, (void *)dead, r, f->c);
+    return AP_FILTER_ERROR;
+}
+
 static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     request_rec *r = f->r;
-    int is_first = !f->ctx, status;
+    int is_first = !f->ctx;
 
     if (f->ctx == dead) {
         apr_brigade_cleanup(bb);
@@ -372,13 +439,7 @@ static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         if (!r->main) {
             memsess_interim_unwatch(r->connection);
         }
-        status = memsess_respond(r);
-        if (status != OK) {
-            apr_brigade_cleanup(bb);
-            f->ctx = (void *)dead;
-            ap_die(status, r);
-            /* The handler does not know, and may pass more on: to nobody. */
-            ap_add_output_filter_handle(out_filter_handle, (void *)dead, r, r->connection);
+        if (respond(f, bb) != APR_SUCCESS) {
             return AP_FILTER_ERROR;
         }
     }
@@ -388,9 +449,23 @@ static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     return is_first ? pass_with_cookie(f, bb) : ap_pass_brigade(f->next, bb);
 }
 
+/* What mod_cache has goes out past the filters before it, ours among them. The request may have come
+ * there by way of a section that has a session. */
+static apr_status_t last_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    if (respond(f, bb) != APR_SUCCESS) {
+        return AP_FILTER_ERROR;
+    }
+    ap_remove_output_filter(f);
+    return ap_pass_brigade(f->next, bb);
+}
+
 static void insert_filter(request_rec *r)
 {
     ap_add_output_filter_handle(out_filter_handle, NULL, r, r->connection);
+    if (!r->main) {
+        ap_add_output_filter_handle(last_filter_handle, NULL, r, r->connection);
+    }
 }
 
 /* httpd forgets most headers when it makes an error of a response. */
@@ -416,9 +491,11 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_create_request(create_request, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_post_read_request(post_read_request, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_translate_name(translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_post_perdir_config(post_perdir_config, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_check_access(before_auth, NULL, NULL, APR_HOOK_REALLY_FIRST, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_check_access(memsess_auth_find_user, NULL, NULL, APR_HOOK_FIRST,
                          AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_check_access_ex(memsess_auth_userless, NULL, NULL, APR_HOOK_REALLY_FIRST,
@@ -429,6 +506,7 @@ static void register_hooks(apr_pool_t *p)
                         AP_AUTH_INTERNAL_PER_CONF);
     ap_register_auth_provider(p, AUTHZ_PROVIDER_GROUP, "memsess", AUTHZ_PROVIDER_VERSION,
                               &memsess_auth_provider, AP_AUTH_INTERNAL_PER_CONF);
+    ap_hook_fixups(fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(before_upgrade, NULL, core, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(before_handler, after_cache, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(memsess_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
@@ -438,6 +516,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_insert_error_filter(insert_error_filter, NULL, NULL, APR_HOOK_REALLY_LAST);
     out_filter_handle = ap_register_output_filter(OUT_FILTER, out_filter, NULL,
                                                   AP_FTYPE_CONTENT_SET);
+    last_filter_handle = ap_register_output_filter(LAST_FILTER, last_filter, NULL,
+                                                   AP_FTYPE_PROTOCOL - 1);
     in_filter_handle = ap_register_input_filter(IN_FILTER, in_filter, NULL, AP_FTYPE_CONTENT_SET);
     memsess_interim_register();
     ap_hook_log_transaction(log_transaction, NULL, NULL, APR_HOOK_MIDDLE);

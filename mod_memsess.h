@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 #define MEMSESS_API_MAJOR 1
-#define MEMSESS_API_MINOR 0
+#define MEMSESS_API_MINOR 1
 #define MEMSESS_API_VERSION (MEMSESS_API_MAJOR * 1000 + MEMSESS_API_MINOR)
 
 /** A session of one client request. */
@@ -170,6 +170,13 @@ typedef struct memsess_kind_t memsess_kind_t;
 APR_DECLARE_OPTIONAL_FN(const char *, memsess_kind_make,
                         (memsess_kind_t **kind, const char *label, int argc,
                          char *const argv[], apr_pool_t *p));
+
+/**
+ * Has the cookie of a kind taken out of what back ends and CGI programs of a virtual host see, in
+ * requests too that do not open it; unless MemSessCookieForward is On there. Since version 1.1.
+ * @param s for the main server: of all hosts. To be called while directives are read
+ */
+APR_DECLARE_OPTIONAL_FN(void, memsess_kind_hide, (const memsess_kind_t *kind, server_rec *s));
 
 /**
  * memsess_open for that kind of session, whether MemSess is On or Off here; all other settings

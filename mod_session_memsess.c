@@ -32,7 +32,7 @@ APLOG_USE_MODULE(session_memsess);
 
 #define FUNCTIONS(F)                                                                               \
     F(state) F(get) F(expiry) F(set) F(renew) F(destroy) F(expire) F(explain) F(deny) F(kind_make) \
-    F(open_kind)
+    F(kind_hide) F(open_kind)
 #define DECLARE(name) static APR_OPTIONAL_FN_TYPE(memsess_##name) *store_##name;
 FUNCTIONS(DECLARE)
 
@@ -314,6 +314,9 @@ static const char *set_cookie(cmd_parms *cmd, void *dir_conf, int argc, char *co
     const char *error = store_kind_make(&kind, LABEL, argc, argv, cmd->pool);
 
     ((dir_conf_t *)dir_conf)->kind = kind;
+    if (!error) {
+        store_kind_hide(kind, cmd->server);
+    }
     return error ? apr_pstrcat(cmd->pool, cmd->cmd->name, " ", cmd->directive->args, ": ", error,
                                NULL)
                  : NULL;

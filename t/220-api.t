@@ -75,7 +75,7 @@ sub run {
 my ($ok, $absent, $unavailable, $off, $late) = 0 .. 4;
 
 subtest 'version' => sub {
-    is_deeply [run(client($m), '', 'version')], ['version: 1000'], 'one';
+    is_deeply [run(client($m), '', 'version')], ['version: 1001'], 'one';
     is_deeply [run(client($m), '', 'explain 4', 'explain 99')],
         ['explain: the response has begun', 'explain: an unknown code'], 'codes in words';
 };
@@ -337,7 +337,7 @@ subtest 'a store that cannot tell' => sub {
     my @r = run($c, '/anonymous', 'state', 'get a', 'list', 'id', 'set b 2', 'unset a', 'incr n 1',
         'renew', 'destroy', 'deny', 'version');
     is_deeply \@r, ['state: 5', 'get: 2 null', 'list: 2', 'id: 2 null', 'set: 2', 'unset: 2',
-        'incr: 2 0', 'renew: 2', 'destroy: 2', 'version: 1000'],
+        'incr: 2 0', 'renew: 2', 'destroy: 2', 'version: 1001'],
         'unavailable, by every call; deny lets an anonymous one go on';
     my $r = $c->get('/api?get+a&deny');
     is $r->status, 503, 'deny';
