@@ -57,4 +57,7 @@ const char *memsess_conf_failed_text(const memsess_failed_t *failed, apr_pool_t 
 /** Logs which hosts share pool and secret, and have no namespace named. */
 void memsess_conf_warn_of_shared(server_rec *main_server, apr_pool_t *ptemp);
 
+/** Logs where mod_proxy_wstunnel leads to back ends that believe our request headers. */
+void memsess_conf_warn_of_tunnels(server_rec *main_server, apr_pool_t *ptemp);
+
 #endif

@@ -281,6 +281,7 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
     if (ok && !is_first_reading()) {
         warn(main_server, say_in_log, ptemp);
         memsess_conf_warn_of_shared(main_server, ptemp);
+        memsess_conf_warn_of_tunnels(main_server, ptemp);
         warn_of_names(main_server, ptemp);
     }
     return ok;

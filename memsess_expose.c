@@ -377,6 +377,7 @@ int memsess_expose_env(request_rec *r, int final)
     memsess_own_t *own = memsess_own(r, what);
     memsess_state_t state;
     memsess_req_t *req;
+    int early;
 
     if (own && final) {
         own->settled = conf;
@@ -390,16 +391,18 @@ int memsess_expose_env(request_rec *r, int final)
     req = memsess_req(r);
     /* What is set may decide of the answer at once, by mod_rewrite say. */
     state = final || in_env ? memsess_req_depend(req, r) : memsess_req_state(req, conf, own->top);
-    if (!in_env || own->shown != req || own->shown_state != state
+    early = memsess_req_is_early(req, conf, state);
+    if (!in_env || early || own->shown != req || own->shown_state != state
         || (own->shown_by && own->shown_by->expose_keys != conf->expose_keys)) {
         hide(r, own);
     }
-    if (in_env && !own->shown_by) {
+    if (in_env && !own->shown_by && !early) {
         set_variables(r, req, state, conf);
         own->shown_by = conf;
         own->shown = req;
         own->shown_state = state;
     }
+    own->told = state;
     return final ? memsess_req_refuse(r, state) : OK;
 }
 
@@ -560,6 +563,7 @@ static void set_headers(request_rec *r, memsess_top_t *top)
     memsess_state_t state = memsess_req_state(req, conf, top);
     const char *data;
 
+    memsess_own(r, 1)->told = state;
     top->headers_set = 1;
     apr_table_setn(r->headers_in, "MemSess-State", memsess_state_names[state]);
     if (state == MEMSESS_STATE_ACTIVE) {

@@ -484,12 +484,19 @@ static void count_state(const memsess_req_t *req, memsess_state_t state)
     }
 }
 
+int memsess_req_is_early(const memsess_req_t *req, const memsess_dir_conf_t *conf,
+                         memsess_state_t state)
+{
+    return req->top->early && state == MEMSESS_STATE_INVALID && req->cookie == MEMSESS_COOKIE_OK
+           && conf->bind & 1 << MEMSESS_BIND_TLS;
+}
+
 memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *conf,
                                   memsess_top_t *top)
 {
     memsess_state_t state = judge(req, conf, top);
 
-    if (!req->counted) {
+    if (!req->counted && !memsess_req_is_early(req, conf, state)) {
         req->counted = 1;
         count_state(req, state);
         if (state == MEMSESS_STATE_INVALID && req->cookie == MEMSESS_COOKIE_OK) {

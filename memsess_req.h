@@ -61,6 +61,7 @@ struct memsess_top_t {
     server_rec *server;
     memsess_req_t *sessions;
     apr_array_header_t *asked; /**< write-back headers so far, see memsess_writeback.c */
+    int early;                 /**< mod_ssl may still ask for the certificate of the client */
     int exposed;               /**< the answer depends on the cookie */
     int exposed_own;           /**< on one that came: it is this client's alone */
     int headers_set;           /**< request headers of ours are in headers_in */
@@ -78,6 +79,7 @@ typedef struct memsess_own_t {
     memsess_state_t shown_state;
     int is_long;                        /**< a variable is too long for a program */
     const memsess_dir_conf_t *settled;  /**< the section that was known for good; NULL: not yet */
+    memsess_state_t told; /**< what its handler knows of the session */
     int undecided; /**< an authorization would have needed a session that could not be read */
     int asking;    /**< authorization is under way, see memsess_auth.c */
 } memsess_own_t;
@@ -111,6 +113,11 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
 
 /** Has caches told that the answer depends on a session in that state. */
 void memsess_top_depend(memsess_top_t *top, memsess_state_t state);
+
+/** Whether the state that was just read may be another one as soon as mod_ssl has asked for the
+ * certificate that the session is bound to: nobody is to be told yet. */
+int memsess_req_is_early(const memsess_req_t *req, const memsess_dir_conf_t *conf,
+                         memsess_state_t state);
 
 /** The state, for somebody whose answer depends on it: caches are told. */
 memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r);

@@ -131,6 +131,22 @@ static int is_one(const char *value, int *all, apr_pool_t *p)
     return any;
 }
 
+/* Whether the session turned out to be the client's own only after the handler had been told that it
+ * is not, by a certificate that another section asked for; or whether that is still to be seen. */
+static int knows_nothing(const ask_t *ask)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(ask->r);
+    const memsess_own_t *own = memsess_own(ask->r, 1);
+    memsess_state_t state;
+
+    if (!own->top->early && own->told != MEMSESS_STATE_INVALID) {
+        return 0;
+    }
+    state = memsess_req_state(ask->req, conf, own->top);
+    return memsess_req_is_early(ask->req, conf, state)
+           || (own->told == MEMSESS_STATE_INVALID && state == MEMSESS_STATE_ACTIVE);
+}
+
 static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t *p)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(ask->r);
@@ -139,6 +155,10 @@ static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t
     apr_array_header_t *refused;
     const char *error;
 
+    if (knows_nothing(ask)) {
+        log_dropped(ask->r, header_names[ask->what], "the session was shown as invalid there");
+        return NULL;
+    }
     if (!(memsess_conf_verbs(conf) & 1U << ask->what)) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: left alone, since "
                       "MemSessWritebackVerbs does not allow %s here", header_names[ask->what],

@@ -290,6 +290,9 @@ static int post_read_request(request_rec *r)
  * sections say. */
 static int translate_name(request_rec *r)
 {
+    if (!r->main && memsess_srv_conf(r->server)->binds) {
+        memsess_own(r, 1)->top->early = 1;
+    }
     memsess_expose_env(r, 0);
     /* httpd's own answer to it echoes them all. */
     if (r->method_number == M_TRACE) {
@@ -300,6 +303,12 @@ static int translate_name(request_rec *r)
 
 static int post_perdir_config(request_rec *r)
 {
+    const memsess_own_t *own = memsess_own(r, 0);
+
+    /* Nobody is asked again, then. */
+    if (own && r->prev && r->prev->per_dir_config == r->per_dir_config) {
+        own->top->early = 0;
+    }
     return memsess_expose_env(r, 1);
 }
 
@@ -327,6 +336,19 @@ static int fixups(request_rec *r)
         memsess_give_cookies(r);
     }
     return see_section(r);
+}
+
+/* Behind mod_ssl, which asks for the certificate only now where a section wants it. */
+static int check_access(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+    int status = OK;
+
+    if (!r->main && own && own->top->early) {
+        own->top->early = 0;
+        status = memsess_expose_env(r, 1);
+    }
+    return status == OK ? memsess_auth_find_user(r) : status;
 }
 
 static int is_chunked(const request_rec *r)
@@ -483,6 +505,7 @@ static int log_transaction(request_rec *r)
 
 static void register_hooks(apr_pool_t *p)
 {
+    static const char *const after_ssl[] = {"mod_ssl.c", NULL};
     static const char *const core[] = {"core.c", NULL};
     static const char *const after_cache[] = {"mod_cache.c", "core.c", NULL};
 
@@ -496,8 +519,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_translate_name(translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_post_perdir_config(post_perdir_config, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_check_access(before_auth, NULL, NULL, APR_HOOK_REALLY_FIRST, AP_AUTH_INTERNAL_PER_CONF);
-    ap_hook_check_access(memsess_auth_find_user, NULL, NULL, APR_HOOK_FIRST,
-                         AP_AUTH_INTERNAL_PER_CONF);
+    ap_hook_check_access(check_access, after_ssl, NULL, APR_HOOK_FIRST, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_check_access_ex(memsess_auth_userless, NULL, NULL, APR_HOOK_REALLY_FIRST,
                             AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_check_authz(memsess_auth_user, NULL, NULL, APR_HOOK_REALLY_FIRST,

@@ -17,6 +17,7 @@ sub raw {
     if ($how{tls}) {
         # On stderr it remarks on the self-signed certificate.
         my $cert = $how{cert} ? "-cert '$how{cert}' -key '$how{cert}'" : '';
+        $cert .= " $how{tls}" if $how{tls} =~ /^-/;    # more options
         $pid = open2($in, $out, "exec openssl s_client -quiet -noservername $cert "
             . "-connect 127.0.0.1:$port 2>/dev/null");
     }
