@@ -10,7 +10,7 @@ use IO::Socket::INET;
 use MemSess::Site;
 use MemSess::Test;
 
-plan tests => 6;
+plan tests => 7;
 
 # Each lets ann in, and not bob, who is banned; the name of the section, and what stands in it.
 my $included = "$ENV{MEMSESS_T_ROOT}/logs/included-$$.conf";
@@ -97,6 +97,8 @@ my $config = join "\n", $base,
         sort keys %granted),
     (map { section("ours/$_", 'MemSess', $needed{$_}) } sort keys %needed),
     section('none/needed', 'None', $needed{needed}),
+    section('none/expr', 'None', 'Require expr "%{reqenv:MEMSESS_STATE} != \'unavailable\''
+        . ' && %{reqenv:MEMSESS_ATTR_banned} != \'1\'"') =~ s/\n/\nMemSessExpose env\n/r,
     "<LocationMatch ^/lock/>\nMemSessLock request\nMemSessExpose env\n</LocationMatch>",
     section('lock/plain', 'None', $memsess{tab}),
     section('lock/user', 'MemSess', $user{user_tab}),
@@ -141,7 +143,8 @@ subtest 'while the store is there' => sub {
         is $ann->get($page)->status, 200, "$page: ann";
         like $bob->get($page)->status, qr/^40[13]$/, "$page: not bob";
     }
-    is $ann->get($_)->status, 200, $_ for @granted, @needed;
+    is $ann->get($_)->status, 200, $_ for @granted, @needed, '/none/expr/env';
+    is $bob->get('/none/expr/env')->status, 403, '/none/expr: not bob';
 };
 
 subtest 'an outage that one makes by a slow request of his own' => sub {
@@ -169,6 +172,10 @@ subtest 'an outage' => sub {
         like scalar($r->header('Retry-After')), qr/^[1-9]\d*$/, "$page: Retry-After";
         is scalar($r->header('Set-Cookie')), '', "$page: the cookie stays";
     }
+};
+
+subtest 'Require expr, as SECURITY.md has it' => sub {
+    is $bob->get('/none/expr/env')->status, 403, 'not let in';
 };
 
 subtest 'who is let in for another reason' => sub {
