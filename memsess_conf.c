@@ -214,42 +214,53 @@ static const char *set_on_error(cmd_parms *cmd, void *dir_conf, const char *arg)
     return set_word(cmd, dir_conf, arg, words, 2, "must be deny or anonymous");
 }
 
-static const char *parse_number(cmd_parms *cmd, const char *arg, apr_int64_t *n)
+/* A number of bytes, or of K, M or G of them; 0 where it is none. */
+static apr_int64_t parse_size(const char *arg)
+{
+    static const char units[] = "kmg";
+    char *end;
+    apr_int64_t n = apr_strtoi64(arg, &end, 10);
+    const char *unit = *end ? strchr(units, apr_tolower(*end)) : NULL;
+    int shift;
+
+    if (!apr_isdigit(*arg) || (*end && (!unit || end[1]))) {
+        return 0;
+    }
+    for (shift = unit ? 10 * (int)(unit - units + 1) : 0; shift; shift -= 10) {
+        n = n > APR_INT64_MAX / 1024 ? 0 : n * 1024;
+    }
+    return n;
+}
+
+static const char *set_size(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     const slot_t *slot = cmd->info;
-    char *end;
+    apr_int64_t n = parse_size(arg);
 
-    *n = apr_strtoi64(arg, &end, 10);
-    if (!apr_isdigit(*arg) || *end || *n < slot->least || *n > slot->most) {
-        return refuse(cmd, arg, apr_psprintf(cmd->pool, "must be a number from %" APR_INT64_T_FMT
-                                             " to %" APR_INT64_T_FMT, slot->least, slot->most));
+    if (n < slot->least || n > slot->most) {
+        return refuse(cmd, arg, apr_psprintf(cmd->pool, "must be a number of bytes from %"
+                                             APR_INT64_T_FMT " to %" APR_INT64_T_FMT
+                                             " (K, M and G may follow)", slot->least, slot->most));
+    }
+    *(apr_int64_t *)place(cmd, dir_conf, NULL) = n;
+    if (slot == &slot_max_size && n > memsess_seen.largest) {
+        memsess_seen.largest = n;
     }
     return NULL;
 }
 
-static const char *set_number(cmd_parms *cmd, void *dir_conf, const char *arg)
-{
-    apr_int64_t n;
-    const char *error = parse_number(cmd, arg, &n);
-
-    if (!error) {
-        *(apr_int64_t *)place(cmd, dir_conf, NULL) = n;
-    }
-    if (!error && cmd->info == &slot_max_size && n > memsess_seen.largest) {
-        memsess_seen.largest = n;
-    }
-    return error;
-}
-
 static const char *set_int(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    apr_int64_t n;
-    const char *error = parse_number(cmd, arg, &n);
+    const slot_t *slot = cmd->info;
+    char *end;
+    apr_int64_t n = apr_strtoi64(arg, &end, 10);
 
-    if (!error) {
-        *(int *)place(cmd, dir_conf, NULL) = (int)n;
+    if (!apr_isdigit(*arg) || *end || n < slot->least || n > slot->most) {
+        return refuse(cmd, arg, apr_psprintf(cmd->pool, "must be a number from %" APR_INT64_T_FMT
+                                             " to %" APR_INT64_T_FMT, slot->least, slot->most));
     }
-    return error;
+    *(int *)place(cmd, dir_conf, NULL) = (int)n;
+    return NULL;
 }
 
 static const char *set_compress(cmd_parms *cmd, void *dir_conf, const char *arg)
@@ -258,9 +269,9 @@ static const char *set_compress(cmd_parms *cmd, void *dir_conf, const char *arg)
         *(apr_int64_t *)place(cmd, dir_conf, NULL) = 0;
         return NULL;
     }
-    return set_number(cmd, dir_conf, arg) ? refuse(cmd, arg, "must be a number of bytes above 0, "
-                                                             "or Off")
-                                          : NULL;
+    return set_size(cmd, dir_conf, arg)
+               ? refuse(cmd, arg, "must be a number of bytes above 0 (K, M and G may follow), or Off")
+               : NULL;
 }
 
 /* httpd's parser of times takes any word that begins with a unit, so units are checked here. */
@@ -273,13 +284,34 @@ static int parse_time(const char *arg, apr_interval_time_t *t)
            && ap_timeout_parameter_parse(arg, t, "s") == APR_SUCCESS;
 }
 
+/* What a time must be; with the right spelling of one that other software would understand. */
+static const char *spelled_time(const char *arg, apr_pool_t *p)
+{
+    static const struct {
+        const char *theirs, *ours;
+        int times;
+    } units[] = {{"m", "min", 1}, {"d", "h", 24}, {"w", "h", 168}, {"sec", "s", 1}};
+    const char *unit = arg + strspn(arg, "0123456789");
+    static const char rule[] = "a number and ms, s, min or h";
+    unsigned i;
+
+    for (i = 0; i < sizeof(units) / sizeof(*units); i++) {
+        if (unit != arg && unit - arg < 9 && !strcasecmp(unit, units[i].theirs)) {
+            return apr_psprintf(p, "%s (%" APR_INT64_T_FMT "%s, if that is meant)", rule,
+                                apr_atoi64(arg) * units[i].times, units[i].ours);
+        }
+    }
+    return rule;
+}
+
 static const char *set_time(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     const slot_t *slot = cmd->info;
     apr_interval_time_t t;
 
     if (!parse_time(arg, &t)) {
-        return refuse(cmd, arg, "must be a time: a number and ms, s, min or h");
+        return refuse(cmd, arg, apr_pstrcat(cmd->pool, "must be a time: ",
+                                            spelled_time(arg, cmd->pool), NULL));
     }
     if (t < slot->least || t > slot->most) {
         return refuse(cmd, arg, apr_psprintf(cmd->pool, "must be from %" APR_INT64_T_FMT " ms to %"
@@ -444,27 +476,11 @@ static const char *set_connections(cmd_parms *cmd, void *dir_conf, const char *m
     if (!error && idle
         && (strncasecmp(idle, "idle=", 5) || !parse_time(idle + 5, &conf->conn_idle)
             || conf->conn_idle < MEMSESS_MS)) {
-        return refuse(cmd, idle, "must be idle= and a time: a number and ms, s, min or h");
+        return refuse(cmd, idle, apr_pstrcat(cmd->pool, "must be idle= and a time: ",
+                                             spelled_time(idle + strcspn(idle, "0123456789"),
+                                                          cmd->pool), NULL));
     }
     return error;
-}
-
-/* A number of bytes, or of K, M or G of them; 0 where it is none. */
-static apr_int64_t parse_size(const char *arg)
-{
-    static const char units[] = "kmg";
-    char *end;
-    apr_int64_t n = apr_strtoi64(arg, &end, 10);
-    const char *unit = *end ? strchr(units, apr_tolower(*end)) : NULL;
-    int shift;
-
-    if (!apr_isdigit(*arg) || (*end && (!unit || end[1]))) {
-        return 0;
-    }
-    for (shift = unit ? 10 * (int)(unit - units + 1) : 0; shift; shift -= 10) {
-        n = n > APR_INT64_MAX / 1024 ? 0 : n * 1024;
-    }
-    return n;
 }
 
 static const char *set_local_cache(cmd_parms *cmd, void *dir_conf, const char *size,
@@ -487,8 +503,9 @@ static const char *set_local_cache(cmd_parms *cmd, void *dir_conf, const char *s
                     || !parse_time(max_age + 8, &conf->cache_max_age)
                     || conf->cache_max_age < MEMSESS_MS
                     || conf->cache_max_age > apr_time_from_sec(3600))) {
-        return refuse(cmd, max_age, "must be max-age= and a time from 1ms to 1h: a number and ms, "
-                                    "s, min or h");
+        return refuse(cmd, max_age, apr_pstrcat(
+                          cmd->pool, "must be max-age= and a time from 1ms to 1h: ",
+                          spelled_time(max_age + strcspn(max_age, "0123456789"), cmd->pool), NULL));
     }
     return NULL;
 }

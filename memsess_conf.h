@@ -104,7 +104,7 @@ extern const char *const memsess_verb_names[];
       0, apr_time_from_sec(3600), "the longest wait for others who change the session")            \
     S(int, on_error, MEMSESS_DENY, TAKE1, "MemSessOnError", set_on_error, 0, 0,                    \
       "deny or anonymous: what to do when the store cannot answer")                                \
-    S(apr_int64_t, max_size, MEMSESS_MAX_SIZE, TAKE1, "MemSessMaxSize", set_number, 1, 1000000000, \
+    S(apr_int64_t, max_size, MEMSESS_MAX_SIZE, TAKE1, "MemSessMaxSize", set_size, 1, 1000000000, \
       "a session larger than this many bytes is refused")                                          \
     S(int, bind, 0, ITERATE, "MemSessBind", set_bind, 0, 0,                                        \
       "any of ua and ip, or off: what of the client a session is bound to")                        \

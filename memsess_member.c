@@ -102,7 +102,7 @@ static const char *parse_address(memsess_server_conf_t *server, const char *addr
 {
     if (!strncasecmp(address, "unix:", 5)) {
         if (address[5] != '/' || strlen(address + 5) >= sizeof(((struct sockaddr_un *)0)->sun_path)
-            || !strcmp(address + 5, "/") || memsess_has_control(address)) {
+            || !strcmp(address + 5, "/") || address[6] == '/' || memsess_has_control(address)) {
             return "must be unix: and the absolute path of a socket, at most 107 characters, none "
                    "of them a control character";
         }
@@ -120,7 +120,35 @@ const char *memsess_member_address(const memsess_server_conf_t *server, apr_pool
                                        server->host, server->port);
 }
 
-const char *memsess_member_parse(memsess_member_t *member, const char *word, apr_pool_t *p)
+/* The same server in our spelling, where it is spelled as in php.ini (tcp://host:port?weight=N&...,
+ * unix:///path:0, host:port:weight) or joined to the next one by a comma; else NULL. */
+static const char *as_spelled_here(const char *word, apr_pool_t *p)
+{
+    static const char tcp[] = "tcp://", unix_path[] = "unix://";
+    const char *weight = strstr(word, "weight=");
+    char *address = apr_pstrmemdup(p, word, strcspn(word, "?")), *colon;
+
+    if (strchr(word, ',')) {
+        return "the servers' addresses with spaces between them";
+    }
+    if (!strncasecmp(address, unix_path, sizeof(unix_path) - 1)) {
+        address += sizeof(unix_path) - 1;
+        return apr_pstrcat(p, "unix:", apr_pstrmemdup(p, address, strcspn(address, ":")), NULL);
+    }
+    address += strncasecmp(address, tcp, sizeof(tcp) - 1) ? 0 : sizeof(tcp) - 1;
+    weight = weight ? apr_pstrmemdup(p, weight + 7, strspn(weight + 7, "0123456789")) : NULL;
+    colon = strchr(address, ':');
+    if (colon && (colon = strchr(colon + 1, ':')) && !strchr(address, '[')
+        && apr_isdigit(colon[1]) && !colon[1 + strspn(colon + 1, "0123456789")]) {
+        *colon = '\0';
+        weight = colon + 1;
+    }
+    return strchr(address, ':') == strrchr(address, ':')
+               && strlen(address) < strcspn(word, "?")
+               ? apr_pstrcat(p, address, weight ? "?weight=" : NULL, weight, NULL) : NULL;
+}
+
+static const char *parse_word(memsess_member_t *member, const char *word, apr_pool_t *p)
 {
     char *address = apr_pstrdup(p, word);
     char *options = strchr(address, '?');
@@ -140,8 +168,16 @@ const char *memsess_member_parse(memsess_member_t *member, const char *word, apr
         error = parse_option(member, options, p);
         options = next;
     }
+    return error;
+}
+
+const char *memsess_member_parse(memsess_member_t *member, const char *word, apr_pool_t *p)
+{
+    const char *error = parse_word(member, word, p), *meant;
+
     if (error) {
-        return error;
+        meant = as_spelled_here(word, p);
+        return meant ? apr_pstrcat(p, error, "; here one writes ", meant, NULL) : error;
     }
     if (!member->weight) {
         member->weight = 1;

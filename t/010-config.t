@@ -35,6 +35,15 @@ my @refused = (
     ['MemSessServers "host name:11211"', 'host name:11211'],
     ['MemSessServers "host?name=a b"', 'host?name=a b'],
     ['MemSessServers "h' . "\x01" . 'st"', 'h'],
+    # As php.ini and others have it: the message has our spelling.
+    ['MemSessServers tcp://10.0.0.21:11211', 'tcp://10.0.0.21:11211', qr/writes 10\.0\.0\.21:11211$/m],
+    ['MemSessServers tcp://10.0.0.21:11211?persistent=1&weight=2&timeout=1', 'tcp:',
+     qr/writes 10\.0\.0\.21:11211\?weight=2$/m],
+    ['MemSessServers 10.0.0.21:11211:2', '10.0.0.21:11211:2', qr/writes 10\.0\.0\.21:11211\?weight=2$/m],
+    ['MemSessServers unix:///run/m.sock:0', 'unix:', qr{writes unix:/run/m\.sock$}m],
+    ['MemSessServers a:11211,b:11211', 'a:11211,b:11211', qr/spaces between/],
+    ['MemSessIdleTimeout 2d', '2d', qr/48h, if/], ['MemSessIdleTimeout 30m', '30m', qr/30min, if/],
+    ['MemSessConnections 5 idle=5m', 'idle=5m', qr/5min, if/],
     ['MemSessServers', ''],
     ['MemSessServers 127.0.0.1:11211 127.0.0.1:11211', '127.0.0.1:11211', qr/twice/],
     ['MemSessServers 127.0.0.1 127.0.0.1:11211', '127.0.0.1', qr/twice/],
@@ -154,7 +163,7 @@ my @everywhere = (
     'MemSessAbsoluteTimeout 12h', 'MemSessRefresh 10s', 'MemSessExpose headers',
     'MemSessExposeKeys a b*', 'MemSessWriteback On',
     'MemSessWritebackKeys a', 'MemSessWritebackVerbs set renew', 'MemSessLock commit', 'MemSessOnError anonymous',
-    'MemSessMaxSize 5000', 'MemSessUserAttr name', 'MemSessLoginURL /login?%s',
+    'MemSessMaxSize 2M', 'MemSessMaxSize 5000', 'MemSessUserAttr name', 'MemSessLoginURL /login?%s',
 );
 
 sub is_accepted {

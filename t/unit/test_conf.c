@@ -382,7 +382,7 @@ static void test_numbers(void **state)
         {"MemSessConnections", {"1", "100000", "64"},
          {"0", "100001", "-1", "99999999999999999999"}},
     };
-    static const char *const no_numbers[] = {"x", "2x", "0x2", "2.0", "+2", "2k", "\xc2\xb2"};
+    static const char *const no_numbers[] = {"x", "2x", "0x2", "2.0", "+2", "2kb", "\xc2\xb2"};
     unsigned i, j;
 
     (void)state;
@@ -405,6 +405,9 @@ static void test_numbers(void **state)
     assert_int_equal(memsess_srv_conf(main_server)->compress, 4096);
     assert_int_equal(memsess_srv_conf(main_server)->max_conns, 64);
     assert_int_equal(server_dir(main_server)->max_size, 65536);
+    must(main_server, "MemSessMaxSize 2M");
+    assert_int_equal(server_dir(main_server)->max_size, 2 * 1024 * 1024);
+    assert_refused(main_server, "MemSessConnections 2k", "2k");
     must(main_server, "MemSessCompress Off");
     assert_int_equal(memsess_srv_conf(main_server)->compress, 0);
     assert_true(memsess_srv_conf(main_server)->compress_set);
