@@ -427,6 +427,7 @@ static const char *set_namespace(cmd_parms *cmd, void *dir_conf, const char *arg
 
 void memsess_conf_add_cookie(server_rec *s, const char *name)
 {
+    memsess_seen.sessions = 1;
     APR_ARRAY_PUSH(memsess_seen.cookies, memsess_named_t) = (memsess_named_t){s, name, NULL};
 }
 

@@ -33,7 +33,7 @@ typedef struct memsess_named_t {
 /** What was seen of directives in any section, for when all have been read. */
 typedef struct memsess_seen_t {
     apr_array_header_t *timeouts; /**< of memsess_timeouts_t */
-    int sessions;                 /**< MemSess is On somewhere */
+    int sessions;                 /**< MemSess is On somewhere, or another module has sessions here */
     apr_int64_t largest;          /**< MemSessMaxSize, the default at least */
     const ap_directive_t *tls;    /**< a MemSessBind tls, or NULL */
     apr_array_header_t *failed;   /**< of memsess_failed_t */

@@ -7,7 +7,7 @@ use Apache::Test qw(-withtestmore);
 use MemSess::Faults qw(background);
 use MemSess::Test;
 
-plan tests => 20;
+plan tests => 21;
 
 my $modules = MemSess::Site::query('LIBEXECDIR');
 my $ours    = "$ENV{MEMSESS_T_ROOT}/../.libs/mod_session_memsess.so";
@@ -100,6 +100,17 @@ subtest 'loaded in the wrong order' => sub {
         like $message, qr/needs mod_memsess, which is $how: write LoadModule memsess_module/,
             "mod_memsess is $how";
     }
+};
+
+subtest 'without MemSess On' => sub {
+    my $file = $m->dir . '/alone.conf';
+    open my $out, '>', $file or die "$file: $!";
+    print $out MemSess::Log->new(MemSess::Site::modules_file())->text(0), $load,
+        qq(LoadModule session_memsess_module "$ours"\nErrorLog $file.log\nServerName x\n),
+        "<Location /form/>\nSessionMemSessCookie sess\n</Location>\n";
+    close $out or die $!;
+    like scalar qx('@{[ MemSess::Site::httpd() ]}' -t -f '$file' 2>&1),
+        qr/there is no MemSessSecret.*Syntax OK/s, 'a missing secret is told of';
 };
 
 subtest 'SessionMemSessCookie' => sub {
