@@ -186,8 +186,12 @@ static int needs_no_user(const char *provider)
 const char *memsess_auth_see_require(cmd_parms *cmd, void *dir_conf, const char *args)
 {
     memsess_dir_conf_t *conf = dir_conf;
-    const char *provider = ap_getword_conf(cmd->temp_pool, &args);
+    const char *provider = ap_getword_conf(cmd->temp_pool, &args), *rest;
 
+    conf->requires_set = 1;
+    rest = args;
+    conf->is_guarded |= strcmp(provider, "all")
+                        || strcasecmp(ap_getword_conf(cmd->temp_pool, &rest), "granted");
     /* We alone would let everybody in. */
     if (!ap_find_linked_module("mod_authz_core.c")) {
         return "Require needs mod_authz_core: load it";

@@ -8,6 +8,7 @@
 #include "apr_lib.h"
 #include "apr_strings.h"
 #include "http_core.h"
+#include "memsess_admin.h"
 #include "memsess_auth.h"
 #include "memsess_change.h"
 #include "memsess_login.h"
@@ -102,6 +103,10 @@ void *memsess_dir_conf_merge(apr_pool_t *p, void *base_v, void *add_v)
 
     MEMSESS_DIR_SETTINGS(MERGE)
     conf->requires = base->requires | add->requires;
+    conf->requires_set = base->requires_set || add->requires_set;
+    conf->is_guarded = (add->requires_set ? add : base)->is_guarded;
+    conf->handler_set = base->handler_set || add->handler_set;
+    conf->is_admin = (add->handler_set ? add : base)->is_admin;
     return conf;
 }
 
@@ -560,5 +565,7 @@ const command_rec memsess_commands[] = {
     AP_INIT_RAW_ARGS("Require", memsess_auth_see_require, NULL, OR_AUTHCFG,
                      "specifies authorization directives which one must pass (or not) for a "
                      "request to succeed"),
+    AP_INIT_TAKE1("SetHandler", memsess_admin_see_handler, NULL, OR_FILEINFO,
+                  "a handler name that overrides any other configured handler"),
     {NULL, {NULL}, NULL, 0, NO_ARGS, NULL}
 };

@@ -136,6 +136,8 @@ typedef struct memsess_srv_conf_t {
 typedef struct memsess_dir_conf_t {
     MEMSESS_DIR_SETTINGS(MEMSESS_FIELD)
     int requires; /**< what Require directives ask of the session, see below */
+    int requires_set, is_guarded; /**< some Require is here; and not just "all granted" */
+    int handler_set, is_admin;    /**< SetHandler is here, and of memsess-admin */
 } memsess_dir_conf_t;
 
 /** Some look at it; and some let in who is not a certain user. */

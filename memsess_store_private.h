@@ -94,6 +94,10 @@ void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
 memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
                              memsess_session_t **session, unsigned *lacking, apr_pool_t *p);
 
+/** Asks all servers of a key, all at once, whatever each of them says. */
+void memsess_ask_all(memsess_store_t *store, const memsess_key_t *key, memsess_copy_t **copies,
+                     unsigned *n, apr_pool_t *p);
+
 /** Whether a server has a record of a later version; what it has otherwise is not told. */
 int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
                         const memsess_copy_t *copy, apr_pool_t *p);

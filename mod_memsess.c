@@ -19,6 +19,7 @@
 #include "mod_status.h"
 #include "util_filter.h"
 
+#include "memsess_admin.h"
 #include "memsess_api.h"
 #include "memsess_auth.h"
 #include "memsess_clock.h"
@@ -532,6 +533,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(before_upgrade, NULL, core, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(before_handler, after_cache, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(memsess_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(memsess_admin_handler, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(ap, status_hook, memsess_status_hook, NULL, NULL, APR_HOOK_MIDDLE);
     /* Last, so that mod_headers has had its say; before mod_cache stores anything. */
     ap_hook_insert_filter(insert_filter, NULL, NULL, APR_HOOK_REALLY_LAST);

@@ -1,0 +1,200 @@
+# SetHandler memsess-admin, and memsessctl upon it: who may ask, and what comes of it.
+use strict;
+use warnings;
+use lib 't/lib';
+
+use Apache::Test qw(-withtestmore);
+use JSON::PP;
+use MemSess::Test;
+
+plan tests => 6;
+
+my $t_dir  = $ENV{MEMSESS_T_ROOT};
+my $secret = "$t_dir/logs/admin-secret-$$";
+write_file($secret, '0123456789abcdef' x 4, 0600);
+my $files = "$t_dir/htdocs/admin-$$";
+mkdir $_ for $files, "$files/set", "$files/add";
+write_file("$files/set/.htaccess", "SetHandler memsess-admin\n");
+write_file("$files/add/.htaccess", "AddHandler memsess-admin .adm\nRequire ip 127.0.0.1\n");
+write_file("$files/add/x.adm", '');
+
+my @pool = map { MemSess::Memcached->start } 1 .. 3;
+my $m = MemSess::Member->start(servers => \@pool, config => qq(
+    MemSessSecret file:$secret
+    MemSessRetry  300ms
+    LuaMapHandler ^/short/(\\w+) "\${T_ROOT}/lua/\$1.lua"
+    <Location /short/>
+        MemSessIdleTimeout 1s
+    </Location>
+    <Location ~ "^/(?:admin|unguarded|granted|open|ours|limited)\$">
+        SetHandler memsess-admin
+    </Location>
+    <Location /admin>
+        Require ip 127.0.0.1
+    </Location>
+    <Location /granted>
+        Require all granted
+    </Location>
+    <Location /ours>
+        AuthType MemSess
+        Require user root
+    </Location>
+    <Location /limited>
+        Require ip 127.0.0.1
+        SetHandler other
+    </Location>
+    Alias /files/ "$files/"
+    <Directory "$files">
+        AllowOverride All
+    </Directory>
+));
+
+sub write_file {
+    my ($path, $text, $mode) = @_;
+    open my $out, '>', $path or die "$path: $!";
+    print $out $text;
+    close $out or die "$path: $!";
+    chmod $mode // 0644, $path;
+}
+
+# A POST as an administrator sends it: ask(where, field => value, ...)
+sub ask {
+    my ($where, @fields) = @_;
+    my @pairs;
+    while (my ($name, $value) = splice @fields, 0, 2) { push @pairs, "$name=" . escape($value) }
+    return client($m)->post($where, join('&', @pairs), 'MemSess-Admin: 1',
+        'Content-Type: application/x-www-form-urlencoded');
+}
+
+sub said { return decode_json($_[0]->body) }
+
+sub user { return started($m, "user=$_[0]") }
+
+# memsessctl: its status, and what it says.
+sub ctl {
+    my @words = map { "'$_'" } @_;
+    my $text = qx($^X '$t_dir/../memsessctl' --url http://127.0.0.1:@{[ $m->port ]}/admin @words 2>&1);
+    return ($? >> 8, $text);
+}
+
+subtest 'who may ask' => sub {
+    my $mark = $m->log->mark;
+    is ask('/unguarded', user => 'ann')->status, 403, 'without a Require';
+    is client($m)->get('/unguarded?user=ann')->status, 403, 'nor GET';
+    like $m->log->text($mark), qr/memsess-admin is forbidden here: no Require guards it/, 'the log';
+    is ask('/granted', user => 'ann')->status, 403, 'Require all granted is no guard';
+    is ask('/admin', user => 'ann')->status, 200, 'with one';
+    is ask('/ours', user => 'ann')->status, 401, 'one that does not let in';
+    $mark = $m->log->mark;
+    is client($m)->get('/files/set/x')->status, 500, '.htaccess: SetHandler';
+    like $m->log->text($mark), qr/SetHandler memsess-admin is for the server's configuration/, 'log';
+    is client($m)->get('/files/add/x.adm?user=ann')->status, 403, '.htaccess: AddHandler';
+    isnt client($m)->get('/limited?user=ann')->status, 200, 'another handler in its place';
+    is client($m)->get('/env/memsess-admin')->status, 404, 'nor by a path';
+};
+
+subtest 'no other site can ask' => sub {
+    my $c = user('ann');
+    my @form = ('user=ann', 'Content-Type: application/x-www-form-urlencoded');
+    for my $header ([], ['MemSess-Admin: 0'], ['MemSess_Admin: 1'], ['X-MemSess-Admin: 1']) {
+        my $r = client($m)->post('/admin', @form, @$header);
+        is $r->status, 400, join ' ', 'a POST with', @$header;
+        like said($r)->{error}, qr/MemSess-Admin: 1/, 'says what is needed';
+    }
+    is state($c), 'active', 'nothing has ended';
+    my $r = client($m)->get('/proxy/echo', 'MemSess-Admin: 1');
+    unlike $r->body, qr/memsess-admin/i, 'a back end does not see the header';
+    is client($m)->send('DELETE', '/admin')->status, 405, 'another method';
+    is ask('/admin', user => 'ann')->header('Cache-Control'), 'no-store', 'nothing is kept';
+};
+
+subtest 'ending all sessions of a user' => sub {
+    my @ann = map { user('ann') } 1, 2;
+    my $bob = user('bob');
+    my $r = ask('/admin', user => 'ann');
+    is_deeply said($r), { user => 'ann', ended => 'all' }, 'the answer';
+    is_deeply [map { state($_) } @ann, $bob], [qw(unknown unknown active)], 'they are over';
+    is ask('/admin', user => 'nobody-knows-her')->status, 200, 'nothing to end is no error';
+    my $name = "\x{c3}\x{a4} \"x\"<&+%";
+    my $odd = user(escape($name));
+    is ask('/admin', user => $name)->status, 200, 'any bytes';
+    is state($odd), 'unknown', 'are exact';
+    for (['', 'none'], ['user=', 'an empty one'], ['user=a&user=b', 'two'], ['who=ann', 'another'],
+         ['user=a%00b', 'a NUL'], ['user=a&cookie=b', 'and a cookie']) {
+        is client($m)->post('/admin', $_->[0], 'MemSess-Admin: 1',
+            'Content-Type: application/x-www-form-urlencoded')->status, 400, "user: $_->[1]";
+    }
+    is client($m)->get('/admin')->status, 400, 'GET: none';
+    is_deeply said(client($m)->get('/admin?user=bob')), { user => 'bob', sessions => undef },
+        'GET without a list';
+    my ($status, $text) = ctl(end => 'bob');
+    is "$status $text", "0 ended: all sessions of bob\n", 'memsessctl end';
+    is state($bob), 'unknown', 'ends them';
+    like +(ctl(sessions => 'bob'))[1], qr/MemSessUserSessions is Off/, 'memsessctl sessions';
+};
+
+subtest 'why' => sub {
+    my $c = started($m, 'a=secret-value');
+    my $cookie = $c->cookie;
+    my $summary = sub { said(ask('/admin', cookie => $_[0]))->{summary} };
+    my $said = said(ask('/admin', cookie => $cookie));
+    like $said->{summary}, qr/^active: last used at 20/, 'active';
+    is scalar(grep { $_->{state} eq 'active' } @{ $said->{servers} }), 2, 'two copies';
+    is_deeply [map { $_->{revision} // 0 } grep { $_->{home} } @{ $said->{servers} }], [1, 1],
+        'at their homes';
+    my $id = $c->get('/lua/env')->env('MEMSESS_ID');
+    is $said->{servers}[0]{id}, $id, 'MEMSESS_ID';
+    unlike ask('/admin', cookie => $cookie)->body, qr/secret-value|\Q$cookie\E/, 'no value of it';
+    is $summary->("memsess=$cookie"), $said->{summary}, 'by name';
+    like $summary->('nonsense'), qr/malformed/, 'malformed';
+    like $summary->($cookie =~ s/.$/0/r =~ s/(.)$/ $1 eq '0' ? '1' : $1/er), qr/another secret/, 'altered';
+    like $summary->(substr $cookie, 0, 24), qr/not signed/, 'unsigned';
+    $c->get(say_via('cgi', 'MemSess-Renew: 1'));
+    like $summary->($cookie), qr/^renewed at .* under another id/, 'renewed';
+    my $renewed = $c->cookie;
+    $c->get(say_via('cgi', 'MemSess-Destroy: 1'));
+    like $summary->($renewed), qr/^ended by log-out at /, 'logged out';
+    my $ann = user('ann');
+    my $anns = $ann->cookie;
+    ask('/admin', user => 'ann');
+    like $summary->($anns), qr/^ended with all sessions of its user/, 'with all of the user';
+    my ($status, $text) = ctl(why => $anns);
+    is $status, 0, 'memsessctl why';
+    like $text, qr/^ended with all.*^  127\.0\.0\.1:\d+: active, revision \d+, begun 20/ms, 'its words';
+    my $ctl = "$^X '$t_dir/../memsessctl' --url http://127.0.0.1:@{[ $m->port ]}/admin why -";
+    like scalar qx(printf '%s\n' '$anns' | $ctl), qr/^ended with all/, 'from standard input';
+    my $evicted = started($m)->cookie;
+    $_->command("flush_all") for @pool;
+    like $summary->($evicted), qr/^not found on any server: expired or evicted/, 'evicted';
+    unlike $m->log->text, qr/\Q$evicted\E/, 'no cookie in the log';
+};
+
+subtest 'while servers are silent' => sub {
+    my $c = user('dora');
+    my $cookie = $c->cookie;
+    $_->pause for @pool;
+    my $r = ask('/admin', user => 'dora');
+    is $r->status, 503, 'who cannot be asked ends nothing';
+    like said($r)->{error}, qr/\w/, 'and says why';
+    is +(ctl(end => 'dora'))[0], 3, 'memsessctl';
+    like said(ask('/admin', cookie => $cookie))->{summary}, qr/3 of 3 are silent/, 'why';
+    $_->resume for @pool;
+    ok wait_for(20, sub { state($c) eq 'active' }), 'it goes on';
+};
+
+subtest 'memsessctl' => sub {
+    my $run = sub { my $text = qx($^X '$t_dir/../memsessctl' @_ 2>&1); return ($? >> 8, $text) };
+    my ($status, $text) = $run->('');
+    is $status, 2, 'without a command';
+    like $text, qr/^usage: memsessctl/, 'says how';
+    ($status, $text) = $run->('--conf /nowhere end ann');
+    like "$status $text", qr/^2 .*no URL: name one by --url/, 'without a URL';
+    my $conf = "$t_dir/logs/ctl-$$";
+    write_file($conf, "# here\nurl http://127.0.0.1:" . $m->port . "/admin\nuser a:b\n", 0644);
+    ($status, $text) = $run->("--conf $conf end ann");
+    like "$status $text", qr/^2 .*all can read it: chmod/, 'a password for all to read';
+    chmod 0600, $conf;
+    is_deeply [$run->("--conf $conf end ann")], [0, "ended: all sessions of ann\n"], 'by its file';
+    ($status, $text) = $run->("--url http://127.0.0.1:@{[ $m->port ]}/unguarded end ann");
+    like "$status $text", qr/^2 .*403 Forbidden: is this the URL/, 'forbidden';
+};
