@@ -1,18 +1,17 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#include "memsess_conf_private.h"
+#include "conf/private.h"
 
 #include <stddef.h>
 #include <string.h>
 
 #include "apr_lib.h"
 #include "apr_strings.h"
+#include "conf/login.h"
+#include "conf/others.h"
+#include "conf/server.h"
 #include "http_core.h"
-#include "memsess_admin.h"
-#include "memsess_auth.h"
-#include "memsess_change.h"
-#include "memsess_login.h"
-#include "memsess_member.h"
+#include "session/change.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
 
@@ -562,10 +561,10 @@ const command_rec memsess_commands[] = {
     MEMSESS_SRV_SETTINGS(SRV_COMMAND)
     MEMSESS_DIR_SETTINGS(DIR_COMMAND)
     /* httpd calls every module that knows a directive: mod_authz_core obeys, we look on. */
-    AP_INIT_RAW_ARGS("Require", memsess_auth_see_require, NULL, OR_AUTHCFG,
+    AP_INIT_RAW_ARGS("Require", memsess_see_require, NULL, OR_AUTHCFG,
                      "specifies authorization directives which one must pass (or not) for a "
                      "request to succeed"),
-    AP_INIT_TAKE1("SetHandler", memsess_admin_see_handler, NULL, OR_FILEINFO,
+    AP_INIT_TAKE1("SetHandler", memsess_see_handler, NULL, OR_FILEINFO,
                   "a handler name that overrides any other configured handler"),
     {NULL, {NULL}, NULL, 0, NO_ARGS, NULL}
 };

@@ -9,11 +9,11 @@
 #define MEMSESS_CONF_H
 
 #include "httpd.h"
+#include "base/secret.h"
 #include "http_config.h"
-#include "memsess_cache.h"
-#include "memsess_cookie.h"
-#include "memsess_secret.h"
 #include "memsess_store.h"
+#include "session/cache.h"
+#include "session/cookie.h"
 
 #define MEMSESS_EXPOSE_ENV 1
 #define MEMSESS_EXPOSE_HEADERS 2

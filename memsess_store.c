@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#include "memsess_store_private.h"
+#include "store/private.h"
 
 #include <string.h>
 
@@ -8,9 +8,10 @@
 #include "apr_encode.h"
 #include "apr_hash.h"
 #include "apr_strings.h"
-#include "memsess_clock.h"
-#include "memsess_record.h"
-#include "memsess_seal.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "session/record.h"
+#include "session/seal.h"
 
 /* A reading is repeated so often at most while others go on writing. */
 #define READINGS_MAX 4
@@ -33,6 +34,10 @@ typedef struct reading_t {
     unsigned n;
     memsess_session_t *newest;
 } reading_t;
+
+#if MEMSESS_COPIES_MAX > MEMSESS_PUTS_MAX
+#error "all copies of a record are written at once"
+#endif
 
 static apr_status_t server_of(memsess_server_t **server, const memsess_server_conf_t *conf,
                               memsess_pool_t *pool, apr_hash_t *servers, apr_pool_t *p)

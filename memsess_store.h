@@ -8,9 +8,9 @@
 #define MEMSESS_STORE_H
 
 #include "apr_hash.h"
-#include "memsess_core.h"
-#include "memsess_pool.h"
-#include "memsess_secret.h"
+#include "base/secret.h"
+#include "session/session.h"
+#include "wire/servers.h"
 
 /** How long a record is kept past its end, so that "expired" can be told from "unknown". */
 #define MEMSESS_GRACE apr_time_from_sec(120)
@@ -102,7 +102,7 @@ typedef apr_status_t memsess_next_t(void *baton, const memsess_session_t *newest
                                     memsess_session_t **next, apr_pool_t *p);
 
 /**
- * Writes the next revision of a session, so that no other commit is lost; see memsess_commit.c for
+ * Writes the next revision of a session, so that no other commit is lost; see store/commit.c for
  * what that rests on. What cannot be stored leaves the session as it is. Beside what
  * memsess_store_write answers it may be MEMSESS_GONE, MEMSESS_BUSY or MEMSESS_UNSURE.
  * @param session as it was read; the newest there is will be given to @a make

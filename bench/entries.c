@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * How many sessions memsess_cache.c holds: entries MEGABYTES BYTES...
+ * How many sessions session/cache.c holds: entries MEGABYTES BYTES...
  *
  * For each size of a session's attributes: a cache of so many megabytes is given sessions until it
  * has long been full; then the bytes that each takes of the ring, how many are found, and the
@@ -14,8 +14,8 @@
 
 #include "apr_general.h"
 #include "apr_strings.h"
-#include "memsess_cache.h"
-#include "memsess_record.h"
+#include "session/cache.h"
+#include "session/record.h"
 
 #define ATTRIBUTES 10
 #define ROUNDS 3 /* how often the memory is filled */

@@ -7,10 +7,10 @@
  *   api-write  the same, and changes another one
  */
 #include "httpd.h"
-#include "http_config.h"
-#include "http_protocol.h"
 #include "apr_atomic.h"
 #include "apr_strings.h"
+#include "http_config.h"
+#include "http_protocol.h"
 #include "mod_memsess.h"
 
 #define FUNCTIONS(F) F(open) F(get) F(set)

@@ -26,13 +26,13 @@
  * answers 500, so that a run which measures failures cannot pass unnoticed.
  */
 #include "httpd.h"
-#include "http_config.h"
-#include "http_log.h"
-#include "http_protocol.h"
 #include "ap_mpm.h"
 #include "apr_atomic.h"
 #include "apr_memcache.h"
 #include "apr_strings.h"
+#include "http_config.h"
+#include "http_log.h"
+#include "http_protocol.h"
 
 #define KEY "bench"
 #define LIFETIME 3600

@@ -4,7 +4,7 @@
  * What a local cache could be made of, side by side: each keeps and gives out the same sessions, as
  * the same records, and differs in where the record lies and what guards it.
  *
- *   ring      memsess_cache.c: a ring of records in shared memory, without a lock
+ *   ring      session/cache.c: a ring of records in shared memory, without a lock
  *   shmcb     mod_socache_shmcb under a mutex, which it needs
  *   slotmem   mod_slotmem_shm under a mutex: a record in the slot that its key says, where there
  *             is room for one
@@ -15,19 +15,19 @@
  * /caches/misses tells how many were, and begins to count anew.
  */
 #include "httpd.h"
-#include "http_config.h"
-#include "http_core.h"
-#include "http_log.h"
-#include "http_protocol.h"
-#include "util_mutex.h"
 #include "ap_provider.h"
 #include "ap_slotmem.h"
 #include "ap_socache.h"
 #include "apr_atomic.h"
 #include "apr_shm.h"
 #include "apr_strings.h"
-#include "memsess_cache.h"
-#include "memsess_record.h"
+#include "http_config.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_protocol.h"
+#include "session/cache.h"
+#include "session/record.h"
+#include "util_mutex.h"
 
 #define MUTEX "bench-caches"
 #define CACHE_SIZE (64 * 1024 * 1024)

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Placement by memsess_ring.c, simulated: ring KEYS SERVERS...
+ * Placement by store/ring.c, simulated: ring KEYS SERVERS...
  *
  * For each number of servers: the emptiest and the fullest server's share of the first copies, and
  * of both copies, as a multiple of the mean; how many keys have another first server when one
@@ -18,7 +18,7 @@
 #include "apr_general.h"
 #include "apr_strings.h"
 #include "apr_thread_proc.h"
-#include "memsess_ring.h"
+#include "store/ring.h"
 
 #define SCORES_MAX 3e7 /* keys times servers, of those whose orders are compared */
 #define THREADS_MAX 64

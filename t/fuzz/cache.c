@@ -10,12 +10,12 @@
 #include <sys/mman.h>
 
 #include "apr_shm.h"
-#include "memsess_cache.h"
+#include "session/cache.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* As memsess_cache.c says. */
+/* As session/cache.c says. */
 #define WAYS 4
 #define BUCKETS (MEMSESS_CACHE_MIN / (512 + 8) / WAYS)
 #define SLOTS_AT 8

@@ -5,7 +5,7 @@
  * that does the same in the plainest way. */
 
 #include "fuzz.h"
-#include "memsess_change.h"
+#include "session/change.h"
 
 static const memsess_attr_t *find(const apr_array_header_t *attrs, const char *name)
 {

@@ -4,7 +4,7 @@
  * says that and no more. */
 
 #include "fuzz.h"
-#include "memsess_cookie.h"
+#include "session/cookie.h"
 
 #define WORDS_MAX 16
 

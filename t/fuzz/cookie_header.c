@@ -3,7 +3,7 @@
 /* A Cookie header; the first byte chooses the name of ours, and whether cookies are signed. */
 
 #include "fuzz.h"
-#include "memsess_cookie.h"
+#include "session/cookie.h"
 
 static const char *const names[] = {"memsess", "SID", "__Host-id", "a", "!#$%&'*+-.^_`|~"};
 

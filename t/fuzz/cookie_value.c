@@ -4,7 +4,7 @@
  * done, where, and by what. Whatever changes a value makes it invalid. */
 
 #include "fuzz.h"
-#include "memsess_cookie.h"
+#include "session/cookie.h"
 
 static const memsess_cookie_t cookie = {.name = "memsess", .path = "/", .same_site = "Lax"};
 

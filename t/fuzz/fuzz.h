@@ -16,8 +16,8 @@
 #include "apr_lib.h"
 #include "apr_pools.h"
 #include "apr_strings.h"
-#include "memsess_core.h"
-#include "memsess_secret.h"
+#include "base/secret.h"
+#include "session/session.h"
 
 /* Of one input. */
 extern apr_pool_t *fuzz_pool;

@@ -3,8 +3,8 @@
 /* The target of a request that needs a log-in, and an Accept header behind a NUL. The way back is
  * a path on this site, however often it is decoded. */
 
+#include "conf/login.h"
 #include "fuzz.h"
-#include "memsess_login.h"
 
 /* As lenient as may be: what is no escape stays. */
 static int decode(char *s)

@@ -5,12 +5,12 @@
  * one. */
 
 #include "fuzz.h"
-#include "memsess_record.h"
+#include "session/record.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* As memsess_record.c says. */
+/* As session/record.c says. */
 #define KEY_AT 8
 #define HASH_AT 92
 #define HEADER 96

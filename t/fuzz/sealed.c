@@ -4,7 +4,7 @@
  * rest. What is opened is what was sealed, of that key and kind, and nothing else ever is. */
 
 #include "fuzz.h"
-#include "memsess_seal.h"
+#include "session/seal.h"
 
 static memsess_seal_status_t open_it(const memsess_secrets_t *secrets, const memsess_key_t *key,
                                      const char *what, const char *data, size_t len, char **opened,

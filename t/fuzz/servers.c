@@ -3,12 +3,12 @@
 /* The words of MemSessServers, separated by spaces or line ends. The module's own source is
  * compiled in. What is accepted is a pool that can be used, whatever the order of its servers. */
 
-#include "fuzz.h"
 #include "../unit/unit_httpd.h"
+#include "fuzz.h"
 
 #include <sys/un.h>
 
-#include "memsess_ring.h"
+#include "store/ring.h"
 
 #include "../../memsess_conf.c"
 

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * An id that changes by itself (MemSessRenew, memsess_renew.c), and one browser: requests side by
+ * An id that changes by itself (MemSessRenew, http/renew.c), and one browser: requests side by
  * side on whatever members, answers that are lost. t/model/run says which configurations are
  * searched, all of them exhaustively.
  *

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "apr_thread_proc.h"
-#include "memsess_cache.h"
+#include "session/cache.h"
 
 #define LONG_TIME apr_time_from_sec(3600)
 

@@ -4,7 +4,7 @@
 
 #include "unit.h"
 
-#include "memsess_change.h"
+#include "session/change.h"
 
 static unit_guard_t guard;
 

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#include "memsess_clock.h"
+#include "base/clock.h"
 #include "unit.h"
 
 static void test_each_is_shifted_alone(void **state)

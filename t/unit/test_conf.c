@@ -10,8 +10,8 @@
 
 #include <sys/stat.h>
 
-#include "memsess_auth.h"
-#include "memsess_conf_private.h"
+#include "conf/private.h"
+#include "conf/others.h"
 
 /* They look at httpd's tree of directives: t/383, t/385. */
 void memsess_conf_warn_of_tunnels(server_rec *main_server, apr_pool_t *ptemp)
@@ -20,12 +20,12 @@ void memsess_conf_warn_of_tunnels(server_rec *main_server, apr_pool_t *ptemp)
     (void)ptemp;
 }
 
+#include "../../conf/secrets.c"
 #include "../../memsess_conf.c"
-#include "../../memsess_conf_secret.c"
 #undef APLOG_USE_MODULE
 #define APLOG_USE_MODULE(module) struct module /* once is enough */
-#include "../../memsess_conf_share.c"
-#include "../../memsess_conf_whole.c"
+#include "../../conf/check.c"
+#include "../../conf/share.c"
 
 /* -- httpd ------------------------------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
 
 #include <ctype.h>
 
-#include "memsess_cookie.h"
+#include "session/cookie.h"
 
 #define ID "AAAAAAAAAAAAAAAAAAAAAAAA"
 #define ID2 "bbbbbbbbbbbb-bbbbbbbbbb_"

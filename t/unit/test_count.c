@@ -6,8 +6,9 @@
 
 #include <sys/wait.h>
 
-#include "memsess_clock.h"
-#include "memsess_count.h"
+#include "base/clock.h"
+#include "base/count.h"
+#include "base/log.h"
 
 #define THREADS 8
 #define TIMES 20000

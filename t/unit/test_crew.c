@@ -4,7 +4,7 @@
 
 #include "unit_servers.h"
 
-#include "memsess_crew.h"
+#include "base/crew.h"
 
 static memsess_crew_t *crew;
 static volatile int released, done;

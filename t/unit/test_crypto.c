@@ -4,7 +4,7 @@
 
 #include "unit.h"
 
-#include "memsess_crypto.h"
+#include "base/crypto.h"
 
 typedef struct bytes_t {
     unsigned char data[256];

@@ -6,7 +6,7 @@
 
 #include <netdb.h>
 
-#include "memsess_error.h"
+#include "base/error.h"
 
 #define T apr_time_from_msec(250)
 

@@ -4,7 +4,7 @@
 
 #include "unit.h"
 
-#include "../../memsess_kept.c"
+#include "../../base/kept.c"
 
 static memsess_kept_t *kept;
 

@@ -4,7 +4,7 @@
 
 #include "unit_servers.h"
 
-#include "memsess_lease.h"
+#include "base/lease.h"
 
 #define LEASES 48
 

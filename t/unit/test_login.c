@@ -5,7 +5,7 @@
 #include "unit.h"
 
 #include "apr_escape.h"
-#include "memsess_login.h"
+#include "conf/login.h"
 
 static void good_urls(void **state)
 {

@@ -4,7 +4,7 @@
 
 #include "unit.h"
 
-#include "memsess_memo.h"
+#include "base/memo.h"
 
 static memsess_memo_t *memo_of(unsigned slots)
 {

@@ -9,10 +9,10 @@
 
 #include "apr_atomic.h"
 
-#include "memsess_clock.h"
-#include "memsess_name.h"
-#include "memsess_pool.h"
-#include "memsess_resolve.h"
+#include "base/clock.h"
+#include "base/name.h"
+#include "wire/resolve.h"
+#include "wire/servers.h"
 
 #define TIMEOUT apr_time_from_msec(300)
 #define RETRY apr_time_from_msec(100)

@@ -10,7 +10,7 @@
 #include <xxhash.h>
 
 #include "apr_encode.h"
-#include "memsess_record.h"
+#include "session/record.h"
 
 /* What of the layout never changes, or every version would need to know the others. */
 enum {

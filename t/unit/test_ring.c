@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-#include "memsess_ring.h"
+#include "store/ring.h"
 
 #define NODES_MAX 100
 

@@ -7,8 +7,8 @@
 #include <dlfcn.h>
 #include <openssl/evp.h>
 
-#include "memsess_error.h"
-#include "memsess_seal.h"
+#include "base/error.h"
+#include "session/seal.h"
 
 #define ID "AAAAAAAAAAAAAAAAAAAAAAAA"
 

@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-#include "memsess_secret.h"
+#include "base/secret.h"
 
 #define SECRET "0123456789abcdef0123456789abcdef"
 #define WAIT apr_time_from_sec(20)

@@ -12,13 +12,13 @@
 
 #include "apr_atomic.h"
 #include "apr_encode.h"
-#include "memsess_clock.h"
-#include "memsess_count.h"
-#include "memsess_epoch.h"
-#include "memsess_mark.h"
-#include "memsess_record.h"
-#include "memsess_ring.h"
+#include "base/clock.h"
+#include "base/count.h"
 #include "memsess_store.h"
+#include "session/record.h"
+#include "store/epoch.h"
+#include "store/mark.h"
+#include "store/ring.h"
 
 #define TIMEOUT apr_time_from_msec(400)
 

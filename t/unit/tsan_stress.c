@@ -10,10 +10,10 @@
 #include "unit_servers.h"
 
 #include "apr_atomic.h"
-#include "memsess_cache.h"
-#include "memsess_count.h"
-#include "memsess_clock.h"
+#include "base/clock.h"
+#include "base/count.h"
 #include "memsess_store.h"
+#include "session/cache.h"
 
 #define THREADS 12
 #define SESSIONS 6

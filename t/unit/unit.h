@@ -26,8 +26,9 @@
 #include "apr_general.h"
 #include "apr_pools.h"
 #include "apr_strings.h"
-#include "memsess_clock.h"
-#include "memsess_core.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "session/session.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

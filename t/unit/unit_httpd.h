@@ -7,10 +7,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "httpd.h"
+#include "ap_mpm.h"
 #include "apr_lib.h"
 #include "apr_strings.h"
-#include "ap_mpm.h"
-#include "httpd.h"
 #include "http_core.h"
 
 /* The server's root is /nowhere; one word stands for what httpd takes for no path. */
@@ -59,12 +59,17 @@ AP_DECLARE(int) ap_state_query(int query)
                                        : AP_SQ_NOT_SUPPORTED;
 }
 
-const char *memsess_auth_see_require(cmd_parms *cmd, void *dir_conf, const char *args)
+const char *memsess_see_require(cmd_parms *cmd, void *dir_conf, const char *args)
 {
     (void)cmd;
     (void)dir_conf;
     (void)args;
     return NULL;
+}
+
+const char *memsess_see_handler(cmd_parms *cmd, void *dir_conf, const char *name)
+{
+    return memsess_see_require(cmd, dir_conf, name);
 }
 
 #endif

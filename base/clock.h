@@ -1,0 +1,28 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file base/clock.h
+ * @brief The two clocks: one for what is stored, one for how long something has lasted here.
+ */
+#ifndef MEMSESS_CLOCK_H
+#define MEMSESS_CLOCK_H
+
+#include "apr_time.h"
+
+/**
+ * The wall clock, in microseconds since 1970: for what is stored and compared across members
+ * (birth, use, end). It can be set, back too, and members' clocks differ.
+ */
+apr_time_t memsess_clock_wall(void);
+
+/**
+ * The monotonic clock, in microseconds since some moment before this process began; never 0. For
+ * time-outs, health, leases, rate limits and ages: nobody can set it, and all processes of this
+ * machine share it (CLOCK_MONOTONIC). It means nothing on another machine.
+ */
+apr_time_t memsess_clock_steady(void);
+
+/** For tests: both clocks are from now on ahead by so much of what they would show. */
+void memsess_clock_shift(apr_interval_time_t wall, apr_interval_time_t steady);
+
+#endif

@@ -1,0 +1,144 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "base/crew.h"
+
+#include "base/thread.h"
+
+#define HELPERS_MAX 64
+
+/* The items of one call. It lives on the caller's stack. */
+typedef struct job_t {
+    memsess_work_t *work;
+    void *const *items;
+    unsigned n, begun, under_way;
+    pthread_cond_t done;
+    struct job_t *next;
+} job_t;
+
+struct memsess_crew_t {
+    apr_pool_t *p;
+    pthread_mutex_t lock; /* guards all that follows, and all jobs */
+    pthread_cond_t called;
+    job_t *jobs; /* with items that nobody has begun */
+    pthread_t helpers[HELPERS_MAX];
+    unsigned n;
+    unsigned idle;  /* who wait for a call that is not on its way */
+    unsigned calls; /* on their way: nobody else may count on whom they wake */
+    memsess_duty_t duty;
+    int stopping;
+};
+
+apr_status_t memsess_crew_create(memsess_crew_t **result)
+{
+    memsess_crew_t *crew;
+    apr_pool_t *p;
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    crew = apr_pcalloc(p, sizeof(*crew));
+    crew->p = p;
+    pthread_mutex_init(&crew->lock, NULL);
+    pthread_cond_init(&crew->called, NULL);
+    crew->duty.what = "sends copies side by side";
+    *result = crew;
+    return APR_SUCCESS;
+}
+
+/* Does the next item of a job; under the lock, which is not held meanwhile. */
+static void do_next(memsess_crew_t *crew, job_t *job)
+{
+    void *item = job->items[job->begun++];
+    job_t **at;
+
+    if (job->begun == job->n) {
+        for (at = &crew->jobs; *at && *at != job; at = &(*at)->next) {
+        }
+        if (*at) {
+            *at = job->next;
+        }
+    }
+    job->under_way++;
+    pthread_mutex_unlock(&crew->lock);
+    job->work(item);
+    pthread_mutex_lock(&crew->lock);
+    if (--job->under_way == 0) {
+        pthread_cond_signal(&job->done);
+    }
+}
+
+static void *helper_main(void *data)
+{
+    memsess_crew_t *crew = data;
+
+    pthread_mutex_lock(&crew->lock);
+    while (!crew->stopping) {
+        if (crew->jobs) {
+            do_next(crew, crew->jobs);
+            continue;
+        }
+        crew->idle++;
+        while (!crew->calls && !crew->stopping) {
+            pthread_cond_wait(&crew->called, &crew->lock);
+        }
+        crew->calls -= crew->calls ? 1 : 0;
+    }
+    pthread_mutex_unlock(&crew->lock);
+    return NULL;
+}
+
+/* Under the lock. A thread that cannot be had is done without. */
+static void call_helpers(memsess_crew_t *crew, unsigned wanted)
+{
+    for (; wanted && crew->idle; wanted--) {
+        crew->idle--;
+        crew->calls++;
+        pthread_cond_signal(&crew->called);
+    }
+    for (; wanted && crew->n < HELPERS_MAX; wanted--) {
+        if (memsess_thread_start(&crew->helpers[crew->n], &crew->duty, helper_main, crew)
+                != APR_SUCCESS) {
+            break;
+        }
+        crew->n++;
+    }
+}
+
+void memsess_crew_do(memsess_crew_t *crew, memsess_work_t *work, void *const *items, unsigned n)
+{
+    job_t job = {work, items, n, 0, 0, PTHREAD_COND_INITIALIZER, NULL};
+
+    if (n == 1) {
+        work(items[0]);
+    }
+    if (n <= 1) {
+        return;
+    }
+    pthread_mutex_lock(&crew->lock);
+    job.next = crew->jobs;
+    crew->jobs = &job;
+    call_helpers(crew, n - 1);
+    while (job.begun < job.n) {
+        do_next(crew, &job);
+    }
+    while (job.under_way) {
+        pthread_cond_wait(&job.done, &crew->lock);
+    }
+    pthread_mutex_unlock(&crew->lock);
+    pthread_cond_destroy(&job.done);
+}
+
+void memsess_crew_destroy(memsess_crew_t *crew)
+{
+    pthread_mutex_lock(&crew->lock);
+    crew->stopping = 1;
+    pthread_cond_broadcast(&crew->called);
+    pthread_mutex_unlock(&crew->lock);
+    while (crew->n) {
+        pthread_join(crew->helpers[--crew->n], NULL);
+    }
+    pthread_cond_destroy(&crew->called);
+    pthread_mutex_destroy(&crew->lock);
+    apr_pool_destroy(crew->p);
+}

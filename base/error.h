@@ -1,0 +1,66 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file base/error.h
+ * @brief What can go wrong: one code for each thing, and what an operator reads of it.
+ */
+#ifndef MEMSESS_ERROR_H
+#define MEMSESS_ERROR_H
+
+#include "apr_errno.h"
+#include "apr_time.h"
+
+/* E(name, words) */
+#define MEMSESS_ERRORS(E)                                                                          \
+    /* A server answered: it does not store that. All that memsess_is_refused is about. */         \
+    E(REFUSED, "the server refused to store it")                                                   \
+    E(TOO_LARGE, "too large for this server (its -I)")                                             \
+    E(FULL, "out of memory (its -m is too small, and with -M it evicts nothing)")                  \
+    /* A server cannot be used, */                                                                 \
+    E(AUTH_WANTED, "it wants a user and password (MemSessServerAuth)")                             \
+    E(AUTH_REFUSED, "it refuses the user and password of MemSessServerAuth")                       \
+    E(TOO_MANY, "it has as many connections as it takes (raise its -c)")                           \
+    E(CLOSED, "the server closed the connection")                                                  \
+    E(NONSENSE, "it answered with an error, or is no memcached")                                   \
+    E(UNRESOLVED, "the name does not resolve: the name server has not answered yet")               \
+    /* or not for this. */                                                                         \
+    E(DOWN, "the servers that are needed for it are down or do not answer")                        \
+    E(FOREIGN, "the server answered for another key")                                              \
+    E(UNSENT, "it was too late to send it")                                                        \
+    /* What becomes of a session's changes. */                                                     \
+    E(BUSY, "other requests had the session for longer than MemSessLockWait")                      \
+    E(CROWDED, "so many requests of one session wait for it in this child process already that "   \
+               "this one is turned away")                                                          \
+    E(GONE, "the session was ended or renewed by another request meanwhile, or is lost")           \
+    E(UNSURE, "servers failed while it was written, which may have been done or not")              \
+    /* This machine's own. */                                                                      \
+    E(CRYPTO, "cryptography failed (libcrypto)")
+
+enum {
+    MEMSESS_ERRORS_BEGIN = APR_OS_START_USERERR,
+#define MEMSESS_ERROR_CODE(name, words) MEMSESS_##name,
+    MEMSESS_ERRORS(MEMSESS_ERROR_CODE)
+#undef MEMSESS_ERROR_CODE
+    MEMSESS_ERRORS_END
+};
+
+/* These are apr_memcache's own, and nothing else's here. */
+#define MEMSESS_ABSENT APR_NOTFOUND /**< the server answered: there is no such key */
+#define MEMSESS_EXISTS APR_EEXIST   /**< the server answered: it is there already */
+
+/** Room for what memsess_error_words says. */
+#define MEMSESS_WORDS_LEN 160
+
+/**
+ * What an operator reads of a code of these, or of APR's.
+ * @param timeout the server's, where that is what was over; 0: not known
+ * @param buf receives words that are not constant
+ * @return the words: in @a buf, or constant
+ */
+const char *memsess_error_words(apr_status_t rv, apr_interval_time_t timeout,
+                                char buf[MEMSESS_WORDS_LEN]);
+
+/** Whether a server answered that it does not store that, for whatever reason. */
+int memsess_is_refused(apr_status_t rv);
+
+#endif

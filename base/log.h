@@ -1,0 +1,45 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file log.h
+ * @brief Where messages go; and what is said or done no more often than now and then.
+ */
+#ifndef MEMSESS_LOG_H
+#define MEMSESS_LOG_H
+
+#include "apr_errno.h"
+#include "apr_time.h"
+
+/* Levels as syslog and httpd number them, so that no table is needed between them. */
+typedef enum {
+    MEMSESS_LOG_ERR = 3,
+    MEMSESS_LOG_WARNING = 4,
+    MEMSESS_LOG_NOTICE = 5,
+    MEMSESS_LOG_INFO = 6,
+    MEMSESS_LOG_DEBUG = 7,
+    MEMSESS_LOG_TRACE = 8
+} memsess_log_level_t;
+
+/** The server sets this once; unset, messages are dropped. Never given an id or a value. */
+extern void (*memsess_log_sink)(memsess_log_level_t level, apr_status_t rv, const char *message);
+
+/** Logs at most 512 bytes. @a rv is 0 where no error belongs to the message. */
+void memsess_log(memsess_log_level_t level, apr_status_t rv, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/** Whether what is done no more often than @a every is due: to one of all who share @a last, which
+ * is 0 to begin with. @a now: of the steady clock. */
+int memsess_due(volatile apr_uint64_t *last, apr_time_t now, apr_interval_time_t every);
+
+/** Whether requests are traced; the server sets this before it serves. */
+extern int memsess_tracing;
+
+/** One step of a request. Costs nothing while nobody traces: what it logs is not even made. */
+#define memsess_trace(...)                                                                         \
+    do {                                                                                           \
+        if (memsess_tracing) {                                                                     \
+            memsess_log(MEMSESS_LOG_TRACE, 0, __VA_ARGS__);                                        \
+        }                                                                                          \
+    } while (0)
+
+#endif

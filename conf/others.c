@@ -1,0 +1,77 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "conf/others.h"
+
+#include <string.h>
+
+#include "http_core.h"
+#include "memsess_conf.h"
+
+/* By the words that mod_authz_core takes it apart by. */
+int memsess_is_negated(const ap_directive_t *d, apr_pool_t *p)
+{
+    const char *args = d->args;
+
+    if (!strcasecmp(ap_getword_conf(p, &args), "not")) {
+        return 1;
+    }
+    while ((d = d->parent)) {
+        if (!strcasecmp(d->directive, "<RequireNone")
+            || !strcasecmp(d->directive, "<RequireNotAll")) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether a provider answers the same whoever the user is. */
+static int needs_no_user(const char *provider)
+{
+    static const char *const names[] = {"all", "env", "expr", "forward-dns", "host", "ip", "local",
+                                        "memsess", "method"};
+    unsigned i;
+
+    for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (!strcmp(provider, names[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+const char *memsess_see_require(cmd_parms *cmd, void *dir_conf, const char *args)
+{
+    memsess_dir_conf_t *conf = dir_conf;
+    const char *provider = ap_getword_conf(cmd->temp_pool, &args), *rest;
+
+    conf->requires_set = 1;
+    rest = args;
+    conf->is_guarded |= strcmp(provider, "all")
+                        || strcasecmp(ap_getword_conf(cmd->temp_pool, &rest), "granted");
+    /* We alone would let everybody in. */
+    if (!ap_find_linked_module("mod_authz_core.c")) {
+        return "Require needs mod_authz_core: load it";
+    }
+    if (!strcasecmp(provider, "not")) {
+        provider = ap_getword_conf(cmd->temp_pool, &args);
+    }
+    if (!strcmp(provider, "memsess")) {
+        conf->requires |= MEMSESS_REQUIRES_SESSION;
+    }
+    if (!needs_no_user(provider) && memsess_is_negated(cmd->directive, cmd->temp_pool)) {
+        conf->requires |= MEMSESS_REQUIRES_NOT_USER;
+    }
+    return NULL;
+}
+
+const char *memsess_see_handler(cmd_parms *cmd, void *dir_conf, const char *name)
+{
+    memsess_dir_conf_t *conf = dir_conf;
+
+    conf->handler_set = 1;
+    conf->is_admin = !strcasecmp(name, MEMSESS_ADMIN_HANDLER);
+    return conf->is_admin && ap_check_cmd_context(cmd, NOT_IN_HTACCESS)
+               ? "SetHandler " MEMSESS_ADMIN_HANDLER " is for the server's configuration, not for "
+                 ".htaccess"
+               : NULL;
+}

@@ -1,0 +1,63 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file conf/private.h
+ * @brief What memsess_conf.c (each directive) and those that look at all of them share.
+ */
+#ifndef MEMSESS_CONF_PRIVATE_H
+#define MEMSESS_CONF_PRIVATE_H
+
+#include "memsess_conf.h"
+
+/** A time-out that was set, in a section that may inherit the other one. */
+typedef struct memsess_timeouts_t {
+    server_rec *server;
+    void *dir_conf;
+    const ap_directive_t *directive;
+} memsess_timeouts_t;
+
+/** A source of secrets that failed. */
+typedef struct memsess_failed_t {
+    server_rec *server;    /**< one that it is for */
+    const char *directive, *source;
+    const char *text;      /**< why, and what is done without it */
+} memsess_failed_t;
+
+/** Where a section, or a module, has to do with a session cookie. */
+typedef struct memsess_named_t {
+    server_rec *server;
+    const char *name;               /**< the cookie's; NULL: says MemSess On */
+    const memsess_dir_conf_t *conf; /**< of the section; NULL: a module's */
+} memsess_named_t;
+
+/** What was seen of directives in any section, for when all have been read. */
+typedef struct memsess_seen_t {
+    apr_array_header_t *timeouts; /**< of memsess_timeouts_t */
+    int sessions;                 /**< MemSess is On somewhere, or another module has sessions here */
+    apr_int64_t largest;          /**< MemSessMaxSize, the default at least */
+    const ap_directive_t *tls;    /**< a MemSessBind tls, or NULL */
+    apr_array_header_t *failed;   /**< of memsess_failed_t */
+    apr_array_header_t *cookies;  /**< of memsess_named_t */
+} memsess_seen_t;
+
+extern memsess_seen_t memsess_seen;
+
+/** For messages. */
+const char *memsess_conf_name_of(server_rec *s, apr_pool_t *p);
+
+/**
+ * Reads the secrets and passwords of all hosts; what failed is in memsess_seen.failed.
+ * @return 0: refused, and logged
+ */
+int memsess_conf_read_secrets(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp);
+
+/** What the status says of a source that failed. */
+const char *memsess_conf_failed_text(const memsess_failed_t *failed, apr_pool_t *p);
+
+/** Logs which hosts share pool and secret, and have no namespace named. */
+void memsess_conf_warn_of_shared(server_rec *main_server, apr_pool_t *ptemp);
+
+/** Logs where mod_proxy_wstunnel leads to back ends that believe our request headers. */
+void memsess_conf_warn_of_tunnels(server_rec *main_server, apr_pool_t *ptemp);
+
+#endif

@@ -1,0 +1,322 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "http/admin.h"
+
+#include <string.h>
+
+#include "apr_strings.h"
+#include "base/clock.h"
+#include "conf/others.h"
+#include "http/request.h"
+#include "http/status.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_protocol.h"
+#include "http_request.h"
+#include "memsess_conf.h"
+#include "store/epoch.h"
+#include "store/look.h"
+#include "util_script.h"
+
+extern module AP_MODULE_DECLARE_DATA memsess_module;
+APLOG_USE_MODULE(memsess);
+
+#define HANDLER MEMSESS_ADMIN_HANDLER
+
+/* Bytes of a form, and of one of its fields. */
+#define FORM_MAX 8192
+
+/* What a request may name. */
+enum { USER, ID, COOKIE, FIELDS };
+static const char *const field_names[FIELDS] = {"user", "id", "cookie"};
+
+/* -- The guards ------------------------------------------------------------------------------- */
+
+/* Why nobody may be served here; NULL: nothing. */
+static const char *unguarded(const memsess_dir_conf_t *conf)
+{
+    if (!conf->is_admin) {
+        return "no SetHandler " HANDLER " of the server's configuration is for it";
+    }
+    return conf->is_guarded ? NULL : "no Require guards it: name in its section who may end "
+                                     "sessions, by Require ip or Require user, say";
+}
+
+/* -- Answers ---------------------------------------------------------------------------------- */
+
+/* An answer with an error in it. */
+static int refuse(request_rec *r, int status, const char *why)
+{
+    r->status = status;
+    ap_rprintf(r, "{\"error\": %s}\n", memsess_json_string(why, r->pool));
+    return OK;
+}
+
+static int unavailable(request_rec *r, const char *why)
+{
+    apr_table_setn(r->err_headers_out, "Retry-After", "5");
+    return refuse(r, HTTP_SERVICE_UNAVAILABLE, why);
+}
+
+/* -- Ending ----------------------------------------------------------------------------------- */
+
+static const memsess_srv_conf_t *conf_of(const request_rec *r)
+{
+    return memsess_srv_conf(r->server);
+}
+
+static int end_all(request_rec *r, const char *name)
+{
+    const memsess_srv_conf_t *conf = conf_of(r);
+    char user[MEMSESS_USER_LEN + 1], words[MEMSESS_WORDS_LEN];
+    memsess_key_t key;
+    apr_status_t rv = memsess_user_make(user, conf->ns, name);
+
+    if (rv == APR_SUCCESS && (rv = memsess_epoch_key(&key, conf->ns, user)) == APR_SUCCESS) {
+        rv = memsess_epoch_change(conf->store, &key, memsess_dir_conf(r)->lock_wait, r->pool);
+    }
+    if (rv != APR_SUCCESS) {
+        return unavailable(r, memsess_error_words(rv, conf->timeout, words));
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "MemSess: " HANDLER ": all sessions of %s are "
+                  "ended, as %s asked", ap_escape_logitem(r->pool, name),
+                  r->user ? ap_escape_logitem(r->pool, r->user) : r->useragent_ip);
+    ap_rprintf(r, "{\"user\": %s, \"ended\": \"all\"}\n", memsess_json_string(name, r->pool));
+    return OK;
+}
+
+/* -- Why -------------------------------------------------------------------------------------- */
+
+/* Microseconds as seconds; what is not known is null. */
+static const char *seconds(apr_time_t t, apr_pool_t *p)
+{
+    return t ? apr_psprintf(p, "%" APR_TIME_T_FMT, apr_time_sec(t)) : "null";
+}
+
+static void send_look(request_rec *r, const memsess_look_t *look)
+{
+    const memsess_session_t *session = look->session;
+
+    ap_rprintf(r, "{\"server\": %s, \"home\": %s, \"state\": \"%s\"",
+               memsess_json_string(look->server, r->pool), look->is_home ? "true" : "false",
+               look->state);
+    if (session) {
+        ap_rprintf(r, ", \"id\": \"%s\", \"revision\": %" APR_UINT64_T_FMT ", \"created\": %s, "
+                   "\"used\": %s, \"written\": %s, \"copies\": %u", session->public_id,
+                   session->revision, seconds(session->created, r->pool),
+                   seconds(session->used, r->pool), seconds(session->written, r->pool),
+                   session->placement.n);
+    }
+    ap_rputs("}", r);
+}
+
+static int count_silent(const apr_array_header_t *looks)
+{
+    int i, n = 0;
+
+    for (i = 0; i < looks->nelts; i++) {
+        n += !strcmp(APR_ARRAY_IDX(looks, i, memsess_look_t).state, "silent");
+    }
+    return n;
+}
+
+/* Of a session that is there: whether its time, or its user's sessions, are over. */
+static const char *judge_live(request_rec *r, const memsess_session_t *session)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+    apr_interval_time_t idle = session->fixed || session->lasts ? session->idle : conf->idle;
+    apr_time_t now = memsess_clock_wall();
+    memsess_wish_t epoch = {.found = MEMSESS_UNAVAILABLE};
+
+    if (session->used + idle < now) {
+        return apr_psprintf(r->pool, "expired: unused since %s, for longer than %" APR_TIME_T_FMT
+                            " s", memsess_status_time(session->used, r->pool), apr_time_sec(idle));
+    }
+    if (conf->absolute && session->created + conf->absolute < now) {
+        return apr_psprintf(r->pool, "expired: it began at %s, longer ago than "
+                            "MemSessAbsoluteTimeout", memsess_status_time(session->created,
+                                                                          r->pool));
+    }
+    if (session->login.user[0]
+        && memsess_epoch_key(&epoch.key, conf_of(r)->ns, session->login.user) == APR_SUCCESS) {
+        memsess_epoch_read(conf_of(r)->store, &epoch, r->pool);
+        switch (memsess_epoch_judge(session, &epoch)) {
+        case MEMSESS_ENDED:
+            return "ended with all sessions of its user, or the user's epoch was evicted";
+        case MEMSESS_FOUND:
+            break;
+        default:
+            return "nobody can tell: the servers that have its user's epoch are silent";
+        }
+    }
+    return apr_psprintf(r->pool, "active: last used at %s", memsess_status_time(session->used,
+                                                                                r->pool));
+}
+
+/* In one line, what all of it means. */
+static const char *judge(request_rec *r, const apr_array_header_t *looks)
+{
+    const memsess_session_t *newest = memsess_look_newest(looks);
+    int silent = count_silent(looks);
+
+    if (newest && !newest->ended) {
+        return judge_live(r, newest);
+    }
+    if (newest) {
+        return apr_psprintf(r->pool, newest->moved ? "renewed at %s: the session goes on under "
+                                                     "another id" : "ended by log-out at %s",
+                            memsess_status_time(newest->written, r->pool));
+    }
+    if (silent) {
+        return apr_psprintf(r->pool, "not found on any server that answered, but %d of %d are "
+                            "silent", silent, looks->nelts);
+    }
+    return "not found on any server: expired or evicted, or never there";
+}
+
+/* What is wrong with a cookie's value; NULL: nothing. */
+static const char *misread(request_rec *r, const char *name, const char *value,
+                           memsess_cookie_value_t *sent)
+{
+    const memsess_secrets_t *secrets = conf_of(r)->secrets;
+    memsess_cookie_value_t all[MEMSESS_COOKIES_MAX];
+    const char *header = apr_pstrcat(r->pool, name, "=", value, NULL);
+    unsigned n;
+
+    if (memsess_cookie_find(header, name, secrets, all, &n) == MEMSESS_COOKIE_OK) {
+        *sent = all[0];
+        return NULL;
+    }
+    if (strlen(value) < MEMSESS_ID_LEN || !memsess_id_ok(value, MEMSESS_ID_LEN)) {
+        return "malformed: this is no session cookie of ours";
+    }
+    return secrets && strchr(value, '.')
+               ? "signed by another secret, for another cookie name or namespace, or altered"
+               : secrets ? "not signed, while MemSessSecret is named here"
+                         : "signed, while no MemSessSecret is named here";
+}
+
+static int why(request_rec *r, const char *cookie)
+{
+    const char *equals = strchr(cookie, '='), *wrong;
+    const char *name = equals ? apr_pstrmemdup(r->pool, cookie, (apr_size_t)(equals - cookie))
+                              : memsess_dir_conf(r)->cookie->name;
+    memsess_cookie_value_t sent;
+    apr_array_header_t *looks;
+    memsess_key_t key;
+    int i;
+
+    wrong = misread(r, name, equals ? equals + 1 : cookie, &sent);
+    if (wrong) {
+        ap_rprintf(r, "{\"summary\": \"%s\", \"handle\": null, \"servers\": []}\n", wrong);
+        return OK;
+    }
+    if (memsess_key_make(&key, conf_of(r)->ns, sent.id) != APR_SUCCESS) {
+        return unavailable(r, "libcrypto failed");
+    }
+    looks = memsess_look(conf_of(r)->store, &key, r->pool);
+    ap_rprintf(r, "{\"summary\": %s, \"handle\": \"%s\", \"servers\": [",
+               memsess_json_string(judge(r, looks), r->pool), memsess_key_log(&key, r->pool));
+    for (i = 0; i < looks->nelts; i++) {
+        ap_rputs(i ? ",\n " : "\n ", r);
+        send_look(r, &APR_ARRAY_IDX(looks, i, memsess_look_t));
+    }
+    ap_rputs("]}\n", r);
+    return OK;
+}
+
+/* -- The handler ------------------------------------------------------------------------------ */
+
+static int get(request_rec *r)
+{
+    const char *user;
+    apr_table_t *args;
+
+    ap_args_to_table(r, &args);
+    user = apr_table_get(args, field_names[USER]);
+    if (!user || !*user) {
+        return refuse(r, HTTP_BAD_REQUEST, "name whose sessions to list: ?user=NAME");
+    }
+    ap_rprintf(r, "{\"user\": %s, \"sessions\": null}\n", memsess_json_string(user, r->pool));
+    return OK;
+}
+
+/* A field's bytes as a string; NULL where there is a NUL in them. */
+static const char *field_text(const ap_form_pair_t *pair, apr_pool_t *p)
+{
+    char *text;
+    apr_size_t len;
+
+    return apr_brigade_pflatten(pair->value, &text, &len, p) == APR_SUCCESS
+                   && !memchr(text, '\0', len) ? apr_pstrmemdup(p, text, len) : NULL;
+}
+
+/* What the form says, or why it cannot be taken. */
+static const char *read_form(request_rec *r, const char *fields[FIELDS], int *status)
+{
+    apr_array_header_t *pairs = NULL;
+    const ap_form_pair_t *pair;
+    int i;
+
+    *status = ap_parse_form_data(r, NULL, &pairs, -1, FORM_MAX);
+    if (*status != OK) {
+        return "this is no form of at most 8 kB";
+    }
+    *status = HTTP_BAD_REQUEST;
+    while (pairs && (pair = apr_array_pop(pairs))) {
+        for (i = 0; i < FIELDS && strcmp(pair->name, field_names[i]); i++) {
+        }
+        if (i == FIELDS || fields[i] || !(fields[i] = field_text(pair, r->pool))) {
+            return "a form has user=NAME, user=NAME&id=PUBLIC_ID or cookie=VALUE, each once";
+        }
+    }
+    if (fields[COOKIE] ? fields[USER] || fields[ID] : !fields[USER] || !*fields[USER]) {
+        return "name whose sessions to end: user=NAME, or user=NAME&id=PUBLIC_ID";
+    }
+    return NULL;
+}
+
+static int post(request_rec *r)
+{
+    const char *fields[FIELDS] = {NULL, NULL, NULL}, *wrong;
+    int status;
+
+    if (!memsess_own(r, 1)->top->is_admin) {
+        return refuse(r, HTTP_BAD_REQUEST, "a POST needs the header MemSess-Admin: 1, which no "
+                                           "other site's page can send");
+    }
+    wrong = read_form(r, fields, &status);
+    if (wrong) {
+        return refuse(r, status, wrong);
+    }
+    if (!conf_of(r)->store) {
+        return unavailable(r, "this child process has no store, as the error log says");
+    }
+    if (fields[COOKIE]) {
+        return why(r, fields[COOKIE]);
+    }
+    return end_all(r, fields[USER]);
+}
+
+int memsess_admin_handler(request_rec *r)
+{
+    const char *wrong;
+
+    if (!r->handler || strcmp(r->handler, HANDLER)) {
+        return DECLINED;
+    }
+    wrong = unguarded(memsess_dir_conf(r));
+    if (wrong) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: " HANDLER " is forbidden here: %s",
+                      wrong);
+        return HTTP_FORBIDDEN;
+    }
+    ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_POST, -1);
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
+    ap_set_content_type(r, "application/json");
+    if (r->method_number == M_GET) {
+        return get(r);
+    }
+    return r->method_number == M_POST ? post(r) : HTTP_METHOD_NOT_ALLOWED;
+}

@@ -1,0 +1,15 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file http/admin.h
+ * @brief SetHandler memsess-admin: a user's sessions, to be listed and ended, and what became of one.
+ */
+#ifndef MEMSESS_ADMIN_H
+#define MEMSESS_ADMIN_H
+
+#include "httpd.h"
+
+/** The handler. */
+int memsess_admin_handler(request_rec *r);
+
+#endif

@@ -1,0 +1,370 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "http/api.h"
+
+#include <string.h>
+
+#include "apr_strings.h"
+#include "http/request.h"
+#include "session/record.h"
+
+#define LABEL_MAX 32
+
+struct memsess_kind_t {
+    const char *label;
+    memsess_cookie_t cookie;
+};
+
+static int memsess_api_version(void)
+{
+    return MEMSESS_API_VERSION;
+}
+
+static const char *memsess_explain(memsess_rc_t rc)
+{
+    static const char *const words[] = {
+        [MEMSESS_RC_OK] = "success",
+        [MEMSESS_RC_ABSENT] = "there is no such attribute, or no session",
+        [MEMSESS_RC_UNAVAILABLE] = "the store is unavailable, or MemSessLockWait is over",
+        [MEMSESS_RC_OFF] = "MemSess is Off here",
+        [MEMSESS_RC_TOO_LATE] = "the response has begun",
+        [MEMSESS_RC_BAD_NAME] = "no attribute name: 1 to 64 of [A-Za-z0-9_.-]",
+        [MEMSESS_RC_BAD_VALUE] = "a value with a NUL",
+        [MEMSESS_RC_TOO_LARGE] = "larger than MemSessMaxSize allows",
+        [MEMSESS_RC_NOT_INTEGER] = "no integer of 64 bits",
+        [MEMSESS_RC_OVERFLOW] = "the sum does not fit in 64 bits",
+        [MEMSESS_RC_CONFLICT] = "another kind of sessions has a cookie of that name here"};
+
+    return rc < sizeof(words) / sizeof(*words) ? words[rc] : "an unknown code";
+}
+
+/* -- Opening ---------------------------------------------------------------------------------- */
+
+static memsess_rc_t memsess_open(request_rec *r, memsess_t **session)
+{
+    *session = memsess_req_enabled(r) ? memsess_req(r) : NULL;
+    return *session ? MEMSESS_RC_OK : MEMSESS_RC_OFF;
+}
+
+static const char *memsess_kind_make(memsess_kind_t **kind, const char *label, int argc,
+                                     char *const argv[], apr_pool_t *p)
+{
+    char **words = apr_palloc(p, sizeof(*words) * (apr_size_t)(argc + 1));
+    int i;
+
+    if (strlen(label) > LABEL_MAX || !memsess_attr_name_ok(label, strlen(label))) {
+        return apr_psprintf(p, "the label must be 1 to %d of [A-Za-z0-9_.-]", LABEL_MAX);
+    }
+    for (i = 0; i < argc; i++) {
+        words[i] = apr_pstrdup(p, argv[i]);
+    }
+    *kind = apr_palloc(p, sizeof(**kind));
+    (*kind)->label = apr_pstrdup(p, label);
+    return memsess_cookie_parse(&(*kind)->cookie, argc, words, p);
+}
+
+static void memsess_kind_hide(const memsess_kind_t *kind, server_rec *s)
+{
+    memsess_conf_add_cookie(s, kind->cookie.name);
+}
+
+static memsess_rc_t memsess_open_kind(request_rec *r, const memsess_kind_t *kind,
+                                      memsess_t **session)
+{
+    memsess_dir_conf_t *conf;
+
+    *session = NULL;
+    if (r->proxyreq == PROXYREQ_PROXY) {
+        return MEMSESS_RC_OFF;
+    }
+    conf = apr_pmemdup(memsess_own(r, 1)->top->p, memsess_dir_conf(r), sizeof(*conf));
+    conf->cookie = &kind->cookie;
+    *session = memsess_req_labelled(r, conf, kind->label);
+    return *session ? MEMSESS_RC_OK : MEMSESS_RC_CONFLICT;
+}
+
+static int memsess_deny(memsess_t *s, request_rec *r)
+{
+    return s->conf->on_error == MEMSESS_DENY ? memsess_req_deny(r) : OK;
+}
+
+/* -- Reading ---------------------------------------------------------------------------------- */
+
+static memsess_state_t memsess_state(memsess_t *s)
+{
+    memsess_state_t state = memsess_req_state(s, s->conf, s->top);
+
+    memsess_top_depend(s->top, state);
+    return state;
+}
+
+/* The session as it is with the changes pending; NULL, and why, where there is none. */
+static const memsess_session_t *look(memsess_t *s, memsess_rc_t *rc)
+{
+    memsess_state_t state = memsess_state(s);
+    const memsess_session_t *session = s->view;
+
+    if (!session && state == MEMSESS_STATE_ACTIVE && !s->pending.destroy) {
+        session = s->session;
+    }
+    *rc = state == MEMSESS_STATE_UNAVAILABLE ? MEMSESS_RC_UNAVAILABLE
+          : session                          ? MEMSESS_RC_OK
+                                             : MEMSESS_RC_ABSENT;
+    return *rc == MEMSESS_RC_OK ? session : NULL;
+}
+
+static memsess_rc_t memsess_id(memsess_t *s, const char **id)
+{
+    memsess_rc_t rc;
+    const memsess_session_t *session = look(s, &rc);
+
+    *id = session && *session->public_id ? session->public_id : NULL;
+    return session && !*id ? MEMSESS_RC_ABSENT : rc;
+}
+
+static memsess_rc_t memsess_get(memsess_t *s, const char *name, const char **value,
+                                apr_size_t *len)
+{
+    memsess_rc_t rc;
+    const memsess_session_t *session = look(s, &rc);
+    const memsess_attr_t *attr = session ? memsess_session_find(session, name) : NULL;
+
+    *value = attr ? attr->value : NULL;
+    if (len) {
+        *len = attr ? attr->len : 0;
+    }
+    return session && !attr ? MEMSESS_RC_ABSENT : rc;
+}
+
+static memsess_rc_t memsess_list(memsess_t *s, memsess_each_t *each, void *baton)
+{
+    memsess_rc_t rc;
+    const memsess_session_t *session = look(s, &rc);
+    const apr_array_header_t *attrs;
+    int i;
+
+    if (session) {
+        attrs = apr_array_copy(s->top->p, session->attrs);
+        for (i = 0; i < attrs->nelts; i++) {
+            const memsess_attr_t *attr = &APR_ARRAY_IDX(attrs, i, memsess_attr_t);
+
+            if (each(baton, attr->name, attr->value, attr->len)) {
+                break;
+            }
+        }
+    }
+    return rc;
+}
+
+static memsess_rc_t memsess_expiry(memsess_t *s, apr_time_t *when)
+{
+    memsess_rc_t rc;
+    const memsess_session_t *session = look(s, &rc);
+
+    *when = session && session->fixed ? session->used + session->idle : 0;
+    if (session && s->pending.expire) {
+        *when = s->pending.ends;
+    }
+    return rc;
+}
+
+/* -- Changing --------------------------------------------------------------------------------- */
+
+/* Whether the session can be changed; it is then ready to take changes. */
+static memsess_rc_t begin_change(memsess_t *s)
+{
+    if (s->top->responded) {
+        return MEMSESS_RC_TOO_LATE;
+    }
+    if (memsess_req_state(s, s->conf, s->top) == MEMSESS_STATE_UNAVAILABLE) {
+        return MEMSESS_RC_UNAVAILABLE;
+    }
+    if (!s->pending.list) {
+        memsess_changes_init(&s->pending, s->top->p);
+    }
+    return MEMSESS_RC_OK;
+}
+
+/* The view, for changing: the session as it was found, or an empty one that begins. */
+static memsess_session_t *make_view(memsess_t *s)
+{
+    memsess_rc_t rc;
+    const memsess_session_t *found = look(s, &rc);
+
+    if (!s->view) {
+        s->view = found ? apr_pmemdup(s->top->p, found, sizeof(*found))
+                        : apr_pcalloc(s->top->p, sizeof(*s->view));
+        s->view->attrs = found ? apr_array_copy(s->top->p, found->attrs)
+                               : apr_array_make(s->top->p, 8, sizeof(memsess_attr_t));
+    }
+    return s->view;
+}
+
+/* Makes a change in the view and remembers it for the commit; or takes it back. */
+static memsess_rc_t change(memsess_t *s, const memsess_change_t *wanted)
+{
+    memsess_session_t *view = make_view(s);
+    const memsess_attr_t *old = memsess_session_find(view, wanted->name);
+    memsess_change_t undo = {old ? MEMSESS_SET : MEMSESS_UNSET, wanted->name,
+                             old ? old->value : NULL, old ? old->len : 0, 0};
+
+    if (memsess_change_apply(wanted, view->attrs, s->top->p)) {
+        return MEMSESS_RC_OVERFLOW;
+    }
+    if (memsess_record_size(view) > (apr_size_t)s->conf->max_size) {
+        memsess_change_apply(&undo, view->attrs, s->top->p);
+        return MEMSESS_RC_TOO_LARGE;
+    }
+    APR_ARRAY_PUSH(s->pending.list, memsess_change_t) = *wanted;
+    return MEMSESS_RC_OK;
+}
+
+static memsess_rc_t memsess_set(memsess_t *s, const char *name, const char *value,
+                                apr_size_t len)
+{
+    memsess_change_t set = {MEMSESS_SET, NULL, NULL, len, 0};
+    memsess_rc_t rc;
+
+    if (!memsess_attr_name_ok(name, strlen(name))) {
+        return MEMSESS_RC_BAD_NAME;
+    }
+    if (len > (apr_size_t)s->conf->max_size) {
+        return MEMSESS_RC_TOO_LARGE;
+    }
+    if (memchr(value, '\0', len)) {
+        return MEMSESS_RC_BAD_VALUE;
+    }
+    rc = begin_change(s);
+    if (rc == MEMSESS_RC_OK) {
+        set.name = apr_pstrdup(s->top->p, name);
+        set.value = apr_pstrmemdup(s->top->p, value, len);
+        rc = change(s, &set);
+    }
+    return rc;
+}
+
+static memsess_rc_t memsess_unset(memsess_t *s, const char *name)
+{
+    memsess_change_t unset = {MEMSESS_UNSET, NULL, NULL, 0, 0};
+    const memsess_session_t *session;
+    memsess_rc_t rc = begin_change(s);
+
+    if (rc == MEMSESS_RC_OK) {
+        session = look(s, &rc);
+        if (!session || !memsess_session_find(session, name)) {
+            return MEMSESS_RC_ABSENT;
+        }
+        unset.name = apr_pstrdup(s->top->p, name);
+        rc = change(s, &unset);
+    }
+    return rc;
+}
+
+static memsess_rc_t memsess_incr(memsess_t *s, const char *name, apr_int64_t by,
+                                 apr_int64_t *now)
+{
+    memsess_change_t incr = {MEMSESS_INCR, NULL, NULL, 0, by};
+    const memsess_attr_t *attr;
+    apr_int64_t n;
+    memsess_rc_t rc;
+
+    if (!memsess_attr_name_ok(name, strlen(name))) {
+        return MEMSESS_RC_BAD_NAME;
+    }
+    rc = begin_change(s);
+    if (rc != MEMSESS_RC_OK) {
+        return rc;
+    }
+    attr = memsess_session_find(make_view(s), name);
+    if (attr && !memsess_integer_parse(attr->value, &n)) {
+        return MEMSESS_RC_NOT_INTEGER;
+    }
+    incr.name = apr_pstrdup(s->top->p, name);
+    rc = change(s, &incr);
+    if (rc == MEMSESS_RC_OK && now) {
+        memsess_integer_parse(memsess_session_find(s->view, name)->value, now);
+    }
+    return rc;
+}
+
+/* For what makes sense only where there is a session, or one begins. */
+static memsess_rc_t begin_change_of_some(memsess_t *s)
+{
+    memsess_rc_t rc = begin_change(s);
+
+    if (rc == MEMSESS_RC_OK) {
+        look(s, &rc);
+    }
+    return rc;
+}
+
+static memsess_rc_t memsess_renew(memsess_t *s)
+{
+    memsess_rc_t rc = begin_change_of_some(s);
+
+    if (rc == MEMSESS_RC_OK) {
+        s->pending.renew = 1;
+    }
+    return rc;
+}
+
+static memsess_rc_t end_session(memsess_t *s, int all)
+{
+    memsess_rc_t rc = begin_change_of_some(s);
+    memsess_changes_t end;
+
+    if (rc == MEMSESS_RC_OK) {
+        memsess_changes_init(&end, s->top->p);
+        end.destroy = 1;
+        end.destroy_all = all;
+        memsess_changes_join(&s->pending, &end);
+        s->view = NULL;
+    }
+    return rc;
+}
+
+static memsess_rc_t memsess_destroy(memsess_t *s)
+{
+    return end_session(s, 0);
+}
+
+static memsess_rc_t memsess_destroy_all(memsess_t *s)
+{
+    return end_session(s, 1);
+}
+
+static memsess_rc_t memsess_expire(memsess_t *s, apr_time_t when)
+{
+    memsess_rc_t rc = begin_change_of_some(s);
+
+    if (rc == MEMSESS_RC_OK) {
+        s->pending.expire = 1;
+        s->pending.ends = when;
+    }
+    return rc;
+}
+
+/* -- All of them ------------------------------------------------------------------------------- */
+
+void memsess_api_register(void)
+{
+    APR_REGISTER_OPTIONAL_FN(memsess_api_version);
+    APR_REGISTER_OPTIONAL_FN(memsess_explain);
+    APR_REGISTER_OPTIONAL_FN(memsess_open);
+    APR_REGISTER_OPTIONAL_FN(memsess_deny);
+    APR_REGISTER_OPTIONAL_FN(memsess_state);
+    APR_REGISTER_OPTIONAL_FN(memsess_id);
+    APR_REGISTER_OPTIONAL_FN(memsess_get);
+    APR_REGISTER_OPTIONAL_FN(memsess_list);
+    APR_REGISTER_OPTIONAL_FN(memsess_expiry);
+    APR_REGISTER_OPTIONAL_FN(memsess_set);
+    APR_REGISTER_OPTIONAL_FN(memsess_unset);
+    APR_REGISTER_OPTIONAL_FN(memsess_incr);
+    APR_REGISTER_OPTIONAL_FN(memsess_renew);
+    APR_REGISTER_OPTIONAL_FN(memsess_destroy);
+    APR_REGISTER_OPTIONAL_FN(memsess_destroy_all);
+    APR_REGISTER_OPTIONAL_FN(memsess_expire);
+    APR_REGISTER_OPTIONAL_FN(memsess_kind_make);
+    APR_REGISTER_OPTIONAL_FN(memsess_kind_hide);
+    APR_REGISTER_OPTIONAL_FN(memsess_open_kind);
+}

@@ -1,0 +1,140 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "http/caches.h"
+
+#include <string.h>
+
+#include "apr_lib.h"
+#include "apr_strings.h"
+#include "http/expose.h"
+#include "util_filter.h"
+
+/* The items of a comma-separated header that pass. */
+static const char *filter_list(const char *list, int (*drop)(const char *item), apr_pool_t *p)
+{
+    apr_array_header_t *kept = apr_array_make(p, 4, sizeof(const char *));
+    char *state, *item, *copy = apr_pstrdup(p, list);
+
+    for (item = apr_strtok(copy, ",", &state); item; item = apr_strtok(NULL, ",", &state)) {
+        while (apr_isspace(*item)) {
+            item++;
+        }
+        if (*item && !drop(item)) {
+            APR_ARRAY_PUSH(kept, const char *) = item;
+        }
+    }
+    return kept->nelts ? apr_array_pstrcat(p, kept, ',') : NULL;
+}
+
+static int for_shared_caches(const char *item)
+{
+    return !strcasecmp(item, "public") || !strncasecmp(item, "s-maxage", 8);
+}
+
+/* Cache-Control as a whole, wherever the handler put it. */
+static const char *take_cache_control(request_rec *r)
+{
+    apr_table_t *both;
+
+    if (!apr_table_get(r->headers_out, "Cache-Control")
+        && !apr_table_get(r->err_headers_out, "Cache-Control")) {
+        return NULL;
+    }
+    both = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
+
+    apr_table_compress(both, APR_OVERLAP_TABLES_MERGE);
+    apr_table_unset(r->headers_out, "Cache-Control");
+    apr_table_unset(r->err_headers_out, "Cache-Control");
+    return apr_table_get(both, "Cache-Control");
+}
+
+static void make_private(request_rec *r, const char *control)
+{
+    const char *kept = control ? filter_list(control, for_shared_caches, r->pool) : NULL;
+
+    if (kept && (ap_find_list_item(r->pool, kept, "private")
+                 || ap_find_list_item(r->pool, kept, "no-store"))) {
+        apr_table_setn(r->headers_out, "Cache-Control", kept);
+    }
+    else {
+        apr_table_setn(r->headers_out, "Cache-Control",
+                       kept ? apr_pstrcat(r->pool, kept, ", private", NULL) : "private");
+    }
+    /* For caches that know no private, and a mod_cache that is told to disregard it. */
+    r->no_cache = 1;
+    apr_table_unset(r->headers_out, "Expires");
+    apr_table_unset(r->err_headers_out, "Expires");
+}
+
+static int has_session_cookie(request_rec *r)
+{
+    const char *cookies = memsess_req_cookies(r);
+
+    return cookies && memsess_strip_cookies(r, cookies) != cookies;
+}
+
+/* Whether parts of the answer may come of sessions when it has long begun: a page that includes
+ * others, by INCLUDES or mod_filter's BYTYPE:INCLUDES. */
+static int may_depend_yet(const request_rec *r)
+{
+    const ap_filter_t *f = r->output_filters;
+
+    if (!memsess_srv_conf(r->server)->cookies->nelts) {
+        return 0;
+    }
+    while (f && !ap_strcasestr(f->frec->name, "includes")) {
+        f = f->next;
+    }
+    return f != NULL;
+}
+
+static int varies_already(request_rec *r, const apr_table_t *headers)
+{
+    const char *vary = apr_table_get(headers, "Vary");
+
+    return vary && (ap_find_list_item(r->pool, vary, "cookie") || !strcmp(vary, "*"));
+}
+
+void memsess_mind_caches(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+    int sets_cookie = own && own->top->cookie_set, depends = own && own->top->exposed;
+    int is_own = own && own->top->exposed_own;
+
+    if (!depends && may_depend_yet(r)) {
+        depends = 1;
+        is_own = has_session_cookie(r);
+    }
+    if (depends && !varies_already(r, r->headers_out) && !varies_already(r, r->err_headers_out)) {
+        apr_table_mergen(r->headers_out, "Vary", "Cookie");
+    }
+    if (sets_cookie || is_own) {
+        const char *control = take_cache_control(r);
+
+        if (!sets_cookie && control && ap_find_list_item(r->pool, control, "public")) {
+            apr_table_setn(r->headers_out, "Cache-Control", control);
+        }
+        else {
+            make_private(r, control);
+        }
+    }
+}
+
+/* Whether the program's own head lets everybody have the answer. */
+static int is_public(const char *head)
+{
+    const char *control = ap_strcasestr(head, "\nCache-Control:"), *end;
+    const char *word = control ? ap_strcasestr(control, "public") : NULL;
+
+    end = control ? strchr(control + 1, '\n') : NULL;
+    return word && end && word < end;
+}
+
+const char *memsess_mind_head(const memsess_top_t *top, const char *head)
+{
+    if (!top->exposed && !top->cookie_set) {
+        return "";
+    }
+    return top->cookie_set || (top->exposed_own && !is_public(head))
+               ? "Vary: Cookie" CRLF "Cache-Control: private" CRLF : "Vary: Cookie" CRLF;
+}

@@ -1,0 +1,611 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "http/expose.h"
+
+#include <string.h>
+
+#include "apr_hash.h"
+#include "apr_lib.h"
+#include "apr_strings.h"
+#include "http/auth.h"
+#include "http/status.h"
+#include "http_config.h"
+#include "http_core.h"
+#include "http_log.h"
+
+extern module AP_MODULE_DECLARE_DATA memsess_module;
+APLOG_USE_MODULE(memsess);
+
+#define PREFIX "memsess"
+#define PREFIX_LEN (sizeof(PREFIX) - 1)
+#define ENV_PREFIX "MEMSESS_"
+
+/* Linux takes no longer string into a program's environment. */
+#define ENV_STRING_MAX (128 * 1024 - 1)
+
+/* The longest part of data that is in parts: mod_proxy_fcgi leaves longer variables out. */
+#define PART_MAX 16000
+
+/* -- What clients send ------------------------------------------------------------------------ */
+
+int memsess_reserved_name(const char *name)
+{
+    return !strncasecmp(name, PREFIX, PREFIX_LEN) && name[PREFIX_LEN]
+           && !apr_isalnum(name[PREFIX_LEN]);
+}
+
+/* In one pass: apr_table_unset for each would take a time that grows with the square of their
+ * number, and a session may have tens of thousands of attributes. */
+typedef int drop_fn(const char *name, const char *value);
+
+static void drop_entries(apr_table_t *table, drop_fn *drop, apr_pool_t *p)
+{
+    const apr_array_header_t *all = apr_table_elts(table);
+    const apr_table_entry_t *entries = (const apr_table_entry_t *)all->elts;
+    int i;
+
+    for (i = 0; i < all->nelts && !drop(entries[i].key, entries[i].val); i++) {
+    }
+    if (i == all->nelts) {
+        return;
+    }
+    all = apr_array_copy(p, all);
+    apr_table_clear(table);
+    for (i = 0; i < all->nelts; i++) {
+        const apr_table_entry_t *entry = &APR_ARRAY_IDX(all, i, apr_table_entry_t);
+
+        if (!drop(entry->key, entry->val)) {
+            apr_table_addn(table, entry->key, entry->val);
+        }
+    }
+}
+
+static int is_reserved(const char *name, const char *value)
+{
+    (void)value;
+    return memsess_reserved_name(name);
+}
+
+void memsess_drop_reserved(apr_table_t *headers, apr_pool_t *p)
+{
+    drop_entries(headers, is_reserved, p);
+}
+
+void memsess_set_or_unset(apr_table_t *headers, const char *name, const char *value)
+{
+    if (value) {
+        apr_table_setn(headers, name, value);
+    }
+    else {
+        apr_table_unset(headers, name);
+    }
+}
+
+/* The names in a Connection header but ours. A proxy takes them apart like this, and so by spaces
+ * and semicolons too. */
+static const char *filter_connection(const char *connection, apr_pool_t *p)
+{
+    apr_array_header_t *kept = apr_array_make(p, 4, sizeof(const char *));
+
+    while (*connection) {
+        const char *name;
+
+        connection += strspn(connection, ",;");
+        name = ap_get_token(p, &connection, 0);
+        if (*name && !memsess_reserved_name(name)) {
+            APR_ARRAY_PUSH(kept, const char *) = name;
+        }
+    }
+    return kept->nelts ? apr_array_pstrcat(p, kept, ',') : NULL;
+}
+
+void memsess_clean_request(request_rec *r)
+{
+    const char *connection = apr_table_get(r->headers_in, "Connection");
+    const char *admin = apr_table_get(r->headers_in, "MemSess-Admin");
+
+    /* The one that a client may say; see http/admin.c. */
+    if (admin && !strcmp(admin, "1")) {
+        memsess_own(r, 1)->top->is_admin = 1;
+    }
+    memsess_drop_reserved(r->headers_in, r->pool);
+    if (r->trailers_in) {
+        memsess_drop_reserved(r->trailers_in, r->pool);
+    }
+    /* A proxy removes what Connection names; ours are not the client's to remove. */
+    if (connection && ap_strcasestr(connection, PREFIX)) {
+        memsess_set_or_unset(r->headers_in, "Connection", filter_connection(connection, r->pool));
+    }
+}
+
+/* -- The session's data ----------------------------------------------------------------------- */
+
+/* What a byte is in form encoding where that is one byte, else 0. httpd and APR can encode too, but
+ * byte by byte that was a third of the time of a request. */
+static const char form_byte[256] = {
+    [' '] = '+', ['*'] = '*', ['-'] = '-', ['.'] = '.', ['_'] = '_',
+    ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4', ['5'] = '5', ['6'] = '6',
+    ['7'] = '7', ['8'] = '8', ['9'] = '9', ['A'] = 'A', ['B'] = 'B', ['C'] = 'C', ['D'] = 'D',
+    ['E'] = 'E', ['F'] = 'F', ['G'] = 'G', ['H'] = 'H', ['I'] = 'I', ['J'] = 'J', ['K'] = 'K',
+    ['L'] = 'L', ['M'] = 'M', ['N'] = 'N', ['O'] = 'O', ['P'] = 'P', ['Q'] = 'Q', ['R'] = 'R',
+    ['S'] = 'S', ['T'] = 'T', ['U'] = 'U', ['V'] = 'V', ['W'] = 'W', ['X'] = 'X', ['Y'] = 'Y',
+    ['Z'] = 'Z', ['a'] = 'a', ['b'] = 'b', ['c'] = 'c', ['d'] = 'd', ['e'] = 'e', ['f'] = 'f',
+    ['g'] = 'g', ['h'] = 'h', ['i'] = 'i', ['j'] = 'j', ['k'] = 'k', ['l'] = 'l', ['m'] = 'm',
+    ['n'] = 'n', ['o'] = 'o', ['p'] = 'p', ['q'] = 'q', ['r'] = 'r', ['s'] = 's', ['t'] = 't',
+    ['u'] = 'u', ['v'] = 'v', ['w'] = 'w', ['x'] = 'x', ['y'] = 'y', ['z'] = 'z',
+};
+
+typedef unsigned char bytes_t __attribute__((vector_size(16)));
+
+/* Sixteen bytes, if all of them stay one byte. */
+static int form_block(char *to, const char *value)
+{
+    bytes_t c, space, kept;
+    apr_uint64_t half[2];
+
+    memcpy(&c, value, sizeof(c));
+    space = (bytes_t)(c == ' ');
+    kept = (bytes_t)((c | 0x20) - 'a' < 26) | (bytes_t)(c - '0' < 10) | (bytes_t)(c == '*')
+           | (bytes_t)(c - '-' < 2) | (bytes_t)(c == '_') | space;
+    memcpy(half, &kept, sizeof(half));
+    if ((half[0] & half[1]) != APR_UINT64_MAX) {
+        return 0;
+    }
+    c += space & ('+' - ' ');
+    memcpy(to, &c, sizeof(c));
+    return 1;
+}
+
+/* As far as sixteen bytes at a time go: most of most values. The last of them may be some of those
+ * before once more. */
+static apr_size_t form_bytes(char *to, const char *value, apr_size_t len)
+{
+    apr_size_t done = 0, at;
+
+    if (len < sizeof(bytes_t)) {
+        return 0;
+    }
+    do {
+        at = len - done < sizeof(bytes_t) ? len - sizeof(bytes_t) : done;
+        if (!form_block(to + at, value + at)) {
+            break;
+        }
+        done = at + sizeof(bytes_t);
+    } while (done < len);
+    return done;
+}
+
+/* Appends a value in form encoding; returns the end, and whether a control character was met. */
+static char *form_append(char *to, const memsess_attr_t *attr, int *control)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    const unsigned char *c = (const unsigned char *)attr->value, *end = c + attr->len;
+
+    while (c < end) {
+        apr_size_t done = form_bytes(to, (const char *)c, (apr_size_t)(end - c));
+        const unsigned char *stop;
+
+        c += done;
+        to += done;
+        stop = end - c > (int)sizeof(bytes_t) ? c + sizeof(bytes_t) : end;
+        for (; c < stop; c++) {
+            if ((*to = form_byte[*c])) {
+                to++;
+                continue;
+            }
+            *control |= apr_iscntrl(*c);
+            *to++ = '%';
+            *to++ = hex[*c >> 4];
+            *to++ = hex[*c & 15];
+        }
+    }
+    return to;
+}
+
+/* A variable that an attribute would have. */
+typedef struct variable_t {
+    const char *name, *value;
+    int is_odd; /* the attribute's name is another one, or has capitals */
+} variable_t;
+
+static void add_variable(apr_array_header_t *variables, const memsess_attr_t *attr, apr_pool_t *p)
+{
+    static const char prefix[] = ENV_PREFIX "ATTR_";
+    char *name = apr_pstrcat(p, prefix, attr->name, NULL), *c;
+    int is_odd = 0;
+
+    for (c = name + sizeof(prefix) - 1; *c; c++) {
+        is_odd |= *c == '.' || *c == '-' || apr_isupper(*c);
+        if (*c == '.' || *c == '-') {
+            *c = '_';
+        }
+    }
+    APR_ARRAY_PUSH(variables, variable_t) = (variable_t){name, attr->value, is_odd};
+}
+
+/* How often there is each name, as a table sees it, which does not tell case. */
+static apr_hash_t *count_names(const apr_array_header_t *variables, apr_pool_t *p)
+{
+    apr_hash_t *counts = apr_hash_make(p);
+    int i;
+
+    for (i = 0; i < variables->nelts; i++) {
+        char *alike = apr_pstrdup(p, APR_ARRAY_IDX(variables, i, variable_t).name);
+        int *count;
+
+        ap_str_tolower(alike);
+        count = apr_hash_get(counts, alike, APR_HASH_KEY_STRING);
+        if (!count) {
+            count = apr_pcalloc(p, sizeof(*count));
+            apr_hash_set(counts, alike, APR_HASH_KEY_STRING, count);
+        }
+        ++*count;
+    }
+    return counts;
+}
+
+/* Of those that would have one name none is set: what one may write must not hide the other. */
+static void set_attr_variables(apr_table_t *env, const apr_array_header_t *variables, apr_pool_t *p)
+{
+    apr_hash_t *counts = NULL;
+    int i;
+
+    for (i = 0; i < variables->nelts && !counts; i++) {
+        if (APR_ARRAY_IDX(variables, i, variable_t).is_odd) {
+            counts = count_names(variables, p);
+        }
+    }
+    for (i = 0; i < variables->nelts; i++) {
+        const variable_t *variable = &APR_ARRAY_IDX(variables, i, variable_t);
+        char *alike = counts ? apr_pstrdup(p, variable->name) : NULL;
+
+        if (alike) {
+            ap_str_tolower(alike);
+        }
+        if (!alike || *(int *)apr_hash_get(counts, alike, APR_HASH_KEY_STRING) == 1) {
+            apr_table_addn(env, variable->name, variable->value);
+        }
+    }
+}
+
+/* All exposed attributes in form encoding, in name order. Those that can be variables, each by
+ * itself, are added there, unless it is NULL. */
+static const char *form_data(const memsess_session_t *session, const apr_array_header_t *keys,
+                             apr_array_header_t *variables, apr_pool_t *p)
+{
+    const memsess_attr_t *first = (const memsess_attr_t *)session->attrs->elts;
+    const memsess_attr_t *end = first + session->attrs->nelts, *attr;
+    char small[4096], *large = NULL, *data, *to;
+    apr_size_t size = 1;
+
+    for (attr = first; attr < end; attr++) {
+        size += strlen(attr->name) + 3 * attr->len + 2;
+    }
+    /* The worst case is three times what is needed, most often: not from the request's memory. */
+    if (size > sizeof(small)) {
+        large = apr_palloc(p, size);
+    }
+    to = data = large ? large : small;
+    for (attr = first; attr < end; attr++) {
+        apr_size_t name_len = strlen(attr->name);
+        int control = 0;
+
+        if (!memsess_keys_match(keys, attr->name)) {
+            continue;
+        }
+        if (to > data) {
+            *to++ = '&';
+        }
+        memcpy(to, attr->name, name_len);
+        to += name_len;
+        *to++ = '=';
+        to = form_append(to, attr, &control);
+        if (variables && !control) {
+            add_variable(variables, attr, p);
+        }
+    }
+    *to = '\0';
+    return large ? large : apr_pstrmemdup(p, small, (apr_size_t)(to - small));
+}
+
+static int is_variable(const char *name, const char *value)
+{
+    (void)value;
+    return !strncmp(name, ENV_PREFIX, sizeof(ENV_PREFIX) - 1);
+}
+
+static void drop_variables(request_rec *r)
+{
+    drop_entries(r->subprocess_env, is_variable, r->pool);
+}
+
+static void set_parts(apr_table_t *env, const char *data, apr_size_t len, apr_pool_t *p)
+{
+    apr_size_t n, parts = (len + PART_MAX - 1) / PART_MAX;
+
+    apr_table_addn(env, ENV_PREFIX "DATA_PARTS", apr_psprintf(p, "%" APR_SIZE_T_FMT, parts));
+    for (n = 0; n < parts; n++) {
+        apr_table_addn(env, apr_psprintf(p, ENV_PREFIX "DATA_%" APR_SIZE_T_FMT, n + 1),
+                       apr_pstrndup(p, data + n * PART_MAX, PART_MAX));
+    }
+}
+
+static void set_variables(request_rec *r, const memsess_req_t *req, memsess_state_t state,
+                          const memsess_dir_conf_t *conf)
+{
+    apr_array_header_t *variables;
+    apr_table_t *env = r->subprocess_env;
+    const char *data;
+    apr_size_t len;
+
+    /* From here on none is there, so all can be added without a look for an older one. */
+    drop_variables(r);
+    apr_table_addn(env, ENV_PREFIX "STATE", memsess_state_names[state]);
+    if (state != MEMSESS_STATE_ACTIVE) {
+        return;
+    }
+    apr_table_addn(env, ENV_PREFIX "ID", req->session->public_id);
+    variables = apr_array_make(r->pool, req->session->attrs->nelts, sizeof(variable_t));
+    data = form_data(req->session, conf->expose_keys, variables, r->pool);
+    len = strlen(data);
+    set_attr_variables(env, variables, r->pool);
+    apr_table_addn(env, ENV_PREFIX "DATA", data);
+    if (len > PART_MAX) {
+        set_parts(env, data, len, r->pool);
+    }
+    memsess_own(r, 1)->is_long = len > ENV_STRING_MAX - sizeof(ENV_PREFIX "DATA");
+}
+
+/* The status needs none; it may be protected by AuthType MemSess for all that. */
+static int shows_sessions(request_rec *r)
+{
+    return memsess_req_enabled(r) && !memsess_status_is_here(r);
+}
+
+static int exposes(request_rec *r)
+{
+    return shows_sessions(r) ? memsess_dir_conf(r)->expose : 0;
+}
+
+static void hide(request_rec *r, memsess_own_t *own)
+{
+    if (own->shown_by) {
+        drop_variables(r);
+        own->shown_by = NULL;
+    }
+}
+
+int memsess_expose_env(request_rec *r, int final)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+    int what = exposes(r), in_env = what & MEMSESS_EXPOSE_ENV;
+    memsess_own_t *own = memsess_own(r, what);
+    memsess_state_t state;
+    memsess_req_t *req;
+    int early;
+
+    if (own && final) {
+        own->settled = conf;
+    }
+    if (!what) {
+        if (own) {
+            hide(r, own);
+        }
+        return OK;
+    }
+    req = memsess_req(r);
+    /* What is set may decide of the answer at once, by mod_rewrite say. */
+    state = final || in_env ? memsess_req_depend(req, r) : memsess_req_state(req, conf, own->top);
+    early = memsess_req_is_early(req, conf, state);
+    if (!in_env || early || own->shown != req || own->shown_state != state
+        || (own->shown_by && own->shown_by->expose_keys != conf->expose_keys)) {
+        hide(r, own);
+    }
+    if (in_env && !own->shown_by && !early) {
+        set_variables(r, req, state, conf);
+        own->shown_by = conf;
+        own->shown = req;
+        own->shown_state = state;
+    }
+    own->told = state;
+    return final ? memsess_req_refuse(r, state) : OK;
+}
+
+int memsess_expose_again(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+
+    if (!own || own->settled == memsess_dir_conf(r)) {
+        return 0;
+    }
+    drop_variables(r);
+    memsess_own(r, 1)->shown_by = NULL;
+    return 1;
+}
+
+/* -- From one section to another --------------------------------------------------------------- */
+
+/* What httpd makes of an environment for the request that goes on. */
+static const char *behind_redirects(const char *name)
+{
+    static const char redirect[] = "REDIRECT_";
+
+    while (!strncmp(name, redirect, sizeof(redirect) - 1)) {
+        name += sizeof(redirect) - 1;
+    }
+    return name;
+}
+
+/* What an environment tells of a session: our variables, and what httpd makes of our headers and of
+ * the cookie, for CGI. */
+static int is_of_session(const char *name, const char *value)
+{
+    name = behind_redirects(name);
+    return is_variable(name, value) || !strcmp(name, "HTTP_COOKIE")
+           || (!strncmp(name, "HTTP_", 5) && is_variable(name + 5, value));
+}
+
+static int is_of_user(const char *name, const char *value)
+{
+    (void)value;
+    name = behind_redirects(name);
+    return !strcmp(name, "REMOTE_USER") || !strcmp(name, "AUTH_TYPE");
+}
+
+void memsess_expose_begin(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+
+    if (own || memsess_srv_conf(r->server)->cookies->nelts) {
+        drop_entries(r->subprocess_env, is_of_session, r->pool);
+    }
+    if (memsess_auth_told(r->prev ? r->prev : r->main)) {
+        drop_entries(r->subprocess_env, is_of_user, r->pool);
+    }
+    if (own) {
+        memsess_clean_request(r);
+        memsess_give_cookies(r);
+    }
+}
+
+/* Whether both requests see the same. */
+static int see_alike(request_rec *a, request_rec *b)
+{
+    const memsess_dir_conf_t *one = memsess_dir_conf(a), *other = memsess_dir_conf(b);
+    const memsess_own_t *own = memsess_own(a, 0), *others = memsess_own(b, 0);
+    const char *user = memsess_auth_told(a), *others_user = memsess_auth_told(b);
+
+    return exposes(a) == exposes(b) && one->cookie_forward == other->cookie_forward
+           && !strcmp(user ? user : "", others_user ? others_user : "")
+           && (!exposes(a) || (own && others && own->shown == others->shown
+                               && own->shown_state == others->shown_state
+                               && one->expose_keys == other->expose_keys));
+}
+
+/* mod_include gives a page that is included the environment of the one that includes it. */
+static void part_environments(request_rec *r)
+{
+    module *include = ap_find_linked_module("mod_include.c");
+
+    if (include && ap_get_module_config(r->request_config, include) && !see_alike(r, r->main)) {
+        ap_set_module_config(r->request_config, include, NULL);
+    }
+}
+
+/* -- What handlers see ------------------------------------------------------------------------ */
+
+const char *memsess_strip_cookies(request_rec *r, const char *cookies)
+{
+    const apr_array_header_t *names = memsess_srv_conf(r->server)->cookies;
+    const memsess_own_t *own = memsess_own(r, 0);
+    const memsess_req_t *req;
+    int i;
+
+    for (i = 0; i < names->nelts; i++) {
+        cookies = memsess_cookie_strip(cookies, APR_ARRAY_IDX(names, i, const char *), r->pool);
+    }
+    for (req = own ? own->top->sessions : NULL; req; req = req->next) {
+        cookies = memsess_cookie_strip(cookies, req->conf->cookie->name, r->pool);
+    }
+    return cookies;
+}
+
+void memsess_take_cookies(request_rec *r)
+{
+    const char *before = apr_table_get(r->headers_in, "Cookie"), *after;
+    memsess_top_t *top;
+
+    if (!before || r->proxyreq == PROXYREQ_PROXY
+        || (memsess_dir_conf(r)->cookie_forward && r->method_number != M_TRACE)) {
+        return;
+    }
+    after = memsess_strip_cookies(r, before);
+    if (after == before) {
+        return;
+    }
+    top = memsess_own(r, 1)->top;
+    if (!top->cookie_sent) {
+        top->cookie_sent = apr_pstrdup(top->p, before);
+    }
+    top->cookie_left = after ? apr_pstrdup(top->p, after) : NULL;
+    memsess_set_or_unset(r->headers_in, "Cookie", top->cookie_left);
+    /* Made by somebody who came earlier; httpd makes it anew. */
+    apr_table_unset(r->subprocess_env, "HTTP_COOKIE");
+}
+
+void memsess_give_cookies(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+    const char *now = apr_table_get(r->headers_in, "Cookie");
+    const memsess_top_t *top = own ? own->top : NULL;
+
+    if (top && top->cookie_sent
+        && (now && top->cookie_left ? !strcmp(now, top->cookie_left) : now == top->cookie_left)) {
+        apr_table_setn(r->headers_in, "Cookie", top->cookie_sent);
+    }
+}
+
+static int is_too_long(const char *name, const char *value)
+{
+    return strlen(name) + 1 + strlen(value) > ENV_STRING_MAX;
+}
+
+static int is_too_long_of_ours(const char *name, const char *value)
+{
+    return is_variable(name, value) && is_too_long(name, value);
+}
+
+static int is_cgi(const request_rec *r)
+{
+    return r->handler && (!strcmp(r->handler, "cgi-script")
+                          || !strcmp(r->handler, "application/x-httpd-cgi"));
+}
+
+static void set_headers(request_rec *r, memsess_top_t *top)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+    memsess_req_t *req = memsess_req(r);
+    memsess_state_t state = memsess_req_state(req, conf, top);
+    const char *data;
+
+    memsess_own(r, 1)->told = state;
+    top->headers_set = 1;
+    apr_table_setn(r->headers_in, "MemSess-State", memsess_state_names[state]);
+    if (state == MEMSESS_STATE_ACTIVE) {
+        apr_table_setn(r->headers_in, "MemSess-Id", req->session->public_id);
+        data = form_data(req->session, conf->expose_keys, NULL, r->pool);
+        if (!is_cgi(r) || !is_too_long("HTTP_MEMSESS_DATA", data)) {
+            apr_table_setn(r->headers_in, "MemSess-Data", data);
+        }
+    }
+}
+
+/* Linux would not run the program at all. */
+static void drop_too_long(request_rec *r)
+{
+    drop_entries(r->subprocess_env, is_too_long_of_ours, r->pool);
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "MemSess: MEMSESS_DATA is left out, since a CGI "
+                  "program cannot have so long a variable: read MEMSESS_DATA_1 and so on, or "
+                  "narrow it with MemSessExposeKeys");
+}
+
+void memsess_expose_headers(request_rec *r)
+{
+    int what = exposes(r);
+    memsess_own_t *own = memsess_own(r, what);
+
+    if (own && own->top->headers_set) {
+        memsess_drop_reserved(r->headers_in, r->pool);
+    }
+    /* What TRACE brings to a server comes back to the client. */
+    if ((what & MEMSESS_EXPOSE_HEADERS) && r->method_number != M_TRACE) {
+        set_headers(r, own->top);
+    }
+    if (own && own->is_long && own->shown_by && is_cgi(r)) {
+        drop_too_long(r);
+    }
+    if (r->main && !r->prev) {
+        part_environments(r);
+    }
+    memsess_take_cookies(r);
+}

@@ -1,0 +1,624 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "http/request_private.h"
+
+#include <string.h>
+
+#include "apr_strings.h"
+#include "base/clock.h"
+#include "http/renew.h"
+#include "http_log.h"
+#include "http_protocol.h"
+#include "session/record.h"
+#include "store/epoch.h"
+
+APLOG_USE_MODULE(memsess);
+
+/* What a commit works with. */
+typedef struct commit_t {
+    memsess_req_t *req;
+    const memsess_dir_conf_t *conf;
+    const memsess_changes_t *changes; /* NULL: re-date only */
+    request_rec *r;
+    memsess_top_t *top;
+    memsess_store_t *store;
+    apr_time_t now;
+    char id[MEMSESS_ID_LEN + 1]; /* a fresh one, where the session gets one */
+    memsess_key_t key;           /* of that */
+    const memsess_session_t *kept; /* the session as it goes on, under whichever id; or NULL */
+    const char *error;           /* why the changes cannot be made */
+    int merged;                  /* upon somebody else's */
+    int late;                    /* the session that the changes are for is over */
+    memsess_login_t login;       /* of the user who logs in, once it is known */
+} commit_t;
+
+/* For logs. */
+static const char *words_of(const commit_t *c, apr_status_t rv)
+{
+    return memsess_error_words(rv, memsess_srv_conf(c->top->server)->timeout,
+                               apr_palloc(c->r->pool, MEMSESS_WORDS_LEN));
+}
+
+static memsess_cache_t *cache_of(const commit_t *c)
+{
+    return memsess_srv_conf(c->top->server)->cache;
+}
+
+/* What this member's next request of the session is to see. */
+static void cache_commit(const commit_t *c, apr_status_t rv)
+{
+    memsess_cache_t *cache = cache_of(c);
+
+    if (cache && (rv != APR_SUCCESS || c->id[0] || !c->kept)) {
+        memsess_cache_drop(cache, &c->req->key);
+    }
+    if (cache && rv == APR_SUCCESS && c->kept) {
+        memsess_cache_put(cache, c->id[0] ? &c->key : &c->req->key, c->kept, c->now, c->r->pool);
+    }
+}
+
+/* The session as it is by now. */
+static const memsess_session_t *session_now(const commit_t *c)
+{
+    return c->kept ? c->kept : c->req->session;
+}
+
+static void send_cookie(commit_t *c, const char *id)
+{
+    int https = !strcmp(ap_http_scheme(c->r), "https");
+    memsess_cookie_value_t value = {"", "", c->req->sent.revision, 0};
+    const memsess_session_t *now = c->kept ? c->kept : c->req->id_is_old ? c->req->session : NULL;
+    memsess_cookie_t conf = *c->conf->cookie;
+    const char *cookie;
+
+    if (now) {
+        value.revision = cache_of(c) ? now->revision : 0;
+    }
+    if (id) {
+        apr_cpystrn(value.id, id, sizeof(value.id));
+        apr_cpystrn(value.user, session_now(c)->login.user, sizeof(value.user));
+        conf.max_age = session_now(c)->lasts ? session_now(c)->idle : conf.max_age;
+    }
+    cookie = memsess_cookie_format(&conf, id ? &value : NULL,
+                                   memsess_srv_conf(c->top->server)->secrets, https, c->r->pool);
+    if (!cookie) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the cookie cannot be signed");
+        return;
+    }
+    MEMSESS_TRACE(c->r, "cookie %s: %s", c->conf->cookie->name, id ? "set" : "cleared");
+    apr_table_addn(c->r->err_headers_out, "Set-Cookie", cookie);
+    c->top->cookie_set = 1;
+}
+
+/* For how long the session goes on by the end of its own that the changes give it; 0: they do not. */
+static apr_interval_time_t own_time(const commit_t *c)
+{
+    if (!c->changes || c->changes->ends <= c->now) {
+        return c->changes ? c->changes->lasts : 0;
+    }
+    return c->changes->ends - c->now;
+}
+
+static void mark_used(const commit_t *c, memsess_session_t *session)
+{
+    if (c->changes && c->changes->expire) {
+        session->fixed = c->changes->ends != 0;
+        session->lasts = c->changes->lasts != 0;
+        session->idle = own_time(c);
+        session->used = c->now;
+    }
+    if (session->fixed) {
+        return;
+    }
+    session->used = c->now;
+    if (!session->lasts && session->idle < c->conf->idle) {
+        session->idle = c->conf->idle;
+    }
+}
+
+/* Where the client may not know the id yet, an older secret signed the cookie, or it hints at
+ * another user than the session has. */
+static int is_cookie_aged(const commit_t *c)
+{
+    return c->req->id_is_old || c->req->sent.aged
+           || strcmp(c->req->sent.user, session_now(c)->login.user);
+}
+
+/* Whether the cookie tells the browser for how long to keep it, or did until now. */
+static int has_age(const commit_t *c)
+{
+    return c->conf->cookie->max_age || c->req->session->lasts || session_now(c)->lasts;
+}
+
+/* After a write, since whoever gets an error keeps the cookie that he had: the new id, or the same
+ * once more where the cookie has an age of its own. */
+static void keep_cookie(commit_t *c)
+{
+    if (c->id[0]) {
+        send_cookie(c, c->id);
+    }
+    else if (has_age(c) || cache_of(c) || is_cookie_aged(c)) {
+        send_cookie(c, c->req->id);
+    }
+}
+
+/* The session as the changes make it of the old one, or NULL where there is to be none. */
+static memsess_session_t *build(commit_t *c, const memsess_session_t *old)
+{
+    memsess_session_t *session = NULL, *fresh;
+    apr_size_t size;
+
+    if (!old || c->changes->destroy) {
+        if (!memsess_changes_begin_session(c->changes)) {
+            return NULL;
+        }
+        if (memsess_session_make(&fresh, c->now, c->r->pool) != APR_SUCCESS) {
+            c->error = "no random numbers can be had for a new session";
+            return NULL;
+        }
+        old = fresh;
+    }
+    c->error = memsess_changes_apply(c->changes, old, &session, c->r->pool);
+    size = c->error ? 0 : memsess_record_size(session);
+    if (size > (apr_size_t)c->conf->max_size) {
+        c->error = apr_psprintf(c->r->pool, "the session would take %" APR_SIZE_T_FMT " bytes, "
+                                "MemSessMaxSize allows %" APR_INT64_T_FMT, size,
+                                c->conf->max_size);
+    }
+    return session;
+}
+
+/* Binds a session to the user who logs in by it, or to nobody any more. */
+static apr_status_t bind_login(commit_t *c, memsess_session_t *session)
+{
+    const char *attr = c->conf->user_attr;
+    char user[MEMSESS_USER_LEN + 1];
+    memsess_key_t key;
+    const char *name;
+    apr_status_t rv;
+
+    if (session->login.user[0] && !(c->changes && memsess_changes_touch(c->changes, attr))) {
+        return APR_SUCCESS;
+    }
+    name = memsess_session_user(session, attr);
+    if (!name) {
+        session->login.user[0] = '\0';
+        return APR_SUCCESS;
+    }
+    rv = memsess_user_make(user, c->req->ns, name);
+    /* The same again stays in its epoch: all sessions may have been ended since it was read. */
+    if (rv != APR_SUCCESS || !strcmp(user, session->login.user)) {
+        return rv;
+    }
+    if (strcmp(user, c->login.user)) {
+        rv = memsess_epoch_key(&key, c->req->ns, user);
+        if (rv == APR_SUCCESS) {
+            mark_used(c, session);
+            rv = memsess_epoch_get(c->login.epoch, c->store, &key, session->idle,
+                                   c->conf->lock_wait, c->r->pool);
+        }
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        memcpy(c->login.user, user, sizeof(user));
+    }
+    session->login = c->login;
+    return APR_SUCCESS;
+}
+
+/* Binds a session to the client as far as the section says and it is not bound yet. */
+static apr_status_t bind_client(const commit_t *c, memsess_session_t *session)
+{
+    unsigned missing = (unsigned)c->conf->bind & ~session->binding.to;
+    apr_status_t rv = APR_SUCCESS;
+    memsess_bind_t to;
+
+    for (to = 0; to < MEMSESS_BINDS && rv == APR_SUCCESS; to++) {
+        if (missing & 1U << to) {
+            rv = memsess_bind(session, to, memsess_req_client(c->req, to));
+        }
+    }
+    return rv;
+}
+
+static apr_status_t bind_session(commit_t *c, memsess_session_t *session)
+{
+    apr_status_t rv = bind_client(c, session);
+
+    return rv == APR_SUCCESS ? bind_login(c, session) : rv;
+}
+
+/* So many ids are drawn, where those before belong to servers that are all down. */
+#define DRAWS_MAX 32
+
+/* Writes a session under an id that nobody knows yet; the same id where it is tried again. */
+static apr_status_t write_fresh(commit_t *c, memsess_session_t *session)
+{
+    apr_status_t rv = APR_SUCCESS;
+    unsigned draws;
+
+    mark_used(c, session);
+    session->renewed = c->now;
+    for (draws = 0; draws < DRAWS_MAX; draws++) {
+        if (!c->id[0] && (rv = memsess_id_make(c->id)) == APR_SUCCESS) {
+            rv = memsess_key_make(&c->key, c->req->ns, c->id);
+        }
+        if (rv == APR_SUCCESS) {
+            rv = memsess_store_write(c->store, &c->key, session, c->r->pool);
+        }
+        /* Who finds a server down has to draw again, too; but waits for one such server alone. */
+        if (rv == APR_SUCCESS || memsess_is_refused(rv) || (rv != MEMSESS_DOWN && draws)) {
+            break;
+        }
+        c->id[0] = '\0';
+    }
+    return rv;
+}
+
+/* What was written under a fresh id is not to be kept. */
+static void unwrite_fresh(commit_t *c)
+{
+    if (c->id[0]) {
+        memsess_store_unwrite(c->store, &c->key, c->kept, c->r->pool);
+        c->id[0] = '\0';
+    }
+}
+
+/* Whether MemSessRenew wants another id by now. Not before the client has come with this one. */
+static int renewal_due(const commit_t *c, const memsess_session_t *session)
+{
+    return c->conf->renew && !c->req->id_is_old && c->now - session->renewed >= c->conf->renew;
+}
+
+/* Whether changes make of one session that of another user. That nobody is logged in any more is no
+ * log-in: what the id leads to has become less. */
+static int logs_in(const commit_t *c, const memsess_session_t *old,
+                   const memsess_session_t *session)
+{
+    const char *user = session ? memsess_session_user(session, c->conf->user_attr) : NULL;
+    const char *before = user && old ? memsess_session_user(old, c->conf->user_attr) : NULL;
+
+    return user && !(before && !strcmp(user, before));
+}
+
+/* With MemSessLock none it changes what it has read; but increments are exact everywhere. */
+static int last_wins(const commit_t *c)
+{
+    return c->conf->lock == MEMSESS_LOCK_NONE && c->changes
+           && !memsess_changes_has_incr(c->changes);
+}
+
+/* What others are to know before the next revision is there; said right before, since it is
+ * forgotten soon. */
+static void tell_others(const commit_t *c, const memsess_session_t *newest, apr_pool_t *p)
+{
+    if (newest->unused && !c->req->id_is_old) {
+        memsess_renew_mark_first(c->store, &c->req->key, p);
+    }
+    if (c->changes && c->changes->destroy) {
+        memsess_renew_mark_end(c->store, &c->req->key, p);
+    }
+}
+
+/* What the newest revision of the session becomes: the changed session, or a tombstone, with the
+ * changed session under a fresh id already written. */
+static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
+                                  memsess_session_t **next, apr_pool_t *p)
+{
+    commit_t *c = baton;
+    int unused = newest->unused && c->req->id_is_old, ends, moves;
+    memsess_session_t *session = !c->changes ? apr_pmemdup(p, newest, sizeof(*newest))
+                                             : build(c, last_wins(c) ? c->req->session : newest);
+    apr_status_t rv = APR_SUCCESS;
+
+    c->merged = !last_wins(c) && newest->revision > c->req->session->revision;
+    if (c->error) {
+        return APR_EINVAL;
+    }
+    if (session && (rv = bind_session(c, session)) != APR_SUCCESS) {
+        return rv;
+    }
+    c->kept = session;
+    tell_others(c, newest, p);
+    ends = c->changes && (c->changes->destroy || c->changes->renew || logs_in(c, newest, session));
+    moves = !ends && renewal_due(c, newest);
+    if (session && !ends && !moves) {
+        mark_used(c, session);
+        session->unused = unused;
+        *next = session;
+        return APR_SUCCESS;
+    }
+    if (session) {
+        session->unused = moves;
+        rv = write_fresh(c, session);
+    }
+    if (rv == APR_SUCCESS && c->changes && c->changes->destroy) {
+        *next = memsess_tombstone(newest, p);
+    }
+    else if (rv == APR_SUCCESS) {
+        rv = memsess_renew_tombstone(next, newest, &c->req->key, moves ? c->id : NULL, p);
+    }
+    if (rv == APR_SUCCESS) {
+        (*next)->unused = unused;
+    }
+    return rv;
+}
+
+/* Before a session is written: its user's epoch is to outlive it. Where the cache had the session,
+ * nobody has looked yet whether the user was logged out everywhere: MEMSESS_GONE. */
+static apr_status_t keep_epoch(const commit_t *c)
+{
+    const memsess_session_t *session = c->req->session;
+    apr_interval_time_t idle = session->idle > c->conf->idle ? session->idle : c->conf->idle;
+    apr_interval_time_t own = own_time(c);
+    memsess_wish_t *epoch = &c->req->epoch;
+    apr_status_t rv;
+
+    if (!session->login.user[0] || (c->changes && c->changes->destroy)) {
+        return APR_SUCCESS;
+    }
+    if (c->req->is_cached) {
+        rv = memsess_epoch_key(&epoch->key, c->req->ns, session->login.user);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        memsess_epoch_read(c->store, epoch, c->r->pool);
+        if (memsess_epoch_judge(session, epoch) != MEMSESS_FOUND) {
+            memsess_cache_drop(cache_of(c), &c->req->key);
+            return epoch->found == MEMSESS_UNAVAILABLE || epoch->found == MEMSESS_UNSEEN
+                       ? MEMSESS_DOWN : MEMSESS_GONE;
+        }
+    }
+    rv = memsess_epoch_keep(c->store, epoch, own > idle ? own : idle, c->r->pool);
+    if (rv != APR_SUCCESS && rv != MEMSESS_BUSY) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a user's epoch could not be "
+                      "re-dated: %s", words_of(c, rv));
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
+{
+    apr_status_t rv = keep_epoch(c);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    /* The last writer wins over what he has seen, but that is not to be a copy of our own. */
+    if (last_wins(c) && c->req->is_cached) {
+        memsess_req_read_pool(c->req, c->top);
+        if (c->req->found != MEMSESS_FOUND) {
+            return c->req->found == MEMSESS_UNAVAILABLE ? MEMSESS_DOWN : MEMSESS_GONE;
+        }
+    }
+    rv = memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
+                              next_revision, c, c->r->pool);
+    if (rv != APR_SUCCESS && rv != MEMSESS_UNSURE) {
+        unwrite_fresh(c);
+    }
+    return rv;
+}
+
+static apr_status_t begin_session(commit_t *c)
+{
+    memsess_session_t *session = build(c, NULL);
+    apr_status_t rv;
+
+    if (c->error) {
+        return APR_EINVAL;
+    }
+    /* A log-in that is clicked twice begins a session; nothing else may take a log-in's place. */
+    if (c->late && c->changes->list->nelts
+        && !(session && (c->changes->renew || logs_in(c, NULL, session)))) {
+        return MEMSESS_GONE;
+    }
+    if (!session) {
+        return APR_SUCCESS;
+    }
+    c->kept = session;
+    rv = bind_session(c, session);
+    return rv == APR_SUCCESS ? write_fresh(c, session) : rv;
+}
+
+/* Ends all sessions of the user, by the name that this one has. */
+static apr_status_t end_all(const commit_t *c)
+{
+    const char *name = memsess_session_user(c->req->session, c->conf->user_attr);
+    char user[MEMSESS_USER_LEN + 1];
+    memsess_key_t key;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (name && (rv = memsess_user_make(user, c->req->ns, name)) == APR_SUCCESS
+        && (rv = memsess_epoch_key(&key, c->req->ns, user)) == APR_SUCCESS) {
+        memsess_renew_mark_end(c->store, &key, c->r->pool);
+        rv = memsess_epoch_change(c->store, &key, c->conf->lock_wait, c->r->pool);
+    }
+    return rv;
+}
+
+/* The changes could not be made: the answer is an error, or goes on without them. */
+static int failed(const commit_t *c, apr_status_t rv)
+{
+    const char *why = words_of(c, rv);
+
+    if (c->error) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the response's changes are "
+                      "refused, the session stays as it was: %s", c->error);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (rv == MEMSESS_GONE) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: changes are dropped: %s", why);
+        return OK;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: changes are lost: %s", why);
+    if (memsess_is_refused(rv) || rv == MEMSESS_CRYPTO) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (rv != MEMSESS_BUSY
+        && (!c->req->was_read || c->req->found != MEMSESS_UNAVAILABLE)) {
+        memsess_count(MEMSESS_N_UNAVAILABLE);
+    }
+    /* Whoever asks that all sessions end is not told that they did. */
+    return c->conf->on_error == MEMSESS_DENY || c->changes->destroy_all ? memsess_req_deny(c->r)
+                                                                        : OK;
+}
+
+static void count_changes(const commit_t *c, int had_session)
+{
+    int ends = had_session && c->changes->destroy;
+    int begins = c->id[0] && (ends || !had_session);
+
+    if (ends) {
+        memsess_count(MEMSESS_N_DESTROYED);
+    }
+    if (begins) {
+        memsess_count(MEMSESS_N_CREATED);
+    }
+    if (begins || (had_session && !ends)) {
+        memsess_count(MEMSESS_N_COMMITTED);
+        if (c->merged) {
+            memsess_count(MEMSESS_N_MERGED);
+        }
+    }
+}
+
+static void trace_commit(const commit_t *c, apr_status_t rv)
+{
+    const memsess_key_t *old = &c->req->key;
+
+    MEMSESS_TRACE(c->r, "session %s: %s%s, as session %s, revision %" APR_UINT64_T_FMT,
+                  c->req->was_read ? memsess_key_log(old, c->r->pool) : "(new)",
+                  rv != APR_SUCCESS ? "not committed" : c->kept ? "committed" : "ended",
+                  c->merged ? ", merged" : "",
+                  c->kept ? memsess_key_log(c->id[0] ? &c->key : old, c->r->pool) : "(none)",
+                  c->kept ? c->kept->revision : 0);
+}
+
+/* Renewed meanwhile: the changes are for the session, wherever it is. Or it is over: then they can
+ * at most begin another one. */
+static apr_status_t change_elsewhere(commit_t *c)
+{
+    apr_status_t rv;
+
+    memsess_req_read_pool(c->req, c->top);
+    if (c->req->found == MEMSESS_FOUND) {
+        return change_session(c, c->conf->lock_wait);
+    }
+    if (c->req->found == MEMSESS_UNAVAILABLE) {
+        return MEMSESS_DOWN;
+    }
+    c->late = 1;
+    c->kept = NULL;
+    rv = begin_session(c);
+    return rv == APR_SUCCESS && !c->id[0] ? MEMSESS_GONE : rv;
+}
+
+static int carry_out(commit_t *c, memsess_state_t state)
+{
+    int is_active = state == MEMSESS_STATE_ACTIVE;
+    /* What is over by this section's time-outs may be live elsewhere: a log-out ends it. */
+    int had_session = is_active || (state == MEMSESS_STATE_EXPIRED && c->changes->destroy);
+    apr_status_t rv = is_active && c->changes->destroy_all ? end_all(c) : APR_SUCCESS;
+
+    if (rv == APR_SUCCESS && had_session) {
+        rv = change_session(c, c->conf->lock_wait);
+        if (rv == MEMSESS_GONE) {
+            rv = change_elsewhere(c);
+            had_session = !c->late;
+        }
+    }
+    else if (rv == APR_SUCCESS) {
+        c->late = memsess_renew_is_late(c->req, c->store, c->r->pool);
+        rv = begin_session(c);
+    }
+    cache_commit(c, rv);
+    trace_commit(c, rv);
+    if (rv != APR_SUCCESS) {
+        return failed(c, rv);
+    }
+    count_changes(c, had_session);
+    if (had_session && !c->changes->destroy) {
+        keep_cookie(c);
+    }
+    else if (c->id[0] || had_session) {
+        send_cookie(c, c->id[0] ? c->id : NULL);
+    }
+    return OK;
+}
+
+/* Whether a session that was only read is to be written all the same. */
+static int is_redating_due(const commit_t *c)
+{
+    const memsess_session_t *session = c->req->session;
+    apr_interval_time_t age = c->now - session->used;
+    apr_interval_time_t refresh = session->lasts ? memsess_refresh(session->idle)
+                                                 : memsess_conf_refresh(c->conf);
+    /* In the future is what a member wrote whose clock is ahead: no word of how old it is. */
+    int fresh = session->fixed || (age < refresh && -age < refresh
+                                   && (session->lasts || session->idle >= c->conf->idle));
+
+    return !fresh || session->aged || renewal_due(c, session) || memsess_renew_is_first(c->req);
+}
+
+/* A session that was only read is re-dated now and then, and moves to a new secret; whoever is
+ * writing it does that too. */
+static void redate(commit_t *c)
+{
+    apr_status_t rv = APR_SUCCESS;
+    int due;
+
+    /* The client is told of the id that the session has by now, or the answer would undo that. */
+    if (c->req->id_is_old) {
+        memsess_req_read_pool(c->req, c->top);
+        if (c->req->found != MEMSESS_FOUND) {
+            return;
+        }
+    }
+    due = is_redating_due(c);
+    if (due) {
+        rv = change_session(c, 0);
+        cache_commit(c, rv);
+        trace_commit(c, rv);
+        if (rv != APR_SUCCESS && rv != MEMSESS_BUSY && rv != MEMSESS_GONE) {
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a session could not be "
+                          "re-dated: %s", words_of(c, rv));
+        }
+    }
+    if (rv == APR_SUCCESS && due) {
+        keep_cookie(c);
+        return;
+    }
+    c->kept = NULL;
+    /* Another request may just have renewed it. */
+    if ((rv == MEMSESS_BUSY || rv == MEMSESS_GONE) && renewal_due(c, c->req->session)) {
+        memsess_req_read_pool(c->req, c->top);
+    }
+    if (c->req->found == MEMSESS_FOUND && is_cookie_aged(c)) {
+        send_cookie(c, c->req->id);
+    }
+}
+
+int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, request_rec *r)
+{
+    memsess_top_t *top = memsess_own(r, 1)->top;
+    const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
+    commit_t c = {req, req->conf, NULL, r, top, srv->store, memsess_clock_wall(), "", {{0}, {0}},
+                  NULL, NULL, 0, 0, {"", {0}}};
+    memsess_state_t state;
+
+    if (changes && memsess_changes_any(changes)) {
+        c.changes = changes;
+    }
+    else if (!req->was_read) {
+        return OK;
+    }
+    state = memsess_req_state(req, req->conf, top);
+    if (c.changes) {
+        return srv->store && state != MEMSESS_STATE_UNAVAILABLE ? carry_out(&c, state)
+                                                                : failed(&c, req->why);
+    }
+    if (state == MEMSESS_STATE_ACTIVE) {
+        redate(&c);
+    }
+    return OK;
+}

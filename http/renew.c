@@ -1,0 +1,97 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "http/renew.h"
+
+#include <string.h>
+
+#include "http/request_private.h"
+#include "session/seal.h"
+#include "store/mark.h"
+
+/* How long an id goes on leading to the next one, once somebody came with that: 10 s at least, and
+ * memcached counts whole seconds. */
+#define FIRST "first"
+#define OLD_ID_LIVES 11
+
+/* How long what comes with the id of a session that was destroyed counts as late. */
+#define END "end"
+#define END_IS_LATE 30
+
+/* So many times is a session looked for that went on under another id. */
+#define MOVES_MAX 16
+
+apr_status_t memsess_renew_tombstone(memsess_session_t **tombstone,
+                                     const memsess_session_t *newest, const memsess_key_t *key,
+                                     const char *next, apr_pool_t *p)
+{
+    memsess_session_t *made = *tombstone = memsess_tombstone(newest, p);
+
+    made->moved = 1;
+    made->tells = next != NULL;
+    return next ? memsess_seal_id(key, next, made->moved_to) : APR_SUCCESS;
+}
+
+/* Whether nobody is to be led on from here, to the session that was found there. */
+static int is_dead(const memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
+{
+    return (req->found == MEMSESS_FOUND || req->found == MEMSESS_ENDED) && !req->session->unused
+           && !memsess_mark_is_there(store, &req->key, FIRST, p);
+}
+
+void memsess_renew_follow(memsess_req_t *req, memsess_store_t *store, int comes, apr_pool_t *p)
+{
+    const memsess_key_t old_key = req->key;
+    memsess_session_t *old = req->session;
+    char id[MEMSESS_ID_LEN + 1];
+    apr_status_t rv;
+    int moves;
+
+    for (moves = 0; req->found == MEMSESS_ENDED && req->session->tells && moves < MOVES_MAX;
+         moves++) {
+        rv = memsess_unseal_id(&req->key, req->session->moved_to, id);
+        if (rv == APR_EMISMATCH) {
+            return; /* somebody has altered it: it leads nowhere */
+        }
+        if (rv != APR_SUCCESS || memsess_key_make(&req->key, req->ns, id) != APR_SUCCESS) {
+            req->found = MEMSESS_UNAVAILABLE;
+            req->why = MEMSESS_CRYPTO;
+            return;
+        }
+        req->found = memsess_store_read(store, &req->key, &req->session, p);
+        /* Those that follow are younger. */
+        if (!moves && comes && is_dead(req, store, p)) {
+            req->key = old_key;
+            req->session = old;
+            req->found = MEMSESS_ENDED;
+            return;
+        }
+        memcpy(req->id, id, sizeof(id));
+        req->id_is_old = 1;
+    }
+}
+
+int memsess_renew_is_first(const memsess_req_t *req)
+{
+    return req->session->unused && !req->id_is_old;
+}
+
+void memsess_renew_mark_first(memsess_store_t *store, const memsess_key_t *key, apr_pool_t *p)
+{
+    memsess_mark_put(store, key, FIRST, OLD_ID_LIVES, p);
+}
+
+void memsess_renew_mark_end(memsess_store_t *store, const memsess_key_t *key, apr_pool_t *p)
+{
+    memsess_mark_put(store, key, END, END_IS_LATE, p);
+}
+
+int memsess_renew_is_late(const memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
+{
+    if (req->found != MEMSESS_ENDED) {
+        return 0;
+    }
+    /* No tombstone, but an epoch that is over: all sessions of the user were ended. */
+    return req->session->moved
+           || memsess_mark_is_there(store, req->session->ended ? &req->key : &req->epoch.key, END,
+                                    p);
+}

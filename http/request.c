@@ -1,0 +1,553 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "http/request_private.h"
+
+#include <string.h>
+
+#include "apr_strings.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/renew.h"
+#include "http_log.h"
+#include "mod_ssl.h"
+#include "store/epoch.h"
+
+extern module AP_MODULE_DECLARE_DATA memsess_module;
+APLOG_USE_MODULE(memsess);
+
+const char *const memsess_state_names[] = {"none",    "active",  "unknown",
+                                           "expired", "invalid", "unavailable"};
+
+static memsess_top_t *top_make(request_rec *r)
+{
+    memsess_top_t *top = apr_pcalloc(r->pool, sizeof(*top));
+
+    top->r = r;
+    top->p = r->pool;
+    top->server = r->server;
+    return top;
+}
+
+memsess_own_t *memsess_own(request_rec *r, int make)
+{
+    memsess_own_t *own = ap_get_module_config(r->request_config, &memsess_module);
+    request_rec *parent = r->main ? r->main : r->prev;
+
+    if (!own) {
+        memsess_own_t *parents = parent ? memsess_own(parent, make) : NULL;
+
+        if (parents || make) {
+            own = apr_pcalloc(r->pool, sizeof(*own));
+            own->top = parents ? parents->top : top_make(r);
+            ap_set_module_config(r->request_config, &memsess_module, own);
+        }
+    }
+    return own;
+}
+
+static const char *const cookie_names[] = {"none", "invalid", "valid"};
+static const char *const found_names[] = {"found", "missing", "unseen", "ended", "unavailable"};
+
+int memsess_req_enabled(const request_rec *r)
+{
+    return memsess_dir_conf(r)->enabled && r->proxyreq != PROXYREQ_PROXY;
+}
+
+/* The certificate that the client has shown by now: mod_ssl may ask for one once it knows the
+ * section. NULL: none. */
+static const char *certificate(const request_rec *r)
+{
+    APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup);
+    const char *pem = lookup ? lookup(r->pool, r->server, r->connection, NULL, "SSL_CLIENT_CERT")
+                             : NULL;
+
+    return pem && *pem ? pem : NULL;
+}
+
+const char *memsess_req_client(const memsess_req_t *req, memsess_bind_t to)
+{
+    return to == MEMSESS_BIND_TLS ? certificate(req->top->r) : req->client[to];
+}
+
+/* As it is now: other modules may change headers later. */
+static void see_client(memsess_req_t *req, const request_rec *r)
+{
+    const char *agent = apr_table_get(r->headers_in, "User-Agent");
+
+    req->client[MEMSESS_BIND_UA] = agent ? agent : "";
+    req->client[MEMSESS_BIND_IP] = r->useragent_ip ? r->useragent_ip : "";
+}
+
+const char *memsess_req_cookies(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+
+    return own && own->top->cookie_sent ? own->top->cookie_sent
+                                        : apr_table_get(r->headers_in, "Cookie");
+}
+
+/* The cookies of its name. */
+static void see_cookies(memsess_req_t *req, request_rec *r)
+{
+    memsess_cookie_value_t sent[MEMSESS_COOKIES_MAX];
+    memsess_top_t *top = req->top;
+
+    req->cookie = memsess_cookie_find(memsess_req_cookies(r), req->conf->cookie->name,
+                                      memsess_srv_conf(top->server)->secrets, sent, &req->n_sent);
+    if (req->n_sent) {
+        req->all_sent = apr_pmemdup(top->p, sent, sizeof(*sent) * req->n_sent);
+        req->sent = sent[0];
+    }
+    MEMSESS_TRACE(top->r, "cookie %s: %s", req->conf->cookie->name, cookie_names[req->cookie]);
+}
+
+/* The session of that cookie, where its keys are in that namespace. */
+static memsess_req_t *find_or_make(request_rec *r, const memsess_dir_conf_t *conf, const char *ns)
+{
+    memsess_top_t *top = memsess_own(r, 1)->top;
+    const char *name = conf->cookie->name;
+    memsess_req_t *req;
+
+    for (req = top->sessions; req; req = req->next) {
+        if (!strcmp(req->conf->cookie->name, name) && !strcmp(req->ns, ns)) {
+            break;
+        }
+    }
+    if (!req) {
+        req = apr_pcalloc(top->p, sizeof(*req));
+        req->next = top->sessions;
+        top->sessions = req;
+        req->top = top;
+        req->ns = ns;
+        req->conf = conf;
+        req->why = MEMSESS_DOWN;
+        see_cookies(req, r);
+        if (memsess_srv_conf(top->server)->binds) {
+            see_client(req, top->r);
+        }
+    }
+    req->conf = conf;
+    return req;
+}
+
+memsess_req_t *memsess_req(request_rec *r)
+{
+    memsess_top_t *top = memsess_own(r, 1)->top;
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+
+    /* A subrequest's merged section goes away with it. */
+    if (r->main) {
+        conf = apr_pmemdup(top->p, conf, sizeof(*conf));
+    }
+    return find_or_make(r, conf, memsess_srv_conf(top->server)->ns);
+}
+
+int memsess_req_is_of(const memsess_req_t *req, const request_rec *r)
+{
+    return memsess_req_enabled(r) && !strcmp(req->ns, memsess_srv_conf(req->top->server)->ns)
+           && !strcmp(req->conf->cookie->name, memsess_dir_conf(r)->cookie->name);
+}
+
+memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *conf,
+                                    const char *label)
+{
+    memsess_top_t *top = memsess_own(r, 1)->top;
+    /* A namespace that is configured has no control characters. */
+    const char *ns = apr_pstrcat(top->p, memsess_srv_conf(top->server)->ns, "\n", label, NULL);
+    const char *name = conf->cookie->name;
+    const memsess_req_t *req;
+
+    for (req = top->sessions; req; req = req->next) {
+        if (!strcmp(req->conf->cookie->name, name) && strcmp(req->ns, ns)) {
+            return NULL;
+        }
+    }
+    return memsess_req_enabled(r) && !strcmp(memsess_dir_conf(r)->cookie->name, name)
+               ? NULL : find_or_make(r, conf, ns);
+}
+
+/* -- Reading ---------------------------------------------------------------------------------- */
+
+/* Keeps what the pool said for requests to come: those whose cookies name this revision. */
+static void cache_answer(const memsess_req_t *req, memsess_cache_t *cache, apr_pool_t *p)
+{
+    if (req->found == MEMSESS_FOUND && req->session->revision == req->sent.revision) {
+        memsess_cache_put(cache, &req->key, req->session, req->read_at, p);
+    }
+    else if (req->found == MEMSESS_MISSING || req->found == MEMSESS_ENDED) {
+        memsess_cache_drop(cache, &req->key);
+    }
+}
+
+/* In one round trip: the session, the epoch of the user that the cookie hints at, and what other
+ * cookies lead to, as long as any of them may count. */
+static void read_at_once(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
+{
+    memsess_wish_t own = {req->key, 0, MEMSESS_UNAVAILABLE, NULL};
+    memsess_wish_t *wish = req->ahead ? &req->ahead[req->at] : &own;
+    memsess_wish_t *wishes[MEMSESS_COOKIES_MAX + 1];
+    const char *user = req->all_sent[req->at].user;
+    unsigned n = 0;
+
+    if (!wish->read_at) {
+        do {
+            wishes[n] = &wish[n];
+            n++;
+        } while (req->ahead && req->at + n < req->n_sent);
+        if (*user && memsess_epoch_key(&req->epoch.key, req->ns, user) == APR_SUCCESS) {
+            wishes[n++] = &req->epoch;
+            req->epoch_of = user;
+        }
+        memsess_store_read_all(store, wishes, n, p);
+    }
+    req->found = wish->found;
+    req->session = wish->session ? wish->session : req->session;
+}
+
+/* Whether all sessions of the user were ended. What counts is the user that the session has. */
+static void judge_login(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
+{
+    const char *user = req->session->login.user;
+
+    if (!req->epoch_of || strcmp(user, req->epoch_of)) {
+        if (memsess_epoch_key(&req->epoch.key, req->ns, user) != APR_SUCCESS) {
+            req->found = MEMSESS_UNAVAILABLE;
+            return;
+        }
+        memsess_epoch_read(store, &req->epoch, p);
+        req->epoch_of = user;
+    }
+    req->found = memsess_epoch_judge(req->session, &req->epoch);
+}
+
+/* Comes: the request does, and is not just under way. */
+static void read_pool(memsess_req_t *req, memsess_top_t *top, int comes)
+{
+    const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
+
+    req->is_cached = 0;
+    req->read_at = memsess_clock_steady();
+    read_at_once(req, conf->store, top->p);
+    if (req->found == MEMSESS_ENDED && conf->cache) {
+        memsess_cache_drop(conf->cache, &req->key);
+    }
+    memsess_renew_follow(req, conf->store, comes, top->p);
+    if (req->found == MEMSESS_FOUND && req->session->login.user[0]) {
+        judge_login(req, conf->store, top->p);
+    }
+    MEMSESS_TRACE(top->r, "session %s: %s in the pool, revision %" APR_UINT64_T_FMT,
+                  memsess_key_log(&req->key, top->p), found_names[req->found],
+                  req->session ? req->session->revision : 0);
+    if (conf->cache && !req->id_is_old) {
+        cache_answer(req, conf->cache, top->p);
+    }
+}
+
+void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top)
+{
+    read_pool(req, top, 0);
+}
+
+/* Reads what one of the cookies leads to. */
+static void read_sent(memsess_req_t *req, unsigned at, memsess_top_t *top)
+{
+    const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
+
+    req->at = at;
+    req->sent = req->all_sent[at];
+    req->session = NULL;
+    req->id_is_old = 0;
+    req->found = MEMSESS_UNAVAILABLE;
+    if (!conf->store || memsess_key_make(&req->key, req->ns, req->sent.id) != APR_SUCCESS) {
+        return;
+    }
+    memcpy(req->id, req->sent.id, sizeof(req->id));
+    req->is_cached = conf->cache && req->sent.revision
+                     && memsess_cache_get(conf->cache, &req->key, req->sent.revision,
+                                          &req->session, &req->read_at, top->p);
+    if (conf->cache) {
+        memsess_count(req->is_cached ? MEMSESS_N_CACHE_HITS : MEMSESS_N_CACHE_MISSES);
+    }
+    if (req->is_cached) {
+        req->found = MEMSESS_FOUND;
+        MEMSESS_TRACE(top->r, "session %s: in the local cache, revision %" APR_UINT64_T_FMT,
+                      memsess_key_log(&req->key, top->p), req->session->revision);
+    }
+    else {
+        read_pool(req, top, 1);
+    }
+}
+
+/* Who is turned away at once can come again at once: of those not every one is worth a line. */
+static void log_no_lock(const memsess_req_t *req)
+{
+    static volatile apr_uint64_t logged_at;
+
+    if (req->why != MEMSESS_CROWDED
+        || memsess_due(&logged_at, memsess_clock_steady(), apr_time_from_sec(1))) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, req->top->server, "MemSess: no lock: %s",
+                     memsess_req_why(req));
+    }
+}
+
+/* One request of a session at a time. What was read before the lock may be old by now; and where
+ * the session goes on under another id, those who come with that have another lock. */
+static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
+{
+    memsess_store_t *store = memsess_srv_conf(top->server)->store;
+    apr_time_t give_up = memsess_clock_steady() + conf->lock_wait;
+    memsess_key_t locked;
+    apr_status_t rv;
+
+    for (;;) {
+        locked = req->key;
+        rv = memsess_lock_take(&req->lock, store, &locked, req->session,
+                               give_up - memsess_clock_steady(), top->p);
+        if (rv != APR_SUCCESS) {
+            break;
+        }
+        memsess_req_read_pool(req, top);
+        if (req->found != MEMSESS_FOUND
+            || !memcmp(locked.digest, req->key.digest, sizeof(locked.digest))) {
+            return;
+        }
+        memsess_lock_free(req->lock);
+    }
+    req->found = MEMSESS_UNAVAILABLE;
+    req->why = rv;
+    log_no_lock(req);
+}
+
+void memsess_req_unlock(memsess_top_t *top)
+{
+    memsess_req_t *req;
+
+    for (req = top->sessions; req; req = req->next) {
+        if (req->lock) {
+            memsess_lock_free(req->lock);
+        }
+    }
+}
+
+static int is_over(const memsess_session_t *session, const memsess_dir_conf_t *conf,
+                   apr_time_t now)
+{
+    if (session->fixed || session->lasts) {
+        return now - session->used >= session->idle;
+    }
+    return now - session->used > conf->idle
+           || (conf->absolute && now - session->created > conf->absolute);
+}
+
+static int is_bound_to_client(const memsess_req_t *req, const memsess_dir_conf_t *conf)
+{
+    unsigned bound = (unsigned)conf->bind & req->session->binding.to;
+    memsess_bind_t to;
+
+    for (to = 0; to < MEMSESS_BINDS; to++) {
+        if ((bound & 1U << to)
+            && !memsess_bind_fits(req->session, to, memsess_req_client(req, to))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static memsess_state_t judge_found(const memsess_req_t *req, const memsess_dir_conf_t *conf)
+{
+    if (!is_bound_to_client(req, conf)) {
+        return MEMSESS_STATE_INVALID;
+    }
+    return is_over(req->session, conf, req->asked_at) ? MEMSESS_STATE_EXPIRED
+                                                      : MEMSESS_STATE_ACTIVE;
+}
+
+/* Whoever re-dated it may not have been on this member. */
+static void renew_cached(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
+{
+    if (req->is_cached && is_over(req->session, conf, req->asked_at)) {
+        memsess_req_read_pool(req, top);
+    }
+}
+
+/* Whether the cookie at hand leads to a live session. Of one that nobody can tell of it must not be
+ * said that it does not: those behind it do not count. */
+static int is_chosen(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
+{
+    renew_cached(req, conf, top);
+    return req->found == MEMSESS_UNAVAILABLE
+           || (req->found == MEMSESS_FOUND && judge_found(req, conf) == MEMSESS_STATE_ACTIVE);
+}
+
+/* The first of several cookies that leads to a live session, else the first. */
+static void choose_sent(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
+{
+    unsigned i;
+
+    req->ahead = apr_pcalloc(top->p, sizeof(*req->ahead) * req->n_sent);
+    for (i = 0; i < req->n_sent; i++) {
+        if (memsess_key_make(&req->ahead[i].key, req->ns, req->all_sent[i].id) != APR_SUCCESS) {
+            return;
+        }
+    }
+    for (i = 0; i < req->n_sent; i++) {
+        read_sent(req, i, top);
+        if (is_chosen(req, conf, top)) {
+            break;
+        }
+    }
+    if (i == req->n_sent) {
+        read_sent(req, 0, top);
+    }
+    req->ahead = NULL;
+    MEMSESS_TRACE(top->r, "of %u cookies number %u counts", req->n_sent, req->at + 1);
+}
+
+static void read_once(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
+{
+    req->was_read = 1;
+    req->asked_at = memsess_clock_wall();
+    req->found = MEMSESS_UNAVAILABLE;
+    if (req->n_sent > 1) {
+        choose_sent(req, conf, top);
+    }
+    else {
+        read_sent(req, 0, top);
+    }
+}
+
+static memsess_state_t judge(memsess_req_t *req, const memsess_dir_conf_t *conf,
+                             memsess_top_t *top)
+{
+    /* Without a secret, where there should be one, nobody knows. */
+    if (req->cookie == MEMSESS_COOKIE_INVALID && !memsess_srv_conf(top->server)->store) {
+        return MEMSESS_STATE_UNAVAILABLE;
+    }
+    if (req->cookie != MEMSESS_COOKIE_OK) {
+        return req->cookie == MEMSESS_COOKIE_NONE ? MEMSESS_STATE_NONE : MEMSESS_STATE_INVALID;
+    }
+    if (!req->was_read) {
+        read_once(req, conf, top);
+    }
+    renew_cached(req, conf, top);
+    if (conf->lock == MEMSESS_LOCK_REQUEST && req->found == MEMSESS_FOUND && !req->lock
+        && !top->responded && is_bound_to_client(req, conf)) {
+        lock_session(req, conf, top);
+    }
+    switch (req->found) {
+    case MEMSESS_FOUND:
+        return judge_found(req, conf);
+    case MEMSESS_UNAVAILABLE:
+        return MEMSESS_STATE_UNAVAILABLE;
+    default:
+        return MEMSESS_STATE_UNKNOWN;
+    }
+}
+
+static void log_stranger(request_rec *r)
+{
+    static volatile apr_uint64_t logged_at;
+
+    if (memsess_due(&logged_at, memsess_clock_steady(), apr_time_from_sec(1))) {
+        ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "MemSess: a session was not shown to a "
+                      "client other than its own (MemSessBind)");
+    }
+}
+
+/* Once for each request. A session that is gone has a cookie like one that was made up, unless that
+ * is signed. */
+static void count_state(const memsess_req_t *req, memsess_state_t state)
+{
+    switch (state) {
+    case MEMSESS_STATE_ACTIVE:
+        memsess_count(MEMSESS_N_LOADED);
+        break;
+    case MEMSESS_STATE_UNKNOWN:
+        memsess_count(MEMSESS_N_MISSED);
+        if (!memsess_srv_conf(req->top->server)->secrets) {
+            memsess_count(MEMSESS_N_REJECTED);
+        }
+        break;
+    case MEMSESS_STATE_EXPIRED:
+        memsess_count(MEMSESS_N_EXPIRED);
+        break;
+    case MEMSESS_STATE_INVALID:
+        memsess_count(MEMSESS_N_REJECTED);
+        break;
+    case MEMSESS_STATE_UNAVAILABLE:
+        /* Who waited in vain is counted among the locks. */
+        if (req->why != MEMSESS_BUSY && req->why != MEMSESS_CROWDED) {
+            memsess_count(MEMSESS_N_UNAVAILABLE);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+int memsess_req_is_early(const memsess_req_t *req, const memsess_dir_conf_t *conf,
+                         memsess_state_t state)
+{
+    return req->top->early && state == MEMSESS_STATE_INVALID && req->cookie == MEMSESS_COOKIE_OK
+           && conf->bind & 1 << MEMSESS_BIND_TLS;
+}
+
+memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *conf,
+                                  memsess_top_t *top)
+{
+    memsess_state_t state = judge(req, conf, top);
+
+    if (!req->counted && !memsess_req_is_early(req, conf, state)) {
+        req->counted = 1;
+        count_state(req, state);
+        if (state == MEMSESS_STATE_INVALID && req->cookie == MEMSESS_COOKIE_OK) {
+            log_stranger(top->r);
+        }
+        MEMSESS_TRACE(top->r, "the state is %s", memsess_state_names[state]);
+    }
+    return state;
+}
+
+void memsess_top_depend(memsess_top_t *top, memsess_state_t state)
+{
+    top->exposed = 1;
+    top->exposed_own |= state != MEMSESS_STATE_NONE;
+}
+
+memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r)
+{
+    memsess_top_t *top = memsess_own(r, 1)->top;
+    memsess_state_t state = memsess_req_state(req, memsess_dir_conf(r), top);
+
+    memsess_top_depend(top, state);
+    return state;
+}
+
+int memsess_req_refuse(request_rec *r, memsess_state_t state)
+{
+    /* Not again for the error document of that denial. */
+    if (state != MEMSESS_STATE_UNAVAILABLE || memsess_dir_conf(r)->on_error != MEMSESS_DENY
+        || ap_is_HTTP_ERROR(r->status)) {
+        return OK;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "MemSess: denied (MemSessOnError deny): %s",
+                  memsess_req_why(memsess_req(r)));
+    return memsess_req_deny(r);
+}
+
+const char *memsess_req_why(const memsess_req_t *req)
+{
+    char *buf = apr_palloc(req->top->p, MEMSESS_WORDS_LEN);
+
+    return memsess_error_words(req->why, memsess_srv_conf(req->top->server)->timeout, buf);
+}
+
+int memsess_req_deny(request_rec *r)
+{
+    apr_interval_time_t retry = memsess_srv_conf(r->server)->retry;
+
+    apr_table_setn(r->err_headers_out, "Retry-After",
+                   apr_psprintf(r->pool, "%" APR_TIME_T_FMT,
+                                apr_time_sec(retry + APR_USEC_PER_SEC - 1)));
+    return HTTP_SERVICE_UNAVAILABLE;
+}

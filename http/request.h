@@ -1,0 +1,144 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file http/request.h
+ * @brief The session of one client request: read lazily and once, committed once.
+ *
+ * Subrequests, internal redirects and error documents share it: everything hangs on the request
+ * that the client sent.
+ */
+#ifndef MEMSESS_REQ_H
+#define MEMSESS_REQ_H
+
+#include "httpd.h"
+#include "memsess_conf.h"
+#include "mod_memsess.h"
+#include "session/change.h"
+
+/** The names of the states, as users see them. */
+extern const char *const memsess_state_names[];
+
+typedef struct memsess_top_t memsess_top_t;
+
+/** One session of a client request. There is more than one only where sections name different
+ * cookies, or a module has sessions of its own. */
+typedef struct memsess_req_t {
+    struct memsess_req_t *next;
+    memsess_top_t *top;
+    const memsess_dir_conf_t *conf; /**< of the section that used it last */
+    const char *ns;                 /**< where its keys are: the namespace, and a module's label */
+    memsess_cookie_found_t cookie;
+    memsess_cookie_value_t sent; /**< what the cookie says, for MEMSESS_COOKIE_OK: the first of
+                                      them that leads to a live session, else the first */
+    memsess_cookie_value_t *all_sent; /**< what all of them say */
+    unsigned n_sent, at;              /**< how many; which one it is */
+    memsess_wish_t *ahead;       /**< what these lead to, until it is known which one counts */
+    memsess_key_t key;           /**< where the session lies: by that id, or the one it got */
+    const char *client[MEMSESS_BINDS]; /**< for memsess_req_client, where some section asks */
+    char id[MEMSESS_ID_LEN + 1]; /**< of that key, once it was read */
+    int id_is_old;               /**< the session got that one by MemSessRenew, which the client may
+                                      not know yet */
+    int was_read;
+    int counted;                 /**< its state is */
+    int is_cached;               /**< it came from this member's own copies */
+    apr_time_t asked_at;         /**< when the request came to it */
+    apr_time_t read_at;          /**< when the pool said so, maybe to another request */
+    memsess_found_t found;       /**< once it was read */
+    apr_status_t why;            /**< for MEMSESS_UNAVAILABLE: MEMSESS_BUSY without its lock */
+    memsess_session_t *session;  /**< for MEMSESS_FOUND */
+    memsess_wish_t epoch;        /**< of its user, if it has one */
+    const char *epoch_of;        /**< who that is, as of memsess_login_t; NULL: nobody yet */
+    memsess_lock_t *lock;        /**< for MemSessLock request */
+    memsess_changes_t pending;   /**< what modules want, see http/api.c; list NULL: nothing */
+    memsess_session_t *view;     /**< as it would be with that; NULL: as it was found, or none */
+    memsess_changes_t said;      /**< what response headers want, once the response begins */
+} memsess_req_t;
+
+/** All that one client request needs. */
+struct memsess_top_t {
+    request_rec *r;            /**< as the client sent it */
+    apr_pool_t *p;
+    server_rec *server;
+    memsess_req_t *sessions;
+    apr_array_header_t *asked; /**< write-back headers so far, see http/writeback.c */
+    int is_admin;              /**< the client sent MemSess-Admin: 1 */
+    int early;                 /**< mod_ssl may still ask for the certificate of the client */
+    int exposed;               /**< the answer depends on the cookie */
+    int exposed_own;           /**< on one that came: it is this client's alone */
+    int headers_set;           /**< request headers of ours are in headers_in */
+    const char *cookie_sent;   /**< the Cookie header before ours were taken out, or NULL */
+    const char *cookie_left;   /**< what was left of that */
+    int responded;             /**< committed, or given up */
+    int cookie_set;            /**< the response sets or clears a cookie */
+};
+
+/** What is kept of each request, redirected or sub, in its request_config. */
+typedef struct memsess_own_t {
+    memsess_top_t *top;
+    const memsess_dir_conf_t *shown_by; /**< the section whose variables it has; NULL: none */
+    const memsess_req_t *shown;         /**< of which session, in which state */
+    memsess_state_t shown_state;
+    int is_long;                        /**< a variable is too long for a program */
+    const memsess_dir_conf_t *settled;  /**< the section that was known for good; NULL: not yet */
+    memsess_state_t told; /**< what its handler knows of the session */
+    int undecided; /**< an authorization would have needed a session that could not be read */
+    int asking;    /**< authorization is under way, see http/auth.c */
+} memsess_own_t;
+
+/** This request's own part; @a make: make it where there is none. */
+memsess_own_t *memsess_own(request_rec *r, int make);
+
+/** Whether requests of this section have a session; what a forward proxy passes on never has. */
+int memsess_req_enabled(const request_rec *r);
+
+/** The Cookie header as the client sent it, or NULL. */
+const char *memsess_req_cookies(request_rec *r);
+
+/** Whether this request's section names that session. */
+int memsess_req_is_of(const memsess_req_t *req, const request_rec *r);
+
+/** The session that this request's section names; nothing is read yet. */
+memsess_req_t *memsess_req(request_rec *r);
+
+/**
+ * The session of another cookie, in a part of the namespace of its own.
+ * @param conf lives as long as the client's request
+ * @return NULL where another kind of sessions has that cookie
+ */
+memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *conf,
+                                    const char *label);
+
+/** Reads it if need be, and judges it by the limits of @a conf. */
+memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *conf,
+                                  memsess_top_t *top);
+
+/** Has caches told that the answer depends on a session in that state. */
+void memsess_top_depend(memsess_top_t *top, memsess_state_t state);
+
+/** Whether the state that was just read may be another one as soon as mod_ssl has asked for the
+ * certificate that the session is bound to: nobody is to be told yet. */
+int memsess_req_is_early(const memsess_req_t *req, const memsess_dir_conf_t *conf,
+                         memsess_state_t state);
+
+/** The state, for somebody whose answer depends on it: caches are told. */
+memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r);
+
+/** OK, or 503 where the store could not answer and MemSessOnError denies. */
+int memsess_req_refuse(request_rec *r, memsess_state_t state);
+
+/**
+ * Carries the changes out, re-dates the session, sets or clears the cookie.
+ * @return OK, or the status that the response must become
+ */
+int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, request_rec *r);
+
+/** Lets other requests of the session go on, where this one held them up. */
+void memsess_req_unlock(memsess_top_t *top);
+
+/** For logs: why it is unavailable. */
+const char *memsess_req_why(const memsess_req_t *req);
+
+/** Says in the answer when to come again, and returns 503. */
+int memsess_req_deny(request_rec *r);
+
+#endif

@@ -1,0 +1,22 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file http/request_private.h
+ * @brief What http/request.c (reading) and http/outcome.c (committing) share.
+ */
+#ifndef MEMSESS_REQ_PRIVATE_H
+#define MEMSESS_REQ_PRIVATE_H
+
+#include "http/request.h"
+
+/** One step of a request, for LogLevel memsess:trace1; the rest is not evaluated below that. */
+#define MEMSESS_TRACE(r, ...)                                                                      \
+    ap_log_rerror(APLOG_MARK, APLOG_TRACE1, 0, r, "MemSess: " __VA_ARGS__)
+
+/** What a session can be bound to of who sent the request; NULL: nothing of that kind. */
+const char *memsess_req_client(const memsess_req_t *req, memsess_bind_t to);
+
+/** Reads it from the pool, where the newest is, whatever was read before. */
+void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top);
+
+#endif

@@ -1,0 +1,396 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "http/writeback.h"
+
+#include <string.h>
+
+#include "apr_lib.h"
+#include "apr_strings.h"
+#include "http/caches.h"
+#include "http/expose.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_protocol.h"
+#include "http_request.h"
+
+extern module AP_MODULE_DECLARE_DATA memsess_module;
+APLOG_USE_MODULE(memsess);
+
+/* The headers of the contract, in the order of their effect. */
+enum {
+    ASK_DESTROY = MEMSESS_VERB_DESTROY,
+    ASK_UNSET = MEMSESS_VERB_UNSET,
+    ASK_SET = MEMSESS_VERB_SET,
+    ASK_INCR = MEMSESS_VERB_INCR,
+    ASK_EXPIRE = MEMSESS_VERB_EXPIRE,
+    ASK_RENEW = MEMSESS_VERB_RENEW,
+    ASKS
+};
+
+static const char *const header_names[ASKS] = {"MemSess-Destroy", "MemSess-Unset",
+                                               "MemSess-Set",     "MemSess-Incr",
+                                               "MemSess-Expire",  "MemSess-Renew"};
+
+/* A header that some response carried. */
+typedef struct ask_t {
+    int what;
+    const char *value;
+    request_rec *r;
+    memsess_req_t *req; /* the session of the section that made the response */
+} ask_t;
+
+static int header_index(const char *name)
+{
+    int i;
+
+    for (i = 0; i < ASKS && strcasecmp(name, header_names[i]); i++) {
+    }
+    return i;
+}
+
+static int may_write(const request_rec *r)
+{
+    return memsess_req_enabled(r) && memsess_dir_conf(r)->writeback;
+}
+
+static void log_dropped(request_rec *r, const char *name, const char *why)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: dropped the response header %s: %s",
+                  ap_escape_logitem(r->pool, name), why);
+}
+
+static void gather_one(request_rec *r, const apr_table_entry_t *header)
+{
+    memsess_top_t *top = memsess_own(r, 1)->top;
+    int what = header_index(header->key);
+    const char *why = NULL;
+
+    if (what == ASKS) {
+        why = "there is no such header";
+    }
+    else if (!may_write(r)) {
+        why = "MemSessWriteback is Off here";
+    }
+    else if (r->main) {
+        why = "a subrequest cannot change the session";
+    }
+    else if (top->responded) {
+        why = "the response has begun";
+    }
+    if (why) {
+        log_dropped(r, header->key, why);
+        return;
+    }
+    if (!top->asked) {
+        top->asked = apr_array_make(top->p, 4, sizeof(ask_t));
+    }
+    APR_ARRAY_PUSH(top->asked, ask_t) =
+        (ask_t){what, apr_pstrdup(top->p, header->val ? header->val : ""), r, memsess_req(r)};
+}
+
+static void gather_from(request_rec *r, apr_table_t *headers)
+{
+    const apr_array_header_t *all = apr_table_elts(headers);
+    int i, any = 0;
+
+    for (i = 0; i < all->nelts; i++) {
+        const apr_table_entry_t *header = &APR_ARRAY_IDX(all, i, apr_table_entry_t);
+
+        if (memsess_reserved_name(header->key)) {
+            gather_one(r, header);
+            any = 1;
+        }
+    }
+    if (any) {
+        memsess_drop_reserved(headers, r->pool);
+    }
+}
+
+void memsess_gather(request_rec *r)
+{
+    gather_from(r, r->headers_out);
+    gather_from(r, r->err_headers_out);
+}
+
+/* Whether every comma-separated piece is 1 or, where that is asked for, "all", and there is one. */
+static int is_one(const char *value, int *all, apr_pool_t *p)
+{
+    char *state, *item;
+    int any = 0;
+
+    for (item = apr_strtok(apr_pstrdup(p, value), ", \t", &state); item;
+         item = apr_strtok(NULL, ", \t", &state)) {
+        if (all && !strcasecmp(item, "all")) {
+            *all = 1;
+        }
+        else if (strcmp(item, "1")) {
+            return 0;
+        }
+        any = 1;
+    }
+    return any;
+}
+
+/* Whether the session turned out to be the client's own only after the handler had been told that it
+ * is not, by a certificate that another section asked for; or whether that is still to be seen. */
+static int knows_nothing(const ask_t *ask)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(ask->r);
+    const memsess_own_t *own = memsess_own(ask->r, 1);
+    memsess_state_t state;
+
+    if (!own->top->early && own->told != MEMSESS_STATE_INVALID) {
+        return 0;
+    }
+    state = memsess_req_state(ask->req, conf, own->top);
+    return memsess_req_is_early(ask->req, conf, state)
+           || (own->told == MEMSESS_STATE_INVALID && state == MEMSESS_STATE_ACTIVE);
+}
+
+static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t *p)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(ask->r);
+    static const memsess_op_t ops[] = {[ASK_UNSET] = MEMSESS_UNSET, [ASK_SET] = MEMSESS_SET,
+                                       [ASK_INCR] = MEMSESS_INCR};
+    apr_array_header_t *refused;
+    const char *error;
+
+    if (knows_nothing(ask)) {
+        log_dropped(ask->r, header_names[ask->what], "the session was shown as invalid there");
+        return NULL;
+    }
+    if (!(memsess_conf_verbs(conf) & 1U << ask->what)) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: left alone, since "
+                      "MemSessWritebackVerbs does not allow %s here", header_names[ask->what],
+                      memsess_verb_names[ask->what]);
+        return NULL;
+    }
+    if (ask->what == ASK_DESTROY) {
+        changes->destroy = 1;
+        return is_one(ask->value, &changes->destroy_all, p) ? NULL : "the value must be 1 or all";
+    }
+    if (ask->what == ASK_RENEW) {
+        changes->renew = 1;
+        return is_one(ask->value, NULL, p) ? NULL : "the value must be 1";
+    }
+    if (ask->what == ASK_EXPIRE) {
+        return memsess_changes_expire(changes, ask->value, p);
+    }
+    refused = apr_array_make(p, 1, sizeof(const char *));
+    error = memsess_changes_parse(changes, ops[ask->what], ask->value, conf->writeback_keys,
+                                  refused, p);
+    if (refused->nelts) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: left alone, since "
+                      "MemSessWritebackKeys does not allow it: %s", header_names[ask->what],
+                      apr_array_pstrcat(p, refused, ' '));
+    }
+    return error;
+}
+
+/* All that was asked of one session, in the order of its effect. */
+static int changes_of(request_rec *r, const apr_array_header_t *asked, memsess_req_t *req)
+{
+    int what, i;
+
+    memsess_changes_init(&req->said, req->top->p);
+    for (what = 0; what < ASKS; what++) {
+        for (i = 0; i < asked->nelts; i++) {
+            const ask_t *ask = &APR_ARRAY_IDX(asked, i, ask_t);
+            const char *error = ask->what == what && ask->req == req
+                                    ? obey(ask, &req->said, r->pool) : NULL;
+
+            if (error) {
+                ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ask->r, "MemSess: malformed response "
+                              "header %s, the session stays as it was: %s", header_names[what],
+                              error);
+                return HTTP_INTERNAL_SERVER_ERROR;
+            }
+        }
+    }
+    return OK;
+}
+
+/* By the section that was the last to write into it, else by the one that answers. */
+static void choose_section(memsess_req_t *req, const apr_array_header_t *asked, request_rec *r)
+{
+    int i = asked ? asked->nelts - 1 : -1;
+
+    while (i >= 0 && APR_ARRAY_IDX(asked, i, ask_t).req != req) {
+        i--;
+    }
+    r = i >= 0 ? APR_ARRAY_IDX(asked, i, ask_t).r : r;
+    if (memsess_req_is_of(req, r)) {
+        req->conf = memsess_dir_conf(r);
+    }
+}
+
+static int commit_one(memsess_req_t *req, const memsess_top_t *top, request_rec *r)
+{
+    const memsess_changes_t *all = req->said.list ? &req->said : NULL;
+
+    if (req->pending.list) {
+        if (all) {
+            memsess_changes_join(&req->pending, all);
+        }
+        all = &req->pending;
+    }
+    choose_section(req, top->asked, r);
+    return memsess_req_commit(req, all, r);
+}
+
+/* What is malformed for one session changes no other one either. */
+static int commit_all(request_rec *r, memsess_top_t *top)
+{
+    memsess_req_t *req;
+    int status = OK;
+
+    for (req = top->asked ? top->sessions : NULL; req && status == OK; req = req->next) {
+        status = changes_of(r, top->asked, req);
+    }
+    for (req = top->sessions; req && status == OK; req = req->next) {
+        status = commit_one(req, top, r);
+    }
+    return status;
+}
+
+int memsess_respond(request_rec *r)
+{
+    memsess_own_t *own;
+    int status = OK;
+
+    memsess_gather(r);
+    if (r->main) {
+        return OK;
+    }
+    own = memsess_own(r, 0);
+    if (own && !own->top->responded) {
+        status = commit_all(r, own->top);
+        own->top->responded = 1;
+        memsess_req_unlock(own->top);
+    }
+    /* Also of what becomes the answer after all, in place of the one that was committed with. */
+    if (status == OK) {
+        memsess_mind_caches(r);
+    }
+    return status;
+}
+
+/* -- Past the output filters ------------------------------------------------------------------- */
+
+static int is_switch(const char *head)
+{
+    return !strncmp(head, "HTTP/1.1 101", 12);
+}
+
+/* httpd itself goes on with HTTP/2: this very request is run once more there, by all of its hooks. What
+ * they have changed is theirs to change then. */
+static int is_run_again(const request_rec *r, const char *head)
+{
+    return r->proxyreq == PROXYREQ_NONE && is_switch(head) && ap_strcasestr(head, "\nUpgrade: h2c");
+}
+
+/* The headers that were added since there were so many. */
+static const char *added_lines(const request_rec *r, int n)
+{
+    const apr_array_header_t *all = apr_table_elts(r->err_headers_out);
+    const char *lines = "";
+
+    for (; n < all->nelts; n++) {
+        const apr_table_entry_t *header = &APR_ARRAY_IDX(all, n, apr_table_entry_t);
+
+        lines = apr_pstrcat(r->pool, lines, header->key, ": ", header->val, CRLF, NULL);
+    }
+    return lines;
+}
+
+int memsess_respond_past(request_rec *r, const char **head)
+{
+    memsess_own_t *own = memsess_own(r, 0);
+    int n = apr_table_elts(r->err_headers_out)->nelts, status;
+    const char *lines, *end = strchr(*head, '\n');
+
+    if (!own || own->top->responded) {
+        return OK;
+    }
+    if (is_run_again(r, *head)) {
+        own->top->responded = 1;
+        memsess_req_unlock(own->top);
+        return OK;
+    }
+    status = memsess_respond(r);
+    lines = added_lines(r, n);
+    if (status != OK) {
+        *head = apr_pstrcat(r->pool, AP_SERVER_PROTOCOL " ", ap_get_status_line(status), CRLF, lines,
+                            "Content-Length: 0" CRLF "Connection: close" CRLF CRLF, NULL);
+    }
+    else if (end && !strncmp(*head, "HTTP/1.", 7)) {
+        lines = apr_pstrcat(r->pool, lines, is_switch(*head) ? "" : memsess_mind_head(own->top, *head),
+                            NULL);
+        *head = apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, *head, (apr_size_t)(end + 1 - *head)),
+                            lines, end + 1, NULL);
+    }
+    else if (*lines) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: the cookie cannot be sent: the "
+                      "answer has no head of HTTP");
+    }
+    return status;
+}
+
+void memsess_tell_overlooked(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+    const memsess_req_t *req;
+
+    for (req = own && !own->top->responded ? own->top->sessions : NULL; req; req = req->next) {
+        if (req->pending.list && memsess_changes_any(&req->pending)) {
+            ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: a module's changes are lost: the "
+                          "request had no answer, or one that went past all that httpd knows of");
+        }
+    }
+}
+
+static void log_interim(request_rec *r, const char *name)
+{
+    log_dropped(r, name, "it is part of an interim response, of a tunnel's or of a nph- program's");
+}
+
+void memsess_drop_interim(request_rec *r)
+{
+    const apr_array_header_t *all = apr_table_elts(r->headers_out);
+    int i, any = 0;
+
+    for (i = 0; i < all->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(all, i, apr_table_entry_t).key;
+
+        if (memsess_reserved_name(name)) {
+            log_interim(r, name);
+            any = 1;
+        }
+    }
+    if (any) {
+        memsess_drop_reserved(r->headers_out, r->pool);
+    }
+}
+
+const char *memsess_clean_interim(request_rec *r, const char *text)
+{
+    char *clean = apr_palloc(r->pool, strlen(text) + 1), *to = clean;
+    int drop = 0;
+
+    while (*text) {
+        apr_size_t len = strcspn(text, "\n");
+
+        len += text[len] == '\n';
+        /* A line that begins with a blank goes on with the one before it. */
+        if (*text != ' ' && *text != '\t' && (drop = memsess_reserved_name(text))) {
+            log_interim(r, apr_pstrmemdup(r->pool, text, strcspn(text, ": \t\r\n")));
+        }
+        if (!drop) {
+            memcpy(to, text, len);
+            to += len;
+        }
+        text += len;
+    }
+    *to = '\0';
+    return clean;
+}

@@ -1,0 +1,306 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "session/change.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "apr_escape.h"
+#include "apr_lib.h"
+#include "apr_strings.h"
+
+void memsess_changes_init(memsess_changes_t *changes, apr_pool_t *p)
+{
+    memset(changes, 0, sizeof(*changes));
+    changes->list = apr_array_make(p, 4, sizeof(memsess_change_t));
+}
+
+void memsess_changes_join(memsess_changes_t *changes, const memsess_changes_t *more)
+{
+    apr_array_header_t *list = changes->list;
+
+    if (more->destroy) {
+        int all = changes->destroy_all || more->destroy_all;
+
+        list->nelts = 0;
+        memset(changes, 0, sizeof(*changes));
+        changes->list = list;
+        changes->destroy = 1;
+        changes->destroy_all = all;
+    }
+    changes->renew |= more->renew;
+    if (more->expire) {
+        changes->expire = 1;
+        changes->ends = more->ends;
+        changes->lasts = more->lasts;
+    }
+    apr_array_cat(list, more->list);
+}
+
+int memsess_changes_any(const memsess_changes_t *changes)
+{
+    return changes->destroy || changes->renew || changes->expire || changes->list->nelts > 0;
+}
+
+int memsess_changes_touch(const memsess_changes_t *changes, const char *name)
+{
+    int i;
+
+    for (i = 0; i < changes->list->nelts; i++) {
+        if (!strcmp(APR_ARRAY_IDX(changes->list, i, memsess_change_t).name, name)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int memsess_changes_has_incr(const memsess_changes_t *changes)
+{
+    int i;
+
+    for (i = 0; i < changes->list->nelts; i++) {
+        if (APR_ARRAY_IDX(changes->list, i, memsess_change_t).op == MEMSESS_INCR) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int memsess_changes_begin_session(const memsess_changes_t *changes)
+{
+    int i;
+
+    for (i = 0; i < changes->list->nelts; i++) {
+        if (APR_ARRAY_IDX(changes->list, i, memsess_change_t).op != MEMSESS_UNSET) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int memsess_keys_match(const apr_array_header_t *keys, const char *name)
+{
+    int i;
+
+    if (!keys) {
+        return 1;
+    }
+    for (i = 0; i < keys->nelts; i++) {
+        const char *key = APR_ARRAY_IDX(keys, i, const char *);
+        apr_size_t len = strlen(key);
+
+        if (len && key[len - 1] == '*' ? !strncmp(key, name, len - 1) : !strcmp(key, name)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int memsess_integer_parse(const char *s, apr_int64_t *n)
+{
+    char *end;
+
+    if (!apr_isdigit(*s) && !((*s == '-' || *s == '+') && apr_isdigit(s[1]))) {
+        return 0;
+    }
+    errno = 0;
+    *n = apr_strtoi64(s, &end, 10);
+    return *end == '\0' && errno == 0;
+}
+
+/* Undoes form encoding in place of a copy; NULL for a bad escape or a NUL. */
+static const char *decode(const char *s, apr_size_t len, apr_pool_t *p)
+{
+    char *raw = apr_pstrmemdup(p, s, len);
+    apr_status_t rv;
+
+    if (!memchr(raw, '%', len) && !memchr(raw, '+', len)) {
+        return raw;
+    }
+    rv = apr_unescape_url(raw, raw, APR_ESCAPE_STRING, NULL, NULL, 1, NULL);
+    return rv == APR_SUCCESS || rv == APR_NOTFOUND ? raw : NULL;
+}
+
+static const char *parse_pair(memsess_changes_t *changes, memsess_op_t op, const char *pair,
+                              apr_size_t len, const apr_array_header_t *keys,
+                              apr_array_header_t *refused, apr_pool_t *p)
+{
+    const char *equals = op == MEMSESS_UNSET ? NULL : memchr(pair, '=', len);
+    apr_size_t name_len = equals ? (apr_size_t)(equals - pair) : len;
+    memsess_change_t change = {op, NULL, NULL, 0, 0};
+
+    change.name = decode(pair, name_len, p);
+    if (!change.name || !memsess_attr_name_ok(change.name, strlen(change.name))) {
+        return apr_psprintf(p, "'%s' is no attribute name: 1 to %d of [A-Za-z0-9_.-]",
+                            apr_pescape_echo(p, apr_pstrmemdup(p, pair, name_len), 0),
+                            MEMSESS_ATTR_NAME_MAX);
+    }
+    if (op != MEMSESS_UNSET) {
+        if (!equals) {
+            return apr_psprintf(p, "'%s' has no '='", change.name);
+        }
+        change.value = decode(equals + 1, len - (apr_size_t)(equals + 1 - pair), p);
+        if (!change.value) {
+            return apr_psprintf(p, "the value of '%s' has a bad percent sign or a NUL",
+                                change.name);
+        }
+        change.len = strlen(change.value);
+    }
+    if (op == MEMSESS_INCR && !memsess_integer_parse(change.value, &change.by)) {
+        return apr_psprintf(p, "the value for '%s' is no integer of 64 bits", change.name);
+    }
+    if (!memsess_keys_match(keys, change.name)) {
+        APR_ARRAY_PUSH(refused, const char *) = change.name;
+    }
+    else {
+        APR_ARRAY_PUSH(changes->list, memsess_change_t) = change;
+    }
+    return NULL;
+}
+
+const char *memsess_changes_parse(memsess_changes_t *changes, memsess_op_t op, const char *header,
+                                  const apr_array_header_t *keys, apr_array_header_t *refused,
+                                  apr_pool_t *p)
+{
+    while (*header) {
+        const char *end;
+        apr_size_t len;
+
+        header += strspn(header, "&, \t");
+        end = header + strcspn(header, "&,");
+        len = (apr_size_t)(end - header);
+        while (len && (header[len - 1] == ' ' || header[len - 1] == '\t')) {
+            len--;
+        }
+        if (len) {
+            const char *error = parse_pair(changes, op, header, len, keys, refused, p);
+
+            if (error) {
+                return error;
+            }
+        }
+        header = end;
+    }
+    return NULL;
+}
+
+const char *memsess_changes_expire(memsess_changes_t *changes, const char *header, apr_pool_t *p)
+{
+    char *state, *item = apr_strtok(apr_pstrdup(p, header), ", \t", &state);
+    apr_int64_t seconds = -1;
+
+    do {
+        if (!item || !apr_isdigit(*item) || !memsess_integer_parse(item, &seconds)
+            || seconds > APR_INT32_MAX) {
+            return apr_psprintf(p, "the value must be a number of seconds, %d at most",
+                                APR_INT32_MAX);
+        }
+    } while ((item = apr_strtok(NULL, ", \t", &state)));
+    changes->expire = 1;
+    changes->ends = 0;
+    changes->lasts = apr_time_from_sec(seconds);
+    return NULL;
+}
+
+/* Where name is, or would be, among the attributes; found tells which. */
+static int position(const apr_array_header_t *attrs, const char *name, int *found)
+{
+    int low = 0, high = attrs->nelts;
+
+    *found = 0;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        int order = strcmp(APR_ARRAY_IDX(attrs, middle, memsess_attr_t).name, name);
+
+        if (order == 0) {
+            *found = 1;
+            return middle;
+        }
+        if (order < 0) {
+            low = middle + 1;
+        }
+        else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static void put_attr(apr_array_header_t *attrs, int at, int found, const memsess_change_t *change)
+{
+    memsess_attr_t *attr;
+
+    if (!found) {
+        apr_array_push(attrs);
+        attr = (memsess_attr_t *)attrs->elts + at;
+        memmove(attr + 1, attr, sizeof(*attr) * (size_t)(attrs->nelts - 1 - at));
+        attr->name = change->name;
+    }
+    attr = (memsess_attr_t *)attrs->elts + at;
+    attr->value = change->value;
+    attr->len = change->len;
+}
+
+static void remove_attr(apr_array_header_t *attrs, int at)
+{
+    memsess_attr_t *attr = (memsess_attr_t *)attrs->elts + at;
+
+    memmove(attr, attr + 1, sizeof(*attr) * (size_t)(attrs->nelts - 1 - at));
+    attrs->nelts--;
+}
+
+static const char *increment(apr_array_header_t *attrs, int at, int found,
+                             const memsess_change_t *incr, apr_pool_t *p)
+{
+    memsess_change_t set = {MEMSESS_SET, incr->name, NULL, 0, 0};
+    apr_int64_t n = 0;
+
+    if (found && !memsess_integer_parse(APR_ARRAY_IDX(attrs, at, memsess_attr_t).value, &n)) {
+        return apr_psprintf(p, "MemSess-Incr: the session's value of '%s' is no integer of 64 bits",
+                            incr->name);
+    }
+    if (__builtin_add_overflow(n, incr->by, &n)) {
+        return apr_psprintf(p, "MemSess-Incr: '%s' would no longer fit in 64 bits", incr->name);
+    }
+    set.value = apr_psprintf(p, "%" APR_INT64_T_FMT, n);
+    set.len = strlen(set.value);
+    put_attr(attrs, at, found, &set);
+    return NULL;
+}
+
+const char *memsess_change_apply(const memsess_change_t *change, apr_array_header_t *attrs,
+                                 apr_pool_t *p)
+{
+    int found, at = position(attrs, change->name, &found);
+
+    if (change->op == MEMSESS_INCR) {
+        return increment(attrs, at, found, change, p);
+    }
+    if (change->op == MEMSESS_SET) {
+        put_attr(attrs, at, found, change);
+    }
+    else if (found) {
+        remove_attr(attrs, at);
+    }
+    return NULL;
+}
+
+const char *memsess_changes_apply(const memsess_changes_t *changes,
+                                  const memsess_session_t *session, memsess_session_t **result,
+                                  apr_pool_t *p)
+{
+    memsess_session_t *s = apr_pmemdup(p, session, sizeof(*s));
+    int i;
+
+    s->attrs = apr_array_copy(p, session->attrs);
+    for (i = 0; i < changes->list->nelts; i++) {
+        const char *error = memsess_change_apply(
+            &APR_ARRAY_IDX(changes->list, i, memsess_change_t), s->attrs, p);
+
+        if (error) {
+            return error;
+        }
+    }
+    *result = s;
+    return NULL;
+}

@@ -1,0 +1,46 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file session/record.h
+ * @brief A session to bytes and back: versioned, length-checked, and told whose it is.
+ */
+#ifndef MEMSESS_RECORD_H
+#define MEMSESS_RECORD_H
+
+#include "session/session.h"
+
+typedef enum {
+    MEMSESS_RECORD_OK,
+    MEMSESS_RECORD_DAMAGED, /**< truncated, altered, or no record at all */
+    MEMSESS_RECORD_FOREIGN, /**< intact, but of another session: the server mixed up keys */
+    MEMSESS_RECORD_NEWER,   /**< written by a later version of this module; to be left alone */
+    MEMSESS_RECORD_LARGE    /**< more than may be unpacked; to be left alone */
+} memsess_record_status_t;
+
+/**
+ * Encodes a session.
+ * @param compress payloads above this many bytes are compressed; 0: none
+ */
+apr_status_t memsess_record_encode(const memsess_session_t *session, const memsess_key_t *key,
+                                   apr_size_t compress, char **data, apr_size_t *len,
+                                   apr_pool_t *p);
+
+/**
+ * Decodes a record; names and values point into @a data, which must live as long as @a session.
+ * @param most bytes that a compressed one is unpacked to: a few can be made of a thousand times as
+ *        many
+ */
+memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
+                                              const memsess_key_t *key, apr_size_t most,
+                                              memsess_session_t **session, apr_pool_t *p);
+
+/** The bytes that a record, of MEMSESS_RECORD_LARGE for instance, takes unpacked. */
+apr_size_t memsess_record_claims(const char *data);
+
+/** Whether bytes can be the record of that key: they are, or they are no record at all. */
+int memsess_record_is_of(const char *data, apr_size_t len, const memsess_key_t *key);
+
+/** The bytes that a session's attributes take in a record: what MemSessMaxSize bounds. */
+apr_size_t memsess_record_size(const memsess_session_t *session);
+
+#endif

@@ -1,0 +1,733 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "store/private.h"
+
+#include <string.h>
+
+#include "apr_encode.h"
+#include "apr_strings.h"
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "session/seal.h"
+
+/*
+ * Exact commits without a compare-and-swap
+ * ----------------------------------------
+ * A writer of revision n+1 first adds a claim of that revision, with a token of its own, on every
+ * server that holds the session or is to hold it, on all at once; memcached's add is atomic, so of
+ * two writers that share one such server only one goes on, as a rule the one who was first at the
+ * first server in the session's own order. The other reads again until it sees n+1, puts its
+ * changes upon that, and claims n+2. Nobody removes the claim of a revision that was sent: it goes
+ * by itself.
+ *
+ * Then it sends n+1 to the claimed servers, all copies at once and each once. Where only some of
+ * them are certain to have it, whoever reads may build upon it already, so it is not sent again:
+ * the same is written once more as n+2, under a claim of its own, to servers that answer. Where
+ * none is certain, the answer is an error, and nobody tries again.
+ *
+ * Whoever finds n+1 on only some of its servers may stand beside a writer that has yet to send the
+ * others, or beside another one of n+1: he claims n+1 there too before he builds upon it. The claim
+ * of that record's own writer, known by the record's mark, is passed over once that one must have
+ * sent all. Where claims are lost and two records of one revision come to be, the one counts that
+ * some server has in the other's place.
+ *
+ * A claim lives as long as claim_ttl says. A writer sends no copy later than CLAIM_SAFE after it
+ * began to claim, and does not believe a reading that was older than CLAIM_SAFE when it began: so whoever
+ * wrote n+1 after that reading began to claim it at most CLAIM_SAFE before, and its claim is still
+ * there. This rests on
+ *  - that, less the second that memcached's clock may be short, being above 3 * CLAIM_SAFE and
+ *    MemSessTimeout: a reading CLAIM_SAFE old, an add as late after it, and the other's last send;
+ *  - no writer being stopped for longer than what is left between its look at the clock and the
+ *    send that follows it;
+ *  - any two members that see the session sharing at least one of its servers: with two copies
+ *    they may disagree on one server being down, with one copy they may not;
+ *  - that server keeping the claim for its few seconds (no restart, no eviction), and its clock
+ *    running as others do.
+ * It does not rest on members' clocks agreeing: what lasts is measured by each member's monotonic
+ * clock, and what a server may have missed while it was away by that server's own.
+ * Where one of these fails, an update may be lost; never is a session mixed or made up.
+ *
+ * What a later version wrote is its own: whoever meets it neither reads nor writes the session.
+ *
+ * t/model has this protocol, and shows that each part of it is needed. What it leaves out: servers
+ * that refuse a record.
+ *
+ * Who dies between claim and write holds others up for as long as the claim lives, and so does who
+ * puts an old claim there again.
+ */
+#define CLAIM_SAFE apr_time_from_sec(2)
+
+/* How often and how long who has the first claim waits for another who has some of the others. */
+#define WAITS_FOR_OTHER 3
+#define WAIT_MIN 500
+#define WAIT_MAX apr_time_from_msec(10)
+#define TOKEN_LEN (MEMSESS_NONCE_BYTES / 3 * 4)
+
+/* See above; in seconds, one of which memcached's clock may be short. */
+static apr_uint32_t claim_ttl(const memsess_store_t *store)
+{
+    return (apr_uint32_t)apr_time_sec(3 * CLAIM_SAFE + store->timeout) + 2;
+}
+
+/* A claim of up to two things: a revision, or the lock; and the revision before. */
+typedef struct claim_t {
+    memsess_store_t *store;
+    const memsess_key_t *key;
+    const char *what;
+    const memsess_session_t *before; /* is claimed too, where it is not on all of its servers */
+    int is_sent;                     /* its own writer must have sent all of that one by now */
+    apr_uint32_t ttl;                /* in seconds */
+    apr_time_t begun;                /* by the monotonic clock */
+    char token[TOKEN_LEN + 1];
+    apr_uint16_t mark;               /* of this token, in the record */
+    struct {
+        memsess_copy_t *copy;
+        const char *what;
+    } held[2 * MEMSESS_REACH_MAX];
+    unsigned n;
+} claim_t;
+
+/* Revisions and times are put into text by apr_off_t_toa, so it has to take all of them. */
+typedef char memsess_off_t_is_large[sizeof(apr_off_t) >= sizeof(apr_time_t) ? 1 : -1];
+
+static const char *revision_text(apr_uint64_t revision, apr_pool_t *p)
+{
+    return apr_off_t_toa(p, (apr_off_t)revision);
+}
+
+static const char *claim_text(const claim_t *claim, unsigned at, const char *what, apr_pool_t *p)
+{
+    return apr_pstrcat(p, memsess_key_text(claim->store, claim->key, at, p), ".", what, NULL);
+}
+
+static apr_uint16_t mark_of(const char *token)
+{
+    unsigned char bytes[3] = {0, 0, 0};
+
+    apr_decode_base64_binary(bytes, token, 4, APR_ENCODE_BASE64URL, NULL);
+    return (apr_uint16_t)(bytes[0] << 8 | bytes[1] | 1); /* 0 is none */
+}
+
+/* Whether a claim that is there already is that of the revision's own writer, who is done. */
+static int is_settled(const claim_t *claim, const char *what, const char *holder)
+{
+    return what != claim->what && claim->is_sent && mark_of(holder) == claim->before->mark;
+}
+
+static const char *claim_kind(const char *what, apr_pool_t *p)
+{
+    return apr_pstrcat(p, "claim ", what, NULL);
+}
+
+/* What lies in memcached: the token, and when it was put there, so that one that is kept up differs
+ * each time; sealed where records are. */
+static apr_status_t claim_value(const claim_t *claim, const char *what, char **value,
+                                apr_size_t *len, apr_pool_t *p)
+{
+    char *plain = apr_pstrcat(p, claim->token, apr_off_t_toa(p, claim->begun), NULL);
+
+    return memsess_seal(claim->store->conf.secrets, claim->key, claim_kind(what, p), plain,
+                        strlen(plain), value, len, p);
+}
+
+/* The token of whoever holds the claim, or NULL where there is no telling. Nobody takes a claim away
+ * that is not his: it may be living, whatever it looks like. */
+static const char *claim_holder(const claim_t *claim, memsess_server_t *server, const char *text,
+                                const char *what, apr_pool_t *p)
+{
+    apr_size_t len;
+    char *value;
+    int aged;
+
+    if (memsess_server_get(server, text, &value, &len, p) != APR_SUCCESS
+        || memsess_unseal(claim->store->conf.secrets, claim->key, claim_kind(what, p), value, len,
+                          &value, &len, &aged, p) != MEMSESS_SEAL_OK) {
+        return NULL;
+    }
+    return len >= TOKEN_LEN ? apr_pstrmemdup(p, value, len) : NULL;
+}
+
+static apr_status_t claim_prepare(memsess_put_t *put, const claim_t *claim,
+                                  const memsess_copy_t *copy, const char *what, apr_pool_t *p)
+{
+    memset(put, 0, sizeof(*put));
+    put->server = claim->store->servers[copy->at];
+    put->key = claim_text(claim, copy->at, what, p);
+    put->ttl = claim->ttl;
+    put->how = MEMSESS_PUT_ADD;
+    return claim_value(claim, what, &put->data, &put->len, p);
+}
+
+/* What the answer to a claim says. Where a connection breaks, an add may have been done before it
+ * was repeated: then the claim that is there already is our own. */
+static apr_status_t claim_answer(claim_t *claim, memsess_copy_t *copy, const char *what,
+                                 const memsess_put_t *put, apr_pool_t *p)
+{
+    apr_status_t rv = put->rv;
+    const char *holder;
+
+    if (rv == MEMSESS_EXISTS) {
+        holder = claim_holder(claim, put->server, put->key, what, p);
+        if (holder && is_settled(claim, what, holder)) {
+            return APR_SUCCESS;
+        }
+        if (holder && !memcmp(holder, claim->token, TOKEN_LEN)) {
+            rv = APR_SUCCESS;
+        }
+    }
+    if (rv == APR_SUCCESS) {
+        claim->held[claim->n].copy = copy;
+        claim->held[claim->n++].what = what;
+    }
+    return rv;
+}
+
+static apr_status_t claim_on(claim_t *claim, memsess_copy_t *copy, const char *what, apr_pool_t *p)
+{
+    memsess_put_t put;
+    apr_status_t rv = claim_prepare(&put, claim, copy, what, p);
+
+    if (rv == APR_SUCCESS) {
+        memsess_pool_mput(&put, 1);
+        rv = claim_answer(claim, copy, what, &put, p);
+    }
+    return rv;
+}
+
+/* On several servers at once. Of two who meet, each may have some: who has the first in order waits
+ * a moment for the other, who gives his back. */
+static apr_status_t claim_on_all(claim_t *claim, memsess_copy_t *const *copies, unsigned n,
+                                 const char *what, apr_status_t *answers, apr_pool_t *p)
+{
+    memsess_put_t puts[MEMSESS_COPIES_MAX];
+    apr_interval_time_t took = memsess_clock_steady();
+    apr_status_t rv = APR_SUCCESS;
+    unsigned i, tries;
+
+    for (i = 0; i < n && rv == APR_SUCCESS; i++) {
+        rv = claim_prepare(&puts[i], claim, copies[i], what, p);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    memsess_pool_mput(puts, n);
+    took = memsess_clock_steady() - took;
+    for (i = 0; i < n; i++) {
+        answers[i] = claim_answer(claim, copies[i], what, &puts[i], p);
+        for (tries = 0; i && answers[i] == MEMSESS_EXISTS && answers[0] == APR_SUCCESS
+                        && tries < WAITS_FOR_OTHER; tries++) {
+            apr_sleep((took < WAIT_MAX ? took : WAIT_MAX) + WAIT_MIN);
+            answers[i] = claim_on(claim, copies[i], what, p);
+        }
+    }
+    return APR_SUCCESS;
+}
+
+/* What is about to go by itself is left to do so: it may be somebody else's by then. What could not
+ * be dropped is still held. */
+static void claim_drop(claim_t *claim, apr_pool_t *p)
+{
+    unsigned i;
+
+    if (memsess_clock_steady() - claim->begun >= apr_time_from_sec(claim->ttl - 2)) {
+        claim->n = 0;
+    }
+    for (i = claim->n; i-- > 0;) {
+        unsigned at = claim->held[i].copy->at;
+        apr_status_t rv = memsess_server_delete(claim->store->servers[at],
+                                                claim_text(claim, at, claim->held[i].what, p));
+
+        if (rv == APR_SUCCESS || rv == MEMSESS_ABSENT) {
+            claim->held[i] = claim->held[--claim->n];
+        }
+    }
+}
+
+static apr_status_t claim_begin(claim_t *claim)
+{
+    unsigned char random[MEMSESS_NONCE_BYTES];
+    apr_status_t rv = memsess_nonce(random);
+
+    apr_encode_base64_binary(claim->token, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
+    claim->mark = mark_of(claim->token);
+    claim->begun = memsess_clock_steady();
+    claim->n = 0;
+    return rv;
+}
+
+/* Those to claim next: wherever the session lies and wherever its next revision is to lie, as far
+ * as they are up and were not tried yet. */
+static unsigned claim_wanted(const claim_t *claim, const memsess_session_t *newest,
+                             memsess_copy_t *copies, unsigned n, memsess_copy_t **wanted)
+{
+    const memsess_store_t *store = claim->store;
+    unsigned i, targets = 0, m = 0;
+
+    for (i = 0; i < n && m < MEMSESS_COPIES_MAX; i++) {
+        memsess_copy_t *copy = &copies[i];
+        int is_wanted = !copy->tried && !memsess_server_is_down(store->servers[copy->at])
+                        && (memsess_is_placed(store, &newest->placement, copy->at)
+                            || (targets < store->conf.copies && copy->state != COPY_REFUSED));
+
+        if (is_wanted) {
+            wanted[m++] = copy;
+        }
+        targets += (is_wanted || copy->claimed) && copy->state != COPY_REFUSED;
+    }
+    return m;
+}
+
+/* Claims on these what is to be claimed; MEMSESS_BUSY where somebody else has done so. What fails
+ * is down now, or full: others stand in. */
+static apr_status_t claim_these(claim_t *claim, memsess_copy_t **wanted, unsigned n,
+                                apr_status_t *worst, apr_pool_t *p)
+{
+    const char *const whats[] = {
+        claim->before ? revision_text(claim->before->revision, p) : NULL, claim->what};
+    apr_status_t answers[MEMSESS_COPIES_MAX], rv;
+    unsigned i, k, m;
+
+    for (k = claim->before ? 0 : 1; k < 2; k++) {
+        rv = claim_on_all(claim, wanted, n, whats[k], answers, p);
+        for (i = m = 0; i < n && rv == APR_SUCCESS; i++) {
+            wanted[i]->tried = 1;
+            if (answers[i] == APR_SUCCESS) {
+                wanted[m++] = wanted[i];
+            }
+            else if (answers[i] == MEMSESS_EXISTS) {
+                rv = MEMSESS_BUSY;
+            }
+            else {
+                *worst = answers[i];
+            }
+        }
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        n = m;
+    }
+    for (i = 0; i < n; i++) {
+        wanted[i]->claimed = 1;
+    }
+    return APR_SUCCESS;
+}
+
+/* Claims something of a session. */
+static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest,
+                               memsess_copy_t *copies, unsigned n, apr_pool_t *p)
+{
+    apr_status_t rv = claim_begin(claim), worst = MEMSESS_DOWN;
+    memsess_copy_t *wanted[MEMSESS_COPIES_MAX];
+    unsigned i, m, shared = 0;
+
+    for (i = 0; i < n; i++) {
+        copies[i].claimed = copies[i].tried = 0;
+    }
+    while (rv == APR_SUCCESS && (m = claim_wanted(claim, newest, copies, n, wanted))) {
+        rv = claim_these(claim, wanted, m, &worst, p);
+    }
+    /* Others claim where the session lies: who sees none of these servers cannot meet them. */
+    for (i = 0; i < n; i++) {
+        shared |= (unsigned)(copies[i].claimed
+                             && memsess_is_placed(claim->store, &newest->placement, copies[i].at));
+    }
+    if (rv != APR_SUCCESS || !shared) {
+        claim_drop(claim, p);
+        return rv != APR_SUCCESS ? rv : worst;
+    }
+    return APR_SUCCESS;
+}
+
+/* -- Committing -------------------------------------------------------------------------------- */
+
+typedef struct commit_t {
+    claim_t claim;
+    memsess_copy_t *copies;
+    unsigned n;
+    const memsess_session_t *newest;
+    apr_time_t read_at;             /* when that was */
+    apr_interval_time_t wait;       /* for others; 0 or MEMSESS_REPAIRING: they come first */
+    const memsess_session_t *ours;  /* written, but not to all of its servers; or NULL */
+    const memsess_session_t *partial; /* newest as it was first seen on some of its servers only */
+    apr_time_t partial_since;
+    memsess_next_t *make;
+    void *baton;
+    apr_pool_t *p;
+} commit_t;
+
+/* Written to some of its servers: the same is to be written once more. */
+#define AGAIN APR_CHILD_NOTDONE
+
+/*
+ * Copies that stood in for a server that is back would only grow old. To delete one while somebody
+ * may be writing to its server takes a claim of what would be written, while whoever had that one
+ * before cannot have lost it yet.
+ */
+static void drop_strays(const commit_t *c, const memsess_session_t *before,
+                        const memsess_session_t *now)
+{
+    memsess_store_t *store = c->claim.store;
+    claim_t claim = c->claim;
+    unsigned i;
+
+    claim.n = 0;
+    claim.what = revision_text(now->revision + 1, c->p);
+    for (i = 0; i < c->n; i++) {
+        memsess_copy_t *copy = &c->copies[i];
+
+        if (copy->claimed && memsess_clock_steady() - claim.begun < CLAIM_SAFE
+            && memsess_is_placed(store, &before->placement, copy->at)
+            && !memsess_is_placed(store, &now->placement, copy->at)
+            && claim_on(&claim, copy, claim.what, c->p) == APR_SUCCESS) {
+            memsess_server_delete(store->servers[copy->at],
+                                  memsess_key_text(store, claim.key, copy->at, c->p));
+        }
+    }
+    claim_drop(&claim, c->p);
+}
+
+/* Reads again. What is older than what is at hand is not taken: that was on other servers. */
+static apr_status_t look_again(commit_t *c)
+{
+    memsess_session_t *session;
+    apr_time_t now = memsess_clock_steady();
+    memsess_found_t found;
+    unsigned lacking;
+
+    found = memsess_find(c->claim.store, c->claim.key, &session, &lacking, c->p);
+    switch (found) {
+    case MEMSESS_ENDED:
+        if (memsess_is_newer(session, c->newest)) {
+            return MEMSESS_GONE;
+        }
+        break;
+    case MEMSESS_FOUND:
+        break;
+    case MEMSESS_MISSING: /* ended, and its tombstones are gone; or lost: it is not brought back */
+    case MEMSESS_UNSEEN:
+        if (!memsess_is_blank(c->newest)) {
+            return c->ours ? MEMSESS_UNSURE : found == MEMSESS_MISSING ? MEMSESS_GONE : MEMSESS_DOWN;
+        }
+        c->read_at = now;
+        return APR_SUCCESS;
+    default:
+        return MEMSESS_DOWN;
+    }
+    if (memsess_is_blank(c->newest) || !memsess_is_newer(c->newest, session)) {
+        /* What is ours has been sent to all that were to have it. */
+        session->partial &= !c->ours;
+        c->newest = session;
+    }
+    c->read_at = now;
+    /* Ours may have been built upon, or not: there is no telling. */
+    return c->ours && !memsess_is_same(c->newest, c->ours) ? MEMSESS_UNSURE : APR_SUCCESS;
+}
+
+static int is_done(const memsess_session_t *next, const memsess_sent_t *sent)
+{
+    return sent->stored && sent->stored == next->placement.n;
+}
+
+/* What became of the next revision, by what became of its copies. */
+static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_sent_t *sent)
+{
+    if (is_done(next, sent)) {
+        if (sent->stored < c->claim.store->conf.copies) {
+            memsess_count(MEMSESS_N_UNDER_REPLICATED);
+        }
+        drop_strays(c, c->newest, next);
+        return APR_SUCCESS;
+    }
+    if (sent->stored) {
+        c->ours = c->newest = next;
+        c->read_at = c->claim.begun;
+        return AGAIN;
+    }
+    if (sent->failed) {
+        return MEMSESS_UNSURE; /* the claims stay: a copy may still be on its way */
+    }
+    claim_drop(&c->claim, c->p);
+    return sent->unsent ? MEMSESS_BUSY : sent->rv;
+}
+
+static apr_status_t write_claimed(commit_t *c)
+{
+    memsess_session_t *next;
+    memsess_sent_t sent;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (c->ours) {
+        next = apr_pmemdup(c->p, c->newest, sizeof(*next));
+    }
+    else {
+        rv = c->make(c->baton, c->newest, &next, c->p);
+    }
+    if (rv != APR_SUCCESS) {
+        claim_drop(&c->claim, c->p);
+        return rv;
+    }
+    next->answered = c->newest->answered;
+    next->revision = c->newest->revision + 1;
+    next->mark = c->claim.mark;
+    memsess_write_copies(&sent, c->claim.store, c->claim.key, next, c->newest, c->copies, c->n,
+                         c->claim.begun + CLAIM_SAFE, c->p);
+    return outcome(c, next, &sent);
+}
+
+/* Whether a later version's record lies on a claimed server, unseen, since that did not answer when
+ * the session was read. */
+static int is_later_unseen(const commit_t *c)
+{
+    const memsess_session_t *newest = c->newest;
+    unsigned i;
+
+    for (i = 0; i < c->n; i++) {
+        const memsess_copy_t *copy = &c->copies[i];
+        int seen = newest->answered
+                       ? memsess_has_bit(newest->answered, i)
+                       : memsess_is_placed(c->claim.store, &newest->placement, copy->at);
+
+        if (copy->claimed && !seen
+            && memsess_is_later_at(c->claim.store, c->claim.key, copy, c->p)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Two members may be that far apart in what they take for a server's clock, in seconds. */
+#define CLOCK_ERROR 3
+
+/* Whether a server's own clock says that what was written to it is as old as that. */
+static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_interval_time_t age)
+{
+    const memsess_store_t *store = c->claim.store;
+    unsigned i;
+
+    for (i = 0; i < c->n; i++) {
+        unsigned at = c->copies[i].at;
+        apr_int64_t then = memsess_written_at(store, &session->placement, at);
+
+        if (then && memsess_server_clock(store->servers[at]) - then > CLOCK_ERROR + apr_time_sec(age)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * What is on some of its servers only may have a writer who has yet to send the others: he is done
+ * MEMSESS_ALL_SENT after he began to send, and with all answers a time-out after that. He began
+ * before it was seen here, and when a server's own clock says: clocks of members may differ. To
+ * repair, a writer's clock is good enough: whoever takes it for older than it is writes what is
+ * there already, so that no harm is done by a writer who sends it once more.
+ */
+static void claim_partial(commit_t *c)
+{
+    const memsess_session_t *before = c->newest;
+    apr_interval_time_t under_way = 2 * MEMSESS_ALL_SENT + c->claim.store->timeout;
+    apr_time_t now = memsess_clock_steady();
+
+    c->claim.before = before->partial ? before : NULL;
+    if (!before->partial) {
+        return;
+    }
+    if (!c->partial || !memsess_is_same(c->partial, before)) {
+        c->partial = before;
+        c->partial_since = now;
+    }
+    c->claim.is_sent = now - c->partial_since > under_way || is_as_old(c, before, under_way)
+                       || (c->wait == MEMSESS_REPAIRING
+                           && memsess_clock_wall() - before->written > under_way);
+}
+
+/* Claims the next revision and writes it; MEMSESS_BUSY, and newest, are where to go on from. */
+static apr_status_t try_commit(commit_t *c)
+{
+    const memsess_session_t *before = c->newest;
+    apr_status_t rv;
+
+    /* Whoever makes the first record of a key has a revision of his own. */
+    c->claim.what = memsess_is_blank(before) ? "first" : revision_text(before->revision + 1, c->p);
+    claim_partial(c);
+    rv = claim_take(&c->claim, before, c->copies, c->n, c->p);
+    memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.key, c->p),
+                  c->claim.what, rv == APR_SUCCESS ? "ours"
+                                 : rv == MEMSESS_BUSY ? "another's" : "not to be had");
+    if (rv == APR_SUCCESS && c->claim.begun - c->read_at > CLAIM_SAFE) {
+        rv = look_again(c);
+        if (rv == APR_SUCCESS && (memsess_is_newer(c->newest, before)
+                                  || (c->newest->partial && !c->claim.before))) {
+            rv = MEMSESS_BUSY;
+        }
+    }
+    if (rv == APR_SUCCESS && is_later_unseen(c)) {
+        rv = MEMSESS_DOWN;
+    }
+    if (rv != APR_SUCCESS) {
+        claim_drop(&c->claim, c->p);
+        return rv;
+    }
+    return write_claimed(c);
+}
+
+/* Longer each time, up to 32 ms, and never quite as long as somebody else's. */
+static void pause_before_try(const claim_t *claim, unsigned tries)
+{
+    unsigned most = 1000U << (tries < 5 ? tries : 5);
+
+    apr_sleep(most / 2 + (unsigned char)claim->token[0] * most / 512);
+}
+
+/* Whoever has to wait is counted once, and once more when it was in vain. */
+static void count_wait(unsigned tries)
+{
+    if (!tries) {
+        memsess_count(MEMSESS_N_LOCK_WAITS);
+    }
+}
+
+static apr_status_t count_timeout(apr_status_t rv, apr_interval_time_t wait)
+{
+    if (rv == MEMSESS_BUSY && wait > 0) {
+        memsess_count(MEMSESS_N_LOCK_TIMEOUTS);
+    }
+    return rv;
+}
+
+static apr_status_t commit(commit_t *c)
+{
+    apr_time_t give_up = memsess_clock_steady() + c->wait;
+    unsigned tries, again = 0;
+    apr_status_t rv;
+
+    for (tries = 0;; tries++) {
+        rv = try_commit(c);
+        if (rv == AGAIN && ++again <= c->n) {
+            continue;
+        }
+        if (rv != MEMSESS_BUSY || memsess_clock_steady() >= give_up) {
+            break;
+        }
+        count_wait(tries);
+        pause_before_try(&c->claim, tries);
+        rv = look_again(c);
+        if (rv != APR_SUCCESS) {
+            break;
+        }
+    }
+    return count_timeout(c->ours && rv != APR_SUCCESS && rv != MEMSESS_GONE ? MEMSESS_UNSURE : rv,
+                         c->wait);
+}
+
+apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *key,
+                                  const memsess_session_t *newest, apr_time_t read_at,
+                                  apr_interval_time_t wait, memsess_next_t *make, void *baton,
+                                  apr_pool_t *p)
+{
+    commit_t c;
+
+    memset(&c, 0, sizeof(c));
+    c.claim.store = store;
+    c.claim.key = key;
+    c.claim.ttl = claim_ttl(store);
+    c.newest = newest;
+    c.read_at = read_at;
+    c.wait = wait;
+    c.make = make;
+    c.baton = baton;
+    c.p = p;
+    memsess_order(store, key, &c.copies, &c.n, p);
+    return commit(&c);
+}
+
+/* -- Claims that are kept up ------------------------------------------------------------------- */
+
+struct memsess_claim_t {
+    claim_t claim;
+    memsess_key_t key;
+    memsess_copy_t *copies;
+    unsigned n;
+};
+
+memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t *key,
+                                    const char *what, apr_uint32_t ttl, apr_pool_t *p)
+{
+    memsess_claim_t *kept = apr_pcalloc(p, sizeof(*kept));
+
+    kept->key = *key;
+    kept->claim.store = store;
+    kept->claim.key = &kept->key;
+    kept->claim.what = what;
+    kept->claim.ttl = ttl;
+    memsess_order(store, key, &kept->copies, &kept->n, p);
+    return kept;
+}
+
+apr_status_t memsess_claim_take(memsess_claim_t *kept, const memsess_session_t *session,
+                                apr_pool_t *p)
+{
+    return claim_take(&kept->claim, session, kept->copies, kept->n, p);
+}
+
+/* Ours is put there again; where there is none, the server was restarted, or we were stopped. */
+static apr_status_t renew_on(const claim_t *claim, unsigned at, apr_pool_t *p)
+{
+    memsess_server_t *server = claim->store->servers[at];
+    const char *text = claim_text(claim, at, claim->what, p), *holder;
+    apr_size_t len;
+    char *value;
+    apr_status_t rv = claim_value(claim, claim->what, &value, &len, p);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    holder = claim_holder(claim, server, text, claim->what, p);
+    if (!holder) {
+        return memsess_server_add(server, text, value, len, claim->ttl);
+    }
+    return memcmp(holder, claim->token, TOKEN_LEN)
+               ? MEMSESS_BUSY : memsess_server_set(server, text, value, len, claim->ttl);
+}
+
+void memsess_claim_renew(memsess_claim_t *kept, apr_pool_t *p)
+{
+    claim_t *claim = &kept->claim;
+    apr_time_t before = claim->begun;
+    int renewed = 0;
+    unsigned i;
+
+    claim->begun = memsess_clock_steady();
+    for (i = 0; i < claim->n; i++) {
+        renewed |= renew_on(claim, claim->held[i].copy->at, p) == APR_SUCCESS;
+    }
+    claim->begun = renewed ? claim->begun : before;
+}
+
+unsigned memsess_claim_drop(memsess_claim_t *kept, apr_pool_t *p)
+{
+    claim_drop(&kept->claim, p);
+    return kept->claim.n;
+}
+
+/* Its server may have been restarted meanwhile: then another's may be there. */
+unsigned memsess_claim_drop_rest(memsess_claim_t *kept, apr_pool_t *p)
+{
+    claim_t *claim = &kept->claim;
+    unsigned i;
+
+    for (i = claim->n; i-- > 0;) {
+        unsigned at = claim->held[i].copy->at;
+        memsess_server_t *server = claim->store->servers[at];
+        const char *holder = claim_holder(claim, server, claim_text(claim, at, claim->what, p),
+                                          claim->what, p);
+
+        if (!memsess_server_is_down(server)
+            && (!holder || memcmp(holder, claim->token, TOKEN_LEN))) {
+            claim->held[i] = claim->held[--claim->n];
+        }
+    }
+    claim_drop(claim, p);
+    return claim->n;
+}

@@ -1,0 +1,139 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file store/private.h
+ * @brief What memsess_store.c (copies), store/commit.c (claims) and store/lock.c share.
+ */
+#ifndef MEMSESS_STORE_PRIVATE_H
+#define MEMSESS_STORE_PRIVATE_H
+
+#include <pthread.h>
+
+#include "memsess_store.h"
+#include "store/ring.h"
+
+struct memsess_store_t {
+    memsess_store_conf_t conf;
+    unsigned n;
+    memsess_node_t *nodes;
+    memsess_server_t **servers;
+    apr_interval_time_t timeout; /* the longest of all servers' */
+    volatile apr_uint64_t complained_at;
+    volatile apr_uint32_t complaints; /* in that second, of records */
+    pthread_mutex_t line_lock;
+    struct waiter_t *line;            /* who waits for a lock, see store/lock.c; under line_lock */
+};
+
+/* What one server said of a key, or of what was to be written to it. */
+typedef struct memsess_copy_t {
+    unsigned at; /* in the store */
+    enum {
+        COPY_UNASKED,
+        COPY_SILENT,
+        COPY_NONE,
+        COPY_DAMAGED,
+        COPY_LATER, /* of a later version than ours */
+        COPY_HELD,
+        COPY_REFUSED
+    } state;
+    memsess_session_t *session;
+    int claimed, tried; /* to be */
+    apr_size_t len;     /* of the record in memcached */
+} memsess_copy_t;
+
+/* What became of the copies of one write. */
+typedef struct memsess_sent_t {
+    unsigned stored;
+    unsigned refused; /* certainly not stored; what was there is as it was */
+    unsigned unsent;  /* it was too late for them */
+    unsigned failed;  /* they may have been stored or not */
+    int down;         /* whether one of these is down now, so that others would be chosen */
+    apr_status_t rv;  /* why, unless all were stored */
+} memsess_sent_t;
+
+/** The servers of a key in its own order, as many as are ever looked at. */
+void memsess_order(const memsess_store_t *store, const memsess_key_t *key, memsess_copy_t **copies,
+                   unsigned *n, apr_pool_t *p);
+
+/** The key in memcached of the record on that server, which others are made of. */
+const char *memsess_key_text(const memsess_store_t *store, const memsess_key_t *key, unsigned at,
+                             apr_pool_t *p);
+
+/** Whether that server is one of a placement. */
+int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,
+                      unsigned at);
+
+/** What that server's own clock said when it was written to, in seconds; 0: nobody knew. */
+apr_int64_t memsess_written_at(const memsess_store_t *store, const memsess_placement_t *placement,
+                               unsigned at);
+
+/** Whether the server that is the i-th in a key's order is one of those that bits tell. */
+int memsess_has_bit(apr_uint64_t those, unsigned i);
+
+/** The copies of a revision are all sent within this time, or not at all. */
+#define MEMSESS_ALL_SENT apr_time_from_msec(100)
+
+/** Of two records of one session, the one that counts: a tombstone, else the higher revision. */
+int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b);
+
+/** Whether they are one and the same record. */
+int memsess_is_same(const memsess_session_t *a, const memsess_session_t *b);
+
+/** Whether nobody has written it: it was made by memsess_store_blank. */
+int memsess_is_blank(const memsess_session_t *session);
+
+/** Says what is wrong with an item on a server; not more often than a log can bear. */
+void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
+                      const memsess_key_t *key, const char *item, const char *trouble,
+                      apr_pool_t *p);
+
+/**
+ * The newest copy, without repairing any.
+ * @param lacking receives how many of those that should have it answered that they do not
+ */
+memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
+                             memsess_session_t **session, unsigned *lacking, apr_pool_t *p);
+
+/** Asks all servers of a key, all at once, whatever each of them says. */
+void memsess_ask_all(memsess_store_t *store, const memsess_key_t *key, memsess_copy_t **copies,
+                     unsigned *n, apr_pool_t *p);
+
+/** Whether a server has a record of a later version; what it has otherwise is not told. */
+int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
+                        const memsess_copy_t *copy, apr_pool_t *p);
+
+/** As the wait of memsess_store_commit: the same is written once more, by whoever has the time. */
+#define MEMSESS_REPAIRING (-1)
+
+/**
+ * Writes a revision, all copies at the same time, to the first servers in order that are not down.
+ * Under a claim: each copy is sent once at most, to claimed servers alone, and none at @a not_after
+ * or later (by the monotonic clock), nor MEMSESS_ALL_SENT after this call began to send. What refuses it becomes COPY_REFUSED, and
+ * is not chosen again.
+ * @param before what it follows under the claim; NULL: nobody knows of the session yet
+ */
+void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const memsess_key_t *key,
+                          memsess_session_t *session, const memsess_session_t *before,
+                          memsess_copy_t *copies, unsigned n, apr_time_t not_after, apr_pool_t *p);
+
+/** A claim of something of a session that is kept up while its holder lives. */
+typedef struct memsess_claim_t memsess_claim_t;
+
+/** Nothing is claimed yet. */
+memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t *key,
+                                    const char *what, apr_uint32_t ttl, apr_pool_t *p);
+
+/** @return APR_SUCCESS; MEMSESS_BUSY where somebody else has it; or why the store cannot tell */
+apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t *session,
+                                apr_pool_t *p);
+
+/** It is to live for another ttl. */
+void memsess_claim_renew(memsess_claim_t *claim, apr_pool_t *p);
+
+/** @return on how many servers it may still be, for they are away */
+unsigned memsess_claim_drop(memsess_claim_t *claim, apr_pool_t *p);
+
+/** Once more, of these. @return how many are left */
+unsigned memsess_claim_drop_rest(memsess_claim_t *claim, apr_pool_t *p);
+
+#endif
