@@ -320,6 +320,9 @@ apr_status_t memsess_secrets_add(memsess_secrets_t *secrets, const memsess_raw_s
         rv = derive(raw, "seal", ns, secret->seal, sizeof(secret->seal));
     }
     if (rv == APR_SUCCESS) {
+        rv = derive(raw, "user", ns, secret->user, sizeof(secret->user));
+    }
+    if (rv == APR_SUCCESS) {
         rv = derive(raw, "id", ns, secret->id, sizeof(secret->id));
         secrets->n += rv == APR_SUCCESS;
     }

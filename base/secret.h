@@ -29,6 +29,7 @@ typedef struct memsess_raw_secret_t {
 typedef struct memsess_secret_t {
     unsigned char cookie[MEMSESS_SUBKEY_BYTES]; /**< signs cookies */
     unsigned char seal[MEMSESS_SUBKEY_BYTES];   /**< makes the keys of records */
+    unsigned char user[MEMSESS_SUBKEY_BYTES];   /**< makes what stands for a user's name */
     unsigned char id[MEMSESS_SECRET_ID_BYTES];  /**< tells which it was; says nothing of it */
 } memsess_secret_t;
 

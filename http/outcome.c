@@ -30,6 +30,7 @@ typedef struct commit_t {
     int merged;                  /* upon somebody else's */
     int late;                    /* the session that the changes are for is over */
     memsess_login_t login;       /* of the user who logs in, once it is known */
+    memsess_login_t moved;       /* what the first secret makes of a login that another one made */
 } commit_t;
 
 /* For logs. */
@@ -168,16 +169,68 @@ static memsess_session_t *build(commit_t *c, const memsess_session_t *old)
     return session;
 }
 
+/* What the session's user is called here; NULL: nobody is logged in, or another attribute says who. */
+static const char *user_name(const commit_t *c)
+{
+    return memsess_session_user(c->req->session, c->conf->user_attr);
+}
+
+static int which_secret(const commit_t *c, const char *user, const char *name)
+{
+    return memsess_user_which(user, memsess_srv_conf(c->top->server)->secrets, c->req->ns, name);
+}
+
+/* Whether a secret other than the first has made what stands for the session's user. */
+static int is_login_aged(const commit_t *c)
+{
+    const char *user = c->req->session->login.user, *name = user_name(c);
+
+    return *user && name && memsess_users(memsess_srv_conf(c->top->server)->secrets) > 1
+           && which_secret(c, user, name) > 0;
+}
+
+/* The same user stays in the epoch of the log-in, or in the one that took its place. */
+static void keep_login(const commit_t *c, memsess_session_t *session)
+{
+    const memsess_login_t *as_read = &c->req->session->login;
+
+    if (c->moved.user[0] && !strcmp(session->login.user, as_read->user)
+        && !memcmp(session->login.epoch, as_read->epoch, MEMSESS_EPOCH_BYTES)) {
+        session->login = c->moved;
+    }
+}
+
+/* Under the epoch that the user has by now; asked for once. */
+static apr_status_t log_in(const commit_t *c, memsess_login_t *login, const char *name,
+                           apr_interval_time_t idle, apr_interval_time_t wait)
+{
+    char user[MEMSESS_USER_LEN + 1];
+    memsess_key_t key;
+    apr_status_t rv = memsess_user_make(user, memsess_srv_conf(c->top->server)->secrets, 0,
+                                        c->req->ns, name);
+
+    if (rv != APR_SUCCESS || !strcmp(user, login->user)) {
+        return rv;
+    }
+    rv = memsess_epoch_key(&key, c->req->ns, user);
+    if (rv == APR_SUCCESS) {
+        rv = memsess_epoch_get(login->epoch, c->store, &key, idle, wait, c->r->pool);
+    }
+    if (rv == APR_SUCCESS) {
+        memcpy(login->user, user, sizeof(user));
+    }
+    return rv;
+}
+
 /* Binds a session to the user who logs in by it, or to nobody any more. */
 static apr_status_t bind_login(commit_t *c, memsess_session_t *session)
 {
     const char *attr = c->conf->user_attr;
-    char user[MEMSESS_USER_LEN + 1];
-    memsess_key_t key;
     const char *name;
     apr_status_t rv;
 
     if (session->login.user[0] && !(c->changes && memsess_changes_touch(c->changes, attr))) {
+        keep_login(c, session);
         return APR_SUCCESS;
     }
     name = memsess_session_user(session, attr);
@@ -185,25 +238,17 @@ static apr_status_t bind_login(commit_t *c, memsess_session_t *session)
         session->login.user[0] = '\0';
         return APR_SUCCESS;
     }
-    rv = memsess_user_make(user, c->req->ns, name);
     /* The same again stays in its epoch: all sessions may have been ended since it was read. */
-    if (rv != APR_SUCCESS || !strcmp(user, session->login.user)) {
-        return rv;
+    if (session->login.user[0] && which_secret(c, session->login.user, name) >= 0) {
+        keep_login(c, session);
+        return APR_SUCCESS;
     }
-    if (strcmp(user, c->login.user)) {
-        rv = memsess_epoch_key(&key, c->req->ns, user);
-        if (rv == APR_SUCCESS) {
-            mark_used(c, session);
-            rv = memsess_epoch_get(c->login.epoch, c->store, &key, session->idle,
-                                   c->conf->lock_wait, c->r->pool);
-        }
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
-        memcpy(c->login.user, user, sizeof(user));
+    mark_used(c, session);
+    rv = log_in(c, &c->login, name, session->idle, c->conf->lock_wait);
+    if (rv == APR_SUCCESS) {
+        session->login = c->login;
     }
-    session->login = c->login;
-    return APR_SUCCESS;
+    return rv;
 }
 
 /* Binds a session to the client as far as the section says and it is not bound yet. */
@@ -344,32 +389,59 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     return rv;
 }
 
-/* Before a session is written: its user's epoch is to outlive it. Where the cache had the session,
- * nobody has looked yet whether the user was logged out everywhere: MEMSESS_GONE. */
-static apr_status_t keep_epoch(const commit_t *c)
+/* For how long the epoch of the session's user is to live. */
+static apr_interval_time_t epoch_idle(const commit_t *c)
 {
-    const memsess_session_t *session = c->req->session;
-    apr_interval_time_t idle = session->idle > c->conf->idle ? session->idle : c->conf->idle;
+    apr_interval_time_t idle = c->req->session->idle > c->conf->idle ? c->req->session->idle
+                                                                     : c->conf->idle;
     apr_interval_time_t own = own_time(c);
-    memsess_wish_t *epoch = &c->req->epoch;
-    apr_status_t rv;
 
-    if (!session->login.user[0] || (c->changes && c->changes->destroy)) {
+    return own > idle ? own : idle;
+}
+
+/* Looks again whether the session's user was logged out everywhere: MEMSESS_GONE. */
+static apr_status_t judge_epoch(const commit_t *c)
+{
+    memsess_wish_t *epoch = &c->req->epoch;
+    apr_status_t rv = memsess_epoch_key(&epoch->key, c->req->ns, c->req->session->login.user);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    memsess_epoch_read(c->store, epoch, c->r->pool);
+    if (memsess_epoch_judge(c->req->session, epoch) == MEMSESS_FOUND) {
         return APR_SUCCESS;
     }
-    if (c->req->is_cached) {
-        rv = memsess_epoch_key(&epoch->key, c->req->ns, session->login.user);
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
-        memsess_epoch_read(c->store, epoch, c->r->pool);
-        if (memsess_epoch_judge(session, epoch) != MEMSESS_FOUND) {
-            memsess_cache_drop(cache_of(c), &c->req->key);
-            return epoch->found == MEMSESS_UNAVAILABLE || epoch->found == MEMSESS_UNSEEN
-                       ? MEMSESS_DOWN : MEMSESS_GONE;
-        }
+    if (cache_of(c)) {
+        memsess_cache_drop(cache_of(c), &c->req->key);
     }
-    rv = memsess_epoch_keep(c->store, epoch, own > idle ? own : idle, c->r->pool);
+    return epoch->found == MEMSESS_UNAVAILABLE || epoch->found == MEMSESS_UNSEEN ? MEMSESS_DOWN
+                                                                                 : MEMSESS_GONE;
+}
+
+/*
+ * Before a session is written: its user's epoch is to outlive it. Where the cache had the session,
+ * nobody has looked at the epoch yet.
+ *
+ * A login that an older secret made moves to the first one: once the older one is gone, nobody could
+ * find the session by its user's name. The epoch to come is read first, and the one of before then is
+ * judged again: see end_all.
+ */
+static apr_status_t keep_epoch(commit_t *c, apr_interval_time_t wait)
+{
+    apr_status_t rv = APR_SUCCESS;
+    int moves;
+
+    c->moved.user[0] = '\0';
+    if (!c->req->session->login.user[0] || (c->changes && c->changes->destroy)) {
+        return APR_SUCCESS;
+    }
+    moves = is_login_aged(c)
+            && log_in(c, &c->moved, user_name(c), epoch_idle(c), wait) == APR_SUCCESS;
+    if ((moves || c->req->is_cached) && (rv = judge_epoch(c)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = memsess_epoch_keep(c->store, &c->req->epoch, epoch_idle(c), c->r->pool);
     if (rv != APR_SUCCESS && rv != MEMSESS_BUSY) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a user's epoch could not be "
                       "re-dated: %s", words_of(c, rv));
@@ -379,7 +451,7 @@ static apr_status_t keep_epoch(const commit_t *c)
 
 static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
 {
-    apr_status_t rv = keep_epoch(c);
+    apr_status_t rv = keep_epoch(c, wait);
 
     if (rv != APR_SUCCESS) {
         return rv;
@@ -420,18 +492,35 @@ static apr_status_t begin_session(commit_t *c)
     return rv == APR_SUCCESS ? write_fresh(c, session) : rv;
 }
 
-/* Ends all sessions of the user, by the name that this one has. */
-static apr_status_t end_all(const commit_t *c)
+static apr_status_t end_epoch(const commit_t *c, const char *name, unsigned which)
 {
-    const char *name = memsess_session_user(c->req->session, c->conf->user_attr);
     char user[MEMSESS_USER_LEN + 1];
     memsess_key_t key;
-    apr_status_t rv = APR_SUCCESS;
+    apr_status_t rv = memsess_user_make(user, memsess_srv_conf(c->top->server)->secrets, which,
+                                        c->req->ns, name);
 
-    if (name && (rv = memsess_user_make(user, c->req->ns, name)) == APR_SUCCESS
-        && (rv = memsess_epoch_key(&key, c->req->ns, user)) == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && (rv = memsess_epoch_key(&key, c->req->ns, user)) == APR_SUCCESS) {
         memsess_renew_mark_end(c->store, &key, c->r->pool);
         rv = memsess_epoch_change(c->store, &key, c->conf->lock_wait, c->r->pool);
+    }
+    return rv;
+}
+
+/*
+ * Ends all sessions of the user, by the name that this one has.
+ *
+ * While secrets are rotated the user may have an epoch for each. Any two of them are changed in both
+ * orders: so where a session is just moving from one to another, and the old one was not changed yet
+ * when that was looked at for the last time, the new one is changed after that.
+ */
+static apr_status_t end_all(const commit_t *c)
+{
+    unsigned n = memsess_users(memsess_srv_conf(c->top->server)->secrets), i;
+    const char *name = user_name(c);
+    apr_status_t rv = APR_SUCCESS;
+
+    for (i = 0; name && rv == APR_SUCCESS && i < (n > 1 ? 2 * n : 1); i++) {
+        rv = end_epoch(c, name, i % n);
     }
     return rv;
 }
@@ -557,7 +646,8 @@ static int is_redating_due(const commit_t *c)
     int fresh = session->fixed || (age < refresh && -age < refresh
                                    && (session->lasts || session->idle >= c->conf->idle));
 
-    return !fresh || session->aged || renewal_due(c, session) || memsess_renew_is_first(c->req);
+    return !fresh || session->aged || is_login_aged(c) || renewal_due(c, session)
+           || memsess_renew_is_first(c->req);
 }
 
 /* A session that was only read is re-dated now and then, and moves to a new secret; whoever is
@@ -603,7 +693,7 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
     commit_t c = {req, req->conf, NULL, r, top, srv->store, memsess_clock_wall(), "", {{0}, {0}},
-                  NULL, NULL, 0, 0, {"", {0}}};
+                  NULL, NULL, 0, 0, {"", {0}}, {"", {0}}};
     memsess_state_t state;
 
     if (changes && memsess_changes_any(changes)) {

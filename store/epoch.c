@@ -9,14 +9,39 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 
-apr_status_t memsess_user_make(char user[MEMSESS_USER_LEN + 1], const char *ns, const char *name)
+unsigned memsess_users(const memsess_secrets_t *secrets)
+{
+    return secrets ? secrets->n : 1;
+}
+
+apr_status_t memsess_user_make(char user[MEMSESS_USER_LEN + 1], const memsess_secrets_t *secrets,
+                               unsigned which, const char *ns, const char *name)
 {
     const char *const strings[] = {"memsess-user", ns, name};
-    unsigned char digest[MEMSESS_SHA512_BYTES];
+    unsigned char digest[MEMSESS_SHA512_BYTES], mac[MEMSESS_MAC_BYTES];
     apr_status_t rv = memsess_sha512(strings, 3, digest);
 
+    if (rv == APR_SUCCESS && secrets) {
+        rv = memsess_hmac(secrets->secret[which].user, MEMSESS_SUBKEY_BYTES, digest,
+                          sizeof(digest), mac);
+        memcpy(digest, mac, sizeof(mac));
+    }
     return rv == APR_SUCCESS ? apr_encode_base64_binary(user, digest, MEMSESS_USER_BYTES,
                                                         APR_ENCODE_BASE64URL, NULL) : rv;
+}
+
+int memsess_user_which(const char *user, const memsess_secrets_t *secrets, const char *ns,
+                       const char *name)
+{
+    char made[MEMSESS_USER_LEN + 1];
+    unsigned i;
+
+    for (i = 0; i < memsess_users(secrets); i++) {
+        if (memsess_user_make(made, secrets, i, ns, name) == APR_SUCCESS && !strcmp(user, made)) {
+            return (int)i;
+        }
+    }
+    return -1;
 }
 
 apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *user)
@@ -98,10 +123,12 @@ apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_wish_t *ep
     apr_interval_time_t age = memsess_clock_wall() - epoch->session->used;
     apr_interval_time_t left = epoch->session->idle - age;
 
-    /* Half the session's time to spare, for a store that does not answer meanwhile. A member whose
+    /* What an older secret sealed moves to the first one with the sessions. Half the session's time to spare, for a store that does not answer meanwhile. A member whose
      * clock is ahead may have written it: what lies in the future says nothing of how old it is. */
-    return left >= idle + idle / 2 && -age < idle / 2 ? APR_SUCCESS
-                                                      : write_next(store, epoch, &want, 0, p);
+    if (!epoch->session->aged && left >= idle + idle / 2 && -age < idle / 2) {
+        return APR_SUCCESS;
+    }
+    return write_next(store, epoch, &want, 0, p);
 }
 
 apr_status_t memsess_epoch_get(unsigned char bytes[MEMSESS_EPOCH_BYTES], memsess_store_t *store,

@@ -14,8 +14,20 @@
 
 #include "memsess_store.h"
 
-/** The digest that stands for a user's name. */
-apr_status_t memsess_user_make(char user[MEMSESS_USER_LEN + 1], const char *ns, const char *name);
+/** How many digests can stand for a user's name: one for each secret, or one that is of no secret. */
+unsigned memsess_users(const memsess_secrets_t *secrets);
+
+/**
+ * The digest that stands for a user's name, in cookies, in records and in the key of the epoch. It is
+ * keyed with a secret where there are any: nobody else can tell by it whether a name is that user's.
+ * @param which of the secrets; the first, 0, makes those of log-ins
+ */
+apr_status_t memsess_user_make(char user[MEMSESS_USER_LEN + 1], const memsess_secrets_t *secrets,
+                               unsigned which, const char *ns, const char *name);
+
+/** Which of the secrets has made it of that name; -1: none. */
+int memsess_user_which(const char *user, const memsess_secrets_t *secrets, const char *ns,
+                       const char *name);
 
 /** Where that user's epoch lies: no cookie leads there, since no session id has its form. */
 apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *user);

@@ -7,8 +7,10 @@ use lib 't/lib';
 use Apache::Test qw(-withtestmore);
 use MemSess::Faults;
 use MemSess::Test;
+use Digest::SHA qw(sha512);
+use MIME::Base64 qw(encode_base64url);
 
-plan tests => 12;
+plan tests => 14;
 
 my $dir = "$ENV{MEMSESS_T_ROOT}/logs/206-$$";
 mkdir $dir or die "$dir: $!";
@@ -65,6 +67,32 @@ sub live {
 # The value of a cookie behind the id.
 sub mac { my ($c) = @_; return $c->cookie =~ /\.([^.]*)$/ ? $1 : undef }
 
+sub logged_in { my ($user, $n) = @_; my $c = client($m[$n]);
+    $c->get(say_via('lua', "MemSess-Set: user=$user")); return $c }
+
+# Whether each of these sessions is active on both members; it counts as used.
+sub all_are { my ($state, $what, @c) = @_;
+    is_deeply [map { my $c = $_; map { state($c->via($m[$_])) } 0, 1 } @c], [($state) x (2 * @c)],
+        $what }
+
+# What stands for a user's name.
+sub hint { my ($c) = @_; return $c->cookie =~ /~([^.]*)/ ? $1 : undef }
+
+# Sessions of users: ann's is used at each step, as one of hers was before a step for each; bob's
+# are all left alone until he logs out.
+my (@ann, %bob);
+
+subtest 'a name can be told by nobody who has no secret' => sub {
+    @ann = (logged_in('ann', 0));
+    for my $him (1, 2) { $bob{$him} = [map { logged_in("bob$him", $_) } 0, 1] }
+    my $digest = encode_base64url(substr sha512("memsess-user\0\0ann"), 0, 12);
+    my $key = encode_base64url(substr sha512("memsess\0\0epoch.$digest"), 0, 32);
+    isnt hint($ann[0]), $digest, 'not by the cookie';
+    is_deeply [grep { index($_, $key) == 0 } map { keys %{ items($_) } } @pool], [],
+        'nor by a key';
+    is hint(logged_in('ann', 1)), hint($ann[0]), 'alike on each member';
+};
+
 subtest 'one secret' => sub { live('one') };
 
 my @old = map { started($m[0], "born=old$_") } 1 .. 3;
@@ -77,6 +105,14 @@ for my $step (@steps) {
         subtest "@$step on member $n" => sub {
             give($m[$n], @$step);
             live("@$step on $n");
+            push @ann, logged_in('ann', $n);
+            all_are('active', "@$step on $n: hers, whichever secret they are of", @ann);
+            my $him = 'bob' . ($n + 1);
+            if ($step == $steps[1]) {
+                my $c = logged_in($him, $n);
+                is $c->get(say_via('cgi', 'MemSess-Destroy: all'))->status, 200, 'he ends all of his';
+                all_are('unknown', 'those of before too', @{ $bob{ $n + 1 } });
+            }
         };
     }
 }
@@ -112,6 +148,13 @@ for my $n (0, 1) {
             'and those from before' for @old, $unused;
     };
 }
+
+subtest 'users of before are found by the new secret alone' => sub {
+    all_are('active', 'hers, which were used', @ann);
+    is_deeply [map { hint($_) } @ann], [(hint($ann[-1])) x @ann], 'have one name';
+    $ann[-1]->copy->get(say_via('cgi', 'MemSess-Destroy: all'));
+    all_are('unknown', 'and all are over', @ann);
+};
 
 subtest 'nobody was told an error' => sub {
     for my $member (@m) {
