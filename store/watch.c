@@ -9,6 +9,7 @@
 #include "apr_strings.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "session/seal.h"
 #include "store/private.h"
 #include "store/ring.h"
 
@@ -20,9 +21,12 @@
  * its name, by how many seconds its clock is ahead of the server's own ("-" where the server does
  * not tell), and a fingerprint of each of its pools in this namespace. Before it does so it reads
  * what another member left. Offsets are compared, not times, so it does not matter how long an item
- * has been there.
+ * has been there. Where records are sealed, so are items: what nobody of us has left is not read, and
+ * none of its words comes into a log.
  */
 #define ITEM_TTL 300
+#define ITEM "members"
+#define NAME_MAX_LEN 80
 
 /* Servers tell their time in whole seconds. */
 #define APART 3
@@ -37,6 +41,7 @@ typedef struct watched_t {
 typedef struct place_t {
     memsess_server_t *server;
     const char *ns;
+    const memsess_secrets_t *secrets;
 } place_t;
 
 struct memsess_watch_t {
@@ -127,15 +132,11 @@ static apr_status_t fingerprint(const char **print, const memsess_store_t *store
     return rv;
 }
 
-static const char *item_key(const char *ns, apr_pool_t *p)
+static const char *item_text(const memsess_key_t *key, apr_pool_t *p)
 {
-    memsess_key_t key;
-    char *text = apr_pcalloc(p, sizeof(key.digest) * 2);
+    char *text = apr_pcalloc(p, sizeof(key->digest) * 2);
 
-    if (memsess_key_make(&key, ns, "members") != APR_SUCCESS) {
-        return NULL;
-    }
-    apr_encode_base64_binary(text, key.digest, sizeof(key.digest), APR_ENCODE_BASE64URL, NULL);
+    apr_encode_base64_binary(text, key->digest, sizeof(key->digest), APR_ENCODE_BASE64URL, NULL);
     return text;
 }
 
@@ -181,7 +182,8 @@ static void compare(const memsess_watch_t *watch, memsess_server_t *server, char
     apr_strtok(theirs, " ", &state);
     member = apr_strtok(NULL, " ", &state);
     their_ahead = apr_strtok(NULL, " ", &state);
-    if (!member || !their_ahead || !strcmp(member, watch->member)) {
+    if (!member || !their_ahead || !strcmp(member, watch->member)
+        || strlen(member) > NAME_MAX_LEN) {
         return;
     }
     while ((word = apr_strtok(NULL, " ", &state))) {
@@ -205,29 +207,75 @@ static void compare(const memsess_watch_t *watch, memsess_server_t *server, char
     }
 }
 
-static void exchange(const memsess_watch_t *watch, const place_t *place, apr_pool_t *p)
+/* What is there was left by a member with another secret, or by nobody of us. */
+static void complain(const place_t *place, memsess_seal_status_t sealed)
 {
-    const char *key = item_key(place->ns, p), *pools = pools_in(watch, place->ns, p);
-    memsess_server_t *server = place->server;
-    apr_int64_t seconds = memsess_count_server_clock(memsess_server_conf(server)->count);
-    const char *ahead = "-";
+    static volatile apr_uint64_t told_at;
+
+    if (memsess_due(&told_at, memsess_clock_steady(), apr_time_from_sec(ITEM_TTL))) {
+        memsess_log(MEMSESS_LOG_WARNING, 0, "server %s: what members of this namespace leave there "
+                    "for each other is %s: not used; MemSessSecret and MemSessSeal must be alike on "
+                    "all members", memsess_server_conf(place->server)->name,
+                    memsess_seal_words(sealed));
+    }
+}
+
+/* Reads what another member has left; "" where that is nothing. */
+static apr_status_t take_item(const place_t *place, const memsess_key_t *key, char **item,
+                              apr_pool_t *p)
+{
+    memsess_seal_status_t sealed;
     apr_size_t len;
     char *data;
-    apr_status_t rv;
+    int aged;
+    apr_status_t rv = memsess_server_get(place->server, item_text(key, p), &data, &len, p);
 
-    if (!key || memsess_server_is_down(server)) {
+    *item = apr_pstrdup(p, "");
+    if (rv != APR_SUCCESS) {
+        return rv == MEMSESS_ABSENT ? APR_SUCCESS : rv;
+    }
+    sealed = memsess_unseal(place->secrets, key, ITEM, data, len, &data, &len, &aged, p);
+    if (sealed != MEMSESS_SEAL_OK) {
+        complain(place, sealed);
+    }
+    else if (is_item(data, len)) {
+        *item = data;
+    }
+    return APR_SUCCESS;
+}
+
+static void leave_item(const place_t *place, const memsess_key_t *key, char *item, apr_pool_t *p)
+{
+    apr_size_t len;
+    char *data;
+
+    if (memsess_seal(place->secrets, key, ITEM, item, strlen(item), &data, &len, p)
+        == APR_SUCCESS) {
+        memsess_server_set(place->server, item_text(key, p), data, len, ITEM_TTL);
+    }
+}
+
+static void exchange(const memsess_watch_t *watch, const place_t *place, apr_pool_t *p)
+{
+    const char *pools = pools_in(watch, place->ns, p), *ahead = "-";
+    const memsess_server_conf_t *conf = memsess_server_conf(place->server);
+    apr_int64_t seconds = memsess_count_server_clock(conf->count);
+    memsess_key_t key;
+    char *item;
+
+    if (memsess_server_is_down(place->server)
+        || memsess_key_make(&key, place->ns, ITEM) != APR_SUCCESS) {
         return;
     }
     if (seconds) {
         ahead = apr_psprintf(p, "%" APR_INT64_T_FMT, apr_time_sec(memsess_clock_wall()) - seconds);
     }
-    rv = memsess_server_get(server, key, &data, &len, p);
-    if (rv == APR_SUCCESS && is_item(data, len)) {
-        compare(watch, server, data, ahead, pools, p);
-    }
-    if (rv == APR_SUCCESS || rv == MEMSESS_ABSENT) {
-        data = apr_psprintf(p, "1 %s %s%s", watch->member, ahead, pools);
-        memsess_server_set(server, key, data, strlen(data), ITEM_TTL);
+    if (take_item(place, &key, &item, p) == APR_SUCCESS) {
+        if (*item) {
+            compare(watch, place->server, item, ahead, pools, p);
+        }
+        item = apr_psprintf(p, "1 %s %s%s", watch->member, ahead, pools);
+        leave_item(place, &key, item, p);
     }
 }
 
@@ -273,21 +321,30 @@ memsess_watch_t *memsess_watch_create(memsess_pool_t *pool, const char *member, 
     return watch;
 }
 
+static int has_same(const place_t *place, const memsess_secrets_t *secrets)
+{
+    return !place->secrets == !secrets
+           && (!secrets || !memcmp(place->secrets->secret[0].id, secrets->secret[0].id,
+                                   MEMSESS_SECRET_ID_BYTES));
+}
+
 /* Once, however many stores share it. */
-static void add_place(memsess_watch_t *watch, memsess_server_t *server, const char *ns)
+static void add_place(memsess_watch_t *watch, memsess_server_t *server, const char *ns,
+                      const memsess_secrets_t *secrets)
 {
     place_t *place;
     int i;
 
     for (i = 0; i < watch->places->nelts; i++) {
         place = &APR_ARRAY_IDX(watch->places, i, place_t);
-        if (place->server == server && !strcmp(place->ns, ns)) {
+        if (place->server == server && !strcmp(place->ns, ns) && has_same(place, secrets)) {
             return;
         }
     }
     place = apr_array_push(watch->places);
     place->server = server;
     place->ns = ns;
+    place->secrets = secrets;
 }
 
 apr_status_t memsess_watch_add(memsess_watch_t *watch, const memsess_store_t *store,
@@ -300,7 +357,7 @@ apr_status_t memsess_watch_add(memsess_watch_t *watch, const memsess_store_t *st
     if (rv == APR_SUCCESS) {
         APR_ARRAY_PUSH(watch->stores, watched_t) = watched;
         for (i = 0; i < store->n; i++) {
-            add_place(watch, store->servers[i], ns);
+            add_place(watch, store->servers[i], ns, store->conf.secrets);
         }
     }
     return rv;

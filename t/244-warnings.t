@@ -11,7 +11,7 @@ use MemSess::Status;
 use MemSess::Test;
 use MIME::Base64 qw(encode_base64url);
 
-plan tests => 8;
+plan tests => 9;
 
 my $config = timing() . q(
     <Location "/status">
@@ -116,43 +116,61 @@ subtest 'events' => sub {
         'each once';
 };
 
+# Members compare themselves some time after they started: all at once, each group with servers or
+# keys of its own.
+sub sealing { return "$config\nMemSessSecret file:$secret\n" }
+my @names  = map { $_->address } @pool;
+my @differ = map { MemSess::Member->start(servers => $_,
+    config => sealing() . 'MemSessNamespace differ') }
+    \@names, ["$names[0]?weight=2", $names[1]], [@names[1, 0]];
+my $pool_of_alike = MemSess::Memcached->start;
+my @alike = map { MemSess::Member->start(servers => [$pool_of_alike], config => sealing()) } 1, 2;
+
+# What somebody has left in the place of members.
+my $key = encode_base64url(substr Digest::SHA::sha512("memsess\0\0members"), 0, 32);
+my $planted = '1 web9:abc 100 AAAAAAAA';
+my @planted = map { MemSess::Memcached->start } 1, 2;
+$_->set($key, $planted) for @planted;
+my ($plain, $sealed) = map { my $n = $_; MemSess::Member->start(servers => [$planted[$n]],
+    config => $n ? sealing() : $config) } 0, 1;
+
 subtest 'members whose pools differ' => sub {
-    my @names = map { $_->address } @pool;
-    my $other = MemSess::Member->start(servers => ["$names[0]?weight=2", $names[1]],
-        config => $config);
-    my $alike = MemSess::Member->start(servers => [@names[1, 0]], config => $config);
     my $warning = qr/memsess:warn.*member \S+ has another pool than this one/;
-    ok wait_for(100, sub { $m->log->text =~ $warning || $other->log->text =~ $warning }),
-        'somebody says so';
-    my ($one) = grep { $_->log->text =~ $warning } $m, $other, $alike;
+    ok wait_for(100, sub { grep { $_->log->text =~ $warning } @differ }), 'somebody says so';
+    my ($one) = grep { $_->log->text =~ $warning } @differ;
     is scalar(() = $one->log->text =~ /$warning/g), 1, 'once';
     like "@{ status($one)->{warnings} }", qr/another pool than this one/, 'JSON';
-    is_deeply kinds($one), [qw(pool secret)], 'Prometheus';
+    is_deeply kinds($one), [qw(pool)], 'Prometheus';
     like client($one)->get('/status')->body, qr/<li>member \S+ has another pool/, 'the page';
-    $_->stop for $other, $alike;
+    $_->stop for @differ;
 };
 
 subtest 'members whose pools and clocks are alike' => sub {
-    my $pool = MemSess::Memcached->start;
-    my @m = map { MemSess::Member->start(servers => [$pool],
-        config => "$config\nMemSessSecret file:$secret") } 1, 2;
-    my $items = sub { scalar grep { /^1 \S+ -?\d+ [\w-]{8}$/ } values %{ items($pool) } };
-    ok wait_for(60, sub { $items->() == 1 }), 'they have left their mark';
+    my $items = sub { scalar grep { /^MSE/ && !/:/ } values %{ items($pool_of_alike) } };
+    ok wait_for(60, sub { $items->() == 1 }), 'they have left their mark, sealed';
     select undef, undef, undef, 7;
-    unlike $_->log->text, qr/another pool|the clock of/, 'and nobody complains' for @m;
-    is_deeply status($_)->{warnings}, [], 'nor here' for @m;
-    $_->stop for @m;
+    unlike $_->log->text, qr/another pool|the clock of/, 'and nobody complains' for @alike;
+    is_deeply status($_)->{warnings}, [], 'nor here' for @alike;
+    $_->stop for @alike;
 };
 
 subtest 'a member whose clock is ahead' => sub {
-    my $pool = MemSess::Memcached->start;
-    my $key = encode_base64url(substr Digest::SHA::sha512("memsess\0\0members"), 0, 32);
-    $pool->set($key, '1 web9:abc 100 AAAAAAAA');
-    my $m = MemSess::Member->start(servers => [$pool], config => $config);
-    ok wait_for(60, sub { $m->log->text
+    ok wait_for(60, sub { $plain->log->text
         =~ /memsess:warn.*the clock of member web9:abc is (?:99|10[01]) s ahead/ }), 'is named'
-        or diag join ' ', %{ items($pool) };
-    is scalar(grep { /clock of member web9/ } @{ status($m)->{warnings} }), 1, 'in the status too';
-    is_deeply kinds($m), [qw(clock pool secret)], 'Prometheus; its pool is another, too';
-    $m->stop;
+        or diag join ' ', %{ items($planted[0]) };
+    is scalar(grep { /clock of member web9/ } @{ status($plain)->{warnings} }), 1,
+        'in the status too';
+    is_deeply kinds($plain), [qw(clock pool secret)], 'Prometheus; its pool is another, too';
+    $plain->stop;
+};
+
+# With a secret, what no member has sealed is not read: no word of it is in the log.
+subtest 'what none of us has left' => sub {
+    ok wait_for(60, sub { (items($planted[1])->{$key} // '') ne $planted }),
+        'another takes its place';
+    ok $sealed->log->wait_for(qr/memsess:warn.*leave there for each other is not sealed/),
+        'the log tells that';
+    unlike $sealed->log->text, qr/web9/, 'and no word of it';
+    is_deeply kinds($sealed), [], 'nobody is warned of';
+    $sealed->stop;
 };
