@@ -53,8 +53,9 @@
  * t/model has this protocol, and shows that each part of it is needed. What it leaves out: servers
  * that refuse a record.
  *
- * Who dies between claim and write holds others up for as long as the claim lives, and so does who
- * puts an old claim there again.
+ * Who dies between claim and write holds others up for as long as the claim lives. What lies in a
+ * claim's place and is none is taken away, and so is one whose time is over, which somebody has put
+ * there again: else whoever can write to a server could hold a session up for ever.
  */
 #define CLAIM_SAFE apr_time_from_sec(2)
 
@@ -63,6 +64,10 @@
 #define WAIT_MIN 500
 #define WAIT_MAX apr_time_from_msec(10)
 #define TOKEN_LEN (MEMSESS_NONCE_BYTES / 3 * 4)
+
+/* A claim is over for good so many seconds after its time. Members may differ in what they take for
+ * a server's clock. */
+#define OVER_FOR_GOOD 10
 
 /* See above; in seconds, one of which memcached's clock may be short. */
 static apr_uint32_t claim_ttl(const memsess_store_t *store)
@@ -120,32 +125,57 @@ static const char *claim_kind(const char *what, apr_pool_t *p)
     return apr_pstrcat(p, "claim ", what, NULL);
 }
 
-/* What lies in memcached: the token, and when it was put there, so that one that is kept up differs
- * each time; sealed where records are. */
-static apr_status_t claim_value(const claim_t *claim, const char *what, char **value,
+/* What lies in memcached: the token; when it was put there, so that one that is kept up differs each
+ * time; and how long it lasts, by the server's own clock, 0 where nobody knows that. Sealed where
+ * records are. */
+static apr_status_t claim_value(const claim_t *claim, unsigned at, const char *what, char **value,
                                 apr_size_t *len, apr_pool_t *p)
 {
-    char *plain = apr_pstrcat(p, claim->token, apr_off_t_toa(p, claim->begun), NULL);
+    apr_int64_t clock = memsess_server_clock(claim->store->servers[at]);
+    char *plain = apr_psprintf(p, "%s%" APR_TIME_T_FMT " %" APR_INT64_T_FMT, claim->token,
+                               claim->begun, clock ? clock + claim->ttl : 0);
 
     return memsess_seal(claim->store->conf.secrets, claim->key, claim_kind(what, p), plain,
                         strlen(plain), value, len, p);
 }
 
-/* The token of whoever holds the claim, or NULL where there is no telling. Nobody takes a claim away
- * that is not his: it may be living, whatever it looks like. */
-static const char *claim_holder(const claim_t *claim, memsess_server_t *server, const char *text,
-                                const char *what, apr_pool_t *p)
+/* Whether what was opened is a claim whose time is over. */
+static int is_over(const memsess_server_t *server, const char *value)
 {
+    const char *until = strchr(value + TOKEN_LEN, ' ');
+    apr_int64_t last = until ? apr_atoi64(until + 1) : 0;
+
+    return last > 0 && memsess_server_clock(server) - last > OVER_FOR_GOOD;
+}
+
+/*
+ * The token of whoever holds the claim, or NULL where there is no telling. Nobody takes a claim away
+ * that is not his and may be living.
+ * @param is_void receives whether it is none that anybody can hold: not made by one of us, or over
+ */
+static const char *claim_holder(const claim_t *claim, memsess_server_t *server, const char *text,
+                                const char *what, int *is_void, apr_pool_t *p)
+{
+    memsess_seal_status_t sealed;
     apr_size_t len;
     char *value;
     int aged;
 
-    if (memsess_server_get(server, text, &value, &len, p) != APR_SUCCESS
-        || memsess_unseal(claim->store->conf.secrets, claim->key, claim_kind(what, p), value, len,
-                          &value, &len, &aged, p) != MEMSESS_SEAL_OK) {
+    *is_void = 0;
+    if (memsess_server_get(server, text, &value, &len, p) != APR_SUCCESS) {
         return NULL;
     }
-    return len >= TOKEN_LEN ? apr_pstrmemdup(p, value, len) : NULL;
+    sealed = memsess_unseal(claim->store->conf.secrets, claim->key, claim_kind(what, p), value, len,
+                            &value, &len, &aged, p);
+    if (sealed != MEMSESS_SEAL_OK) {
+        *is_void = sealed != MEMSESS_SEAL_FAILED;
+        return NULL;
+    }
+    if (len < TOKEN_LEN) {
+        return NULL;
+    }
+    *is_void = is_over(server, value);
+    return apr_pstrmemdup(p, value, len);
 }
 
 static apr_status_t claim_prepare(memsess_put_t *put, const claim_t *claim,
@@ -156,7 +186,20 @@ static apr_status_t claim_prepare(memsess_put_t *put, const claim_t *claim,
     put->key = claim_text(claim, copy->at, what, p);
     put->ttl = claim->ttl;
     put->how = MEMSESS_PUT_ADD;
-    return claim_value(claim, what, &put->data, &put->len, p);
+    return claim_value(claim, copy->at, what, &put->data, &put->len, p);
+}
+
+/* In the place of what is no claim. */
+static apr_status_t claim_instead(const claim_t *claim, const memsess_put_t *put, const char *what,
+                                  apr_pool_t *p)
+{
+    memsess_put_t again = *put;
+
+    memsess_complain(claim->store, put->server, claim->key, claim_kind(what, p),
+                     "not one of ours, or over: taken away", p);
+    memsess_server_delete(put->server, put->key);
+    memsess_pool_mput(&again, 1);
+    return again.rv;
 }
 
 /* What the answer to a claim says. Where a connection breaks, an add may have been done before it
@@ -166,9 +209,14 @@ static apr_status_t claim_answer(claim_t *claim, memsess_copy_t *copy, const cha
 {
     apr_status_t rv = put->rv;
     const char *holder;
+    int is_void;
 
     if (rv == MEMSESS_EXISTS) {
-        holder = claim_holder(claim, put->server, put->key, what, p);
+        holder = claim_holder(claim, put->server, put->key, what, &is_void, p);
+        if (is_void) {
+            rv = claim_instead(claim, put, what, p);
+            holder = NULL;
+        }
         if (holder && is_settled(claim, what, holder)) {
             return APR_SUCCESS;
         }
@@ -678,12 +726,13 @@ static apr_status_t renew_on(const claim_t *claim, unsigned at, apr_pool_t *p)
     const char *text = claim_text(claim, at, claim->what, p), *holder;
     apr_size_t len;
     char *value;
-    apr_status_t rv = claim_value(claim, claim->what, &value, &len, p);
+    int is_void;
+    apr_status_t rv = claim_value(claim, at, claim->what, &value, &len, p);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    holder = claim_holder(claim, server, text, claim->what, p);
+    holder = claim_holder(claim, server, text, claim->what, &is_void, p);
     if (!holder) {
         return memsess_server_add(server, text, value, len, claim->ttl);
     }
@@ -720,8 +769,9 @@ unsigned memsess_claim_drop_rest(memsess_claim_t *kept, apr_pool_t *p)
     for (i = claim->n; i-- > 0;) {
         unsigned at = claim->held[i].copy->at;
         memsess_server_t *server = claim->store->servers[at];
+        int is_void;
         const char *holder = claim_holder(claim, server, claim_text(claim, at, claim->what, p),
-                                          claim->what, p);
+                                          claim->what, &is_void, p);
 
         if (!memsess_server_is_down(server)
             && (!holder || memcmp(holder, claim->token, TOKEN_LEN))) {

@@ -30,7 +30,8 @@ static unsigned first_up(const memsess_store_t *store, const memsess_key_t *key,
 static const char *mark_text(const memsess_store_t *store, const memsess_key_t *key, unsigned at,
                              const char *what, apr_pool_t *p)
 {
-    return apr_pstrcat(p, memsess_key_text(store, key, at, p), ".", what, NULL);
+    /* No claim has such a name. */
+    return apr_pstrcat(p, memsess_key_text(store, key, at, p), ".mark-", what, NULL);
 }
 
 static const char *mark_kind(const char *what, apr_pool_t *p)

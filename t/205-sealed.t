@@ -255,22 +255,28 @@ subtest 'tombstones are altered' => sub {
     }
 };
 
-# Nobody takes away what may be somebody's claim: it is waited for.
+# What may be somebody's claim is waited for; what none of us can have made is taken away.
 subtest 'claims and locks that none of us made, or that are old, cost no change' => sub {
     my ($c, $key) = recorded('n=0&sum=0');
     my $plant = sub {
-        my ($what, $value) = @_;
-        $pool[0]->command(sprintf "set %s 0 2 %d\r\n%s", "$key.$what", length $value, $value);
+        my ($what, $value, $ttl) = @_;
+        $pool[0]->command(sprintf "set %s 0 %d %d\r\n%s", "$key.$what", $ttl, length $value, $value);
     };
-    $plant->(2, 'x' x 16);
+    my $mark = $one->log->mark;
+    my $start = time;
+    $plant->(2, 'planted words', 600);
     set_via($c, 'n=1');
     my $old = $pool[0]->get("$key.2");
-    ok defined $old, 'a claim of ours is there, for a while';
-    $plant->($_, $old) for 3, 4;
+    like $old, qr/^MSE/, 'one of ours took its place, for a while';
+    $plant->($_, $old, 600) for 3, 4;
     $c->get(say_via('cgi', 'MemSess-Incr: sum=1')) for 1, 2;
-    is data($c), 'n=1&sum=2', 'and holds up who comes later, for as long as it is there';
-    $plant->('lock', $old);
-    is data($c->copy(server => $locks)), 'n=1&sum=2', 'so does such a lock';
+    is data($c), 'n=1&sum=2', 'claims of another revision are none';
+    $plant->('lock', $old, 600);
+    is data($c->copy(server => $locks)), 'n=1&sum=2', 'and no lock';
+    cmp_ok time - $start, '<', 5, 'nobody waited';
+    like $one->log->text($mark), qr/:error\].*claim 2 of session \S+ is not one of ours/,
+        'the log is loud';
+    unlike $one->log->text($mark), qr/planted words/, 'and has no word of it';
 };
 
 subtest 'never an error' => sub {

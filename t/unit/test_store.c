@@ -16,6 +16,7 @@
 #include "base/count.h"
 #include "memsess_store.h"
 #include "session/record.h"
+#include "session/seal.h"
 #include "store/epoch.h"
 #include "store/mark.h"
 #include "store/ring.h"
@@ -739,7 +740,7 @@ static int is_marked(const char *what)
 
 static const char *mark_key(unsigned place)
 {
-    return apr_pstrcat(unit_pool, copy_key(place), ".first", NULL);
+    return apr_pstrcat(unit_pool, copy_key(place), ".mark-first", NULL);
 }
 
 /* As many copies as of a record, gone by itself. */
@@ -2038,6 +2039,57 @@ static void test_lock(void **state)
     assert_revisions("2 2 -");
 }
 
+/* Puts a lock there as one of us seals it, that lasts until some seconds from now by the server's own
+ * clock, and stays. */
+static void put_lock(const memsess_secrets_t *secrets, unsigned place, int seconds)
+{
+    char *plain = apr_psprintf(unit_pool, "0123456789abcdef1 %" APR_INT64_T_FMT,
+                               memsess_server_clock(handle(place)) + seconds);
+    apr_size_t len;
+    char *data;
+
+    assert_int_equal(memsess_seal(secrets, &key, "claim lock", plain, strlen(plain), &data, &len,
+                                  unit_pool), APR_SUCCESS);
+    unit_memcached_set(at(place), apr_pstrcat(unit_pool, copy_key(place), ".lock", NULL), data,
+                       len);
+}
+
+/* What was put in the place of a lock holds nobody up: what none of us has sealed, and an old one
+ * that somebody has put there again. */
+static void test_lock_that_was_planted(void **state)
+{
+    memsess_secrets_t *secrets = memsess_secrets_make(unit_pool);
+    memsess_raw_secret_t raw;
+    memsess_session_t *session;
+    memsess_lock_t *mine;
+
+    (void)state;
+    memset(raw.bytes, 's', 32);
+    raw.len = 32;
+    assert_int_equal(memsess_secrets_add(secrets, &raw, ""), APR_SUCCESS);
+    store_conf.secrets = secrets;
+    open_store(1, 1, 1);
+    store_conf.secrets = NULL;
+    assert_int_equal(memsess_server_tell(handle(0)), APR_SUCCESS);
+    written("a");
+    session = read_session();
+    put_lock(secrets, 0, 5);
+    assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), MEMSESS_BUSY);
+    put_lock(secrets, 0, -5); /* members' ideas of that clock may differ */
+    assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), MEMSESS_BUSY);
+    assert_int_equal(unit_logged("taken away"), 0);
+    put_lock(secrets, 0, -30);
+    assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), APR_SUCCESS);
+    assert_int_equal(unit_logged("taken away"), 1);
+    memsess_lock_free(mine);
+    unit_memcached_set(at(0), apr_pstrcat(unit_pool, copy_key(0), ".lock", NULL), "planted words",
+                       13);
+    assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), APR_SUCCESS);
+    assert_int_equal(unit_logged("taken away"), 2);
+    assert_int_equal(unit_logged("planted words"), 0);
+    memsess_lock_free(mine);
+}
+
 /* Who frees a lock does not wait for a renewal of it that waits for a server which hangs; the lock
  * is free once that one has answered. */
 static void test_lock_is_freed_while_it_is_renewed(void **state)
@@ -2532,6 +2584,7 @@ int main(void)
         STORE_TEST(test_first_epoch_while_a_server_is_away),
         STORE_TEST(test_an_epoch_that_is_made_anew_wins),
         STORE_TEST(test_lock),
+        STORE_TEST(test_lock_that_was_planted),
         STORE_TEST(test_lock_is_taken_in_turn),
         STORE_TEST(test_lock_is_shared_by_processes),
         STORE_TEST(test_waiting_for_a_lock_asks_little),
