@@ -33,6 +33,7 @@ typedef struct reading_t {
     memsess_copy_t *copies;
     unsigned n;
     memsess_session_t *newest;
+    apr_uint64_t least; /* of memsess_wish_t */
 } reading_t;
 
 #if MEMSESS_COPIES_MAX > MEMSESS_PUTS_MAX
@@ -840,6 +841,7 @@ static void settle_ties(reading_t *reading)
 static void ask_again(reading_t *reading)
 {
     const memsess_session_t *last = NULL;
+    apr_uint64_t least;
     unsigned tries, from;
 
     for (tries = 0; tries < READINGS_MAX && reading->newest
@@ -847,7 +849,9 @@ static void ask_again(reading_t *reading)
                     && count_held(reading) < reading->store->conf.copies
                     && !(last && memsess_is_same(reading->newest, last)); tries++) {
         last = reading->newest;
+        least = reading->least;
         begin_reading(reading, reading->store, reading->key, reading->p);
+        reading->least = least;
         from = 0;
         ask_next(reading, &from);
         ask_rest(reading, from);
@@ -869,6 +873,13 @@ static memsess_found_t find_rest(reading_t *reading, unsigned from, memsess_sess
     }
     if (!is_trusted(reading)) {
         return MEMSESS_UNAVAILABLE;
+    }
+    if (!reading->newest->ended && reading->newest->revision < reading->least) {
+        memsess_log(MEMSESS_LOG_WARNING, 0, "session %s: revision %" APR_UINT64_T_FMT " is the newest "
+                    "that is left, but there was a revision %" APR_UINT64_T_FMT ": not used",
+                    memsess_key_log(reading->key, reading->p), reading->newest->revision,
+                    reading->least);
+        return MEMSESS_UNSEEN;
     }
     reading->newest->partial = is_partial(reading);
     reading->newest->outdated = is_outdated(reading);
@@ -974,6 +985,7 @@ void memsess_store_read_all(memsess_store_t *store, memsess_wish_t *const *wishe
         part_t *part = &parts[i];
 
         begin_reading(&part->reading, store, &wishes[i]->key, p);
+        part->reading.least = wishes[i]->least;
         part->n = want_next(&part->reading, &part->from, part->wanted);
         part->gets = end;
         prepare_gets(&part->reading, part->wanted, part->n, end);

@@ -67,6 +67,8 @@ typedef struct memsess_wish_t {
     apr_time_t read_at; /**< by the monotonic clock */
     memsess_found_t found;
     memsess_session_t *session;
+    apr_uint64_t least; /**< a revision that there was: what is older was put back there, or the newer
+                             one is away, so it is UNSEEN and not repaired; 0: nobody knows of any */
 } memsess_wish_t;
 
 /** Reads several keys, all different, in the time of one. */

@@ -179,11 +179,21 @@ static void cache_answer(const memsess_req_t *req, memsess_cache_t *cache, apr_p
     }
 }
 
+/* A revision that a session had: as its cookie says, or this member's own copy, if there are such. */
+static apr_uint64_t revision_known(const memsess_req_t *req, const memsess_key_t *key, unsigned at)
+{
+    memsess_cache_t *cache = memsess_srv_conf(req->top->server)->cache;
+    apr_uint64_t said = req->all_sent[at].revision;
+    apr_uint64_t had = cache ? memsess_cache_known(cache, key) : 0;
+
+    return said > had ? said : had;
+}
+
 /* In one round trip: the session, the epoch of the user that the cookie hints at, and what other
  * cookies lead to, as long as any of them may count. */
 static void read_at_once(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
 {
-    memsess_wish_t own = {req->key, 0, MEMSESS_UNAVAILABLE, NULL};
+    memsess_wish_t own = {req->key, 0, MEMSESS_UNAVAILABLE, NULL, 0};
     memsess_wish_t *wish = req->ahead ? &req->ahead[req->at] : &own;
     memsess_wish_t *wishes[MEMSESS_COOKIES_MAX + 1];
     const char *user = req->all_sent[req->at].user;
@@ -192,6 +202,8 @@ static void read_at_once(memsess_req_t *req, memsess_store_t *store, apr_pool_t 
     if (!wish->read_at) {
         do {
             wishes[n] = &wish[n];
+            /* Where the id is another than the cookie's, its revision may be as well. */
+            wish[n].least = req->id_is_old ? 0 : revision_known(req, &wish[n].key, req->at + n);
             n++;
         } while (req->ahead && req->at + n < req->n_sent);
         if (*user && memsess_epoch_key(&req->epoch.key, req->ns, user) == APR_SUCCESS) {

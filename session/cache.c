@@ -250,6 +250,14 @@ int memsess_cache_get(memsess_cache_t *cache, const memsess_key_t *key, apr_uint
            && (*session)->revision == revision;
 }
 
+apr_uint64_t memsess_cache_known(const memsess_cache_t *cache, const memsess_key_t *key)
+{
+    memsess_key_t own = key_in(cache, key);
+    entry_t entry;
+
+    return find(cache, &own, &entry) ? entry.revision : 0;
+}
+
 void memsess_cache_drop(memsess_cache_t *cache, const memsess_key_t *key)
 {
     memsess_key_t own = key_in(cache, key);

@@ -52,6 +52,9 @@ void memsess_cache_put(memsess_cache_t *cache, const memsess_key_t *key,
 int memsess_cache_get(memsess_cache_t *cache, const memsess_key_t *key, apr_uint64_t revision,
                       memsess_session_t **session, apr_time_t *read_at, apr_pool_t *p);
 
+/** The revision that it has of a session, however old that is; 0: none. */
+apr_uint64_t memsess_cache_known(const memsess_cache_t *cache, const memsess_key_t *key);
+
 /** Forgets a session. */
 void memsess_cache_drop(memsess_cache_t *cache, const memsess_key_t *key);
 

@@ -135,7 +135,7 @@ apr_status_t memsess_epoch_get(unsigned char bytes[MEMSESS_EPOCH_BYTES], memsess
                                const memsess_key_t *key, apr_interval_time_t idle,
                                apr_interval_time_t wait, apr_pool_t *p)
 {
-    memsess_wish_t epoch = {*key, 0, MEMSESS_MISSING, NULL};
+    memsess_wish_t epoch = {*key, 0, MEMSESS_MISSING, NULL, 0};
     next_epoch_t want = {{"", {0}}, idle, 0};
     apr_status_t rv = memsess_random(want.login.epoch, MEMSESS_EPOCH_BYTES);
 
@@ -158,7 +158,7 @@ apr_status_t memsess_epoch_get(unsigned char bytes[MEMSESS_EPOCH_BYTES], memsess
 apr_status_t memsess_epoch_change(memsess_store_t *store, const memsess_key_t *key,
                                   apr_interval_time_t wait, apr_pool_t *p)
 {
-    memsess_wish_t epoch = {*key, 0, MEMSESS_MISSING, NULL};
+    memsess_wish_t epoch = {*key, 0, MEMSESS_MISSING, NULL, 0};
     next_epoch_t want = {{"", {0}}, 0, 1};
     apr_status_t rv = memsess_random(want.login.epoch, MEMSESS_EPOCH_BYTES);
 

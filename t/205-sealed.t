@@ -5,10 +5,12 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use Digest::SHA qw(sha512);
 use MemSess::Faults;
 use MemSess::Test;
+use MIME::Base64 qw(encode_base64url);
 
-plan tests => 12;
+plan tests => 13;
 
 my $secret = "$ENV{MEMSESS_T_ROOT}/logs/205-secret-$$";
 open my $out, '>', $secret or die "$secret: $!";
@@ -230,6 +232,23 @@ subtest 'replayed after the end' => sub {
             is state($old->copy), 'unknown', "$end: nor later";
         }
     }
+};
+
+# All copies were put back: what still tells is the user's epoch.
+subtest 'all copies replayed after the end of all sessions of the user' => sub {
+    my $c = started($two, 'user=anna');
+    my $stolen = $c->copy;
+    my $text = encode_base64url(substr sha512("memsess\0\0" . substr $c->cookie, 0, 24), 0, 32);
+    my @copies = map { my $server = $_;
+        map { [$server, $_, $server->get($_)] } grep { /^\Q$text\E[^.]*$/ } $server->keys } @pool;
+    is scalar(@copies), 2, 'two copies';
+    is $c->get(say_via('cgi', 'MemSess-Destroy: all'))->status, 200, 'all are ended';
+    for my $copy (@copies) {
+        my ($server, $key, $record) = @$copy;
+        isnt $server->get($key), $record, 'a tombstone';
+        $server->set($key, $record);
+    }
+    is state($stolen->copy), 'unknown', 'it stays so';
 };
 
 # The tombstone of an id that was renewed by itself says where the session went.
