@@ -7,6 +7,7 @@
 #include "apr_strings.h"
 #include "base/clock.h"
 #include "conf/others.h"
+#include "http/renew.h"
 #include "http/request.h"
 #include "http/status.h"
 #include "http_core.h"
@@ -68,13 +69,10 @@ static const memsess_srv_conf_t *conf_of(const request_rec *r)
 static int end_all(request_rec *r, const char *name)
 {
     const memsess_srv_conf_t *conf = conf_of(r);
-    char user[MEMSESS_USER_LEN + 1], words[MEMSESS_WORDS_LEN];
-    memsess_key_t key;
-    apr_status_t rv = memsess_user_make(user, conf->ns, name);
+    char words[MEMSESS_WORDS_LEN];
+    apr_status_t rv = memsess_renew_end_user(conf, conf->ns, name, memsess_dir_conf(r)->lock_wait,
+                                             r->pool);
 
-    if (rv == APR_SUCCESS && (rv = memsess_epoch_key(&key, conf->ns, user)) == APR_SUCCESS) {
-        rv = memsess_epoch_change(conf->store, &key, memsess_dir_conf(r)->lock_wait, r->pool);
-    }
     if (rv != APR_SUCCESS) {
         return unavailable(r, memsess_error_words(rv, conf->timeout, words));
     }

@@ -425,7 +425,7 @@ static apr_status_t judge_epoch(const commit_t *c)
  *
  * A login that an older secret made moves to the first one: once the older one is gone, nobody could
  * find the session by its user's name. The epoch to come is read first, and the one of before then is
- * judged again: see end_all.
+ * judged again: see memsess_renew_end_user.
  */
 static apr_status_t keep_epoch(commit_t *c, apr_interval_time_t wait)
 {
@@ -492,37 +492,13 @@ static apr_status_t begin_session(commit_t *c)
     return rv == APR_SUCCESS ? write_fresh(c, session) : rv;
 }
 
-static apr_status_t end_epoch(const commit_t *c, const char *name, unsigned which)
-{
-    char user[MEMSESS_USER_LEN + 1];
-    memsess_key_t key;
-    apr_status_t rv = memsess_user_make(user, memsess_srv_conf(c->top->server)->secrets, which,
-                                        c->req->ns, name);
-
-    if (rv == APR_SUCCESS && (rv = memsess_epoch_key(&key, c->req->ns, user)) == APR_SUCCESS) {
-        memsess_renew_mark_end(c->store, &key, c->r->pool);
-        rv = memsess_epoch_change(c->store, &key, c->conf->lock_wait, c->r->pool);
-    }
-    return rv;
-}
-
-/*
- * Ends all sessions of the user, by the name that this one has.
- *
- * While secrets are rotated the user may have an epoch for each. Any two of them are changed in both
- * orders: so where a session is just moving from one to another, and the old one was not changed yet
- * when that was looked at for the last time, the new one is changed after that.
- */
+/* Ends all sessions of the user, by the name that this one has. */
 static apr_status_t end_all(const commit_t *c)
 {
-    unsigned n = memsess_users(memsess_srv_conf(c->top->server)->secrets), i;
     const char *name = user_name(c);
-    apr_status_t rv = APR_SUCCESS;
 
-    for (i = 0; name && rv == APR_SUCCESS && i < (n > 1 ? 2 * n : 1); i++) {
-        rv = end_epoch(c, name, i % n);
-    }
-    return rv;
+    return name ? memsess_renew_end_user(memsess_srv_conf(c->top->server), c->req->ns, name,
+                                         c->conf->lock_wait, c->r->pool) : APR_SUCCESS;
 }
 
 /* The changes could not be made: the answer is an error, or goes on without them. */

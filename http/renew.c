@@ -6,6 +6,7 @@
 
 #include "http/request_private.h"
 #include "session/seal.h"
+#include "store/epoch.h"
 #include "store/mark.h"
 
 /* How long an id goes on leading to the next one, once somebody came with that: 10 s at least, and
@@ -94,4 +95,33 @@ int memsess_renew_is_late(const memsess_req_t *req, memsess_store_t *store, apr_
     return req->session->moved
            || memsess_mark_is_there(store, req->session->ended ? &req->key : &req->epoch.key, END,
                                     p);
+}
+
+static apr_status_t end_epoch(const memsess_srv_conf_t *conf, const char *ns, const char *name,
+                              unsigned which, apr_interval_time_t wait, apr_pool_t *p)
+{
+    char user[MEMSESS_USER_LEN + 1];
+    memsess_key_t key;
+    apr_status_t rv = memsess_user_make(user, conf->secrets, which, ns, name);
+
+    if (rv == APR_SUCCESS && (rv = memsess_epoch_key(&key, ns, user)) == APR_SUCCESS) {
+        memsess_renew_mark_end(conf->store, &key, p);
+        rv = memsess_epoch_change(conf->store, &key, wait, p);
+    }
+    return rv;
+}
+
+/* While secrets are rotated the user may have an epoch for each. Any two of them are changed in both
+ * orders: so where a session is just moving from one to another, and the old one was not changed yet
+ * when that was looked at for the last time, the new one is changed after that. */
+apr_status_t memsess_renew_end_user(const memsess_srv_conf_t *conf, const char *ns,
+                                    const char *name, apr_interval_time_t wait, apr_pool_t *p)
+{
+    unsigned n = memsess_users(conf->secrets), i;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (i = 0; rv == APR_SUCCESS && i < (n > 1 ? 2 * n : 1); i++) {
+        rv = end_epoch(conf, ns, name, i % n, wait, p);
+    }
+    return rv;
 }
