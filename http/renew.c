@@ -86,15 +86,32 @@ void memsess_renew_mark_end(memsess_store_t *store, const memsess_key_t *key, ap
     memsess_mark_put(store, key, END, END_IS_LATE, p);
 }
 
+void memsess_renew_see_over(const memsess_req_t *req, memsess_over_t *over)
+{
+    over->moved = req->session->moved;
+    /* No tombstone, but an epoch that is over: all sessions of the user were ended. */
+    over->key = req->session->ended ? req->key : req->epoch.key;
+}
+
+static int is_late(const memsess_over_t *over, memsess_store_t *store, apr_pool_t *p)
+{
+    return over->moved || memsess_mark_is_there(store, &over->key, END, p);
+}
+
 int memsess_renew_is_late(const memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
 {
-    if (req->found != MEMSESS_ENDED) {
-        return 0;
+    const memsess_over_t *over;
+    memsess_over_t own;
+
+    if (req->found == MEMSESS_ENDED) {
+        memsess_renew_see_over(req, &own);
+        if (is_late(&own, store, p)) {
+            return 1;
+        }
     }
-    /* No tombstone, but an epoch that is over: all sessions of the user were ended. */
-    return req->session->moved
-           || memsess_mark_is_there(store, req->session->ended ? &req->key : &req->epoch.key, END,
-                                    p);
+    for (over = req->over; over && !is_late(over, store, p); over = over->next) {
+    }
+    return over != NULL;
 }
 
 static apr_status_t end_epoch(const memsess_srv_conf_t *conf, const char *ns, const char *name,

@@ -45,8 +45,11 @@ void memsess_renew_mark_end(memsess_store_t *store, const memsess_key_t *key, ap
 apr_status_t memsess_renew_end_user(const memsess_srv_conf_t *conf, const char *ns,
                                     const char *name, apr_interval_time_t wait, apr_pool_t *p);
 
+/** For a session that was found to be over. */
+void memsess_renew_see_over(const memsess_req_t *req, memsess_over_t *over);
+
 /** Whether a request came with the id of a session that goes on, or that has just been destroyed: it
- * is late then, and what its response writes belongs nowhere. */
+ * is late then, and what its response writes belongs nowhere. Of several ids one is enough. */
 int memsess_renew_is_late(const memsess_req_t *req, memsess_store_t *store, apr_pool_t *p);
 
 #endif

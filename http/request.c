@@ -391,9 +391,19 @@ static int is_chosen(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess
            || (req->found == MEMSESS_FOUND && judge_found(req, conf) == MEMSESS_STATE_ACTIVE);
 }
 
+static memsess_over_t *add_over(const memsess_req_t *req, memsess_over_t *next)
+{
+    memsess_over_t *over = apr_pcalloc(req->top->p, sizeof(*over));
+
+    memsess_renew_see_over(req, over);
+    over->next = next;
+    return over;
+}
+
 /* The first of several cookies that leads to a live session, else the first. */
 static void choose_sent(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
 {
+    memsess_over_t *over = NULL;
     unsigned i;
 
     req->ahead = apr_pcalloc(top->p, sizeof(*req->ahead) * req->n_sent);
@@ -407,9 +417,13 @@ static void choose_sent(memsess_req_t *req, const memsess_dir_conf_t *conf, mems
         if (is_chosen(req, conf, top)) {
             break;
         }
+        if (req->found == MEMSESS_ENDED) {
+            over = add_over(req, over);
+        }
     }
     if (i == req->n_sent) {
         read_sent(req, 0, top);
+        req->over = over;
     }
     req->ahead = NULL;
     MEMSESS_TRACE(top->r, "of %u cookies number %u counts", req->n_sent, req->at + 1);

@@ -20,6 +20,13 @@ extern const char *const memsess_state_names[];
 
 typedef struct memsess_top_t memsess_top_t;
 
+/** What one of several cookies leads to that is over, see memsess_renew_is_late. */
+typedef struct memsess_over_t {
+    struct memsess_over_t *next;
+    memsess_key_t key; /**< where the end is marked */
+    int moved;         /**< the session goes on under another id */
+} memsess_over_t;
+
 /** One session of a client request. There is more than one only where sections name different
  * cookies, or a module has sessions of its own. */
 typedef struct memsess_req_t {
@@ -32,6 +39,7 @@ typedef struct memsess_req_t {
                                       them that leads to a live session, else the first */
     memsess_cookie_value_t *all_sent; /**< what all of them say */
     unsigned n_sent, at;              /**< how many; which one it is */
+    const memsess_over_t *over; /**< of these, what is over, if there are several and none counts */
     memsess_wish_t *ahead;       /**< what these lead to, until it is known which one counts */
     memsess_key_t key;           /**< where the session lies: by that id, or the one it got */
     const char *client[MEMSESS_BINDS]; /**< for memsess_req_client, where some section asks */

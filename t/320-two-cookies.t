@@ -41,7 +41,7 @@ my %kind = (
 );
 my @kinds = sort keys %kind;
 
-plan tests => 8 * @kinds + 7;
+plan tests => 9 * @kinds + 7;
 
 # A request with these cookies of our name, in this order.
 sub with {
@@ -125,6 +125,30 @@ for my $kind (@kinds) {
         my ($new) = $r->header('Set-Cookie') =~ /^memsess=([^;]+)/;
         is seen(with($m[1], '/cgi/env', $dead, $a, $new)), 'active name=a', 'leads there';
         is seen(with($m[1], '/cgi/env', $a)), 'unknown ', 'the old one does not';
+    };
+
+    subtest "$kind: a write is late by any of them" => sub {
+        my $unknown = live($m[0], 'x');
+        $_->command("flush_all") for @pool;
+        my %late = (
+            renewed   => sub { my $c = started($m[0], 'a=1'); my $old = $c->cookie;
+                $c->get(say_via('cgi', 'MemSess-Set: user=anna')); $old },
+            destroyed => sub { dead($m[0]) },
+            'destroyed with all' => sub { my $c = started($m[0], 'user=bert'); my $old = $c->cookie;
+                $c->copy->get(say_via('cgi', 'MemSess-Destroy: all')); $old },
+        );
+        for my $what (sort keys %late) {
+            my $late = $late{$what}->();
+            for my $cookies ([$late], [$unknown, $late], [$late, $unknown]) {
+                my $mark = $m[1]->log->mark;
+                my $r = with($m[1], say_via('cgi', 'MemSess-Set: x=1'), @$cookies);
+                is $r->status, 200, 'answered';
+                ok leaves_cookie($r), "$what: nothing begins" or diag "@$cookies";
+                like $m[1]->log->text($mark), qr/warn\].*changes are dropped/, 'the log says so';
+            }
+        }
+        my $r = with($m[1], say_via('cgi', 'MemSess-Set: x=1'), $unknown);
+        like $r->header('Set-Cookie'), qr/^memsess=/, 'beside none that is late, something does';
     };
 
     subtest "$kind: a log-in beside a dead one is no loop" => sub {
