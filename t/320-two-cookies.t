@@ -41,7 +41,7 @@ my %kind = (
 );
 my @kinds = sort keys %kind;
 
-plan tests => 9 * @kinds + 7;
+plan tests => 9 * @kinds + 8;
 
 # A request with these cookies of our name, in this order.
 sub with {
@@ -275,6 +275,25 @@ subtest 'a comma is part of a value' => sub {
         is $r->echoed('Cookie'), "lang=en,memsess=$attacker", 'a value is left alone';
         unlike $r->body, qr/\Q$victim\E/, 'ours is taken out';
     }
+};
+
+# RFC 9113, 8.2.3, against RFC 6265, 5.4.
+subtest 'fields of their own: in HTTP/2 alone' => sub {
+    my $modules = MemSess::Site::query('LIBEXECDIR');
+    my $m = MemSess::Member->start(servers => $made{signed}{pool}, config => "$common$kind{signed}" .
+        "LoadModule http2_module $modules/mod_http2.so\nProtocols h2c http/1.1\n");
+    my $ours = 'Cookie: memsess=' . live($m, 'a');
+    for my $fields ([$ours, 'Cookie: x=1'], ['Cookie: x=1', $ours], ['Cookie: x=1', $ours, 'Cookie: y=2']) {
+        my $what = join ' ', map { /memsess/ ? 'ours' : 'another' } @$fields;
+        like MemSess::HTTP::h2($m->port, '/cgi/env', @$fields), qr/^MEMSESS_DATA=name=a$/m, $what;
+        my $others = join '; ', map { /memsess/ ? () : substr $_, 8 } @$fields;
+        like MemSess::HTTP::h2($m->port, '/proxy/echo', @$fields), qr/^Cookie: \Q$others\E\r?$/m,
+            "$what: ours is taken out";
+    }
+    # What httpd makes of two lines cannot be told from a comma in a value.
+    is seen(client($m)->get('/cgi/env', $ours, 'Cookie: x=1')), 'invalid ', 'HTTP/1: the first';
+    is seen(client($m)->get('/cgi/env', 'Cookie: x=1', $ours)), 'none ', 'HTTP/1: the second';
+    $m->stop;
 };
 
 subtest 'back ends see none of them' => sub {
