@@ -267,6 +267,16 @@ static const char *set_int(cmd_parms *cmd, void *dir_conf, const char *arg)
     return NULL;
 }
 
+static const char *set_user_sessions(cmd_parms *cmd, void *dir_conf, const char *arg)
+{
+    if (!strcasecmp(arg, "off")) {
+        *(int *)place(cmd, dir_conf, NULL) = 0;
+        return NULL;
+    }
+    return set_int(cmd, dir_conf, arg)
+               ? refuse(cmd, arg, "must be a number from 1 to 100, or Off") : NULL;
+}
+
 static const char *set_compress(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     if (!strcasecmp(arg, "off")) {
@@ -279,7 +289,7 @@ static const char *set_compress(cmd_parms *cmd, void *dir_conf, const char *arg)
 }
 
 /* httpd's parser of times takes any word that begins with a unit, so units are checked here. */
-static int parse_time(const char *arg, apr_interval_time_t *t)
+int memsess_conf_time(const char *arg, apr_interval_time_t *t)
 {
     const char *unit = arg + strspn(arg, "0123456789");
     static const char *const units[] = {"", "ms", "s", "min", "h"};
@@ -313,7 +323,7 @@ static const char *set_time(cmd_parms *cmd, void *dir_conf, const char *arg)
     const slot_t *slot = cmd->info;
     apr_interval_time_t t;
 
-    if (!parse_time(arg, &t)) {
+    if (!memsess_conf_time(arg, &t)) {
         return refuse(cmd, arg, apr_pstrcat(cmd->pool, "must be a time: ",
                                             spelled_time(arg, cmd->pool), NULL));
     }
@@ -354,9 +364,10 @@ static const char *set_bits(cmd_parms *cmd, void *dir_conf, const char *arg,
 
 static const char *set_expose(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    static const char *const words[] = {"none", "env", "headers"};
+    static const char *const words[] = {"none", "env", "headers", "user-sessions"};
 
-    return set_bits(cmd, dir_conf, arg, words, 3, "must be any of env and headers, or none");
+    return set_bits(cmd, dir_conf, arg, words, 4,
+                    "must be any of env, headers and user-sessions, or none");
 }
 
 static const char *set_bind(cmd_parms *cmd, void *dir_conf, const char *arg)
@@ -479,7 +490,7 @@ static const char *set_connections(cmd_parms *cmd, void *dir_conf, const char *m
 
     conf->conn_idle = apr_time_from_sec(60);
     if (!error && idle
-        && (strncasecmp(idle, "idle=", 5) || !parse_time(idle + 5, &conf->conn_idle)
+        && (strncasecmp(idle, "idle=", 5) || !memsess_conf_time(idle + 5, &conf->conn_idle)
             || conf->conn_idle < MEMSESS_MS)) {
         return refuse(cmd, idle, apr_pstrcat(cmd->pool, "must be idle= and a time: ",
                                              spelled_time(idle + strcspn(idle, "0123456789"),
@@ -505,7 +516,7 @@ static const char *set_local_cache(cmd_parms *cmd, void *dir_conf, const char *s
     *(apr_int64_t *)place(cmd, dir_conf, NULL) = n;
     conf->cache_max_age = apr_time_from_sec(1);
     if (max_age && (strncasecmp(max_age, "max-age=", 8)
-                    || !parse_time(max_age + 8, &conf->cache_max_age)
+                    || !memsess_conf_time(max_age + 8, &conf->cache_max_age)
                     || conf->cache_max_age < MEMSESS_MS
                     || conf->cache_max_age > apr_time_from_sec(3600))) {
         return refuse(cmd, max_age, apr_pstrcat(

@@ -17,6 +17,7 @@
 
 #define MEMSESS_EXPOSE_ENV 1
 #define MEMSESS_EXPOSE_HEADERS 2
+#define MEMSESS_EXPOSE_USER_SESSIONS 4
 
 typedef enum { MEMSESS_LOCK_NONE, MEMSESS_LOCK_COMMIT, MEMSESS_LOCK_REQUEST } memsess_lock_mode_t;
 typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
@@ -63,6 +64,8 @@ extern const char *const memsess_verb_names[];
       "sessions of two namespaces never meet")                                                     \
     S(const apr_array_header_t *, sources, NULL, ITERATE, "MemSessSecret", set_secret, 0, 0,       \
       "file:/path or exec:/path; the first signs cookies and seals records, all are accepted")     \
+    S(int, user_sessions, 0, TAKE1, "MemSessUserSessions", set_user_sessions, 1, 100,              \
+      "a list of each user's sessions is kept, so many at most; or Off")                           \
     S(int, seal, 1, TAKE1, "MemSessSeal", set_flag, 0, 1,                                          \
       "On or Off: whether records are encrypted and authenticated in memcached")                   \
     S(apr_int64_t, compress, 2048, TAKE1, "MemSessCompress", set_compress, 1, 1000000000,          \
@@ -89,7 +92,7 @@ extern const char *const memsess_verb_names[];
     S(apr_interval_time_t, renew, 0, TAKE1, "MemSessRenew", set_time, 0, MEMSESS_TIME_MAX,         \
       "the id changes this often; 0: never by itself")                                             \
     S(int, expose, MEMSESS_EXPOSE_ENV, ITERATE, "MemSessExpose", set_expose, 0, 0,                 \
-      "any of env and headers, or none")                                                           \
+      "any of env, headers and user-sessions, or none")                                                           \
     S(const apr_array_header_t *, expose_keys, NULL, ITERATE, "MemSessExposeKeys", set_keys, 0, 0, \
       "names of the attributes that are exposed, * at the end matches the rest")                   \
     S(int, writeback, 0, TAKE1, "MemSessWriteback", set_flag, 0, 1,                                \
@@ -155,6 +158,9 @@ void *memsess_dir_conf_merge(apr_pool_t *p, void *base, void *add);
 
 memsess_srv_conf_t *memsess_srv_conf(server_rec *s);
 const memsess_dir_conf_t *memsess_dir_conf(const request_rec *r);
+
+/** A time as directives have it; whether it is one. */
+int memsess_conf_time(const char *arg, apr_interval_time_t *t);
 
 /** How old the date of a session may get that is over when it was unused for so long. */
 apr_interval_time_t memsess_refresh(apr_interval_time_t idle);

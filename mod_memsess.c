@@ -530,6 +530,8 @@ static void register_hooks(apr_pool_t *p)
                         AP_AUTH_INTERNAL_PER_CONF);
     ap_register_auth_provider(p, AUTHZ_PROVIDER_GROUP, "memsess", AUTHZ_PROVIDER_VERSION,
                               &memsess_auth_provider, AP_AUTH_INTERNAL_PER_CONF);
+    ap_register_auth_provider(p, AUTHZ_PROVIDER_GROUP, "memsess-login-age", AUTHZ_PROVIDER_VERSION,
+                              &memsess_auth_age_provider, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_fixups(fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(before_upgrade, NULL, core, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(before_handler, after_cache, NULL, APR_HOOK_REALLY_FIRST);

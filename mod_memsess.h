@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 #define MEMSESS_API_MAJOR 1
-#define MEMSESS_API_MINOR 1
+#define MEMSESS_API_MINOR 2
 #define MEMSESS_API_VERSION (MEMSESS_API_MAJOR * 1000 + MEMSESS_API_MINOR)
 
 /** A session of one client request. */
@@ -150,6 +150,10 @@ APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_destroy, (memsess_t *session));
 /** memsess_destroy, and all other sessions of the same user: of the attribute that MemSessUserAttr
  * names here. Without a user, this session alone. */
 APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_destroy_all, (memsess_t *session));
+
+/** Ends all other sessions of the same user, and lets this one go on; since version 1.2. Without a user it does
+ * nothing. MEMSESS_RC_ABSENT where there is no session. */
+APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_destroy_others, (memsess_t *session));
 
 /** Has the session end at that time exactly, whatever the time-outs; 0: by time-outs again.
  * Remembered with the session. MEMSESS_RC_ABSENT where there is none. */

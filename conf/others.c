@@ -28,7 +28,7 @@ int memsess_is_negated(const ap_directive_t *d, apr_pool_t *p)
 static int needs_no_user(const char *provider)
 {
     static const char *const names[] = {"all", "env", "expr", "forward-dns", "host", "ip", "local",
-                                        "memsess", "method"};
+                                        "memsess", "memsess-login-age", "method"};
     unsigned i;
 
     for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -55,7 +55,7 @@ const char *memsess_see_require(cmd_parms *cmd, void *dir_conf, const char *args
     if (!strcasecmp(provider, "not")) {
         provider = ap_getword_conf(cmd->temp_pool, &args);
     }
-    if (!strcmp(provider, "memsess")) {
+    if (!strcmp(provider, "memsess") || !strcmp(provider, "memsess-login-age")) {
         conf->requires |= MEMSESS_REQUIRES_SESSION;
     }
     if (!needs_no_user(provider) && memsess_is_negated(cmd->directive, cmd->temp_pool)) {

@@ -7,7 +7,7 @@
 #include "apr_strings.h"
 #include "base/clock.h"
 #include "conf/others.h"
-#include "http/renew.h"
+#include "http/json.h"
 #include "http/request.h"
 #include "http/status.h"
 #include "http_core.h"
@@ -66,20 +66,45 @@ static const memsess_srv_conf_t *conf_of(const request_rec *r)
     return memsess_srv_conf(r->server);
 }
 
+static void log_end(request_rec *r, const char *what, const char *name)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "MemSess: " HANDLER ": %s of %s is ended, as %s "
+                  "asked", ap_escape_logitem(r->pool, what), ap_escape_logitem(r->pool, name),
+                  r->user ? ap_escape_logitem(r->pool, r->user) : r->useragent_ip);
+}
+
 static int end_all(request_rec *r, const char *name)
 {
     const memsess_srv_conf_t *conf = conf_of(r);
     char words[MEMSESS_WORDS_LEN];
-    apr_status_t rv = memsess_renew_end_user(conf, conf->ns, name, memsess_dir_conf(r)->lock_wait,
-                                             r->pool);
+    apr_status_t rv = memsess_epoch_end_user(conf->store, conf->secrets, conf->ns, name,
+                                             memsess_dir_conf(r)->lock_wait, r->pool);
 
     if (rv != APR_SUCCESS) {
         return unavailable(r, memsess_error_words(rv, conf->timeout, words));
     }
-    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "MemSess: " HANDLER ": all sessions of %s are "
-                  "ended, as %s asked", ap_escape_logitem(r->pool, name),
-                  r->user ? ap_escape_logitem(r->pool, r->user) : r->useragent_ip);
+    log_end(r, "every session", name);
     ap_rprintf(r, "{\"user\": %s, \"ended\": \"all\"}\n", memsess_json_string(name, r->pool));
+    return OK;
+}
+
+static int end_one(request_rec *r, const char *name, const char *id)
+{
+    const memsess_srv_conf_t *conf = conf_of(r);
+    char words[MEMSESS_WORDS_LEN];
+    apr_status_t rv = memsess_epoch_end_one(conf->store, conf->secrets, conf->ns, name, id,
+                                            memsess_dir_conf(r)->lock_wait, r->pool);
+
+    if (rv == MEMSESS_ABSENT) {
+        return refuse(r, HTTP_NOT_FOUND, "this user has no such session in the list of "
+                                         "MemSessUserSessions");
+    }
+    if (rv != APR_SUCCESS) {
+        return unavailable(r, memsess_error_words(rv, conf->timeout, words));
+    }
+    log_end(r, apr_pstrcat(r->pool, "session ", id, NULL), name);
+    ap_rprintf(r, "{\"user\": %s, \"ended\": %s}\n", memsess_json_string(name, r->pool),
+               memsess_json_string(id, r->pool));
     return OK;
 }
 
@@ -223,6 +248,42 @@ static int why(request_rec *r, const char *cookie)
     return OK;
 }
 
+/* -- The list --------------------------------------------------------------------------------- */
+
+/* Two JSON arrays as one. */
+static const char *join_lists(const char *a, const char *b, apr_pool_t *p)
+{
+    return !strcmp(a, "[]") ? b : !strcmp(b, "[]") ? a
+           : apr_pstrcat(p, apr_pstrmemdup(p, a, strlen(a) - 1), ", ", b + 1, NULL);
+}
+
+/* Those that were logged in under each of the secrets, one after the other. */
+static int list(request_rec *r, const char *name)
+{
+    const memsess_srv_conf_t *conf = conf_of(r);
+    const char *sessions = conf->user_sessions ? "[]" : "null";
+    char user[MEMSESS_USER_LEN + 1];
+    unsigned i;
+
+    for (i = 0; conf->user_sessions && i < memsess_users(conf->secrets); i++) {
+        memsess_wish_t epoch = {.found = MEMSESS_UNAVAILABLE};
+
+        if (memsess_user_make(user, conf->secrets, i, conf->ns, name) == APR_SUCCESS
+            && memsess_epoch_key(&epoch.key, conf->ns, user) == APR_SUCCESS) {
+            memsess_epoch_read(conf->store, &epoch, r->pool);
+        }
+        if (epoch.found == MEMSESS_UNAVAILABLE || epoch.found == MEMSESS_UNSEEN) {
+            return unavailable(r, "the servers that have the user's list are silent");
+        }
+        if (epoch.found == MEMSESS_FOUND) {
+            sessions = join_lists(sessions, memsess_json_sessions(epoch.session, NULL, r->pool),
+                                  r->pool);
+        }
+    }
+    ap_rprintf(r, "{\"user\": %s, \"sessions\": %s}\n", memsess_json_string(name, r->pool), sessions);
+    return OK;
+}
+
 /* -- The handler ------------------------------------------------------------------------------ */
 
 static int get(request_rec *r)
@@ -232,11 +293,13 @@ static int get(request_rec *r)
 
     ap_args_to_table(r, &args);
     user = apr_table_get(args, field_names[USER]);
+    if (!conf_of(r)->store) {
+        return unavailable(r, "this child process has no store, as the error log says");
+    }
     if (!user || !*user) {
         return refuse(r, HTTP_BAD_REQUEST, "name whose sessions to list: ?user=NAME");
     }
-    ap_rprintf(r, "{\"user\": %s, \"sessions\": null}\n", memsess_json_string(user, r->pool));
-    return OK;
+    return list(r, user);
 }
 
 /* A field's bytes as a string; NULL where there is a NUL in them. */
@@ -293,7 +356,7 @@ static int post(request_rec *r)
     if (fields[COOKIE]) {
         return why(r, fields[COOKIE]);
     }
-    return end_all(r, fields[USER]);
+    return fields[ID] ? end_one(r, fields[USER], fields[ID]) : end_all(r, fields[USER]);
 }
 
 int memsess_admin_handler(request_rec *r)

@@ -308,6 +308,16 @@ static memsess_rc_t memsess_renew(memsess_t *s)
     return rc;
 }
 
+static memsess_rc_t memsess_destroy_others(memsess_t *s)
+{
+    memsess_rc_t rc = begin_change_of_some(s);
+
+    if (rc == MEMSESS_RC_OK) {
+        s->pending.destroy_others = 1;
+    }
+    return rc;
+}
+
 static memsess_rc_t end_session(memsess_t *s, int all)
 {
     memsess_rc_t rc = begin_change_of_some(s);
@@ -363,6 +373,7 @@ void memsess_api_register(void)
     APR_REGISTER_OPTIONAL_FN(memsess_renew);
     APR_REGISTER_OPTIONAL_FN(memsess_destroy);
     APR_REGISTER_OPTIONAL_FN(memsess_destroy_all);
+    APR_REGISTER_OPTIONAL_FN(memsess_destroy_others);
     APR_REGISTER_OPTIONAL_FN(memsess_expire);
     APR_REGISTER_OPTIONAL_FN(memsess_kind_make);
     APR_REGISTER_OPTIONAL_FN(memsess_kind_hide);

@@ -125,6 +125,9 @@ int memsess_auth_check_user(request_rec *r)
 {
     const memsess_own_t *own = memsess_own(r, 0);
 
+    if (own && own->stale && (is_ours(r) || !ap_auth_type(r))) {
+        return ask_to_log_in(r);
+    }
     if (!is_ours(r)) {
         /* Require memsess has nobody else to say that it could not be decided. */
         return own && own->undecided && !ap_auth_type(r) ? memsess_req_deny(r) : DECLINED;
@@ -238,6 +241,50 @@ static authz_status check_requirement(request_rec *r, const char *line, const vo
 }
 
 const authz_provider memsess_auth_provider = {check_requirement, parse_requirement};
+
+/* -- Require memsess-login-age ---------------------------------------------------------------- */
+
+static const char *parse_age(cmd_parms *cmd, const char *line, const void **parsed)
+{
+    apr_interval_time_t *most = apr_palloc(cmd->pool, sizeof(*most));
+    const char *word = ap_getword_conf(cmd->pool, &line);
+
+    *parsed = most;
+    if (*line || !memsess_conf_time(word, most)) {
+        return apr_psprintf(cmd->pool, "Require memsess-login-age %s: must be one time: a number and "
+                            "ms, s, min or h", word);
+    }
+    return NULL;
+}
+
+/* Whoever logged in longer ago may be let in when that is done again: see memsess_auth_check_user. */
+static authz_status check_age(request_rec *r, const char *line, const void *parsed)
+{
+    const apr_interval_time_t *most = parsed;
+    memsess_req_t *req;
+    memsess_state_t state;
+
+    (void)line;
+    if (!memsess_req_enabled(r)) {
+        return AUTHZ_DENIED;
+    }
+    req = memsess_req(r);
+    state = memsess_req_depend(req, r);
+    if (state == MEMSESS_STATE_UNAVAILABLE) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: Require memsess-login-age: denied: %s",
+                      memsess_req_why(req));
+        memsess_own(r, 1)->undecided = 1;
+        return AUTHZ_GENERAL_ERROR;
+    }
+    if (state == MEMSESS_STATE_ACTIVE && req->session->login.user[0]
+        && apr_time_from_sec(memsess_req_login_age(req)) <= *most) {
+        return AUTHZ_GRANTED;
+    }
+    memsess_own(r, 1)->stale = 1;
+    return AUTHZ_DENIED_NO_USER;
+}
+
+const authz_provider memsess_auth_age_provider = {check_age, parse_age};
 
 /* -- While the store is away ------------------------------------------------------------------- */
 

@@ -40,6 +40,9 @@ int memsess_auth_user(request_rec *r);
 /** Require memsess NAME VALUE... */
 extern const authz_provider memsess_auth_provider;
 
+/** Require memsess-login-age T */
+extern const authz_provider memsess_auth_age_provider;
+
 /** Logs where AuthType MemSess or Require memsess certainly finds no session; 0 then. */
 int memsess_auth_conf_check(server_rec *main_server, apr_pool_t *ptemp);
 

@@ -8,6 +8,7 @@
 #include "apr_lib.h"
 #include "apr_strings.h"
 #include "http/auth.h"
+#include "http/json.h"
 #include "http/status.h"
 #include "http_config.h"
 #include "http_core.h"
@@ -330,7 +331,15 @@ static void set_parts(apr_table_t *env, const char *data, apr_size_t len, apr_po
     }
 }
 
-static void set_variables(request_rec *r, const memsess_req_t *req, memsess_state_t state,
+/* The list of the session's user as JSON; NULL: there is none. */
+static const char *user_sessions(request_rec *r, memsess_req_t *req)
+{
+    const memsess_session_t *record = memsess_req_user_record(req);
+
+    return record ? memsess_json_sessions(record, req->session->public_id, r->pool) : NULL;
+}
+
+static void set_variables(request_rec *r, memsess_req_t *req, memsess_state_t state,
                           const memsess_dir_conf_t *conf)
 {
     apr_array_header_t *variables;
@@ -345,6 +354,17 @@ static void set_variables(request_rec *r, const memsess_req_t *req, memsess_stat
         return;
     }
     apr_table_addn(env, ENV_PREFIX "ID", req->session->public_id);
+    if (req->session->login.user[0] && req->session->login.at) {
+        apr_table_addn(env, ENV_PREFIX "LOGIN_AGE",
+                       apr_psprintf(r->pool, "%" APR_TIME_T_FMT, memsess_req_login_age(req)));
+    }
+    if (conf->expose & MEMSESS_EXPOSE_USER_SESSIONS) {
+        const char *sessions = user_sessions(r, req);
+
+        if (sessions) {
+            apr_table_addn(env, ENV_PREFIX "USER_SESSIONS", sessions);
+        }
+    }
     variables = apr_array_make(r->pool, req->session->attrs->nelts, sizeof(variable_t));
     data = form_data(req->session, conf->expose_keys, variables, r->pool);
     len = strlen(data);
@@ -364,7 +384,9 @@ static int shows_sessions(request_rec *r)
 
 static int exposes(request_rec *r)
 {
-    return shows_sessions(r) ? memsess_dir_conf(r)->expose : 0;
+    int what = shows_sessions(r) ? memsess_dir_conf(r)->expose : 0;
+
+    return what == MEMSESS_EXPOSE_USER_SESSIONS ? what | MEMSESS_EXPOSE_ENV : what;
 }
 
 static void hide(request_rec *r, memsess_own_t *own)
@@ -573,6 +595,9 @@ static void set_headers(request_rec *r, memsess_top_t *top)
     apr_table_setn(r->headers_in, "MemSess-State", memsess_state_names[state]);
     if (state == MEMSESS_STATE_ACTIVE) {
         apr_table_setn(r->headers_in, "MemSess-Id", req->session->public_id);
+        memsess_set_or_unset(r->headers_in, "MemSess-User-Sessions",
+                             conf->expose & MEMSESS_EXPOSE_USER_SESSIONS ? user_sessions(r, req)
+                                                                         : NULL);
         data = form_data(req->session, conf->expose_keys, NULL, r->pool);
         if (!is_cgi(r) || !is_too_long("HTTP_MEMSESS_DATA", data)) {
             apr_table_setn(r->headers_in, "MemSess-Data", data);

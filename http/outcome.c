@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#include "http/request_private.h"
+#include "http/outcome.h"
 
 #include <string.h>
 
@@ -10,45 +10,25 @@
 #include "http_log.h"
 #include "http_protocol.h"
 #include "session/record.h"
-#include "store/epoch.h"
 
 APLOG_USE_MODULE(memsess);
 
-/* What a commit works with. */
-typedef struct commit_t {
-    memsess_req_t *req;
-    const memsess_dir_conf_t *conf;
-    const memsess_changes_t *changes; /* NULL: re-date only */
-    request_rec *r;
-    memsess_top_t *top;
-    memsess_store_t *store;
-    apr_time_t now;
-    char id[MEMSESS_ID_LEN + 1]; /* a fresh one, where the session gets one */
-    memsess_key_t key;           /* of that */
-    const memsess_session_t *kept; /* the session as it goes on, under whichever id; or NULL */
-    const char *error;           /* why the changes cannot be made */
-    int merged;                  /* upon somebody else's */
-    int late;                    /* the session that the changes are for is over */
-    memsess_login_t login;       /* of the user who logs in, once it is known */
-    memsess_login_t moved;       /* what the first secret makes of a login that another one made */
-} commit_t;
-
 /* For logs. */
-static const char *words_of(const commit_t *c, apr_status_t rv)
+const char *memsess_commit_words(const memsess_commit_t *c, apr_status_t rv)
 {
     return memsess_error_words(rv, memsess_srv_conf(c->top->server)->timeout,
                                apr_palloc(c->r->pool, MEMSESS_WORDS_LEN));
 }
 
-static memsess_cache_t *cache_of(const commit_t *c)
+memsess_cache_t *memsess_commit_cache(const memsess_commit_t *c)
 {
     return memsess_srv_conf(c->top->server)->cache;
 }
 
 /* What this member's next request of the session is to see. */
-static void cache_commit(const commit_t *c, apr_status_t rv)
+static void cache_commit(const memsess_commit_t *c, apr_status_t rv)
 {
-    memsess_cache_t *cache = cache_of(c);
+    memsess_cache_t *cache = memsess_commit_cache(c);
 
     if (cache && (rv != APR_SUCCESS || c->id[0] || !c->kept)) {
         memsess_cache_drop(cache, &c->req->key);
@@ -59,12 +39,12 @@ static void cache_commit(const commit_t *c, apr_status_t rv)
 }
 
 /* The session as it is by now. */
-static const memsess_session_t *session_now(const commit_t *c)
+static const memsess_session_t *session_now(const memsess_commit_t *c)
 {
     return c->kept ? c->kept : c->req->session;
 }
 
-static void send_cookie(commit_t *c, const char *id)
+static void send_cookie(memsess_commit_t *c, const char *id)
 {
     int https = !strcmp(ap_http_scheme(c->r), "https");
     memsess_cookie_value_t value = {"", "", c->req->sent.revision, 0};
@@ -73,7 +53,7 @@ static void send_cookie(commit_t *c, const char *id)
     const char *cookie;
 
     if (now) {
-        value.revision = cache_of(c) ? now->revision : 0;
+        value.revision = memsess_commit_cache(c) ? now->revision : 0;
     }
     if (id) {
         apr_cpystrn(value.id, id, sizeof(value.id));
@@ -92,7 +72,7 @@ static void send_cookie(commit_t *c, const char *id)
 }
 
 /* For how long the session goes on by the end of its own that the changes give it; 0: they do not. */
-static apr_interval_time_t own_time(const commit_t *c)
+apr_interval_time_t memsess_commit_own_time(const memsess_commit_t *c)
 {
     if (!c->changes || c->changes->ends <= c->now) {
         return c->changes ? c->changes->lasts : 0;
@@ -100,12 +80,12 @@ static apr_interval_time_t own_time(const commit_t *c)
     return c->changes->ends - c->now;
 }
 
-static void mark_used(const commit_t *c, memsess_session_t *session)
+void memsess_commit_mark_used(const memsess_commit_t *c, memsess_session_t *session)
 {
     if (c->changes && c->changes->expire) {
         session->fixed = c->changes->ends != 0;
         session->lasts = c->changes->lasts != 0;
-        session->idle = own_time(c);
+        session->idle = memsess_commit_own_time(c);
         session->used = c->now;
     }
     if (session->fixed) {
@@ -119,32 +99,32 @@ static void mark_used(const commit_t *c, memsess_session_t *session)
 
 /* Where the client may not know the id yet, an older secret signed the cookie, or it hints at
  * another user than the session has. */
-static int is_cookie_aged(const commit_t *c)
+static int is_cookie_aged(const memsess_commit_t *c)
 {
     return c->req->id_is_old || c->req->sent.aged
            || strcmp(c->req->sent.user, session_now(c)->login.user);
 }
 
 /* Whether the cookie tells the browser for how long to keep it, or did until now. */
-static int has_age(const commit_t *c)
+static int has_age(const memsess_commit_t *c)
 {
     return c->conf->cookie->max_age || c->req->session->lasts || session_now(c)->lasts;
 }
 
 /* After a write, since whoever gets an error keeps the cookie that he had: the new id, or the same
  * once more where the cookie has an age of its own. */
-static void keep_cookie(commit_t *c)
+static void keep_cookie(memsess_commit_t *c)
 {
     if (c->id[0]) {
         send_cookie(c, c->id);
     }
-    else if (has_age(c) || cache_of(c) || is_cookie_aged(c)) {
+    else if (has_age(c) || memsess_commit_cache(c) || is_cookie_aged(c)) {
         send_cookie(c, c->req->id);
     }
 }
 
 /* The session as the changes make it of the old one, or NULL where there is to be none. */
-static memsess_session_t *build(commit_t *c, const memsess_session_t *old)
+static memsess_session_t *build(memsess_commit_t *c, const memsess_session_t *old)
 {
     memsess_session_t *session = NULL, *fresh;
     apr_size_t size;
@@ -169,90 +149,8 @@ static memsess_session_t *build(commit_t *c, const memsess_session_t *old)
     return session;
 }
 
-/* What the session's user is called here; NULL: nobody is logged in, or another attribute says who. */
-static const char *user_name(const commit_t *c)
-{
-    return memsess_session_user(c->req->session, c->conf->user_attr);
-}
-
-static int which_secret(const commit_t *c, const char *user, const char *name)
-{
-    return memsess_user_which(user, memsess_srv_conf(c->top->server)->secrets, c->req->ns, name);
-}
-
-/* Whether a secret other than the first has made what stands for the session's user. */
-static int is_login_aged(const commit_t *c)
-{
-    const char *user = c->req->session->login.user, *name = user_name(c);
-
-    return *user && name && memsess_users(memsess_srv_conf(c->top->server)->secrets) > 1
-           && which_secret(c, user, name) > 0;
-}
-
-/* The same user stays in the epoch of the log-in, or in the one that took its place. */
-static void keep_login(const commit_t *c, memsess_session_t *session)
-{
-    const memsess_login_t *as_read = &c->req->session->login;
-
-    if (c->moved.user[0] && !strcmp(session->login.user, as_read->user)
-        && !memcmp(session->login.epoch, as_read->epoch, MEMSESS_EPOCH_BYTES)) {
-        session->login = c->moved;
-    }
-}
-
-/* Under the epoch that the user has by now; asked for once. */
-static apr_status_t log_in(const commit_t *c, memsess_login_t *login, const char *name,
-                           apr_interval_time_t idle, apr_interval_time_t wait)
-{
-    char user[MEMSESS_USER_LEN + 1];
-    memsess_key_t key;
-    apr_status_t rv = memsess_user_make(user, memsess_srv_conf(c->top->server)->secrets, 0,
-                                        c->req->ns, name);
-
-    if (rv != APR_SUCCESS || !strcmp(user, login->user)) {
-        return rv;
-    }
-    rv = memsess_epoch_key(&key, c->req->ns, user);
-    if (rv == APR_SUCCESS) {
-        rv = memsess_epoch_get(login->epoch, c->store, &key, idle, wait, c->r->pool);
-    }
-    if (rv == APR_SUCCESS) {
-        memcpy(login->user, user, sizeof(user));
-    }
-    return rv;
-}
-
-/* Binds a session to the user who logs in by it, or to nobody any more. */
-static apr_status_t bind_login(commit_t *c, memsess_session_t *session)
-{
-    const char *attr = c->conf->user_attr;
-    const char *name;
-    apr_status_t rv;
-
-    if (session->login.user[0] && !(c->changes && memsess_changes_touch(c->changes, attr))) {
-        keep_login(c, session);
-        return APR_SUCCESS;
-    }
-    name = memsess_session_user(session, attr);
-    if (!name) {
-        session->login.user[0] = '\0';
-        return APR_SUCCESS;
-    }
-    /* The same again stays in its epoch: all sessions may have been ended since it was read. */
-    if (session->login.user[0] && which_secret(c, session->login.user, name) >= 0) {
-        keep_login(c, session);
-        return APR_SUCCESS;
-    }
-    mark_used(c, session);
-    rv = log_in(c, &c->login, name, session->idle, c->conf->lock_wait);
-    if (rv == APR_SUCCESS) {
-        session->login = c->login;
-    }
-    return rv;
-}
-
 /* Binds a session to the client as far as the section says and it is not bound yet. */
-static apr_status_t bind_client(const commit_t *c, memsess_session_t *session)
+static apr_status_t bind_client(const memsess_commit_t *c, memsess_session_t *session)
 {
     unsigned missing = (unsigned)c->conf->bind & ~session->binding.to;
     apr_status_t rv = APR_SUCCESS;
@@ -266,23 +164,23 @@ static apr_status_t bind_client(const commit_t *c, memsess_session_t *session)
     return rv;
 }
 
-static apr_status_t bind_session(commit_t *c, memsess_session_t *session)
+static apr_status_t bind_session(memsess_commit_t *c, memsess_session_t *session)
 {
     apr_status_t rv = bind_client(c, session);
 
-    return rv == APR_SUCCESS ? bind_login(c, session) : rv;
+    return rv == APR_SUCCESS ? memsess_commit_bind_user(c, session) : rv;
 }
 
 /* So many ids are drawn, where those before belong to servers that are all down. */
 #define DRAWS_MAX 32
 
 /* Writes a session under an id that nobody knows yet; the same id where it is tried again. */
-static apr_status_t write_fresh(commit_t *c, memsess_session_t *session)
+static apr_status_t write_fresh(memsess_commit_t *c, memsess_session_t *session)
 {
     apr_status_t rv = APR_SUCCESS;
     unsigned draws;
 
-    mark_used(c, session);
+    memsess_commit_mark_used(c, session);
     session->renewed = c->now;
     for (draws = 0; draws < DRAWS_MAX; draws++) {
         if (!c->id[0] && (rv = memsess_id_make(c->id)) == APR_SUCCESS) {
@@ -301,7 +199,7 @@ static apr_status_t write_fresh(commit_t *c, memsess_session_t *session)
 }
 
 /* What was written under a fresh id is not to be kept. */
-static void unwrite_fresh(commit_t *c)
+static void unwrite_fresh(memsess_commit_t *c)
 {
     if (c->id[0]) {
         memsess_store_unwrite(c->store, &c->key, c->kept, c->r->pool);
@@ -310,14 +208,14 @@ static void unwrite_fresh(commit_t *c)
 }
 
 /* Whether MemSessRenew wants another id by now. Not before the client has come with this one. */
-static int renewal_due(const commit_t *c, const memsess_session_t *session)
+static int renewal_due(const memsess_commit_t *c, const memsess_session_t *session)
 {
     return c->conf->renew && !c->req->id_is_old && c->now - session->renewed >= c->conf->renew;
 }
 
 /* Whether changes make of one session that of another user. That nobody is logged in any more is no
  * log-in: what the id leads to has become less. */
-static int logs_in(const commit_t *c, const memsess_session_t *old,
+static int logs_in(const memsess_commit_t *c, const memsess_session_t *old,
                    const memsess_session_t *session)
 {
     const char *user = session ? memsess_session_user(session, c->conf->user_attr) : NULL;
@@ -327,7 +225,7 @@ static int logs_in(const commit_t *c, const memsess_session_t *old,
 }
 
 /* With MemSessLock none it changes what it has read; but increments are exact everywhere. */
-static int last_wins(const commit_t *c)
+static int last_wins(const memsess_commit_t *c)
 {
     return c->conf->lock == MEMSESS_LOCK_NONE && c->changes
            && !memsess_changes_has_incr(c->changes);
@@ -335,7 +233,7 @@ static int last_wins(const commit_t *c)
 
 /* What others are to know before the next revision is there; said right before, since it is
  * forgotten soon. */
-static void tell_others(const commit_t *c, const memsess_session_t *newest, apr_pool_t *p)
+static void tell_others(const memsess_commit_t *c, const memsess_session_t *newest, apr_pool_t *p)
 {
     if (newest->unused && !c->req->id_is_old) {
         memsess_renew_mark_first(c->store, &c->req->key, p);
@@ -350,7 +248,7 @@ static void tell_others(const commit_t *c, const memsess_session_t *newest, apr_
 static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
                                   memsess_session_t **next, apr_pool_t *p)
 {
-    commit_t *c = baton;
+    memsess_commit_t *c = baton;
     int unused = newest->unused && c->req->id_is_old, ends, moves;
     memsess_session_t *session = !c->changes ? apr_pmemdup(p, newest, sizeof(*newest))
                                              : build(c, last_wins(c) ? c->req->session : newest);
@@ -368,7 +266,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     ends = c->changes && (c->changes->destroy || c->changes->renew || logs_in(c, newest, session));
     moves = !ends && renewal_due(c, newest);
     if (session && !ends && !moves) {
-        mark_used(c, session);
+        memsess_commit_mark_used(c, session);
         session->unused = unused;
         *next = session;
         return APR_SUCCESS;
@@ -389,69 +287,9 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     return rv;
 }
 
-/* For how long the epoch of the session's user is to live. */
-static apr_interval_time_t epoch_idle(const commit_t *c)
+static apr_status_t change_session(memsess_commit_t *c, apr_interval_time_t wait)
 {
-    apr_interval_time_t idle = c->req->session->idle > c->conf->idle ? c->req->session->idle
-                                                                     : c->conf->idle;
-    apr_interval_time_t own = own_time(c);
-
-    return own > idle ? own : idle;
-}
-
-/* Looks again whether the session's user was logged out everywhere: MEMSESS_GONE. */
-static apr_status_t judge_epoch(const commit_t *c)
-{
-    memsess_wish_t *epoch = &c->req->epoch;
-    apr_status_t rv = memsess_epoch_key(&epoch->key, c->req->ns, c->req->session->login.user);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    memsess_epoch_read(c->store, epoch, c->r->pool);
-    if (memsess_epoch_judge(c->req->session, epoch) == MEMSESS_FOUND) {
-        return APR_SUCCESS;
-    }
-    if (cache_of(c)) {
-        memsess_cache_drop(cache_of(c), &c->req->key);
-    }
-    return epoch->found == MEMSESS_UNAVAILABLE || epoch->found == MEMSESS_UNSEEN ? MEMSESS_DOWN
-                                                                                 : MEMSESS_GONE;
-}
-
-/*
- * Before a session is written: its user's epoch is to outlive it. Where the cache had the session,
- * nobody has looked at the epoch yet.
- *
- * A login that an older secret made moves to the first one: once the older one is gone, nobody could
- * find the session by its user's name. The epoch to come is read first, and the one of before then is
- * judged again: see memsess_renew_end_user.
- */
-static apr_status_t keep_epoch(commit_t *c, apr_interval_time_t wait)
-{
-    apr_status_t rv = APR_SUCCESS;
-    int moves;
-
-    c->moved.user[0] = '\0';
-    if (!c->req->session->login.user[0] || (c->changes && c->changes->destroy)) {
-        return APR_SUCCESS;
-    }
-    moves = is_login_aged(c)
-            && log_in(c, &c->moved, user_name(c), epoch_idle(c), wait) == APR_SUCCESS;
-    if ((moves || c->req->is_cached) && (rv = judge_epoch(c)) != APR_SUCCESS) {
-        return rv;
-    }
-    rv = memsess_epoch_keep(c->store, &c->req->epoch, epoch_idle(c), c->r->pool);
-    if (rv != APR_SUCCESS && rv != MEMSESS_BUSY) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a user's epoch could not be "
-                      "re-dated: %s", words_of(c, rv));
-    }
-    return APR_SUCCESS;
-}
-
-static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
-{
-    apr_status_t rv = keep_epoch(c, wait);
+    apr_status_t rv = memsess_commit_keep_user(c, wait);
 
     if (rv != APR_SUCCESS) {
         return rv;
@@ -471,7 +309,7 @@ static apr_status_t change_session(commit_t *c, apr_interval_time_t wait)
     return rv;
 }
 
-static apr_status_t begin_session(commit_t *c)
+static apr_status_t begin_session(memsess_commit_t *c)
 {
     memsess_session_t *session = build(c, NULL);
     apr_status_t rv;
@@ -492,19 +330,10 @@ static apr_status_t begin_session(commit_t *c)
     return rv == APR_SUCCESS ? write_fresh(c, session) : rv;
 }
 
-/* Ends all sessions of the user, by the name that this one has. */
-static apr_status_t end_all(const commit_t *c)
-{
-    const char *name = user_name(c);
-
-    return name ? memsess_renew_end_user(memsess_srv_conf(c->top->server), c->req->ns, name,
-                                         c->conf->lock_wait, c->r->pool) : APR_SUCCESS;
-}
-
 /* The changes could not be made: the answer is an error, or goes on without them. */
-static int failed(const commit_t *c, apr_status_t rv)
+static int failed(const memsess_commit_t *c, apr_status_t rv)
 {
-    const char *why = words_of(c, rv);
+    const char *why = memsess_commit_words(c, rv);
 
     if (c->error) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the response's changes are "
@@ -524,11 +353,11 @@ static int failed(const commit_t *c, apr_status_t rv)
         memsess_count(MEMSESS_N_UNAVAILABLE);
     }
     /* Whoever asks that all sessions end is not told that they did. */
-    return c->conf->on_error == MEMSESS_DENY || c->changes->destroy_all ? memsess_req_deny(c->r)
-                                                                        : OK;
+    return c->conf->on_error == MEMSESS_DENY || memsess_changes_end_others(c->changes)
+               ? memsess_req_deny(c->r) : OK;
 }
 
-static void count_changes(const commit_t *c, int had_session)
+static void count_changes(const memsess_commit_t *c, int had_session)
 {
     int ends = had_session && c->changes->destroy;
     int begins = c->id[0] && (ends || !had_session);
@@ -547,7 +376,7 @@ static void count_changes(const commit_t *c, int had_session)
     }
 }
 
-static void trace_commit(const commit_t *c, apr_status_t rv)
+static void trace_commit(const memsess_commit_t *c, apr_status_t rv)
 {
     const memsess_key_t *old = &c->req->key;
 
@@ -561,7 +390,7 @@ static void trace_commit(const commit_t *c, apr_status_t rv)
 
 /* Renewed meanwhile: the changes are for the session, wherever it is. Or it is over: then they can
  * at most begin another one. */
-static apr_status_t change_elsewhere(commit_t *c)
+static apr_status_t change_elsewhere(memsess_commit_t *c)
 {
     apr_status_t rv;
 
@@ -578,12 +407,12 @@ static apr_status_t change_elsewhere(commit_t *c)
     return rv == APR_SUCCESS && !c->id[0] ? MEMSESS_GONE : rv;
 }
 
-static int carry_out(commit_t *c, memsess_state_t state)
+static int carry_out(memsess_commit_t *c, memsess_state_t state)
 {
     int is_active = state == MEMSESS_STATE_ACTIVE;
     /* What is over by this section's time-outs may be live elsewhere: a log-out ends it. */
     int had_session = is_active || (state == MEMSESS_STATE_EXPIRED && c->changes->destroy);
-    apr_status_t rv = is_active && c->changes->destroy_all ? end_all(c) : APR_SUCCESS;
+    apr_status_t rv = memsess_commit_end_others(c, is_active);
 
     if (rv == APR_SUCCESS && had_session) {
         rv = change_session(c, c->conf->lock_wait);
@@ -602,6 +431,9 @@ static int carry_out(commit_t *c, memsess_state_t state)
         return failed(c, rv);
     }
     count_changes(c, had_session);
+    if (had_session) {
+        memsess_commit_leave(c);
+    }
     if (had_session && !c->changes->destroy) {
         keep_cookie(c);
     }
@@ -612,7 +444,7 @@ static int carry_out(commit_t *c, memsess_state_t state)
 }
 
 /* Whether a session that was only read is to be written all the same. */
-static int is_redating_due(const commit_t *c)
+static int is_redating_due(const memsess_commit_t *c)
 {
     const memsess_session_t *session = c->req->session;
     apr_interval_time_t age = c->now - session->used;
@@ -622,13 +454,13 @@ static int is_redating_due(const commit_t *c)
     int fresh = session->fixed || (age < refresh && -age < refresh
                                    && (session->lasts || session->idle >= c->conf->idle));
 
-    return !fresh || session->aged || is_login_aged(c) || renewal_due(c, session)
+    return !fresh || session->aged || memsess_commit_is_user_aged(c) || renewal_due(c, session)
            || memsess_renew_is_first(c->req);
 }
 
 /* A session that was only read is re-dated now and then, and moves to a new secret; whoever is
  * writing it does that too. */
-static void redate(commit_t *c)
+static void redate(memsess_commit_t *c)
 {
     apr_status_t rv = APR_SUCCESS;
     int due;
@@ -647,7 +479,7 @@ static void redate(commit_t *c)
         trace_commit(c, rv);
         if (rv != APR_SUCCESS && rv != MEMSESS_BUSY && rv != MEMSESS_GONE) {
             ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a session could not be "
-                          "re-dated: %s", words_of(c, rv));
+                          "re-dated: %s", memsess_commit_words(c, rv));
         }
     }
     if (rv == APR_SUCCESS && due) {
@@ -668,8 +500,8 @@ int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, req
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_srv_conf_t *srv = memsess_srv_conf(top->server);
-    commit_t c = {req, req->conf, NULL, r, top, srv->store, memsess_clock_wall(), "", {{0}, {0}},
-                  NULL, NULL, 0, 0, {"", {0}}, {"", {0}}};
+    memsess_commit_t c = {.req = req, .conf = req->conf, .r = r, .top = top, .store = srv->store,
+                          .now = memsess_clock_wall()};
     memsess_state_t state;
 
     if (changes && memsess_changes_any(changes)) {

@@ -14,10 +14,6 @@
 #define FIRST "first"
 #define OLD_ID_LIVES 11
 
-/* How long what comes with the id of a session that was destroyed counts as late. */
-#define END "end"
-#define END_IS_LATE 30
-
 /* So many times is a session looked for that went on under another id. */
 #define MOVES_MAX 16
 
@@ -83,7 +79,7 @@ void memsess_renew_mark_first(memsess_store_t *store, const memsess_key_t *key, 
 
 void memsess_renew_mark_end(memsess_store_t *store, const memsess_key_t *key, apr_pool_t *p)
 {
-    memsess_mark_put(store, key, END, END_IS_LATE, p);
+    memsess_mark_put(store, key, MEMSESS_MARK_END, MEMSESS_MARK_END_TTL, p);
 }
 
 void memsess_renew_see_over(const memsess_req_t *req, memsess_over_t *over)
@@ -95,7 +91,7 @@ void memsess_renew_see_over(const memsess_req_t *req, memsess_over_t *over)
 
 static int is_late(const memsess_over_t *over, memsess_store_t *store, apr_pool_t *p)
 {
-    return over->moved || memsess_mark_is_there(store, &over->key, END, p);
+    return over->moved || memsess_mark_is_there(store, &over->key, MEMSESS_MARK_END, p);
 }
 
 int memsess_renew_is_late(const memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
@@ -112,33 +108,4 @@ int memsess_renew_is_late(const memsess_req_t *req, memsess_store_t *store, apr_
     for (over = req->over; over && !is_late(over, store, p); over = over->next) {
     }
     return over != NULL;
-}
-
-static apr_status_t end_epoch(const memsess_srv_conf_t *conf, const char *ns, const char *name,
-                              unsigned which, apr_interval_time_t wait, apr_pool_t *p)
-{
-    char user[MEMSESS_USER_LEN + 1];
-    memsess_key_t key;
-    apr_status_t rv = memsess_user_make(user, conf->secrets, which, ns, name);
-
-    if (rv == APR_SUCCESS && (rv = memsess_epoch_key(&key, ns, user)) == APR_SUCCESS) {
-        memsess_renew_mark_end(conf->store, &key, p);
-        rv = memsess_epoch_change(conf->store, &key, wait, p);
-    }
-    return rv;
-}
-
-/* While secrets are rotated the user may have an epoch for each. Any two of them are changed in both
- * orders: so where a session is just moving from one to another, and the old one was not changed yet
- * when that was looked at for the last time, the new one is changed after that. */
-apr_status_t memsess_renew_end_user(const memsess_srv_conf_t *conf, const char *ns,
-                                    const char *name, apr_interval_time_t wait, apr_pool_t *p)
-{
-    unsigned n = memsess_users(conf->secrets), i;
-    apr_status_t rv = APR_SUCCESS;
-
-    for (i = 0; rv == APR_SUCCESS && i < (n > 1 ? 2 * n : 1); i++) {
-        rv = end_epoch(conf, ns, name, i % n, wait, p);
-    }
-    return rv;
 }

@@ -40,11 +40,6 @@ void memsess_renew_mark_first(memsess_store_t *store, const memsess_key_t *key, 
 /** Says that a session is about to be destroyed, to those who come with its id soon after. */
 void memsess_renew_mark_end(memsess_store_t *store, const memsess_key_t *key, apr_pool_t *p);
 
-/** Ends all sessions of a user, logged in under whichever of the secrets; what comes with their ids soon
- * after is late. */
-apr_status_t memsess_renew_end_user(const memsess_srv_conf_t *conf, const char *ns,
-                                    const char *name, apr_interval_time_t wait, apr_pool_t *p);
-
 /** For a session that was found to be over. */
 void memsess_renew_see_over(const memsess_req_t *req, memsess_over_t *over);
 

@@ -232,6 +232,30 @@ static void judge_login(memsess_req_t *req, memsess_store_t *store, apr_pool_t *
     req->found = memsess_epoch_judge(req->session, &req->epoch);
 }
 
+apr_time_t memsess_req_login_age(const memsess_req_t *req)
+{
+    apr_time_t age = memsess_clock_wall() - req->session->login.at;
+
+    return age < 0 ? 0 : apr_time_sec(age);
+}
+
+const memsess_session_t *memsess_req_user_record(memsess_req_t *req)
+{
+    const memsess_srv_conf_t *conf = memsess_srv_conf(req->top->server);
+
+    if (!conf->user_sessions || !req->session->login.user[0]) {
+        return NULL;
+    }
+    /* The local cache has sessions alone. */
+    if (req->is_cached && !req->epoch_of) {
+        memsess_found_t found = req->found;
+
+        judge_login(req, conf->store, req->top->p);
+        req->found = found;
+    }
+    return req->epoch.found == MEMSESS_FOUND ? req->epoch.session : NULL;
+}
+
 /* Comes: the request does, and is not just under way. */
 static void read_pool(memsess_req_t *req, memsess_top_t *top, int comes)
 {

@@ -90,6 +90,7 @@ typedef struct memsess_own_t {
     const memsess_dir_conf_t *settled;  /**< the section that was known for good; NULL: not yet */
     memsess_state_t told; /**< what its handler knows of the session */
     int undecided; /**< an authorization would have needed a session that could not be read */
+    int stale;     /**< an authorization wants a newer log-in */
     int asking;    /**< authorization is under way, see http/auth.c */
 } memsess_own_t;
 
@@ -127,6 +128,12 @@ void memsess_top_depend(memsess_top_t *top, memsess_state_t state);
  * certificate that the session is bound to: nobody is to be told yet. */
 int memsess_req_is_early(const memsess_req_t *req, const memsess_dir_conf_t *conf,
                          memsess_state_t state);
+
+/** Seconds since the session's user logged in. */
+apr_time_t memsess_req_login_age(const memsess_req_t *req);
+
+/** What is kept of the user of an active session, with the list of sessions; NULL: none is listed. */
+const memsess_session_t *memsess_req_user_record(memsess_req_t *req);
 
 /** The state, for somebody whose answer depends on it: caches are told. */
 memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r);

@@ -8,6 +8,7 @@
 #include "apr_strings.h"
 #include "base/clock.h"
 #include "base/version.h"
+#include "http/json.h"
 #include "http_core.h"
 #include "http_protocol.h"
 #include "http_request.h"
@@ -80,25 +81,6 @@ const char *memsess_status_time(apr_time_t t, apr_pool_t *p)
 }
 
 /* -- JSON ------------------------------------------------------------------------------------- */
-
-const char *memsess_json_string(const char *text, apr_pool_t *p)
-{
-    char *quoted = apr_palloc(p, 6 * strlen(text) + 3), *to = quoted;
-    const unsigned char *c;
-
-    *to++ = '"';
-    for (c = (const unsigned char *)text; *c; c++) {
-        if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\') {
-            to += apr_snprintf(to, 7, "\\u%04x", *c);
-        }
-        else {
-            *to++ = (char)*c;
-        }
-    }
-    *to++ = '"';
-    *to = '\0';
-    return quoted;
-}
 
 /* What a server says of itself. */
 static void json_says(request_rec *r, const memsess_server_figures_t *f)

@@ -37,9 +37,6 @@ apr_interval_time_t memsess_status_latency(const memsess_server_figures_t *figur
 /** Text of why a server failed last. */
 const char *memsess_status_error(const memsess_shown_t *shown, apr_pool_t *p);
 
-/** Quoted for JSON, of ASCII characters alone: others are bytes, each escaped. */
-const char *memsess_json_string(const char *text, apr_pool_t *p);
-
 /** In UTC, as ISO 8601 has it. */
 const char *memsess_status_time(apr_time_t t, apr_pool_t *p);
 

@@ -112,18 +112,15 @@ void memsess_gather(request_rec *r)
     gather_from(r, r->err_headers_out);
 }
 
-/* Whether every comma-separated piece is 1 or, where that is asked for, "all", and there is one. */
-static int is_one(const char *value, int *all, apr_pool_t *p)
+/* Whether every comma-separated piece is 1, and there is one. */
+static int is_one(const char *value, apr_pool_t *p)
 {
     char *state, *item;
     int any = 0;
 
     for (item = apr_strtok(apr_pstrdup(p, value), ", \t", &state); item;
          item = apr_strtok(NULL, ", \t", &state)) {
-        if (all && !strcasecmp(item, "all")) {
-            *all = 1;
-        }
-        else if (strcmp(item, "1")) {
+        if (strcmp(item, "1")) {
             return 0;
         }
         any = 1;
@@ -147,6 +144,42 @@ static int knows_nothing(const ask_t *ask)
            || (own->told == MEMSESS_STATE_INVALID && state == MEMSESS_STATE_ACTIVE);
 }
 
+/* Whether a response of this section may do that; says so where it may not. */
+static int may(const ask_t *ask, memsess_verb_t verb)
+{
+    if (memsess_conf_verbs(memsess_dir_conf(ask->r)) & 1U << verb) {
+        return 1;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: left alone, since "
+                  "MemSessWritebackVerbs does not allow %s here", header_names[ask->what],
+                  memsess_verb_names[verb]);
+    return 0;
+}
+
+/* Other users' sessions are for admin, the rest for destroy. */
+static const char *obey_destroy(const ask_t *ask, memsess_changes_t *changes, apr_pool_t *p)
+{
+    memsess_changes_t said, allowed;
+    const char *error;
+
+    memsess_changes_init(&said, p);
+    memsess_changes_init(&allowed, p);
+    error = memsess_changes_destroy(&said, ask->value, p);
+    if (error) {
+        return may(ask, MEMSESS_VERB_DESTROY) ? error : NULL;
+    }
+    if (said.end_users->nelts && may(ask, MEMSESS_VERB_ADMIN)) {
+        allowed.end_users = said.end_users;
+    }
+    if ((said.destroy || said.destroy_others || said.end_ids->nelts)
+        && may(ask, MEMSESS_VERB_DESTROY)) {
+        said.end_users = allowed.end_users;
+        allowed = said;
+    }
+    memsess_changes_join(changes, &allowed);
+    return NULL;
+}
+
 static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t *p)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(ask->r);
@@ -159,19 +192,15 @@ static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t
         log_dropped(ask->r, header_names[ask->what], "the session was shown as invalid there");
         return NULL;
     }
-    if (!(memsess_conf_verbs(conf) & 1U << ask->what)) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: left alone, since "
-                      "MemSessWritebackVerbs does not allow %s here", header_names[ask->what],
-                      memsess_verb_names[ask->what]);
-        return NULL;
-    }
     if (ask->what == ASK_DESTROY) {
-        changes->destroy = 1;
-        return is_one(ask->value, &changes->destroy_all, p) ? NULL : "the value must be 1 or all";
+        return obey_destroy(ask, changes, p);
+    }
+    if (!may(ask, (memsess_verb_t)ask->what)) {
+        return NULL;
     }
     if (ask->what == ASK_RENEW) {
         changes->renew = 1;
-        return is_one(ask->value, NULL, p) ? NULL : "the value must be 1";
+        return is_one(ask->value, p) ? NULL : "the value must be 1";
     }
     if (ask->what == ASK_EXPIRE) {
         return memsess_changes_expire(changes, ask->value, p);

@@ -13,6 +13,8 @@ void memsess_changes_init(memsess_changes_t *changes, apr_pool_t *p)
 {
     memset(changes, 0, sizeof(*changes));
     changes->list = apr_array_make(p, 4, sizeof(memsess_change_t));
+    changes->end_ids = apr_array_make(p, 0, sizeof(const char *));
+    changes->end_users = apr_array_make(p, 0, sizeof(const char *));
 }
 
 void memsess_changes_join(memsess_changes_t *changes, const memsess_changes_t *more)
@@ -20,14 +22,15 @@ void memsess_changes_join(memsess_changes_t *changes, const memsess_changes_t *m
     apr_array_header_t *list = changes->list;
 
     if (more->destroy) {
-        int all = changes->destroy_all || more->destroy_all;
-
         list->nelts = 0;
-        memset(changes, 0, sizeof(*changes));
-        changes->list = list;
         changes->destroy = 1;
-        changes->destroy_all = all;
+        changes->renew = changes->expire = 0;
+        changes->ends = changes->lasts = 0;
     }
+    changes->destroy_others |= more->destroy_others;
+    changes->destroy_all |= more->destroy_all || (changes->destroy && changes->destroy_others);
+    apr_array_cat(changes->end_ids, more->end_ids);
+    apr_array_cat(changes->end_users, more->end_users);
     changes->renew |= more->renew;
     if (more->expire) {
         changes->expire = 1;
@@ -39,7 +42,14 @@ void memsess_changes_join(memsess_changes_t *changes, const memsess_changes_t *m
 
 int memsess_changes_any(const memsess_changes_t *changes)
 {
-    return changes->destroy || changes->renew || changes->expire || changes->list->nelts > 0;
+    return changes->destroy || changes->renew || changes->expire || changes->list->nelts > 0
+           || memsess_changes_end_others(changes);
+}
+
+int memsess_changes_end_others(const memsess_changes_t *changes)
+{
+    return changes->destroy_all || changes->destroy_others || changes->end_ids->nelts > 0
+           || changes->end_users->nelts > 0;
 }
 
 int memsess_changes_touch(const memsess_changes_t *changes, const char *name)
@@ -181,6 +191,42 @@ const char *memsess_changes_parse(memsess_changes_t *changes, memsess_op_t op, c
         }
         header = end;
     }
+    return NULL;
+}
+
+/* The value behind "NAME=", decoded; NULL: it is another word, or nothing that can be decoded. */
+static const char *named(const char *item, const char *name, apr_pool_t *p)
+{
+    apr_size_t len = strlen(name);
+    const char *value = strncasecmp(item, name, len) || item[len] != '='
+                            ? NULL : decode(item + len + 1, strlen(item + len + 1), p);
+
+    return value && *value ? value : NULL;
+}
+
+const char *memsess_changes_destroy(memsess_changes_t *changes, const char *header, apr_pool_t *p)
+{
+    char *state, *item = apr_strtok(apr_pstrdup(p, header), ", \t", &state);
+    const char *value;
+
+    do {
+        if (item && (!strcmp(item, "1") || !strcasecmp(item, "all"))) {
+            changes->destroy = 1;
+            changes->destroy_all |= *item != '1';
+        }
+        else if (item && !strcasecmp(item, "others")) {
+            changes->destroy_others = 1;
+        }
+        else if (item && (value = named(item, "id", p))) {
+            APR_ARRAY_PUSH(changes->end_ids, const char *) = value;
+        }
+        else if (item && (value = named(item, "user", p))) {
+            APR_ARRAY_PUSH(changes->end_users, const char *) = value;
+        }
+        else {
+            return "the value must be 1, all, others, id=PUBLIC_ID or user=NAME";
+        }
+    } while ((item = apr_strtok(NULL, ", \t", &state)));
     return NULL;
 }
 

@@ -25,6 +25,9 @@ typedef struct memsess_change_t {
 typedef struct memsess_changes_t {
     int destroy;
     int destroy_all; /**< and so of all other sessions of its user; only with destroy */
+    int destroy_others; /**< all other sessions of its user end, and this one goes on */
+    apr_array_header_t *end_ids;   /**< those of its user with these public ids end, of const char * */
+    apr_array_header_t *end_users; /**< all sessions of these users end, of const char * */
     int renew;
     int expire;      /**< the session is given an end of its own, or that is taken back: */
     apr_time_t ends; /**< for expire: at that time exactly */
@@ -58,6 +61,17 @@ int memsess_changes_begin_session(const memsess_changes_t *changes);
 const char *memsess_changes_parse(memsess_changes_t *changes, memsess_op_t op, const char *header,
                                   const apr_array_header_t *keys, apr_array_header_t *refused,
                                   apr_pool_t *p);
+
+/**
+ * Takes what a MemSess-Destroy header says: 1, all, others, id=PUBLIC_ID or user=NAME, several joined
+ * by commas.
+ * @return NULL, or what is malformed, for a log
+ */
+const char *memsess_changes_destroy(memsess_changes_t *changes, const char *header, apr_pool_t *p);
+
+/** Whether sessions other than the request's own are to end: that must not be left undone in
+ * silence. */
+int memsess_changes_end_others(const memsess_changes_t *changes);
 
 /**
  * Takes what a MemSess-Expire header says: seconds, the last of several joined by commas.

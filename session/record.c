@@ -28,7 +28,8 @@
  *                                       memsess_seal_id makes it
  *
  * Between placement and payload: for each flag of what the session is bound to, 16 bytes; if it is
- * somebody's, the digest of the user's name and the epoch, 12 bytes each.
+ * somebody's, the digest of the user's name and the epoch, 12 bytes each, 4 bytes of the log-in's
+ * second, and one that says whether it is in the user's list.
  *
  * The NULs let names and values be used where they lie. The key's half makes an answer for
  * another key visible, the hash a damaged one.
@@ -51,7 +52,7 @@
 #define UNUSED 0x80
 #define LASTS 0x40
 
-#define LOGIN_BYTES (MEMSESS_USER_BYTES + MEMSESS_EPOCH_BYTES)
+#define LOGIN_BYTES (MEMSESS_USER_BYTES + MEMSESS_EPOCH_BYTES + 5)
 
 /* Deflate cannot do better than this, so a length beyond it is a lie. */
 #define DEFLATE_RATIO_MAX 1040
@@ -160,14 +161,22 @@ static void get_binding(const unsigned char *at, unsigned flags, memsess_binding
 static void put_login(unsigned char *at, const memsess_login_t *login)
 {
     apr_decode_base64_binary(at, login->user, MEMSESS_USER_LEN, APR_ENCODE_BASE64URL, NULL);
-    memcpy(at + MEMSESS_USER_BYTES, login->epoch, MEMSESS_EPOCH_BYTES);
+    at += MEMSESS_USER_BYTES;
+    memcpy(at, login->epoch, MEMSESS_EPOCH_BYTES);
+    at += MEMSESS_EPOCH_BYTES;
+    put32(at, (apr_uint32_t)apr_time_sec(login->at));
+    at[4] = (unsigned char)login->listed;
 }
 
 static void get_login(const unsigned char *at, memsess_login_t *login)
 {
     apr_encode_base64_binary(login->user, (const unsigned char *)at, MEMSESS_USER_BYTES,
                              APR_ENCODE_BASE64URL, NULL);
-    memcpy(login->epoch, at + MEMSESS_USER_BYTES, MEMSESS_EPOCH_BYTES);
+    at += MEMSESS_USER_BYTES;
+    memcpy(login->epoch, at, MEMSESS_EPOCH_BYTES);
+    at += MEMSESS_EPOCH_BYTES;
+    login->at = apr_time_from_sec(get32(at));
+    login->listed = at[4] & 1;
 }
 
 static void put_payload(unsigned char *at, const memsess_session_t *session)

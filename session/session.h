@@ -61,10 +61,12 @@ typedef struct memsess_placement_t {
 /** What changes when all sessions of a user end. */
 #define MEMSESS_EPOCH_BYTES 12
 
-/** Whose a session is, and under which epoch of that user it was logged in. */
+/** Whose a session is, when and under which epoch of that user it was logged in. */
 typedef struct memsess_login_t {
     char user[MEMSESS_USER_LEN + 1]; /**< base64url of a digest; "": nobody's */
     unsigned char epoch[MEMSESS_EPOCH_BYTES];
+    apr_time_t at;                   /**< to a second */
+    int listed;                      /**< it is over once it is not in the user's list */
 } memsess_login_t;
 
 /** What a session can be bound to, and the bytes that are kept of each. */

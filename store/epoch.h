@@ -2,12 +2,21 @@
 
 /**
  * @file store/epoch.h
- * @brief All sessions of a user, ended at once without a list of them.
+ * @brief All sessions of a user: ended at once, and listed where that is asked for.
  *
  * A user has an epoch: random bytes in a record of its own, kept by the store as sessions are, made
  * when the user's first session begins. Each session carries the epoch that it was logged in under.
  * Once the two differ, or the record is gone, the session is over: so losing the record can end
  * sessions, but never bring one back.
+ *
+ * With MemSessUserSessions the same record has the list of the user's sessions: an attribute for each,
+ * named by its public id. Every change of it is a commit like any other, so two members that write at
+ * once lose nothing. A session that was listed once is over when the list has it no more. Who is
+ * pruned was unused for twice its idle time-out: each session that is re-dated dates its entry, too,
+ * but that may fail.
+ *
+ * One session may go on while the epoch changes ("others"): the record spares it, by its public id
+ * and the epoch that it had, until it is written again with the new one.
  */
 #ifndef MEMSESS_EPOCH_H
 #define MEMSESS_EPOCH_H
@@ -35,25 +44,73 @@ apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *u
 /** Reads it, alone. */
 void memsess_epoch_read(memsess_store_t *store, memsess_wish_t *epoch, apr_pool_t *p);
 
+/** Of the sessions of one user. */
+typedef struct memsess_entry_t {
+    const char *public_id;
+    apr_time_t created, used;
+    apr_interval_time_t idle; /**< it is over when unused for so long */
+    const char *label;        /**< for the user to recognize it; any bytes but NUL */
+} memsess_entry_t;
+
+/** Bytes of a label that are kept. */
+#define MEMSESS_LABEL_MAX 120
+
+/** The sessions that a user's record lists and that are not over by @a now: of memsess_entry_t, the
+ * one that was used last first. */
+apr_array_header_t *memsess_epoch_list(const memsess_session_t *record, apr_time_t now,
+                                       apr_pool_t *p);
+
 /** Whether a session may go on, by what was found at its user's epoch key: FOUND, ENDED, or UNSEEN
  * and UNAVAILABLE as that was. */
 memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_wish_t *epoch);
 
 /**
- * The user's epoch; made where none is to be seen. It will outlive a session of @a idle that
- * is re-dated now.
+ * The user's epoch, for a session that begins; made where none is to be seen. It will outlive that
+ * session, which is listed where @a most is not 0.
+ * @param most sessions in the list: the one that was unused for longest goes
  * @param wait how long to wait for others who make it
  */
-apr_status_t memsess_epoch_get(unsigned char epoch[MEMSESS_EPOCH_BYTES], memsess_store_t *store,
-                               const memsess_key_t *key, apr_interval_time_t idle,
-                               apr_interval_time_t wait, apr_pool_t *p);
+apr_status_t memsess_epoch_enter(memsess_login_t *login, memsess_store_t *store,
+                                 const memsess_key_t *key, const memsess_entry_t *entry,
+                                 unsigned most, apr_interval_time_t wait, apr_pool_t *p);
 
-/** Has it, as it was found, outlive a session of @a idle that is re-dated now. */
+/** Has it, as it was found, outlive a session that is re-dated now; dates its entry in the list. */
 apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_wish_t *epoch,
-                                apr_interval_time_t idle, apr_pool_t *p);
+                                const memsess_entry_t *entry, apr_pool_t *p);
 
-/** Ends all sessions of the user. */
-apr_status_t memsess_epoch_change(memsess_store_t *store, const memsess_key_t *key,
-                                  apr_interval_time_t wait, apr_pool_t *p);
+/**
+ * Ends all sessions of a user.
+ *
+ * While secrets are rotated the user may have an epoch for each. Any two of them are changed in both
+ * orders: so where a session is just moving from one to another, and the old one was not changed yet
+ * when that was looked at for the last time, the new one is changed after that.
+ */
+apr_status_t memsess_epoch_end_user(memsess_store_t *store, const memsess_secrets_t *secrets,
+                                    const char *ns, const char *name, apr_interval_time_t wait,
+                                    apr_pool_t *p);
+
+/** Ends all sessions of the user that has this key. */
+apr_status_t memsess_epoch_end_all(memsess_store_t *store, const memsess_key_t *key,
+                                   apr_interval_time_t wait, apr_pool_t *p);
+
+/** Those under one of the secrets alone. */
+apr_status_t memsess_epoch_end_secret(memsess_store_t *store, const memsess_secrets_t *secrets,
+                                      unsigned which, const char *ns, const char *name,
+                                      apr_interval_time_t wait, apr_pool_t *p);
+
+/**
+ * Ends all sessions of the user but this one.
+ * @param login receives what that one is to have from now on; until it has, it goes on all the same
+ * @return MEMSESS_GONE where it was ended itself meanwhile: of two that do so at once the first one
+ *         goes on
+ */
+apr_status_t memsess_epoch_end_others(memsess_login_t *login, memsess_store_t *store,
+                                      const memsess_key_t *key, const memsess_session_t *session,
+                                      apr_interval_time_t wait, apr_pool_t *p);
+
+/** Ends one of the list, under whichever secret it is there. MEMSESS_ABSENT where it is nowhere. */
+apr_status_t memsess_epoch_end_one(memsess_store_t *store, const memsess_secrets_t *secrets,
+                                   const char *ns, const char *name, const char *public_id,
+                                   apr_interval_time_t wait, apr_pool_t *p);
 
 #endif

@@ -13,6 +13,10 @@
 
 #include "memsess_store.h"
 
+/** Of what was ended just now, and for how many seconds what comes with its id counts as late. */
+#define MEMSESS_MARK_END "end"
+#define MEMSESS_MARK_END_TTL 30
+
 /**
  * Puts a mark there for so many seconds, as many copies as a record has; as far as servers answer.
  * @param what names it: at most 16 of [a-z]

@@ -10,8 +10,8 @@
 
 #include <sys/stat.h>
 
-#include "conf/private.h"
 #include "conf/others.h"
+#include "conf/private.h"
 
 /* They look at httpd's tree of directives: t/383, t/385. */
 void memsess_conf_warn_of_tunnels(server_rec *main_server, apr_pool_t *ptemp)

@@ -1905,10 +1905,13 @@ typedef struct epoch_bytes_t {
 
 static epoch_bytes_t get_epoch(void)
 {
+    memsess_entry_t entry = {"AAAAAAAAAAAAAAAA", 0, 0, apr_time_from_sec(1800), ""};
+    memsess_login_t login;
     epoch_bytes_t epoch;
 
-    assert_int_equal(memsess_epoch_get(epoch.bytes, store, &key, apr_time_from_sec(1800),
-                                       apr_time_from_sec(5), unit_pool), APR_SUCCESS);
+    assert_int_equal(memsess_epoch_enter(&login, store, &key, &entry, 0, apr_time_from_sec(5),
+                                         unit_pool), APR_SUCCESS);
+    memcpy(epoch.bytes, login.epoch, sizeof(epoch.bytes));
     return epoch;
 }
 
@@ -1955,7 +1958,7 @@ static void test_an_epoch_that_is_made_anew_wins(void **state)
         next_key();
         get_epoch();
         for (i = 0; i < 20; i++) {
-            assert_int_equal(memsess_epoch_change(store, &key, apr_time_from_sec(5), unit_pool),
+            assert_int_equal(memsess_epoch_end_all(store, &key, apr_time_from_sec(5), unit_pool),
                              APR_SUCCESS);
         }
         old = get_epoch();
@@ -1967,7 +1970,7 @@ static void test_an_epoch_that_is_made_anew_wins(void **state)
         pass_time();
         memsess_clock_shift(passed - apr_time_from_sec(3600), passed);
         if (change) {
-            assert_int_equal(memsess_epoch_change(store, &key, apr_time_from_sec(5), unit_pool),
+            assert_int_equal(memsess_epoch_end_all(store, &key, apr_time_from_sec(5), unit_pool),
                              APR_SUCCESS);
         }
         made = get_epoch();

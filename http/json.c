@@ -1,0 +1,84 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "http/json.h"
+
+#include <string.h>
+
+#include "apr_strings.h"
+#include "base/clock.h"
+#include "store/epoch.h"
+
+/* The character of UTF-8 at a place, and its length; 0: there is none. */
+static apr_uint32_t character(const unsigned char *at, unsigned *len)
+{
+    static const apr_uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    apr_uint32_t c;
+    unsigned i;
+
+    *len = *at < 0xc2 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : *at < 0xf5 ? 4 : 0;
+    c = *at & (0x7fU >> *len);
+    for (i = 1; i < *len; i++) {
+        if ((at[i] & 0xc0) != 0x80) {
+            *len = 0;
+            return 0;
+        }
+        c = c << 6 | (at[i] & 0x3f);
+    }
+    if (*len && (c < least[*len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))) {
+        *len = 0;
+    }
+    return c;
+}
+
+const char *memsess_json_string(const char *text, apr_pool_t *p)
+{
+    char *quoted = apr_palloc(p, 6 * strlen(text) + 3), *to = quoted;
+    const unsigned char *at = (const unsigned char *)text;
+    apr_uint32_t c;
+    unsigned len;
+
+    *to++ = '"';
+    while (*at) {
+        if (*at >= ' ' && *at <= '~' && *at != '"' && *at != '\\') {
+            *to++ = (char)*at++;
+            continue;
+        }
+        c = *at < 0x80 ? *at : character(at, &len);
+        if (*at < 0x80) {
+            len = 1;
+        }
+        else if (!len) {
+            c = 0xfffd;
+            len = 1;
+        }
+        if (c > 0xffff) {
+            to += apr_snprintf(to, 7, "\\u%04x", 0xd800 + ((c - 0x10000) >> 10));
+            c = 0xdc00 + ((c - 0x10000) & 0x3ff);
+        }
+        to += apr_snprintf(to, 7, "\\u%04x", c);
+        at += len;
+    }
+    *to++ = '"';
+    *to = '\0';
+    return quoted;
+}
+
+const char *memsess_json_sessions(const memsess_session_t *record, const char *current,
+                                  apr_pool_t *p)
+{
+    apr_array_header_t *list = memsess_epoch_list(record, memsess_clock_wall(), p);
+    apr_array_header_t *parts = apr_array_make(p, list->nelts + 1, sizeof(const char *));
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        const memsess_entry_t *entry = &APR_ARRAY_IDX(list, i, memsess_entry_t);
+
+        APR_ARRAY_PUSH(parts, const char *) = apr_psprintf(
+            p, "%s{\"id\": \"%s\", \"created\": %" APR_TIME_T_FMT ", \"used\": %" APR_TIME_T_FMT
+            ", \"label\": %s%s}", i ? ", " : "", entry->public_id, apr_time_sec(entry->created),
+            apr_time_sec(entry->used), memsess_json_string(entry->label, p),
+            !current ? "" : !strcmp(current, entry->public_id) ? ", \"current\": true"
+                                                               : ", \"current\": false");
+    }
+    return apr_pstrcat(p, "[", apr_array_pstrcat(p, parts, 0), "]", NULL);
+}
