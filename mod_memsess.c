@@ -499,8 +499,24 @@ static void insert_error_filter(request_rec *r)
     insert_filter(r);
 }
 
+/* For access logs, as %{memsess-handle}n: what the error log, traces and memsessctl call the session
+ * that the cookie leads to, whether or not it is there. */
+static void note_handle(request_rec *r)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+    const memsess_req_t *req = own ? own->top->sessions : NULL;
+
+    while (r->next) {
+        r = r->next;
+    }
+    if (req && req->was_read) {
+        apr_table_setn(r->notes, "memsess-handle", memsess_key_log(&req->key, r->pool));
+    }
+}
+
 static int log_transaction(request_rec *r)
 {
+    note_handle(r);
     memsess_tell_overlooked(r);
     return DECLINED;
 }
@@ -547,7 +563,7 @@ static void register_hooks(apr_pool_t *p)
                                                    AP_FTYPE_PROTOCOL - 1);
     in_filter_handle = ap_register_input_filter(IN_FILTER, in_filter, NULL, AP_FTYPE_CONTENT_SET);
     memsess_interim_register();
-    ap_hook_log_transaction(log_transaction, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_log_transaction(log_transaction, NULL, NULL, APR_HOOK_FIRST);
 }
 
 module AP_MODULE_DECLARE_DATA memsess_module = {

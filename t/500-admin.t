@@ -39,6 +39,8 @@ my $m = MemSess::Member->start(servers => \@pool, config => qq(
         AuthType MemSess
         Require user root
     </Location>
+    LogFormat "%{memsess-handle}n %U" handles
+    CustomLog "$t_dir/logs/handles-$$" handles
     <Location /limited>
         Require ip 127.0.0.1
         SetHandler other
@@ -136,6 +138,7 @@ subtest 'ending all sessions of a user' => sub {
 subtest 'why' => sub {
     my $c = started($m, 'a=secret-value');
     my $cookie = $c->cookie;
+    my $handles = MemSess::Log->new("$t_dir/logs/handles-$$");
     my $summary = sub { said(ask('/admin', cookie => $_[0]))->{summary} };
     my $said = said(ask('/admin', cookie => $cookie));
     like $said->{summary}, qr/^active: last used at 20/, 'active';
@@ -144,6 +147,8 @@ subtest 'why' => sub {
         'at their homes';
     my $id = $c->get('/lua/env')->env('MEMSESS_ID');
     is $said->{servers}[0]{id}, $id, 'MEMSESS_ID';
+    ok wait_for(10, sub { $handles->text(0)
+        =~ m{^\Q$said->{handle}\E /lua/env$}m }), 'the handle is what access logs can have';
     unlike ask('/admin', cookie => $cookie)->body, qr/secret-value|\Q$cookie\E/, 'no value of it';
     is $summary->("memsess=$cookie"), $said->{summary}, 'by name';
     like $summary->('nonsense'), qr/malformed/, 'malformed';
