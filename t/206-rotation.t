@@ -1,4 +1,4 @@
-# A secret is rotated over two members, in the order that README.md gives: no session is lost at
+# A secret is rotated over two members, in the order that docs/reference.md gives: no session is lost at
 # any step, and cookies and records move to the new secret as they are used.
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# That docs/directives.md, of which README.md, memsess.conf and the manual page are made, says of
+# That docs/directives.md, of which docs/reference.md, memsess.conf and the manual page are made, says of
 # every directive what the module does.
 use strict;
 use warnings;

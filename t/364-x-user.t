@@ -1,4 +1,4 @@
-# README's ways to give a back end the user in a header of its own hold against whatever a client
+# The recipes' ways to give a back end the user in a header of its own hold against whatever a client
 # sends, Connection among it.
 use strict;
 use warnings;
@@ -11,7 +11,8 @@ use MemSess::Test;
 
 plan tests => 3;
 
-my $readme = MemSess::Log->new(MemSess::Site::top() . '/README.md')->text;
+my $docs = join '', map { MemSess::Log->new(MemSess::Site::top() . "/docs/$_.md")->text }
+    qw(recipes reference);
 my @recipes = grep { /X-User/ } $readme =~ /^ *```apache\n(.*?)^ *```/gms;
 my $memcached = MemSess::Memcached->start;
 
