@@ -11,9 +11,9 @@ use MemSess::Test;
 
 plan tests => 3;
 
-my $docs = join '', map { MemSess::Log->new(MemSess::Site::top() . "/docs/$_.md")->text }
+my $docs = join '', map { MemSess::Log->new(MemSess::Site::top() . "/docs/$_.md")->text(0) }
     qw(recipes reference);
-my @recipes = grep { /X-User/ } $readme =~ /^ *```apache\n(.*?)^ *```/gms;
+my @recipes = grep { /X-User/ } $docs =~ /^ *```apache\n(.*?)^ *```/gms;
 my $memcached = MemSess::Memcached->start;
 
 is scalar @recipes, 2, 'there are two recipes';
