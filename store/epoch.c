@@ -322,7 +322,8 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
         list_spare(record, want->session, p);
         break;
     case END_ONE:
-        rv = list_drop(record, want->public_id, p) ? APR_SUCCESS : MEMSESS_ABSENT;
+        rv = *want->public_id != '.' && list_drop(record, want->public_id, p) ? APR_SUCCESS
+                                                                              : MEMSESS_ABSENT;
         break;
     }
     record->login = want->login;

@@ -75,7 +75,7 @@ sub run {
 my ($ok, $absent, $unavailable, $off, $late) = 0 .. 4;
 
 subtest 'version' => sub {
-    is_deeply [run(client($m), '', 'version')], ['version: 1001'], 'one';
+    is_deeply [run(client($m), '', 'version')], ['version: 1002'], 'one';
     is_deeply [run(client($m), '', 'explain 4', 'explain 99')],
         ['explain: the response has begun', 'explain: an unknown code'], 'codes in words';
 };
@@ -179,6 +179,13 @@ subtest 'log out everywhere' => sub {
     my ($here, $there, $other) = map { client($m) } 1 .. 3;
     run($_, '', 'set user ann') for $here, $there;
     run($other, '', 'set user bob');
+    my $more = client($m);
+    run($more, '', 'set user ann');
+    is_deeply [run($here, '', 'others', 'set b 2', 'list')],
+        ['others: 0', 'set: 0', '  b=2', '  user=ann', 'list: 0'], 'destroy_others';
+    is_deeply [run($more, '', 'get user')], ['get: 1 null'], 'another one is over';
+    is_deeply [run($here->copy->via($n), '', 'list')], ['  b=2', '  user=ann', 'list: 0'], 'this one goes on';
+    run($there = client($m), '', 'set user ann');
     is_deeply [run($here, '', 'everywhere', 'get user')], ['everywhere: 0', 'get: 1 null'],
         'destroy_all';
     is $here->cookie, undef, 'this session';
@@ -337,7 +344,7 @@ subtest 'a store that cannot tell' => sub {
     my @r = run($c, '/anonymous', 'state', 'get a', 'list', 'id', 'set b 2', 'unset a', 'incr n 1',
         'renew', 'destroy', 'deny', 'version');
     is_deeply \@r, ['state: 5', 'get: 2 null', 'list: 2', 'id: 2 null', 'set: 2', 'unset: 2',
-        'incr: 2 0', 'renew: 2', 'destroy: 2', 'version: 1001'],
+        'incr: 2 0', 'renew: 2', 'destroy: 2', 'version: 1002'],
         'unavailable, by every call; deny lets an anonymous one go on';
     my $r = $c->get('/api?get+a&deny');
     is $r->status, 503, 'deny';

@@ -10,7 +10,7 @@ use MemSess::Test;
 use POSIX ();
 use Time::HiRes qw(sleep);
 
-plan tests => 11;
+plan tests => 12;
 
 my @pool = map { MemSess::Memcached->start } 1 .. 3;
 my $secret = "$ENV{MEMSESS_T_ROOT}/logs/users-secret-$$";
@@ -254,4 +254,14 @@ subtest 'while a server is away' => sub {
     $pool[0]->restart;
     back_again(sub { states($own, $other, $third) eq 'active unknown active' });
     is states($own, $other, $third), 'active unknown active', 'when it is back';
+};
+
+subtest 'while nobody can tell' => sub {
+    my ($own, $other) = map { user('mute') } 1, 2;
+    $_->pause for @pool;
+    is $own->get('/fresh/env', 'Accept: text/html')->status, 503, 'how long ago';
+    is client($m)->get(say_via('lua', 'MemSess-Destroy: user=mute'))->status, 503, 'nothing is ended';
+    $_->resume for @pool;
+    back_again(sub { states($own, $other) eq 'active active' });
+    is states($own, $other), 'active active', 'nor is it later';
 };

@@ -14,7 +14,7 @@
 
 #define FUNCTIONS(F)                                                                               \
     F(api_version) F(explain) F(open) F(deny) F(state) F(id) F(get) F(list) F(expiry) F(set)       \
-    F(unset) F(incr) F(renew) F(destroy) F(destroy_all) F(expire) F(kind_make) F(open_kind)
+    F(unset) F(incr) F(renew) F(destroy) F(destroy_all) F(destroy_others) F(expire) F(kind_make) F(open_kind)
 
 #define DECLARE(name) static APR_OPTIONAL_FN_TYPE(memsess_##name) *fn_##name;
 FUNCTIONS(DECLARE)
@@ -161,6 +161,9 @@ static void run_simple(run_t *run, const char *command)
     }
     else if (!strcmp(command, "destroy")) {
         answer(run, fn_destroy(run->session), NULL);
+    }
+    else if (!strcmp(command, "others")) {
+        answer(run, fn_destroy_others(run->session), NULL);
     }
     else if (!strcmp(command, "everywhere")) {
         answer(run, fn_destroy_all(run->session), NULL);
