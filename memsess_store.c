@@ -492,7 +492,7 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
     char *data;
 
     memset(sent, 0, sizeof(*sent));
-    session->partial = session->outdated = 0;
+    session->partial = session->outdated = session->bare = 0;
     if (!choose(store, copies, n, before, chosen, &session->placement)) {
         sent->rv = MEMSESS_DOWN;
         return;
@@ -571,6 +571,11 @@ memsess_session_t *memsess_tombstone(const memsess_session_t *session, apr_pool_
 static int has_answered(const memsess_copy_t *copy)
 {
     return copy->state != COPY_SILENT && copy->state != COPY_UNASKED;
+}
+
+static int has_none(const memsess_copy_t *copy)
+{
+    return copy->state == COPY_NONE || copy->state == COPY_DAMAGED;
 }
 
 static int is_newest_copy(const reading_t *reading, const memsess_copy_t *copy)
@@ -670,6 +675,19 @@ static int is_partial(const reading_t *reading)
     return 0;
 }
 
+/* Whether any server answered that it has none at all. */
+static int is_bare(const reading_t *reading)
+{
+    unsigned i;
+
+    for (i = 0; i < reading->n; i++) {
+        if (has_none(&reading->copies[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Whether a server that is asked before all that have the newest record has an older one. */
 static int is_outdated(const reading_t *reading)
 {
@@ -715,27 +733,24 @@ static int is_later(const reading_t *reading)
     return 0;
 }
 
-static int has_none(const memsess_copy_t *copy)
-{
-    return copy->state == COPY_NONE || copy->state == COPY_DAMAGED;
-}
-
 /*
- * What it means that nobody has it. A session has its copies on as many servers: it is not there if
- * all its homes say so, and hardly if fewer are silent than would have it.
+ * What it means that nobody has it. A session has its copies on as many servers, on any of those that
+ * are looked at: it is certainly not there if none of them is silent, and hardly if fewer are silent
+ * than would have it. With one copy a single server that is away would be too many for all sessions:
+ * one that its home has none of is then not there for now.
  */
 static memsess_found_t judge_none(const reading_t *reading)
 {
-    unsigned copies = reading->store->conf.copies, i, silent = 0, homes = 0;
+    unsigned copies = reading->store->conf.copies, i, silent = 0;
 
     for (i = 0; i < reading->n; i++) {
         silent += reading->copies[i].state == COPY_SILENT;
-        homes += i < copies && has_none(&reading->copies[i]);
     }
-    if (homes == copies || homes == reading->n) {
+    if (!silent) {
         return MEMSESS_MISSING;
     }
-    return silent < copies ? MEMSESS_UNSEEN : MEMSESS_UNAVAILABLE;
+    return silent < copies || (copies == 1 && has_none(&reading->copies[0])) ? MEMSESS_UNSEEN
+                                                                            : MEMSESS_UNAVAILABLE;
 }
 
 static apr_uint64_t those_that_answered(const reading_t *reading)
@@ -883,6 +898,7 @@ static memsess_found_t find_rest(reading_t *reading, unsigned from, memsess_sess
     }
     reading->newest->partial = is_partial(reading);
     reading->newest->outdated = is_outdated(reading);
+    reading->newest->bare = is_bare(reading);
     *lacking = count_lacking(reading);
     reading->newest->answered = those_that_answered(reading);
     *session = reading->newest;
@@ -944,8 +960,7 @@ static void repair(memsess_store_t *store, const memsess_key_t *key, memsess_ses
     memsess_session_t *again;
 
     if (lacking
-        && memsess_store_commit(store, key, *session, read_at, MEMSESS_REPAIRING, same_again,
-                                &again, p)
+        && memsess_store_commit(store, key, *session, read_at, 0, same_again, &again, p)
                == APR_SUCCESS) {
         *session = again;
         memsess_count_add(MEMSESS_N_REPAIRED, lacking);

@@ -45,9 +45,10 @@ apr_status_t memsess_store_create(memsess_store_t **store, const memsess_store_c
 /** What a read can tell. */
 typedef enum {
     MEMSESS_FOUND,
-    MEMSESS_MISSING,    /**< certain: every home of the key answered, and none has it */
-    MEMSESS_UNSEEN,     /**< fewer servers than it has copies are silent, and no other has it: it is
-                             not there for now, and nothing is to be changed upon that */
+    MEMSESS_MISSING,    /**< certain: all that may have it answered, and none has it */
+    MEMSESS_UNSEEN,     /**< fewer servers than it has copies are silent (with one copy: but its home
+                             is not), and no other has it: it is not there for now, and nothing is to
+                             be changed upon that */
     MEMSESS_ENDED,      /**< certain: it was destroyed or renewed */
     MEMSESS_UNAVAILABLE /**< as many servers as it has copies are silent, or who would know better */
 } memsess_found_t;

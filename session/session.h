@@ -108,6 +108,7 @@ typedef struct memsess_session_t {
     int aged;                                  /**< as it was read: an older secret sealed it */
     int partial;                               /**< as it was read: not on all of these */
     int outdated;                              /**< and a server before them has an older one */
+    int bare;                                  /**< and a server has none at all */
     apr_uint64_t answered;                     /**< and these answered: a bit for each of its
                                                     servers in order; 0: it was not just read */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */

@@ -26,6 +26,10 @@
  * the same is written once more as n+2, under a claim of its own, to servers that answer. Where
  * none is certain, the answer is an error, and nobody tries again.
  *
+ * Whoever makes the first record of a key, where none is to be seen, claims that as FIRST, and gives it
+ * a revision above any that the key can have had. Others may see a record that some servers have none
+ * of: they claim FIRST too, beside n+1, so that the two meet, and give it back when they are done.
+ *
  * Whoever finds n+1 on only some of its servers may stand beside a writer that has yet to send the
  * others, or beside another one of n+1: he claims n+1 there too before he builds upon it. The claim
  * of that record's own writer, known by the record's mark, is passed over once that one must have
@@ -59,6 +63,9 @@
  */
 #define CLAIM_SAFE apr_time_from_sec(2)
 
+/* Whoever makes the first record of a key has no revision to follow: this is what he claims. */
+static const char FIRST[] = "first";
+
 /* How often and how long who has the first claim waits for another who has some of the others. */
 #define WAITS_FOR_OTHER 3
 #define WAIT_MIN 500
@@ -75,12 +82,13 @@ static apr_uint32_t claim_ttl(const memsess_store_t *store)
     return (apr_uint32_t)apr_time_sec(3 * CLAIM_SAFE + store->timeout) + 2;
 }
 
-/* A claim of up to two things: a revision, or the lock; and the revision before. */
+/* A claim of up to three things: a revision, or the lock; the revision before; and the first record. */
 typedef struct claim_t {
     memsess_store_t *store;
     const memsess_key_t *key;
     const char *what;
     const memsess_session_t *before; /* is claimed too, where it is not on all of its servers */
+    int is_bare;                     /* FIRST is claimed too: others may see no record at all */
     int is_sent;                     /* its own writer must have sent all of that one by now */
     apr_uint32_t ttl;                /* in seconds */
     apr_time_t begun;                /* by the monotonic clock */
@@ -89,7 +97,7 @@ typedef struct claim_t {
     struct {
         memsess_copy_t *copy;
         const char *what;
-    } held[2 * MEMSESS_REACH_MAX];
+    } held[3 * MEMSESS_REACH_MAX];
     unsigned n;
 } claim_t;
 
@@ -117,7 +125,8 @@ static apr_uint16_t mark_of(const char *token)
 /* Whether a claim that is there already is that of the revision's own writer, who is done. */
 static int is_settled(const claim_t *claim, const char *what, const char *holder)
 {
-    return what != claim->what && claim->is_sent && mark_of(holder) == claim->before->mark;
+    return what != claim->what && what != FIRST && claim->is_sent
+           && mark_of(holder) == claim->before->mark;
 }
 
 static const char *claim_kind(const char *what, apr_pool_t *p)
@@ -272,9 +281,9 @@ static apr_status_t claim_on_all(claim_t *claim, memsess_copy_t *const *copies, 
     return APR_SUCCESS;
 }
 
-/* What is about to go by itself is left to do so: it may be somebody else's by then. What could not
- * be dropped is still held. */
-static void claim_drop(claim_t *claim, apr_pool_t *p)
+/* Those of one thing, or NULL: all. What is about to go by itself is left to do so: it may be somebody
+ * else's by then. What could not be dropped is still held. */
+static void claim_drop_some(claim_t *claim, const char *what, apr_pool_t *p)
 {
     unsigned i;
 
@@ -283,13 +292,22 @@ static void claim_drop(claim_t *claim, apr_pool_t *p)
     }
     for (i = claim->n; i-- > 0;) {
         unsigned at = claim->held[i].copy->at;
-        apr_status_t rv = memsess_server_delete(claim->store->servers[at],
-                                                claim_text(claim, at, claim->held[i].what, p));
+        apr_status_t rv;
 
+        if (what && claim->held[i].what != what) {
+            continue;
+        }
+        rv = memsess_server_delete(claim->store->servers[at],
+                                   claim_text(claim, at, claim->held[i].what, p));
         if (rv == APR_SUCCESS || rv == MEMSESS_ABSENT) {
             claim->held[i] = claim->held[--claim->n];
         }
     }
+}
+
+static void claim_drop(claim_t *claim, apr_pool_t *p)
+{
+    claim_drop_some(claim, NULL, p);
 }
 
 static apr_status_t claim_begin(claim_t *claim)
@@ -332,11 +350,14 @@ static apr_status_t claim_these(claim_t *claim, memsess_copy_t **wanted, unsigne
                                 apr_status_t *worst, apr_pool_t *p)
 {
     const char *const whats[] = {
-        claim->before ? revision_text(claim->before->revision, p) : NULL, claim->what};
+        claim->is_bare ? FIRST : NULL, claim->before ? revision_text(claim->before->revision, p) : NULL, claim->what};
     apr_status_t answers[MEMSESS_COPIES_MAX], rv;
     unsigned i, k, m;
 
-    for (k = claim->before ? 0 : 1; k < 2; k++) {
+    for (k = 0; k < 3; k++) {
+        if (!whats[k]) {
+            continue;
+        }
         rv = claim_on_all(claim, wanted, n, whats[k], answers, p);
         for (i = m = 0; i < n && rv == APR_SUCCESS; i++) {
             wanted[i]->tried = 1;
@@ -395,7 +416,7 @@ typedef struct commit_t {
     unsigned n;
     const memsess_session_t *newest;
     apr_time_t read_at;             /* when that was */
-    apr_interval_time_t wait;       /* for others; 0 or MEMSESS_REPAIRING: they come first */
+    apr_interval_time_t wait;       /* for others; 0: they come first */
     const memsess_session_t *ours;  /* written, but not to all of its servers; or NULL */
     const memsess_session_t *partial; /* newest as it was first seen on some of its servers only */
     apr_time_t partial_since;
@@ -567,9 +588,8 @@ static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_in
 /*
  * What is on some of its servers only may have a writer who has yet to send the others: he is done
  * MEMSESS_ALL_SENT after he began to send, and with all answers a time-out after that. He began
- * before it was seen here, and when a server's own clock says: clocks of members may differ. To
- * repair, a writer's clock is good enough: whoever takes it for older than it is writes what is
- * there already, so that no harm is done by a writer who sends it once more.
+ * before it was seen here, and when a server's own clock says: no member's clock tells, since these
+ * may differ.
  */
 static void claim_partial(commit_t *c)
 {
@@ -585,9 +605,18 @@ static void claim_partial(commit_t *c)
         c->partial = before;
         c->partial_since = now;
     }
-    c->claim.is_sent = now - c->partial_since > under_way || is_as_old(c, before, under_way)
-                       || (c->wait == MEMSESS_REPAIRING
-                           && memsess_clock_wall() - before->written > under_way);
+    c->claim.is_sent = now - c->partial_since > under_way || is_as_old(c, before, under_way);
+}
+
+/* Whether what was read under the claims is not what was claimed: more of it, or something else, is
+ * to be claimed first. Nobody builds under FIRST upon what he finds there by then. */
+static int is_unclaimed(const commit_t *c, const memsess_session_t *before)
+{
+    const memsess_session_t *now = c->newest;
+
+    return memsess_is_newer(now, before) || (now->partial && !c->claim.before)
+           || (now->bare && !c->claim.is_bare)
+           || (memsess_is_blank(before) && !memsess_is_blank(now));
 }
 
 /* Claims the next revision and writes it; MEMSESS_BUSY, and newest, are where to go on from. */
@@ -596,8 +625,8 @@ static apr_status_t try_commit(commit_t *c)
     const memsess_session_t *before = c->newest;
     apr_status_t rv;
 
-    /* Whoever makes the first record of a key has a revision of his own. */
-    c->claim.what = memsess_is_blank(before) ? "first" : revision_text(before->revision + 1, c->p);
+    c->claim.what = memsess_is_blank(before) ? FIRST : revision_text(before->revision + 1, c->p);
+    c->claim.is_bare = before->bare;
     claim_partial(c);
     rv = claim_take(&c->claim, before, c->copies, c->n, c->p);
     memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.key, c->p),
@@ -605,8 +634,7 @@ static apr_status_t try_commit(commit_t *c)
                                  : rv == MEMSESS_BUSY ? "another's" : "not to be had");
     if (rv == APR_SUCCESS && c->claim.begun - c->read_at > CLAIM_SAFE) {
         rv = look_again(c);
-        if (rv == APR_SUCCESS && (memsess_is_newer(c->newest, before)
-                                  || (c->newest->partial && !c->claim.before))) {
+        if (rv == APR_SUCCESS && is_unclaimed(c, before)) {
             rv = MEMSESS_BUSY;
         }
     }
@@ -617,7 +645,11 @@ static apr_status_t try_commit(commit_t *c)
         claim_drop(&c->claim, c->p);
         return rv;
     }
-    return write_claimed(c);
+    rv = write_claimed(c);
+    if (c->claim.is_bare) {
+        claim_drop_some(&c->claim, FIRST, c->p);
+    }
+    return rv;
 }
 
 /* Longer each time, up to 32 ms, and never quite as long as somebody else's. */
