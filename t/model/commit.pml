@@ -21,7 +21,8 @@
  *  - Clocks of members are nowhere: what lasts is measured by the monotonic one, what a server
  *    missed by its own. Where a switch lets members' clocks decide, these may say anything.
  *  - Who makes the first record of a key claims it under a name of its own, "first", and gives it a
- *    revision above any that the key can have had.
+ *    revision above any that the key can have had. Nobody makes one of a session that others know of:
+ *    for sessions that claim is left out, though the code makes it there too.
  *  - That a record's writer must have sent all, measured since it was first seen or by a server's
  *    own clock, means that he is not sending it now; its claim is then told by its mark, here the
  *    writer's number.
@@ -56,7 +57,7 @@
  *  STRAYS_DELETED   copies that stood in are deleted, under no claim
  *  NO_STAY          one copy moves to the first server that is up
  *  NO_OUTDATED      and it stays where it lies though a server before that has an older one
- *  HOMES_ALONE      one copy is certainly not there where its one home has none, whoever is silent
+ *  HOMES_ALONE      what no home has is certainly not there, whoever else is silent
  *  STALLS           a writer is stopped for longer than its claim lives
  *  TAKES            so many living claims are taken away from under their owners
  *  BLIND            one writer takes two of three servers for away which the others see
@@ -76,7 +77,7 @@
  *  PENDING          a dead writer's copy waits in a server that hangs
  *  OLD_LIST         the one copy lies on server 1, and one member's list has no server 0
  *  OLDER_FIRST      the one copy lies on server 1, and server 0, back, has an older one
- *  HIDDEN           the only copy of an epoch waits in server 0, which hangs
+ *  HIDDEN           the only copy of an epoch waits in server HIDDEN_AT, which hangs
  *  BESIDE           claims were lost, and somebody wrote beside a tombstone
  *
  * What is left out
@@ -139,6 +140,9 @@
 #endif
 #ifndef READS
 #define READS 2 /* of each reader */
+#endif
+#ifndef HIDDEN_AT
+#define HIDDEN_AT 0
 #endif
 #ifndef PLACES
 #define PLACES 3 /* of HIDDEN: where that copy says that it was written to */
@@ -260,15 +264,27 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 #define HOMES (B(N) - 1)
 #define UNLISTED 0
 #endif
-/* Whether it is certain that there is none: all homes say so, and with one copy whoever else may
- * have it. */
-#if N > 1 || defined(HOMES_ALONE)
+/* Whether it is certain that there is none: whoever may have it says so. */
+#ifdef HOMES_ALONE
 #define IS_MISSING ((none & HOMES) == HOMES)
 #else
-#define IS_MISSING ((none & HOMES) == HOMES && !silent)
+#define IS_MISSING (!silent)
+#endif
+/* Or not there for now: with one copy its home says so. */
+#if N > 1
+#define IS_UNSEEN (COUNT(silent) < N)
+#else
+#define IS_UNSEEN ((none & HOMES) == HOMES)
 #endif
 
 #define SEES(s) (!(down[me] & B(s)) && LISTED(s))
+
+/* Whether "first" would have to be claimed too, and was not. */
+#if defined(EPOCH) && !defined(FIRST_ALONE)
+#define NEWLY_BARE (none && !(bare & B(me)))
+#else
+#define NEWLY_BARE 0
+#endif
 
 #ifdef EPOCH
 #define FIRSTS(p) ((blank | bare) & B(p))
@@ -592,7 +608,7 @@ ask:
             more = 0;
 #ifdef EPOCH
             /* certainly none, or not seen for now, or nobody can tell */
-            got = (IS_MISSING -> 2 : (COUNT(silent) < N -> 1 : 0))
+            got = (IS_MISSING -> 2 : (IS_UNSEEN -> 1 : 0))
 #ifdef NO_UNSEEN
             ; got = (got -> 2 : 0)
 #endif
@@ -666,7 +682,7 @@ ask:
                 more = 0; blank = blank & ~B(me)
 #endif
             :: why == CHECK && !(blank & B(me)) &&
-               (NEWER(nw, base[me]) || (lacks && !(part & B(me)))) ->
+               (NEWER(nw, base[me]) || (lacks && !(part & B(me))) || NEWLY_BARE) ->
                 more = 0
             :: why != CHECK -> blank = blank & ~B(me)
             :: else
@@ -1276,8 +1292,8 @@ init {
         PUT(2, 3, 0, 6, 0);
         acked = ENDED;
 #elif defined(HIDDEN)
-        up = ALL & ~1;
-        PUT(0, 2, FORMER, PLACES, 0);
+        up = ALL & ~B(HIDDEN_AT);
+        PUT(HIDDEN_AT, 2, FORMER, PLACES, 0);
 #elif defined(OLD_LIST)
         PUT(1, 1, 0, 2, 0);
 #elif defined(OLDER_FIRST)
