@@ -519,6 +519,15 @@ apr_int64_t memsess_server_clock(const memsess_server_t *server)
 /* Two members may be that far apart in what they take for a server's clock, in seconds. */
 #define CLOCK_ERROR 2
 
+/* Whether the wall clock of whoever wrote at @a clock goes like ours, as far as seconds tell. */
+static int is_alike(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall)
+{
+    apr_int64_t ahead = (apr_time_sec(wall) - clock)
+                        - (apr_time_sec(memsess_clock_wall()) - memsess_server_clock(server));
+
+    return ahead <= CLOCK_ERROR && ahead >= -CLOCK_ERROR;
+}
+
 int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall)
 {
     apr_int64_t back_at = (apr_int64_t)server->back_at;
@@ -529,9 +538,13 @@ int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, 
         return 1;
     }
     /* Unless it does not tell, or its own clock was set back meanwhile. */
-    if (back_at && memsess_server_clock(server) + CLOCK_ERROR >= back_at
-        && (clock > back_at + CLOCK_ERROR || clock < back_at - CLOCK_ERROR)) {
-        return clock > back_at;
+    if (back_at && memsess_server_clock(server) + CLOCK_ERROR >= back_at) {
+        if (clock > back_at + CLOCK_ERROR || clock < back_at - CLOCK_ERROR) {
+            return clock > back_at;
+        }
+        if (!is_alike(server, clock, wall)) {
+            return 0;
+        }
     }
     return ago < memsess_clock_steady() - (apr_time_t)server->back_steady;
 }

@@ -94,7 +94,8 @@ apr_int64_t memsess_server_clock(const memsess_server_t *server);
  * Whether it has been there, as far as this child knows, ever since something was written to it: it
  * would know of what was written later.
  * @param clock what its own clock said then; that tells, but for seconds
- * @param wall what the writer's wall clock said: that decides between these
+ * @param wall what the writer's wall clock said: that decides between these, where it goes like ours;
+ *        else it was not there
  */
 int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall);
 
