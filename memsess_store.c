@@ -523,6 +523,9 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
                       memsess_key_log(key, p), memsess_server_conf(puts[i].server)->name,
                       session->revision, put_words(puts[i].rv));
     }
+    if (sent->stored) {
+        memsess_read_later(store, key, &session->placement);
+    }
 }
 
 /* Nobody knows of the session yet, so it can be sent as often as servers fail. */

@@ -20,6 +20,7 @@ struct memsess_store_t {
     apr_interval_time_t timeout; /* the longest of all servers' */
     volatile apr_uint64_t complained_at;
     volatile apr_uint32_t complaints; /* in that second, of records */
+    volatile apr_uint32_t later;      /* records to be read, see later.c */
     pthread_mutex_t line_lock;
     struct waiter_t *line;            /* who waits for a lock, see store/lock.c; under line_lock */
 };
@@ -112,6 +113,11 @@ int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
 void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const memsess_key_t *key,
                           memsess_session_t *session, const memsess_session_t *before,
                           memsess_copy_t *copies, unsigned n, apr_time_t not_after, apr_pool_t *p);
+
+/** Where one of these servers has just come back, the record is read, and so repaired, once that is
+ * some seconds ago. */
+void memsess_read_later(memsess_store_t *store, const memsess_key_t *key,
+                        const memsess_placement_t *placement);
 
 /** A claim of something of a session that is kept up while its holder lives. */
 typedef struct memsess_claim_t memsess_claim_t;

@@ -549,6 +549,14 @@ int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, 
     return ago < memsess_clock_steady() - (apr_time_t)server->back_steady;
 }
 
+/* Others may see it back a retry later. */
+int memsess_server_is_just_back(const memsess_server_t *server)
+{
+    return server->back_steady
+           && memsess_clock_steady() - (apr_time_t)server->back_steady
+                  < apr_time_from_sec(2 * CLOCK_ERROR) + server->conf.retry;
+}
+
 memsess_leases_t *memsess_server_leases(memsess_server_t *server)
 {
     return server->pool->leases;

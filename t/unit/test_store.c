@@ -1955,6 +1955,34 @@ static void test_clocks_apart(void **state)
     }
 }
 
+/* What a member whose clock differs writes right after a server's return is believed some seconds
+ * later, though nobody has used it since, and the other server goes. */
+static void test_written_right_after_a_return(void **state)
+{
+    int hours;
+
+    (void)state;
+    open_store(2, 2, 1);
+    for (hours = -1; hours <= 1; hours += 2) {
+        apr_uint64_t revision;
+
+        next_key();
+        written("a");
+        freeze(1);
+        unit_memcached_thaw(at(1));
+        unit_await(!memsess_server_is_down(handle(1)));
+        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours), passed);
+        assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
+        revision = revision_at(1);
+        memsess_clock_shift(passed, passed);
+        pass_time();
+        unit_await(revision_at(1) > revision && revision_at(0) == revision_at(1));
+        freeze(0);
+        assert_finds("ab");
+        thaw(0);
+    }
+}
+
 /* -- Epochs of users ---------------------------------------------------------------------------- */
 
 typedef struct epoch_bytes_t {
@@ -2727,6 +2755,7 @@ int main(void)
         STORE_TEST(test_commit_while_servers_fail),
         STORE_TEST(test_commit_where_copies_are_lost),
         STORE_TEST(test_clocks_apart),
+        STORE_TEST(test_written_right_after_a_return),
         STORE_TEST(test_first_epoch_while_a_server_is_away),
         STORE_TEST(test_an_epoch_that_is_made_anew_wins),
         STORE_TEST(test_an_epoch_changes_that_may_be_elsewhere),
