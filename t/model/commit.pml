@@ -544,7 +544,7 @@ read:
         fi;
         if
         :: COPIES < N || down[me] -> shaken = shaken | B(me)
-        :: COPIES >= N && !down[me] && (shaken & ~B(me)) -> near = near | B(me)
+        :: COPIES >= N && !down[me] && ((shaken | twice) & ~B(me)) -> near = near | B(me)
         :: else
         fi;
         asked = UNLISTED; silent = 0; none = 0; hold = 0; top = 0; same = 0; fresh[me] = 0;
@@ -1150,7 +1150,7 @@ endworld:
     do
     /* A server goes away, or loses its memory in a restart. */
     :: atomic {
-        faults && up == ALL && done < NP && !shaken && !near ->
+        faults && up == ALL && done < NP && !shaken && !near && !twice ->
         select(s : 0 .. NS - 1);
         if
         :: OTHER_HOLDS(s) && !(DOWNS & ~B(s)) ->
