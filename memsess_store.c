@@ -1021,9 +1021,8 @@ void memsess_store_read_all(memsess_store_t *store, memsess_wish_t *const *wishe
     }
 }
 
-/* Above any revision that the key can have had: by the servers' own clocks, those of servers that
- * are away included, since members' may differ. There is room for a million commits a second. */
-static apr_uint64_t winning_revision(const memsess_store_t *store)
+/* The latest that a server's own clock says, those of servers that are away included. */
+static apr_int64_t latest_clock(const memsess_store_t *store)
 {
     apr_int64_t latest = 0;
     unsigned i;
@@ -1032,6 +1031,21 @@ static apr_uint64_t winning_revision(const memsess_store_t *store)
         apr_int64_t now = memsess_server_clock(store->servers[i]);
 
         latest = now > latest ? now : latest;
+    }
+    return latest;
+}
+
+/* Above any revision that the key can have had: by the servers' own clocks, since members' may differ.
+ * Right after a start none has told its own yet. Behind proxies that do not tell, there is only ours.
+ * There is room for a million commits a second. */
+static apr_uint64_t winning_revision(const memsess_store_t *store)
+{
+    apr_int64_t latest = latest_clock(store);
+    unsigned i;
+
+    for (i = 0; i < store->n && !latest; i++) {
+        memsess_server_tell(store->servers[i]);
+        latest = latest_clock(store);
     }
     return (apr_uint64_t)(latest ? latest : apr_time_sec(memsess_clock_wall())) << 20;
 }

@@ -129,6 +129,17 @@ static void open_store(unsigned n, unsigned copies, int failover)
     next_key();
 }
 
+/* Another process, which knows of no server's clock yet. */
+static void reopen_store(void)
+{
+    memsess_pool_destroy(the_pool);
+    handles = apr_hash_make(unit_pool);
+    assert_int_equal(memsess_pool_create(&the_pool), APR_SUCCESS);
+    assert_int_equal(memsess_store_create(&store, &store_conf, the_pool, handles, unit_pool),
+                     APR_SUCCESS);
+    assert_int_equal(memsess_pool_start(the_pool), APR_SUCCESS);
+}
+
 /* -- Servers by their place -------------------------------------------------------------------- */
 
 static unit_memcached_t *at(unsigned place)
@@ -2073,6 +2084,29 @@ static void test_an_epoch_that_is_made_anew_wins(void **state)
     }
 }
 
+/* Right after a start, when no server has told its time yet. */
+static void test_an_epoch_that_is_made_anew_right_after_a_start(void **state)
+{
+    epoch_bytes_t old, made;
+    unsigned i;
+
+    (void)state;
+    open_store(3, 2, 1);
+    old = get_epoch();
+    unit_memcached_delete(at(1), copy_key(1));
+    for (i = 0; i < 2; i++) {
+        unit_memcached_delete(at(i), first_key(i));
+    }
+    reopen_store();
+    freeze(0);
+    pass_time();
+    memsess_clock_shift(passed - apr_time_from_sec(3600), passed);
+    made = get_epoch();
+    assert_memory_not_equal(made.bytes, old.bytes, MEMSESS_EPOCH_BYTES);
+    thaw(0);
+    assert_epoch(made);
+}
+
 /* A server that stands in may have it alone, and be silent: who ends all sessions makes an epoch that
  * wins over that one. */
 static void test_an_epoch_changes_that_may_be_elsewhere(void **state)
@@ -2758,6 +2792,7 @@ int main(void)
         STORE_TEST(test_written_right_after_a_return),
         STORE_TEST(test_first_epoch_while_a_server_is_away),
         STORE_TEST(test_an_epoch_that_is_made_anew_wins),
+        STORE_TEST(test_an_epoch_that_is_made_anew_right_after_a_start),
         STORE_TEST(test_an_epoch_changes_that_may_be_elsewhere),
         STORE_TEST(test_an_epoch_that_others_may_not_see),
         STORE_TEST(test_the_first_record_is_not_built_upon),
