@@ -64,6 +64,7 @@ struct memsess_server_count_t {
     volatile apr_uint32_t down;
     figure_t since, failed_at, checked_at, error, error_at;
     figure_t ahead; /* by so many seconds of this machine's monotonic clock; 0: not known */
+    figure_t behind_since; /* it told an earlier time than was expected; 0: it did not */
     figure_t refusal, refused_at, refusal_logged_at;
     figure_t says[MEMSESS_SAYS_N]; /* one more than it says; 0: it does not */
     figure_t says_at;
@@ -388,10 +389,38 @@ int memsess_count_refusing(memsess_server_count_t *count, apr_status_t why)
     return memsess_due(&count->refusal_logged_at, (apr_time_t)now, WARN_EVERY);
 }
 
+/* Right after it stood still memcached tells the time of before, for a second. So an earlier time than
+ * was to be expected is believed only if it is still told when that is over. */
+#define STANDS_STILL apr_time_from_sec(2)
+
+static int is_doubted(memsess_server_count_t *count, apr_int64_t ahead, apr_time_t steady)
+{
+    apr_int64_t before = (apr_int64_t)count->ahead;
+    apr_uint64_t since = apr_atomic_read64(&count->behind_since);
+
+    if (!before || ahead >= before - 1) {
+        return 0;
+    }
+    if (!since) {
+        apr_atomic_set64(&count->behind_since, (apr_uint64_t)steady);
+    }
+    return !since || steady - (apr_time_t)since < STANDS_STILL;
+}
+
 void memsess_count_server_told(memsess_server_count_t *count, apr_int64_t seconds,
                                apr_time_t steady)
 {
-    apr_atomic_set64(&count->ahead, (apr_uint64_t)(seconds - apr_time_sec(steady)));
+    apr_int64_t ahead = seconds - apr_time_sec(steady);
+
+    if (!is_doubted(count, ahead, steady)) {
+        apr_atomic_set64(&count->behind_since, 0);
+        apr_atomic_set64(&count->ahead, (apr_uint64_t)ahead);
+    }
+}
+
+void memsess_count_server_moved(memsess_server_count_t *count)
+{
+    apr_atomic_set64(&count->ahead, 0);
 }
 
 apr_int64_t memsess_count_server_clock(const memsess_server_count_t *count)

@@ -144,9 +144,13 @@ int memsess_count_says(memsess_server_count_t *count, const apr_int64_t says[MEM
 const char *memsess_count_evicting(const memsess_server_count_t *count, const char *name,
                                    apr_pool_t *p);
 
-/** Notes what a server's own clock said, in seconds, at @a steady of this machine's monotonic one. */
+/** Notes what a server's own clock said, in seconds, at @a steady of this machine's monotonic one. An
+ * earlier time than was to be expected counts once it was told for two seconds. */
 void memsess_count_server_told(memsess_server_count_t *count, apr_int64_t seconds,
                                apr_time_t steady);
+
+/** Another server has its place: nothing is known of that one's clock. */
+void memsess_count_server_moved(memsess_server_count_t *count);
 
 /** What that clock says now, to a second, whatever was done to this machine's; 0: not known. */
 apr_int64_t memsess_count_server_clock(const memsess_server_count_t *count);

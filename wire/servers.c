@@ -285,6 +285,7 @@ static apr_interval_time_t probe_one(memsess_server_t *server)
             check(server);
         }
         if (apr_atomic_xchg32(&server->moved, 0)) {
+            memsess_count_server_moved(server->conf.count);
             memsess_server_tell(server);
             note_back(server);
         }

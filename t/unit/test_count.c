@@ -437,6 +437,36 @@ static void test_the_wall_clock_decides_nothing(void **state)
     }
 }
 
+/* What a server that stood still tells of its time at first is that of before; one whose clock was set
+ * back goes on telling so. */
+static void test_the_clock_of_a_server_that_stood_still(void **state)
+{
+    memsess_server_count_t *count = memsess_count_private(unit_pool);
+    apr_time_t now = memsess_clock_steady();
+    apr_interval_time_t second = apr_time_from_sec(1);
+
+    (void)state;
+    memsess_count_server_told(count, 1000, now);
+    memsess_count_server_told(count, 999, now); /* as clocks of seconds do */
+    assert_in_range(memsess_count_server_clock(count), 999, 1001);
+    memsess_count_server_told(count, 1001, now);
+    memsess_count_server_told(count, 990, now); /* by two members, at once */
+    memsess_count_server_told(count, 990, now);
+    assert_in_range(memsess_count_server_clock(count), 1001, 1003);
+    memsess_count_server_told(count, 1011, now + 10 * second);
+    assert_in_range(memsess_count_server_clock(count), 1001, 1003);
+    memsess_count_server_told(count, 910, now + 20 * second);
+    assert_in_range(memsess_count_server_clock(count), 1001, 1003);
+    memsess_count_server_told(count, 920, now + 30 * second);
+    assert_in_range(memsess_count_server_clock(count), 890, 892);
+    memsess_count_server_told(count, 5000, now);
+    assert_in_range(memsess_count_server_clock(count), 5000, 5002);
+    memsess_count_server_moved(count);
+    assert_true(memsess_count_server_clock(count) == 0);
+    memsess_count_server_told(count, 7, now);
+    assert_in_range(memsess_count_server_clock(count), 7, 9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -453,6 +483,7 @@ int main(void)
         UNIT_TEST(test_samples),
         UNIT_TEST(test_now_and_then),
         UNIT_TEST(test_the_wall_clock_decides_nothing),
+        UNIT_TEST(test_the_clock_of_a_server_that_stood_still),
     };
 
     unit_begin();
