@@ -121,6 +121,23 @@ apr_int64_t memsess_written_at(const memsess_store_t *store, const memsess_place
     return 0;
 }
 
+apr_interval_time_t memsess_store_written_ago(const memsess_store_t *store,
+                                              const memsess_session_t *session)
+{
+    apr_int64_t longest = -1;
+    unsigned i;
+
+    for (i = 0; i < store->n; i++) {
+        apr_int64_t then = memsess_written_at(store, &session->placement, i);
+        apr_int64_t now = memsess_server_clock(store->servers[i]);
+
+        if (then && now && now - then > longest) {
+            longest = now - then;
+        }
+    }
+    return longest < 0 ? -1 : apr_time_from_sec(longest);
+}
+
 /* -- Reading ---------------------------------------------------------------------------------- */
 
 /* Nothing that was written beside it undoes the end of a session. */
@@ -963,7 +980,8 @@ static void repair(memsess_store_t *store, const memsess_key_t *key, memsess_ses
     memsess_session_t *again;
 
     if (lacking
-        && memsess_store_commit(store, key, *session, read_at, 0, same_again, &again, p)
+        && memsess_store_commit(store, key, *session, read_at, MEMSESS_REPAIRING, same_again,
+                                &again, p)
                == APR_SUCCESS) {
         *session = again;
         memsess_count_add(MEMSESS_N_REPAIRED, lacking);

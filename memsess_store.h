@@ -76,6 +76,14 @@ typedef struct memsess_wish_t {
 void memsess_store_read_all(memsess_store_t *store, memsess_wish_t *const *wishes, unsigned n,
                             apr_pool_t *p);
 
+/** Two members may be that far apart in what they take for a server's clock, in seconds. */
+#define MEMSESS_CLOCK_ERROR 3
+
+/** How long ago the record that was read was written, by its servers' own clocks, whatever those of
+ * members say, give or take MEMSESS_CLOCK_ERROR; negative: none of them tells. */
+apr_interval_time_t memsess_store_written_ago(const memsess_store_t *store,
+                                              const memsess_session_t *session);
+
 /**
  * What memsess_store_commit can make the first record of a key upon, where none was found and it
  * must not be written twice: as if a session had been read there. What is made of it wins over any

@@ -443,6 +443,22 @@ static int carry_out(memsess_commit_t *c, memsess_state_t state)
     return OK;
 }
 
+/* Whether it was dated anew less than so long ago; by servers' clocks, where ours is ahead of that of
+ * the member which did it, unless it ends soon for that. */
+static int is_redated(const commit_t *c, apr_interval_time_t refresh)
+{
+    const memsess_session_t *session = c->req->session;
+    apr_interval_time_t age = c->now - session->used, unused = session->written - session->used;
+    apr_interval_time_t ago;
+
+    if (age < refresh || age + refresh >= session->idle) {
+        return age < refresh;
+    }
+    ago = memsess_store_written_ago(c->store, session);
+    return ago >= 0 && ago + apr_time_from_sec(MEMSESS_CLOCK_ERROR)
+                               + (unused < 0 ? -unused : unused) < refresh;
+}
+
 /* Whether a session that was only read is to be written all the same. */
 static int is_redating_due(const memsess_commit_t *c)
 {
@@ -451,7 +467,7 @@ static int is_redating_due(const memsess_commit_t *c)
     apr_interval_time_t refresh = session->lasts ? memsess_refresh(session->idle)
                                                  : memsess_conf_refresh(c->conf);
     /* In the future is what a member wrote whose clock is ahead: no word of how old it is. */
-    int fresh = session->fixed || (age < refresh && -age < refresh
+    int fresh = session->fixed || (is_redated(c, refresh) && -age < refresh
                                    && (session->lasts || session->idle >= c->conf->idle));
 
     return !fresh || session->aged || memsess_commit_is_user_aged(c) || renewal_due(c, session)

@@ -416,7 +416,7 @@ typedef struct commit_t {
     unsigned n;
     const memsess_session_t *newest;
     apr_time_t read_at;             /* when that was */
-    apr_interval_time_t wait;       /* for others; 0: they come first */
+    apr_interval_time_t wait;       /* for others; 0 or MEMSESS_REPAIRING: they come first */
     const memsess_session_t *ours;  /* written, but not to all of its servers; or NULL */
     const memsess_session_t *partial; /* newest as it was first seen on some of its servers only */
     apr_time_t partial_since;
@@ -565,9 +565,6 @@ static int is_later_unseen(const commit_t *c)
     return 0;
 }
 
-/* Two members may be that far apart in what they take for a server's clock, in seconds. */
-#define CLOCK_ERROR 3
-
 /* Whether a server's own clock says that what was written to it is as old as that. */
 static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_interval_time_t age)
 {
@@ -578,7 +575,26 @@ static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_in
         unsigned at = c->copies[i].at;
         apr_int64_t then = memsess_written_at(store, &session->placement, at);
 
-        if (then && memsess_server_clock(store->servers[at]) - then > CLOCK_ERROR + apr_time_sec(age)) {
+        if (then && memsess_server_clock(store->servers[at]) - then
+                        > MEMSESS_CLOCK_ERROR + apr_time_sec(age)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether a server's own clock says that the wall clock of who wrote it does not go like ours. */
+static int is_apart(const commit_t *c, const memsess_session_t *session)
+{
+    const memsess_store_t *store = c->claim.store;
+    unsigned i;
+
+    for (i = 0; i < c->n; i++) {
+        unsigned at = c->copies[i].at;
+        apr_int64_t then = memsess_written_at(store, &session->placement, at);
+
+        if (then && memsess_server_clock(store->servers[at])
+            && !memsess_server_sees_alike(store->servers[at], then, session->written)) {
             return 1;
         }
     }
@@ -588,8 +604,10 @@ static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_in
 /*
  * What is on some of its servers only may have a writer who has yet to send the others: he is done
  * MEMSESS_ALL_SENT after he began to send, and with all answers a time-out after that. He began
- * before it was seen here, and when a server's own clock says: no member's clock tells, since these
- * may differ.
+ * before it was seen here, and when a server's own clock says: clocks of members may differ. To repair
+ * at once, the writer's clock is good enough where it goes like ours: at worst, within the seconds that
+ * servers' clocks count, he sends a copy over that of the repair, which is then missing until the
+ * session is read.
  */
 static void claim_partial(commit_t *c)
 {
@@ -605,7 +623,9 @@ static void claim_partial(commit_t *c)
         c->partial = before;
         c->partial_since = now;
     }
-    c->claim.is_sent = now - c->partial_since > under_way || is_as_old(c, before, under_way);
+    c->claim.is_sent = now - c->partial_since > under_way || is_as_old(c, before, under_way)
+                       || (c->wait == MEMSESS_REPAIRING && !is_apart(c, before)
+                           && memsess_clock_wall() - before->written > under_way);
 }
 
 /* Whether what was read under the claims is not what was claimed: more of it, or something else, is

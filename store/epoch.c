@@ -383,14 +383,18 @@ apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_wish_t *ep
                                 const memsess_entry_t *entry, apr_pool_t *p)
 {
     next_epoch_t want = {.what = KEEP, .entry = entry};
-    apr_interval_time_t age = memsess_clock_wall() - epoch->session->used;
-    apr_interval_time_t left = epoch->session->idle - age;
+    apr_interval_time_t age = memsess_store_written_ago(store, epoch->session);
 
+    /* Servers drop it by their own clocks. Where they do not tell, what lies in the future was written
+     * by a member whose clock is ahead, and says nothing of how old it is. */
+    if (age < 0) {
+        age = memsess_clock_wall() - epoch->session->used;
+    }
     /* What an older secret sealed moves to the first one with the sessions. Half the session's time
-     * to spare, for a store that does not answer meanwhile. A member whose clock is ahead may have
-     * written it: what lies in the future says nothing of how old it is. */
-    return !epoch->session->aged && left >= entry->idle + entry->idle / 2 && -age < entry->idle / 2
-               && is_entry_dated(epoch->session, entry)
+     * to spare, for a store that does not answer meanwhile. */
+    return !epoch->session->aged
+                   && epoch->session->idle - age >= entry->idle + entry->idle / 2
+                   && -age < entry->idle / 2 && is_entry_dated(epoch->session, entry)
                ? APR_SUCCESS : write_next(store, epoch, &want, 0, p);
 }
 

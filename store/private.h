@@ -103,6 +103,9 @@ void memsess_ask_all(memsess_store_t *store, const memsess_key_t *key, memsess_c
 int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
                         const memsess_copy_t *copy, apr_pool_t *p);
 
+/** As the wait of memsess_store_commit: the same is written once more, by whoever has the time. */
+#define MEMSESS_REPAIRING (-1)
+
 /**
  * Writes a revision, all copies at the same time, to the first servers in order that are not down.
  * Under a claim: each copy is sent once at most, to claimed servers alone, and none at @a not_after

@@ -174,6 +174,10 @@ subtest 'a session is kept for as long as it is used' => sub {
     is $pool[0]->during(sub { $c->copy(server => $right)->get('/lua/env/short') for 1 .. 5 }, 'cmd_set'), 0,
         'once';
     is state($c->copy(server => $right)), 'active', 'and is there';
+    my $d = started($right, 'n=1');
+    is sum(map { my $server = $_; $server->during(sub {
+        $d->copy(server => $_)->get('/lua/env') for map { ($ahead, $right) } 1 .. 4 }, 'cmd_set') } @pool), 0,
+        'and read in turn it is not dated anew each time';
     # Time-outs are what clocks decide.
     is $c->copy(server => $ahead)->get('/lua/env/short')->env('MEMSESS_STATE'), 'expired',
         'a member that is ahead ends it early';

@@ -520,8 +520,7 @@ apr_int64_t memsess_server_clock(const memsess_server_t *server)
 /* Two members may be that far apart in what they take for a server's clock, in seconds. */
 #define CLOCK_ERROR 2
 
-/* Whether the wall clock of whoever wrote at @a clock goes like ours, as far as seconds tell. */
-static int is_alike(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall)
+int memsess_server_sees_alike(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall)
 {
     apr_int64_t ahead = (apr_time_sec(wall) - clock)
                         - (apr_time_sec(memsess_clock_wall()) - memsess_server_clock(server));
@@ -543,7 +542,7 @@ int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, 
         if (clock > back_at + CLOCK_ERROR || clock < back_at - CLOCK_ERROR) {
             return clock > back_at;
         }
-        if (!is_alike(server, clock, wall)) {
+        if (!memsess_server_sees_alike(server, clock, wall)) {
             return 0;
         }
     }

@@ -99,6 +99,10 @@ apr_int64_t memsess_server_clock(const memsess_server_t *server);
  */
 int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall);
 
+/** Whether the wall clock of whoever wrote at @a clock of the server's own goes like ours, as far as
+ * seconds tell. */
+int memsess_server_sees_alike(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall);
+
 /** Whether it was found back so lately that of what is written now nobody may be able to tell later,
  * by memsess_server_was_there, that it was written after that. */
 int memsess_server_is_just_back(const memsess_server_t *server);

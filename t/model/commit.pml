@@ -85,8 +85,9 @@
  *    servers, one commit that meets two failures, answers lost on the way to a claim, and a claim's
  *    add that was repeated.
  *  - Clocks of servers that are set, or not told: members' clocks then say what was written before a
- *    server came back, as they do within two seconds of that. And members that have not noticed that
- *    it was away.
+ *    server came back, and to a repair that a writer must have sent all. So they do, within the two
+ *    seconds that servers' clocks count, where these say that the writer's clock goes like ours. And
+ *    members that have not noticed that it was away.
  *  - Marks of two claims that are the same by chance; records of later versions.
  *  - The lock, its tickets and its renewal; MemSessLock none, which is this same protocol; the
  *    local cache; ids that change (renew.pml).

@@ -1966,6 +1966,26 @@ static void test_clocks_apart(void **state)
     }
 }
 
+/* How old a record is its servers tell, whatever members' clocks say. */
+static void test_how_long_ago_it_was_written(void **state)
+{
+    static const int hours[] = {0, 1, -1};
+    memsess_session_t *session;
+    unsigned i;
+
+    (void)state;
+    open_store(3, 2, 1);
+    session = begun("a");
+    for (i = 0; i < COUNT(hours); i++) {
+        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours[i]), passed);
+        assert_in_range(memsess_store_written_ago(store, session), apr_time_from_sec(passed ? 3 : 0),
+                        passed + apr_time_from_sec(3));
+        pass_time();
+    }
+    reopen_store();
+    assert_true(memsess_store_written_ago(store, session) < 0);
+}
+
 /* What a member whose clock differs writes right after a server's return is believed some seconds
  * later, though nobody has used it since, and the other server goes. */
 static void test_written_right_after_a_return(void **state)
@@ -2105,6 +2125,28 @@ static void test_an_epoch_that_is_made_anew_right_after_a_start(void **state)
     assert_memory_not_equal(made.bytes, old.bytes, MEMSESS_EPOCH_BYTES);
     thaw(0);
     assert_epoch(made);
+}
+
+/* Members whose clocks are an hour apart log a user in, in turn: his epoch is not written each time. */
+static void test_an_epoch_is_kept_by_members_apart(void **state)
+{
+    static const int hours[] = {0, 1, -1, 0, 1};
+    apr_uint64_t revision = 0;
+    unsigned i;
+
+    (void)state;
+    open_store(2, 2, 1);
+    for (i = 0; i < COUNT(hours); i++) {
+        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours[i]), passed);
+        get_epoch();
+        revision = i ? revision : revision_at(0);
+        assert_true(revision_at(0) == revision);
+    }
+    /* But before servers drop it. */
+    passed += apr_time_from_sec(1000);
+    memsess_clock_shift(passed - apr_time_from_sec(3600), passed);
+    get_epoch();
+    assert_true(revision_at(0) == revision + 1);
 }
 
 /* A server that stands in may have it alone, and be silent: who ends all sessions makes an epoch that
@@ -2789,6 +2831,8 @@ int main(void)
         STORE_TEST(test_commit_while_servers_fail),
         STORE_TEST(test_commit_where_copies_are_lost),
         STORE_TEST(test_clocks_apart),
+        STORE_TEST(test_how_long_ago_it_was_written),
+        STORE_TEST(test_an_epoch_is_kept_by_members_apart),
         STORE_TEST(test_written_right_after_a_return),
         STORE_TEST(test_first_epoch_while_a_server_is_away),
         STORE_TEST(test_an_epoch_that_is_made_anew_wins),
