@@ -28,7 +28,8 @@
  *
  * Whoever makes the first record of a key, where none is to be seen, claims that as FIRST, and gives it
  * a revision above any that the key can have had. Others may see a record that some servers have none
- * of: they claim FIRST too, beside n+1, so that the two meet, and give it back when they are done.
+ * of: they claim FIRST too, beside n+1, so that the two meet, and give it back when they are done. So
+ * who has it to make the first record reads again before he does.
  *
  * Whoever finds n+1 on only some of its servers may stand beside a writer that has yet to send the
  * others, or beside another one of n+1: he claims n+1 there too before he builds upon it. The claim
@@ -652,7 +653,9 @@ static apr_status_t try_commit(commit_t *c)
     memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.key, c->p),
                   c->claim.what, rv == APR_SUCCESS ? "ours"
                                  : rv == MEMSESS_BUSY ? "another's" : "not to be had");
-    if (rv == APR_SUCCESS && c->claim.begun - c->read_at > CLAIM_SAFE) {
+    /* FIRST may have been given back by somebody who has built upon what was not seen. */
+    if (rv == APR_SUCCESS
+        && (memsess_is_blank(before) || c->claim.begun - c->read_at > CLAIM_SAFE)) {
         rv = look_again(c);
         if (rv == APR_SUCCESS && is_unclaimed(c, before)) {
             rv = MEMSESS_BUSY;

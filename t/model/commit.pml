@@ -65,6 +65,7 @@
  *  FIRST_BY_REV     that is claimed by the revision that its writer has for it, not as "first"
  *  FIRST_ALONE      who builds upon a record that some server has none of does not claim "first"
  *                   too, so that he does not meet those who see none
+ *  FIRST_UNREAD     who has claimed "first" does not read again, though somebody may have given it back
  *  FIRST_ONTO       who has claimed "first" builds upon what he finds by then, under that claim
  *  NO_UNSEEN        what is not seen for now is taken for what is not there
  * and what the code does,
@@ -279,6 +280,13 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 #endif
 
 #define SEES(s) (!(down[me] & B(s)) && LISTED(s))
+
+/* Who makes a first record reads again once he has claimed it. */
+#ifdef FIRST_UNREAD
+#define REREAD 0
+#else
+#define REREAD blank
+#endif
 
 /* Whether "first" would have to be claimed too, and was not. */
 #if defined(EPOCH) && !defined(FIRST_ALONE)
@@ -875,7 +883,7 @@ claimed:
         fi;
         if
 #ifndef NO_REREAD
-        :: old & B(me) -> why = CHECK; goto read
+        :: (old | REREAD) & B(me) -> why = CHECK; goto read
 #endif
         :: else
         fi
