@@ -28,8 +28,8 @@
  *
  * Whoever makes the first record of a key, where none is to be seen, claims that as FIRST, and gives it
  * a revision above any that the key can have had. Others may see a record that some servers have none
- * of: they claim FIRST too, beside n+1, so that the two meet, and give it back when they are done. So
- * who has it to make the first record reads again before he does.
+ * of: they claim FIRST too, beside n+1, so that the two meet. Either reads again once he has FIRST, and
+ * gives it back when he is done: whoever has it next finds what he wrote.
  *
  * Whoever finds n+1 on only some of its servers may stand beside a writer that has yet to send the
  * others, or beside another one of n+1: he claims n+1 there too before he builds upon it. The claim
@@ -640,6 +640,13 @@ static int is_unclaimed(const commit_t *c, const memsess_session_t *before)
            || (memsess_is_blank(before) && !memsess_is_blank(now));
 }
 
+/* Whether FIRST was claimed. It is given back at once by who has it, who may have written what was not
+ * seen here: so it is read again under it. */
+static int is_first(const commit_t *c, const memsess_session_t *before)
+{
+    return c->claim.is_bare || memsess_is_blank(before);
+}
+
 /* Claims the next revision and writes it; MEMSESS_BUSY, and newest, are where to go on from. */
 static apr_status_t try_commit(commit_t *c)
 {
@@ -653,9 +660,7 @@ static apr_status_t try_commit(commit_t *c)
     memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.key, c->p),
                   c->claim.what, rv == APR_SUCCESS ? "ours"
                                  : rv == MEMSESS_BUSY ? "another's" : "not to be had");
-    /* FIRST may have been given back by somebody who has built upon what was not seen. */
-    if (rv == APR_SUCCESS
-        && (memsess_is_blank(before) || c->claim.begun - c->read_at > CLAIM_SAFE)) {
+    if (rv == APR_SUCCESS && (is_first(c, before) || c->claim.begun - c->read_at > CLAIM_SAFE)) {
         rv = look_again(c);
         if (rv == APR_SUCCESS && is_unclaimed(c, before)) {
             rv = MEMSESS_BUSY;
@@ -669,7 +674,7 @@ static apr_status_t try_commit(commit_t *c)
         return rv;
     }
     rv = write_claimed(c);
-    if (c->claim.is_bare) {
+    if (is_first(c, before) && (rv == APR_SUCCESS || rv == AGAIN)) {
         claim_drop_some(&c->claim, FIRST, c->p);
     }
     return rv;

@@ -281,11 +281,11 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 
 #define SEES(s) (!(down[me] & B(s)) && LISTED(s))
 
-/* Who makes a first record reads again once he has claimed it. */
-#ifdef FIRST_UNREAD
+/* Whoever has claimed "first" reads again. */
+#if !defined(EPOCH) || defined(FIRST_UNREAD)
 #define REREAD 0
 #else
-#define REREAD blank
+#define REREAD (blank | bare)
 #endif
 
 /* Whether "first" would have to be claimed too, and was not. */
@@ -411,6 +411,13 @@ inline let_go(rv, left)
     di = 0;
     do
     :: di < NS ->
+#ifdef EPOCH
+        if
+        :: CL(di, 0) == me + 1 -> /* "first" is given back */
+            CL(di, 0) = ((up & B(di)) -> 0 : (me + 1) | ORPHAN)
+        :: else
+        fi;
+#endif
         if
         :: CL(di, rv) == me + 1 -> CL(di, rv) = ((up & B(di)) && !left -> 0 : (me + 1) | ORPHAN)
         :: else
@@ -420,13 +427,6 @@ inline let_go(rv, left)
             CL(di, (rv) - 1) = ((up & B(di)) && !left -> 0 : (me + 1) | ORPHAN)
         :: else
         fi;
-#ifdef EPOCH
-        if
-        :: CL(di, 0) == me + 1 -> /* who has made no first record gives it back */
-            CL(di, 0) = ((up & B(di)) -> 0 : (me + 1) | ORPHAN)
-        :: else
-        fi;
-#endif
         di++
     :: else -> di = 0; break
     od

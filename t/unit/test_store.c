@@ -2085,9 +2085,6 @@ static void test_an_epoch_that_is_made_anew_wins(void **state)
         }
         old = get_epoch();
         unit_memcached_delete(at(1), copy_key(1));
-        for (i = 0; i < 2; i++) { /* the claims of who made it, as if they were over */
-            unit_memcached_delete(at(i), first_key(i));
-        }
         freeze(0);
         pass_time();
         memsess_clock_shift(passed - apr_time_from_sec(3600), passed);
@@ -2108,15 +2105,11 @@ static void test_an_epoch_that_is_made_anew_wins(void **state)
 static void test_an_epoch_that_is_made_anew_right_after_a_start(void **state)
 {
     epoch_bytes_t old, made;
-    unsigned i;
 
     (void)state;
     open_store(3, 2, 1);
     old = get_epoch();
     unit_memcached_delete(at(1), copy_key(1));
-    for (i = 0; i < 2; i++) {
-        unit_memcached_delete(at(i), first_key(i));
-    }
     reopen_store();
     freeze(0);
     pass_time();
@@ -2165,7 +2158,6 @@ static void test_an_epoch_changes_that_may_be_elsewhere(void **state)
     put_raw(2, data, len);
     for (place = 0; place < 2; place++) {
         unit_memcached_delete(at(place), copy_key(place));
-        unit_memcached_delete(at(place), first_key(place));
     }
     freeze(2);
     assert_int_equal(memsess_epoch_change(store, &key, apr_time_from_sec(5), unit_pool),
@@ -2179,14 +2171,9 @@ static void test_an_epoch_changes_that_may_be_elsewhere(void **state)
  * back, so that the next one does not wait for it. */
 static void test_an_epoch_that_others_may_not_see(void **state)
 {
-    unsigned place;
-
     (void)state;
     open_store(2, 2, 1);
     get_epoch();
-    for (place = 0; place < 2; place++) { /* as if the claims of who made it were over */
-        unit_memcached_delete(at(place), first_key(place));
-    }
     unit_memcached_delete(at(1), copy_key(1));
     unit_memcached_set(at(1), first_key(1), "0123456789abcdef", 16);
     pass_time();
