@@ -212,6 +212,14 @@ static apr_status_t claim_instead(const claim_t *claim, const memsess_put_t *put
     return again.rv;
 }
 
+/* Whether a claim is there, or will be: a server that hangs carries out what it was sent once it goes on,
+ * and counts its life from then. */
+static int may_be_done(apr_status_t rv)
+{
+    return rv != MEMSESS_EXISTS && rv != MEMSESS_DOWN && rv != MEMSESS_UNSENT
+           && !memsess_is_refused(rv);
+}
+
 /* What the answer to a claim says. Where a connection breaks, an add may have been done before it
  * was repeated: then the claim that is there already is our own. */
 static apr_status_t claim_answer(claim_t *claim, memsess_copy_t *copy, const char *what,
@@ -234,7 +242,7 @@ static apr_status_t claim_answer(claim_t *claim, memsess_copy_t *copy, const cha
             rv = APR_SUCCESS;
         }
     }
-    if (rv == APR_SUCCESS) {
+    if (may_be_done(rv)) {
         claim->held[claim->n].copy = copy;
         claim->held[claim->n++].what = what;
     }
@@ -282,33 +290,117 @@ static apr_status_t claim_on_all(claim_t *claim, memsess_copy_t *const *copies, 
     return APR_SUCCESS;
 }
 
-/* Those of one thing, or NULL: all. What is about to go by itself is left to do so: it may be somebody
- * else's by then. What could not be dropped is still held. */
+/* Once more, where servers were away: they may have been restarted meanwhile, and have another's. */
+static void claim_drop_rest(claim_t *claim, apr_pool_t *p)
+{
+    unsigned i;
+    int is_void;
+
+    for (i = claim->n; i-- > 0;) {
+        unsigned at = claim->held[i].copy->at;
+        memsess_server_t *server = claim->store->servers[at];
+        const char *text = claim_text(claim, at, claim->held[i].what, p);
+        const char *holder = claim_holder(claim, server, text, claim->held[i].what,
+                                          &is_void, p);
+
+        if (holder && !memcmp(holder, claim->token, TOKEN_LEN)) {
+            memsess_server_delete(server, text);
+        }
+        else if (!memsess_server_is_down(server)) {
+            claim->held[i] = claim->held[--claim->n];
+        }
+    }
+}
+
+/* A claim that is to be dropped where servers are away, in memory of its own. */
+typedef struct dropping_t {
+    claim_t claim;
+    memsess_key_t key;
+    memsess_lease_t lease;
+    apr_pool_t *p;
+} dropping_t;
+
+static void dropping_look(void *baton)
+{
+    dropping_t *dropping = baton;
+    apr_pool_t *p;
+
+    if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) == APR_SUCCESS) {
+        claim_drop_rest(&dropping->claim, p);
+        apr_pool_destroy(p);
+    }
+    if (!dropping->claim.n) {
+        memsess_later_done(dropping->claim.store, &dropping->lease);
+    }
+}
+
+static void dropping_end(void *baton)
+{
+    memsess_later_over(((dropping_t *)baton)->claim.store);
+    apr_pool_destroy(((dropping_t *)baton)->p);
+}
+
+static void claim_drop_later(const claim_t *claim)
+{
+    dropping_t *dropping;
+    apr_pool_t *p;
+    unsigned i;
+
+    if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS) {
+        return;
+    }
+    dropping = apr_pcalloc(p, sizeof(*dropping));
+    dropping->p = p;
+    dropping->claim = *claim;
+    dropping->key = *claim->key;
+    dropping->claim.key = &dropping->key;
+    for (i = 0; i < claim->n; i++) {
+        dropping->claim.held[i].copy = apr_pmemdup(p, claim->held[i].copy, sizeof(memsess_copy_t));
+        dropping->claim.held[i].what = apr_pstrdup(p, claim->held[i].what);
+    }
+    if (!memsess_later_begin(claim->store, &dropping->lease, dropping_look, dropping_end, dropping)) {
+        apr_pool_destroy(p);
+    }
+}
+
+/* What is about to go by itself is left to do so: it may be somebody else's by then. For who hangs, time
+ * stands still. */
+static int is_to_be_dropped(const claim_t *claim, unsigned i)
+{
+    return memsess_clock_steady() - claim->begun < apr_time_from_sec(claim->ttl - 2)
+           || memsess_server_is_down(claim->store->servers[claim->held[i].copy->at]);
+}
+
+/* Those of one thing, or NULL: all. */
 static void claim_drop_some(claim_t *claim, const char *what, apr_pool_t *p)
 {
     unsigned i;
 
-    if (memsess_clock_steady() - claim->begun >= apr_time_from_sec(claim->ttl - 2)) {
-        claim->n = 0;
-    }
     for (i = claim->n; i-- > 0;) {
         unsigned at = claim->held[i].copy->at;
-        apr_status_t rv;
+        apr_status_t rv = APR_SUCCESS;
 
         if (what && claim->held[i].what != what) {
             continue;
         }
-        rv = memsess_server_delete(claim->store->servers[at],
-                                   claim_text(claim, at, claim->held[i].what, p));
+        if (is_to_be_dropped(claim, i)) {
+            rv = memsess_server_delete(claim->store->servers[at],
+                                       claim_text(claim, at, claim->held[i].what, p));
+        }
         if (rv == APR_SUCCESS || rv == MEMSESS_ABSENT) {
             claim->held[i] = claim->held[--claim->n];
         }
     }
 }
 
+/* What could not be dropped, since a server is away, is dropped when that is back. */
 static void claim_drop(claim_t *claim, apr_pool_t *p)
 {
     claim_drop_some(claim, NULL, p);
+    if (claim->n) {
+        claim_drop_later(claim);
+        claim->n = 0;
+    }
 }
 
 static apr_status_t claim_begin(claim_t *claim)
@@ -814,30 +906,7 @@ void memsess_claim_renew(memsess_claim_t *kept, apr_pool_t *p)
     claim->begun = renewed ? claim->begun : before;
 }
 
-unsigned memsess_claim_drop(memsess_claim_t *kept, apr_pool_t *p)
+void memsess_claim_drop(memsess_claim_t *kept, apr_pool_t *p)
 {
     claim_drop(&kept->claim, p);
-    return kept->claim.n;
-}
-
-/* Its server may have been restarted meanwhile: then another's may be there. */
-unsigned memsess_claim_drop_rest(memsess_claim_t *kept, apr_pool_t *p)
-{
-    claim_t *claim = &kept->claim;
-    unsigned i;
-
-    for (i = claim->n; i-- > 0;) {
-        unsigned at = claim->held[i].copy->at;
-        memsess_server_t *server = claim->store->servers[at];
-        int is_void;
-        const char *holder = claim_holder(claim, server, claim_text(claim, at, claim->what, p),
-                                          claim->what, &is_void, p);
-
-        if (!memsess_server_is_down(server)
-            && (!holder || memcmp(holder, claim->token, TOKEN_LEN))) {
-            claim->held[i] = claim->held[--claim->n];
-        }
-    }
-    claim_drop(claim, p);
-    return claim->n;
 }

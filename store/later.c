@@ -13,8 +13,30 @@
  * reads it once more when that time is over: what cannot be believed is repaired, as ever.
  */
 
-/* So many wait at most, for each store of a process; the others are repaired when they are used. */
+/* So many wait at most, for each store of a process. Other records are repaired when they are used, and
+ * other claims go by themselves. */
 #define WAITING_MAX 1000
+
+int memsess_later_begin(memsess_store_t *store, memsess_lease_t *lease, void (*look)(void *),
+                        void (*end)(void *), void *baton)
+{
+    if (apr_atomic_inc32(&store->later) >= WAITING_MAX) {
+        apr_atomic_dec32(&store->later);
+        return 0;
+    }
+    memsess_lease_begin(memsess_server_leases(store->servers[0]), lease, look, end, baton);
+    return 1;
+}
+
+void memsess_later_done(memsess_store_t *store, memsess_lease_t *lease)
+{
+    memsess_lease_end(memsess_server_leases(store->servers[0]), lease);
+}
+
+void memsess_later_over(memsess_store_t *store)
+{
+    apr_atomic_dec32(&store->later);
+}
 
 typedef struct later_t {
     memsess_lease_t lease;
@@ -46,7 +68,7 @@ static void later_look(void *baton)
         && apr_pool_create_unmanaged_ex(&p, NULL, NULL) == APR_SUCCESS) {
         memsess_store_read(later->store, &later->key, &session, p);
         apr_pool_destroy(p);
-        memsess_lease_end(memsess_server_leases(later->store->servers[0]), &later->lease);
+        memsess_later_done(later->store, &later->lease);
     }
 }
 
@@ -54,7 +76,7 @@ static void later_end(void *baton)
 {
     later_t *later = baton;
 
-    apr_atomic_dec32(&later->store->later);
+    memsess_later_over(later->store);
     free(later);
 }
 
@@ -63,16 +85,13 @@ void memsess_read_later(memsess_store_t *store, const memsess_key_t *key,
 {
     later_t *later;
 
-    if (!is_any_just_back(store, placement)) {
-        return;
-    }
-    if (apr_atomic_inc32(&store->later) >= WAITING_MAX || !(later = calloc(1, sizeof(*later)))) {
-        apr_atomic_dec32(&store->later);
+    if (!is_any_just_back(store, placement) || !(later = calloc(1, sizeof(*later)))) {
         return;
     }
     later->store = store;
     later->key = *key;
     later->placement = *placement;
-    memsess_lease_begin(memsess_server_leases(store->servers[0]), &later->lease, later_look,
-                        later_end, later);
+    if (!memsess_later_begin(store, &later->lease, later_look, later_end, later)) {
+        free(later);
+    }
 }

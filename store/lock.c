@@ -152,40 +152,15 @@ static memsess_leases_t *leases_of(const holding_t *held)
     return memsess_server_leases(held->store->servers[0]);
 }
 
-static void holding_free(void *baton)
-{
-    apr_pool_destroy(((holding_t *)baton)->p);
-}
-
-static void holding_drop_rest(void *baton)
-{
-    holding_t *held = baton;
-    apr_pool_t *p;
-
-    if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) == APR_SUCCESS) {
-        if (!memsess_claim_drop_rest(held->claim, p)) {
-            memsess_lease_end(leases_of(held), &held->lease);
-        }
-        apr_pool_destroy(p);
-    }
-}
-
-/* A server that was hung comes back with the lock: it is dropped there too as soon as it is back, so
- * that nobody waits until it goes by itself. */
 static void holding_end(void *baton)
 {
     holding_t *held = baton;
-    unsigned left = memsess_claim_drop(held->claim, held->p);
 
+    memsess_claim_drop(held->claim, held->p);
     pthread_mutex_lock(&held->store->line_lock);
     wake_first(held->store, &held->key, 1);
     pthread_mutex_unlock(&held->store->line_lock);
-    if (left) {
-        memsess_lease_begin(leases_of(held), &held->lease, holding_drop_rest, holding_free, held);
-    }
-    else {
-        holding_free(held);
-    }
+    apr_pool_destroy(held->p);
 }
 
 static apr_status_t holding_make(holding_t **result, memsess_store_t *store,

@@ -20,7 +20,7 @@ struct memsess_store_t {
     apr_interval_time_t timeout; /* the longest of all servers' */
     volatile apr_uint64_t complained_at;
     volatile apr_uint32_t complaints; /* in that second, of records */
-    volatile apr_uint32_t later;      /* records to be read, see later.c */
+    volatile apr_uint32_t later;      /* things to be done, see later.c */
     pthread_mutex_t line_lock;
     struct waiter_t *line;            /* who waits for a lock, see store/lock.c; under line_lock */
 };
@@ -122,6 +122,13 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
 void memsess_read_later(memsess_store_t *store, const memsess_key_t *key,
                         const memsess_placement_t *placement);
 
+/** Has @a look called every MEMSESS_LEASE_EVERY seconds until it calls memsess_later_done; then, or when
+ * the process ends, @a end, which calls memsess_later_over. @return whether there was room */
+int memsess_later_begin(memsess_store_t *store, memsess_lease_t *lease, void (*look)(void *),
+                        void (*end)(void *), void *baton);
+void memsess_later_done(memsess_store_t *store, memsess_lease_t *lease);
+void memsess_later_over(memsess_store_t *store);
+
 /** A claim of something of a session that is kept up while its holder lives. */
 typedef struct memsess_claim_t memsess_claim_t;
 
@@ -136,10 +143,7 @@ apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t 
 /** It is to live for another ttl. */
 void memsess_claim_renew(memsess_claim_t *claim, apr_pool_t *p);
 
-/** @return on how many servers it may still be, for they are away */
-unsigned memsess_claim_drop(memsess_claim_t *claim, apr_pool_t *p);
-
-/** Once more, of these. @return how many are left */
-unsigned memsess_claim_drop_rest(memsess_claim_t *claim, apr_pool_t *p);
+/** It is given back; where servers are away, as soon as they are back. */
+void memsess_claim_drop(memsess_claim_t *claim, apr_pool_t *p);
 
 #endif

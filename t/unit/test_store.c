@@ -2360,6 +2360,41 @@ static void test_lock_is_freed_while_it_is_renewed(void **state)
     memsess_lock_free(yours);
 }
 
+/* What a server that hangs was asked for it does when it goes on: a lock or a claim of who has given up
+ * by then is dropped there soon. */
+static void test_claims_that_come_late(void **state)
+{
+    memsess_lock_t *mine, *yours = NULL;
+    memsess_session_t *session;
+    edit_t edit = {"b", APR_EINVAL, 0, 0, NULL};
+    unsigned place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        session = begun("a");
+        unit_memcached_freeze(at(place));
+        assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool),
+                         APR_SUCCESS);
+        memsess_lock_free(mine);
+        unit_memcached_thaw(at(place));
+        unit_await(!memsess_server_is_down(handle(place)));
+        assert_int_equal(memsess_lock_take(&yours, store, &key, session, SOON + SOON, unit_pool),
+                         APR_SUCCESS);
+        memsess_lock_free(yours);
+
+        edit.rv = APR_EINVAL;
+        unit_memcached_freeze(at(place));
+        assert_int_equal(commit_at(session, memsess_clock_steady(), 0, &edit), APR_EINVAL);
+        unit_memcached_thaw(at(place));
+        unit_await(!memsess_server_is_down(handle(place)));
+        edit.rv = APR_SUCCESS;
+        assert_int_equal(commit_at(read_session(), memsess_clock_steady(), SOON + SOON, &edit),
+                         APR_SUCCESS);
+    }
+}
+
 static void test_lock_while_a_home_is_away(void **state)
 {
     memsess_lock_t *mine, *yours = NULL;
@@ -2838,6 +2873,7 @@ int main(void)
         STORE_TEST(test_lock_is_shared_by_processes),
         STORE_TEST(test_waiting_for_a_lock_asks_little),
         STORE_TEST(test_lock_is_freed_while_it_is_renewed),
+        STORE_TEST(test_claims_that_come_late),
         STORE_TEST(test_lock_while_a_home_is_away),
         STORE_TEST(test_commits_side_by_side_are_exact),
         STORE_TEST(test_commits_are_exact_while_a_home_crashes),
