@@ -47,6 +47,10 @@ my $form    = join('', map { qq(LoadModule ${_}_module "$modules/mod_$_.so"\n) }
     </Location>
 );
 my $config = timing() . $form . q(
+    LoadModule apitest_module "${T_ROOT}/modules/.build/mod_apitest.so"
+    <Location "/api">
+        SetHandler apitest
+    </Location>
     <LocationMatch "/members">
         AuthType MemSess
         MemSessLoginURL /lua/say?back=%s
@@ -105,7 +109,7 @@ sub all_in { my ($members, $what, $c, $target) = @_; is_deeply failed($members, 
 sub before {
     my ($m, $case) = @_;
     my %c = map { my $kind = $_; $kind => [map { started($m->[$_ % @$m], "who=$kind$_") } 1 .. $USERS] }
-        qw(guest known twin renewer leaver locker setter);
+        qw(guest known twin renewer leaver locker setter caller);
     for my $i (1 .. $USERS) {
         for my $kind (qw(known twin)) {
             my $c = $c{$kind}[$i - 1];
@@ -134,6 +138,26 @@ sub check_form {
     ok defined $c->cookie, 'mod_auth_form: a log-in';
     is $c->copy(server => $m->[1])->get('/form/in/env')->status, 200, 'mod_session: there on the other';
     is $c->copy->get('/form/in/env')->status, 200, 'and again';
+}
+
+# What each of these is answered by the C API.
+sub calls {
+    my ($m, $what, $c, $commands, @answers) = @_;
+    my @bodies = map { $c->[$_]->via($m->[++$n % 2])->get('/api?' . $commands->($_))->body } 0 .. $#$c;
+    is_deeply \@bodies, [(join "\n", 'open: 0', @answers, '') x @$c], "the C API: $what";
+}
+
+sub check_api {
+    my ($m, $case, $old, $caller) = @_;
+    calls($m, 'what there was', $caller, sub { 'state&incr+n+2&set+a+b&renew&get+n' },
+        'state: 1', 'incr: 0 2', 'set: 0', 'renew: 0', 'get: 0 1 2');
+    my @c = map { client($m->[0]) } 1 .. 2 * $USERS;
+    calls($m, 'first log-ins', \@c, sub { "set+user+api$case-" . $_[0] % $USERS }, 'set: 0');
+    calls($m, 'who is logged in', \@c, sub { 'state&get+none' }, 'state: 1', 'get: 1 null');
+    my @were = map { $_->copy } @c;
+    calls($m, 'the end of all', [@c[0 .. $USERS - 1]], sub { 'everywhere' }, 'everywhere: 0');
+    calls($m, 'old cookies', [map { $_->copy } @$old], sub { 'state&get+a' }, 'state: 2', 'get: 1 null');
+    return @were;
 }
 
 sub away {
@@ -173,7 +197,8 @@ sub away {
     is_deeply [map { $_->copy->get(say_via('lua', 'MemSess-Set: user=old' . ++$n))->status } @$old],
         [(200) x @$old], 'where they can log in';
     check_form($m);
-    return ([@fresh, @first, @{ $c{guest} }, @{ $c{renewer} }, @{ $c{locker} }, @{ $c{setter} }],
+    push @ended, check_api($m, $case, $old, $c{caller});
+    return ([@fresh, @{ $c{caller} }, @first, @{ $c{guest} }, @{ $c{renewer} }, @{ $c{locker} }, @{ $c{setter} }],
         [@left, @ended]);
 }
 
