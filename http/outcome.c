@@ -445,7 +445,7 @@ static int carry_out(memsess_commit_t *c, memsess_state_t state)
 
 /* Whether it was dated anew less than so long ago; by servers' clocks, where ours is ahead of that of
  * the member which did it, unless it ends soon for that. */
-static int is_redated(const commit_t *c, apr_interval_time_t refresh)
+static int is_redated(const memsess_commit_t *c, apr_interval_time_t refresh)
 {
     const memsess_session_t *session = c->req->session;
     apr_interval_time_t age = c->now - session->used, unused = session->written - session->used;
