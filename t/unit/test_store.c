@@ -2160,7 +2160,7 @@ static void test_an_epoch_changes_that_may_be_elsewhere(void **state)
         unit_memcached_delete(at(place), copy_key(place));
     }
     freeze(2);
-    assert_int_equal(memsess_epoch_change(store, &key, apr_time_from_sec(5), unit_pool),
+    assert_int_equal(memsess_epoch_end_all(store, &key, apr_time_from_sec(5), unit_pool),
                      APR_SUCCESS);
     thaw(2);
     now = get_epoch();
@@ -2177,16 +2177,16 @@ static void test_an_epoch_that_others_may_not_see(void **state)
     unit_memcached_delete(at(1), copy_key(1));
     unit_memcached_set(at(1), first_key(1), "0123456789abcdef", 16);
     pass_time();
-    assert_int_equal(memsess_epoch_change(store, &key, apr_time_from_msec(50), unit_pool),
+    assert_int_equal(memsess_epoch_end_all(store, &key, apr_time_from_msec(50), unit_pool),
                      MEMSESS_BUSY);
     assert_true(revision_at(0) > 0 && revision_at(1) == 0);
     unit_memcached_delete(at(1), first_key(1));
-    assert_int_equal(memsess_epoch_change(store, &key, apr_time_from_msec(50), unit_pool),
+    assert_int_equal(memsess_epoch_end_all(store, &key, apr_time_from_msec(50), unit_pool),
                      APR_SUCCESS);
     assert_true(revision_at(0) > 0 && revision_at(1) == revision_at(0));
     unit_memcached_delete(at(1), copy_key(1));
     pass_time();
-    assert_int_equal(memsess_epoch_change(store, &key, apr_time_from_msec(50), unit_pool),
+    assert_int_equal(memsess_epoch_end_all(store, &key, apr_time_from_msec(50), unit_pool),
                      APR_SUCCESS);
     assert_true(revision_at(0) > 0 && revision_at(1) == revision_at(0));
 }
