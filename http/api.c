@@ -94,7 +94,7 @@ static memsess_state_t memsess_state(memsess_t *s)
 {
     memsess_state_t state = memsess_req_state(s, s->conf, s->top);
 
-    memsess_top_depend(s->top, state);
+    memsess_top_depend(s, state);
     return state;
 }
 

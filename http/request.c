@@ -558,10 +558,28 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
     return state;
 }
 
-void memsess_top_depend(memsess_top_t *top, memsess_state_t state)
+/* Whether the same cookie may get another answer: of a live session, or as soon as servers are back or
+ * its own client sends it. What is certainly of no use stays so. */
+static int may_change(const memsess_req_t *req, memsess_state_t state)
 {
-    top->exposed = 1;
-    top->exposed_own |= state != MEMSESS_STATE_NONE;
+    switch (state) {
+    case MEMSESS_STATE_NONE:
+        return 0;
+    case MEMSESS_STATE_INVALID:
+        return req->cookie == MEMSESS_COOKIE_OK;
+    case MEMSESS_STATE_UNKNOWN:
+        return req->found == MEMSESS_UNSEEN;
+    case MEMSESS_STATE_EXPIRED:
+        return 0;
+    default:
+        return 1;
+    }
+}
+
+void memsess_top_depend(const memsess_req_t *req, memsess_state_t state)
+{
+    req->top->exposed = 1;
+    req->top->exposed_own |= may_change(req, state);
 }
 
 memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r)
@@ -569,7 +587,7 @@ memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r)
     memsess_top_t *top = memsess_own(r, 1)->top;
     memsess_state_t state = memsess_req_state(req, memsess_dir_conf(r), top);
 
-    memsess_top_depend(top, state);
+    memsess_top_depend(req, state);
     return state;
 }
 

@@ -122,7 +122,7 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
                                   memsess_top_t *top);
 
 /** Has caches told that the answer depends on a session in that state. */
-void memsess_top_depend(memsess_top_t *top, memsess_state_t state);
+void memsess_top_depend(const memsess_req_t *req, memsess_state_t state);
 
 /** Whether the state that was just read may be another one as soon as mod_ssl has asked for the
  * certificate that the session is bound to: nobody is to be told yet. */
