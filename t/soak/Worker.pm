@@ -311,7 +311,8 @@ sub bury {
     shift @{ $self->{graves} } if @{ $self->{graves} } > $GRAVES;
 }
 
-# A dead id stays dead, for who reads and for who writes (he gets a session of another id). Other
+# A dead id stays dead, for who reads and for who writes (that is dropped soon after the end, and begins a
+# session of another id later). Other
 # members' caches may have what it was, for a while; nothing is written to it even then.
 sub on_grave {
     my ($self, $grave) = @_;
@@ -326,7 +327,7 @@ sub on_grave {
         $self->violation('revived', "after $grave->{how} by $r->{where}: $r->{text}");
         @{ $self->{graves} } = grep { $_ != $grave } @{ $self->{graves} };
     }
-    elsif ($late && id_of($r->{cookie} // $grave->{cookie}) eq id_of($grave->{cookie})) {
+    elsif ($late && defined $r->{cookie} && id_of($r->{cookie}) eq id_of($grave->{cookie})) {
         $self->violation('other', "a dead id is used again after $grave->{how}: $r->{text}");
     }
     return 1;
