@@ -330,6 +330,18 @@ class SessionStore(SessionBase):
             raise ImproperlyConfigured("Sessions of mod_memsess are there in requests alone, by MemSessMiddleware.")
         return self.front
 
+    # As of Django's, but for a request without a session, which mod_memsess has a word for, too.
+    def _get_session(self, no_load=False):
+        self.accessed = True
+        if not hasattr(self, "_session_cache"):
+            self._session_cache = self.load()
+        return self._session_cache
+
+    _session = property(_get_session)
+
+    async def _aget_session(self, no_load=False):
+        return self._get_session()
+
     def load(self):
         data = self._in_front().load()
         self._expiry_was = data.get("_session_expiry")
@@ -348,7 +360,7 @@ class SessionStore(SessionBase):
 
     def save(self, must_create=False):
         """Django's middleware calls it; the headers of the response are what saves."""
-        self._get_session(no_load=must_create)
+        self._get_session()
         self.modified = True
 
     def delete(self, session_key=None):
@@ -410,7 +422,7 @@ class SessionStore(SessionBase):
         return headers
 
     def _idle(self):
-        return 0 if self.get("_session_expiry") is None else max(0, self.get_expiry_age())
+        return max(1, self.get_expiry_age()) if self.get("_session_expiry") else 0
 
     def check(self):
         """That nothing within a value was changed after the response had begun."""
@@ -466,7 +478,7 @@ class MemSessMiddleware(SessionMiddleware):
         if response.streaming and not getattr(response, "is_async", False):
             response.streaming_content = _checked(response.streaming_content, session)
         else:
-            response._resource_closers.append(lambda: _log_late(session))
+            response._resource_closers.append(_LogLate(session))
 
 
 def _checked(content, session):
@@ -474,8 +486,18 @@ def _checked(content, session):
     session.check()
 
 
-def _log_late(session):
-    try:
-        session.check()
-    except MemSessError as error:
-        logging.getLogger("django.request").error("%s", error)
+class _LogLate:
+    """A response's last act. A copy of it in a cache has none."""
+
+    def __init__(self, session=None):
+        self.session = session
+
+    def __reduce__(self):
+        return _LogLate, ()
+
+    def __call__(self):
+        try:
+            if self.session:
+                self.session.check()
+        except MemSessError as error:
+            logging.getLogger("django.request").error("%s", error)
