@@ -25,7 +25,8 @@ my $count = 0;
 
 sub json { return $json->encode($_[0]) }
 
-# command: a function of the port; scheme: how httpd reaches it (http, fcgi); config: more
+# command: a function of the port; scheme: how httpd reaches it (http, fcgi); worker: further
+# parameters of ProxyPass; config: more
 sub start {
     my ($class, %args) = @_;
     mkdir 't/logs';
@@ -63,6 +64,7 @@ sub config {
     my $expose = $self->{scheme} eq 'http' ? 'headers' : 'env';
     my $to     = "$self->{scheme}://127.0.0.1:$self->{port}/app";
     my $more   = $self->{scheme} eq 'http' ? 'responsefieldsize=400000' : '';
+    $more .= ' ' . ($self->{worker} // '');
     return qq(
         <IfModule !proxy_fcgi_module>
             LoadModule proxy_fcgi_module "$modules/mod_proxy_fcgi.so"
