@@ -304,6 +304,16 @@ def _unescape(text):
 class DjangoCodec(Codec):
     markup = staticmethod(mark_safe)
 
+    # Without USE_TZ a naive date-time is of the project's time zone, and all are naive.
+    def tag(self, value):
+        if isinstance(value, datetime) and django_timezone.is_naive(value):
+            value = django_timezone.make_aware(value)
+        return super().tag(value)
+
+    def untag_one(self, key, inner):
+        value = super().untag_one(key, inner)
+        return value if key != " d" or settings.USE_TZ else django_timezone.make_naive(value)
+
 
 class SessionStore(SessionBase):
     """Django's session of one request. Without a request of mod_memsess's (SESSION_ENGINE in a
@@ -345,7 +355,7 @@ class SessionStore(SessionBase):
     def load(self):
         data = self._in_front().load()
         self._expiry_was = data.get("_session_expiry")
-        if isinstance(self._expiry_was, datetime) and self._expiry_was <= django_timezone.now():
+        if isinstance(self._expiry_was, (datetime, str)) and self.get_expiry_age(expiry=self._expiry_was) <= 0:
             self.delete()
             return {}
         return data
