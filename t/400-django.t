@@ -1,4 +1,4 @@
-# clients/django/memsess_django.py, under Django's own server.
+# clients/django/memsess_django.py, under gunicorn.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -11,8 +11,7 @@ use MemSess::Test;
 plan tests => 16;
 
 my $dir = MemSess::Site::top() . '/clients/django/test';
-# Django's server takes no header line above 64 kB.
-my $app = MemSess::Adapter->start(largest => 60000, command => sub { ["$dir/app.py", $_[0]] });
+my $app = MemSess::Adapter->start(command => MemSess::Adapter::gunicorn($dir, 'app:app'));
 my ($one, $two) = $app->members;
 my $form = 'Content-Type: application/x-www-form-urlencoded';
 

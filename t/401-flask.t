@@ -1,4 +1,4 @@
-# clients/flask/memsess_flask.py, under werkzeug.
+# clients/flask/memsess_flask.py, under gunicorn.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -8,11 +8,10 @@ use MemSess::Adapter;
 use MemSess::Site;
 use MemSess::Test;
 
-plan tests => 14;
+plan tests => 15;
 
 my $dir = MemSess::Site::top() . '/clients/flask/test';
-# werkzeug takes no header line above 64 kB.
-my $app = MemSess::Adapter->start(largest => 60000, command => sub { ["$dir/app.py", $_[0]] });
+my $app = MemSess::Adapter->start(command => MemSess::Adapter::gunicorn($dir, 'app:app'));
 my ($one, $two) = $app->members;
 
 sub said { MemSess::Adapter::said(@_) }
@@ -47,6 +46,16 @@ subtest 'permanent sessions' => sub {
     is said($c, 'get?_permanent'), 'true', 'it is known';
     my $cookie = $c->get('/app/transient')->header('Set-Cookie');
     ok $cookie && $cookie !~ /Max-Age/i, 'and no longer' or diag $cookie;
+};
+
+subtest '100 kB in one attribute' => sub {
+    my $c = client($one);
+    my $text = 'x' x 100_000;
+    MemSess::Adapter::put($c, { big => $text });
+    ok said($c->via($two), 'get?big') eq qq("$text"), 'where responsefieldsize and the adapter allow it';
+    my $r = $c->post('/app/put', qq({"big":"@{[ $text x 4 ]}"}), 'Content-Type: application/json');
+    is $r->status, 500, 'and no more than that';
+    ok said($c, 'get?big') eq qq("$text"), 'the session is as it was';
 };
 
 subtest 'Flask-Login' => sub {

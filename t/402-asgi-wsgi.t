@@ -44,11 +44,8 @@ subtest 'a background task' => sub {
 $asgi->behaves;
 $_->stop for $asgi->members, $asgi;
 
-# gunicorn takes no header line above 8 kB unless it is told to.
-my $wsgi = MemSess::Adapter->start(command => sub {
-    ['gunicorn', '-b', "127.0.0.1:$_[0]", '--threads', 8, '--limit-request-field_size', 0, '--pythonpath',
-     "$clients/python/test", 'wsgi_app:app']
-}, config => qq(
+my $wsgi = MemSess::Adapter->start(command => MemSess::Adapter::gunicorn("$clients/python/test", 'wsgi_app:app'),
+    config => qq(
     ScriptAlias /wsgi $clients/python/test/wsgi_app.py
     <Location /wsgi>
         MemSess On

@@ -492,8 +492,16 @@ class MemSessMiddleware(SessionMiddleware):
 
 
 def _checked(content, session):
-    yield from content
-    session.check()
+    try:
+        yield from content
+        session.check()
+    except MemSessError as error:
+        _log(error)
+        raise
+
+
+def _log(error):
+    logging.getLogger("django.request").error("%s", error)
 
 
 class _LogLate:
@@ -510,4 +518,4 @@ class _LogLate:
             if self.session:
                 self.session.check()
         except MemSessError as error:
-            logging.getLogger("django.request").error("%s", error)
+            _log(error)

@@ -1,7 +1,6 @@
-#!/usr/bin/python3
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The project of t/400-django.t: /app/NAME?ARGUMENT, the same in all languages, and what Django has
-besides, the admin for one; app.py PORT."""
+besides, the admin for one; app:app for a server."""
 import json
 import pathlib
 import sys
@@ -46,7 +45,6 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core import checks
 from django.core.management import call_command
-from django.core.servers import basehttp
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
@@ -191,10 +189,8 @@ urlpatterns = [
     path("app/doc/<str:new_comment>", post_comment), path("app/<str:command>", run)]
 
 
-if __name__ == "__main__":
-    found = checks.run_checks()
-    assert not found, found
-    call_command("migrate", verbosity=0)
-    User.objects.create_superuser("ann", "ann@example.org", "secret")
-    basehttp.WSGIServer.request_queue_size = 100
-    basehttp.run("127.0.0.1", int(sys.argv[1]), get_wsgi_application(), threading=True)
+found = checks.run_checks()
+assert not found, found
+call_command("migrate", verbosity=0)
+User.objects.create_superuser("ann", "ann@example.org", "secret")
+app = get_wsgi_application()

@@ -1,7 +1,6 @@
-#!/usr/bin/python3
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The application of t/401-flask.t: /app/NAME?ARGUMENT, the same in all languages, and what Flask has
-besides; app.py PORT."""
+besides; app:app for a server."""
 import json
 import pathlib
 import sys
@@ -14,7 +13,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from flask import Flask, Response, flash, get_flashed_messages, redirect, request, session, stream_with_context
 from flask_login import LoginManager, UserMixin, current_user, login_required, login_user, logout_user
 from markupsafe import Markup
-from werkzeug.serving import WSGIRequestHandler
 
 from memsess_flask import MemSessInterface
 
@@ -147,11 +145,3 @@ def fl_me():
 @app.route("/app/fl/logout")
 def fl_logout():
     return str(logout_user())
-
-
-class Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-
-if __name__ == "__main__":
-    app.run(port=int(sys.argv[1]), threaded=True, request_handler=Handler)
