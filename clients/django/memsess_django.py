@@ -266,7 +266,7 @@ class Front:
         if self.is_active or changed:
             if self._expires is not None:
                 headers.append(("MemSess-Expire", str(self._expires)))
-            if self._renews or any(name in self._codec.plain for name in changed):
+            if self._renews or any(self._codec.key(name) in self._codec.plain for name in changed):
                 headers.append(("MemSess-Renew", "1"))
         self._written = after
         return headers
@@ -481,7 +481,8 @@ class MemSessMiddleware(SessionMiddleware):
             request._cache_update_cache = False
             own = response.items
             response.items = lambda: [*own(), *lines]  # Django has one header of a name, and these repeat
-        self._watch(session, response)
+        if response.status_code != 500:
+            self._watch(session, response)
         return response
 
     def _watch(self, session, response):

@@ -259,7 +259,7 @@ class Front:
         if self.is_active or changed:
             if self._expires is not None:
                 headers.append(("MemSess-Expire", str(self._expires)))
-            if self._renews or any(name in self._codec.plain for name in changed):
+            if self._renews or any(self._codec.key(name) in self._codec.plain for name in changed):
                 headers.append(("MemSess-Renew", "1"))
         self._written = after
         return headers
@@ -407,7 +407,7 @@ class MemSessSession(SessionMixin):
             self._closed = True
             return []
         if self.permanent != self._was_permanent:
-            self.front.expire(lifetime if self.permanent else 0)
+            self.front.expire(max(1, lifetime) if self.permanent else 0)
         headers = self.front.headers(self._data)
         self._closed = True
         return headers

@@ -256,7 +256,7 @@ class Front:
         if self.is_active or changed:
             if self._expires is not None:
                 headers.append(("MemSess-Expire", str(self._expires)))
-            if self._renews or any(name in self._codec.plain for name in changed):
+            if self._renews or any(self._codec.key(name) in self._codec.plain for name in changed):
                 headers.append(("MemSess-Renew", "1"))
         self._written = after
         return headers
@@ -375,7 +375,7 @@ class MemSessMiddleware:
         except Unavailable as error:
             await _refuse(scope, receive, send, str(error))
             return
-        beginnings = ("http.response.start", "websocket.accept")
+        beginnings = ("http.response.start", "websocket.accept", "websocket.http.response.start")
         begun = False
 
         async def send_ours(message):
@@ -387,6 +387,8 @@ class MemSessMiddleware:
             await send(message)
 
         await self.app(scope, receive, send_ours)
+        if not begun and session.close():
+            raise MemSessError("The session was changed, and no response began that could say so: this change is lost.")
         session.check()
 
 

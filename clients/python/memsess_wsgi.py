@@ -255,7 +255,7 @@ class Front:
         if self.is_active or changed:
             if self._expires is not None:
                 headers.append(("MemSess-Expire", str(self._expires)))
-            if self._renews or any(name in self._codec.plain for name in changed):
+            if self._renews or any(self._codec.key(name) in self._codec.plain for name in changed):
                 headers.append(("MemSess-Renew", "1"))
         self._written = after
         return headers

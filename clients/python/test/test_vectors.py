@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The adapters in Python against clients/vectors.json; their common part is the same in all."""
+import asyncio
 import json
 import math
 import pathlib
@@ -14,6 +15,7 @@ CLIENTS = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(CLIENTS / "python"), str(CLIENTS / "flask")]
 
+import memsess_asgi
 import memsess_flask
 import memsess_wsgi
 
@@ -189,6 +191,43 @@ class TestFlask(TestVectors):
 
     def markup(self, value):
         return memsess_flask.Markup(value)
+
+
+class TestAsgi(unittest.TestCase):
+    """What needs no server: WebSockets."""
+
+    def talk(self, state, *answers, change=None):
+        """What is sent, where the application changes the session and answers so."""
+        sent = []
+
+        async def app(scope, receive, send):
+            if change:
+                scope["session"].update(change)
+            for answer in answers:
+                await send({"type": answer})
+
+        async def receive():
+            return {"type": "websocket.connect"}
+
+        async def send(message):
+            sent.append(message)
+        headers = [(b"memsess-state", state), (b"memsess-id", b"id"), (b"memsess-data", b"a=1")]
+        scope = {"type": "websocket", "headers": headers}
+        asyncio.run(memsess_asgi.MemSessMiddleware(app)(scope, receive, send))
+        return sent
+
+    def test_accepted(self):
+        sent = self.talk(b"active", "websocket.accept", "websocket.close", change={"b": 2})
+        self.assertEqual(sent, [{"type": "websocket.accept", "headers": [(b"memsess-set", b"b=2")]},
+                                {"type": "websocket.close"}])
+
+    def test_not_accepted(self):
+        self.assertEqual(self.talk(b"active", "websocket.close"), [{"type": "websocket.close"}])
+        with self.assertRaisesRegex(memsess_asgi.MemSessError, "change is lost"):
+            self.talk(b"active", "websocket.close", change={"b": 2})
+
+    def test_unavailable(self):
+        self.assertEqual(self.talk(b"unavailable", "websocket.accept"), [{"type": "websocket.close", "code": 1013}])
 
 
 class TestFiles(unittest.TestCase):

@@ -29,13 +29,20 @@ sub json { return $json->encode($_[0]) }
 # parameters of ProxyPass; config: more
 sub start {
     my ($class, %args) = @_;
-    mkdir 't/logs';
-    my $self = bless { log => "t/logs/adapter-$$-" . ++$count . '.log', scheme => 'http', %args }, $class;
-    $self->start_application($args{command});
+    my $self = $class->application(%args);
     $self->{servers} = [map { MemSess::Memcached->start } 1 .. 2];
     $self->{members} = [map {
         MemSess::Member->start(servers => $self->{servers}, config => $self->config)
     } 1 .. 2];
+    return $self;
+}
+
+# The application alone.
+sub application {
+    my ($class, %args) = @_;
+    mkdir 't/logs';
+    my $self = bless { log => "t/logs/adapter-$$-" . ++$count . '.log', scheme => 'http', %args }, $class;
+    $self->start_application($args{command});
     return $self;
 }
 
