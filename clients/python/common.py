@@ -324,6 +324,11 @@ class Session(dict):
 
     destroy = clear
 
+    def setdefault(self, key, default=None):
+        if key not in self:
+            self[key] = default
+        return self[key]
+
     def close(self):
         """The headers of the response, after which nothing can be changed."""
         headers = self._front.headers(self)
@@ -348,7 +353,7 @@ def _guarded(name):
     return method
 
 
-for _name in "__setitem__ __delitem__ __ior__ pop popitem setdefault update".split():
+for _name in "__setitem__ __delitem__ __ior__ pop popitem update".split():
     if hasattr(dict, _name):
         setattr(Session, _name, _guarded(_name))
 # -- dict: ends --

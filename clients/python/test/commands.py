@@ -55,9 +55,12 @@ def run(session, command, argument):
 
 def late(session, how):
     session.setdefault("cart", {})
-    yield b"begun\n"
-    if how == "nested":
-        session["cart"]["n"] = 1000
-    else:
-        session["late"] = 1
-    yield b"done\n"
+
+    def body():
+        yield b"begun\n"
+        if how == "nested":
+            session["cart"]["n"] = 1000
+        else:
+            session["late"] = 1
+        yield b"done\n"
+    return body()

@@ -270,7 +270,7 @@ sub late {
     my ($self, $one) = @_;
     my $c = client($one);
     put($c, { a => 1, cart => { n => 1 } });
-    for my $how (@{ $self->{late} // ['set', 'nested'] }) {
+    for my $how (@{ $self->{late} // ['nested', 'set'] }) {
         my $length = length $self->output;
         my $r = $c->get("/app/late?$how");
         unlike2($r->body, qr/done/, 'what follows is not sent') if $how eq 'set';
