@@ -10,7 +10,7 @@ use MemSess::HTTP qw(request);
 use MemSess::Site;
 use MemSess::Test;
 
-plan tests => 8;
+plan tests => 9;
 
 my $memcached = MemSess::Memcached->start;
 my $fcgi      = MemSess::FastCGI->start;
@@ -35,6 +35,9 @@ my $config = join('', map { qq(LoadModule ${_}_module "$modules/mod_$_.so"\n) }
         Session On
         SessionMemSessCookie form
     </Location>
+    <LocationMatch ^/proxy/.*distrusted>
+        Header edit Set-Cookie "^memsess=.*" ""
+    </LocationMatch>
     <LocationMatch /forward>
         MemSessCookieForward On
     </LocationMatch>
@@ -181,5 +184,15 @@ subtest 'a module\'s kind' => sub {
     is $r->env('HTTP_COOKIE'), 'x=1', 'where it is opened';
     is sent('/cgi/env', "x=1; form=$id")->env('HTTP_COOKIE'), 'x=1', 'and where it is not';
     is sent('/cgi/env/forward', "form=$id")->env('HTTP_COOKIE'), "form=$id", 'unless it is forwarded';
+};
+
+# SECURITY.md's recipe, since we leave such a cookie in the answer.
+subtest 'a back end sets one of our name' => sub {
+    my @says = ('Set-Cookie: memsess=theirs; Path=/', 'Set-Cookie: x=1');
+    is_deeply [sort { $a cmp $b } client($m)->get(say_via("proxy", @says))->header("Set-Cookie")],
+        ['memsess=theirs; Path=/', 'x=1'], 'it is left in the answer';
+    my $r = client($m)->get(say_via('proxy', @says) =~ s{/say}{/say/distrusted}r);
+    is_deeply [grep { length } $r->header('Set-Cookie')], ['x=1'], 'unless the section takes it out'
+        or diag $r->{raw};
 };
 $m->stop;
