@@ -100,8 +100,7 @@ sub run {
     say_on("a local cache of 64 MB with 10,000 sessions of 1 kB, made into records and back: "
         . "operations of $CHILDREN children; medians of $ROUNDS rounds of $SECONDS s, ratios of "
         . "neighbouring runs\n\n");
-    Rig::build('mod_caches.c', map({"memsess_$_.c"} qw(cache record core crypto)),
-        '-lcrypto', '-lz');
+    Rig::build('mod_caches.c', glob('base/*.c session/*.c'), '-lcrypto', '-lz');
     my %site = map { $_ => site($_) } sort keys %MUTEX;
     for my $work (@WORK) {
         my ($path, $title) = @$work;

@@ -7,7 +7,6 @@ package Rig;
 use strict;
 use warnings;
 
-use File::Copy qw(copy);
 use File::Path qw(remove_tree);
 use File::Temp qw(tempdir);
 use HTTP::Tiny;
@@ -72,7 +71,7 @@ sub settle {
     _raise_limits();
     $dir = tempdir('memsess-bench-XXXXXX', TMPDIR => 1);
     for my $file (@files) {
-        copy($file, "$dir/") or die "$file: $!\n";
+        system('cp', '-R', $file, $dir) == 0 or die "$file: not copied\n";
     }
     chdir $dir or die "$dir: $!\n";
     mkdir 'htdocs' or die "$dir/htdocs: $!\n";
