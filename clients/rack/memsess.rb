@@ -47,20 +47,22 @@ module MemSess
 
     def name(key)
       name = key.b.match?(NAME) ? key : '..' + key.b.gsub(/[^A-Za-z0-9_-]/n) { |c| format('.%02X', c.ord) }
-      return name if name.size <= 64 && name != '..'
+      return name if name.size <= 64
 
       raise Error, "The session's key #{key[0, 80].inspect} cannot be stored: as the name of an attribute " \
         "(#{name[0, 80]}) it has #{name.size} characters, and 64 are the most. Use a shorter key."
     end
 
+    # nil where no key leads to the name.
     def key(name)
       return name unless name.start_with?('..')
 
-      name[2..-1].gsub(/\.(\h\h)/) { $1.hex.chr.b }.force_encoding(Encoding::UTF_8)
+      key = string(name[2..-1].gsub(/\.(\h\h)/) { $1.hex.chr.b })
+      key if key.valid_encoding? && key.size <= 64 && self.name(key) == name
     end
 
     def encode(value, plain = false)
-      return text(value).b if plain && value.is_a?(String)
+      return bare(value) if plain && value.is_a?(String)
 
       tagged = tag(value)
       tagged.is_a?(String) && bare?(tagged) ? tagged.b : JSON.generate(tagged, max_nesting: 0).b
@@ -72,6 +74,12 @@ module MemSess
 
       parsed = parse(text)
       parsed.equal?(text) ? string(text) : untag(parsed)
+    end
+
+    def bare(value)
+      return text(value).b unless value.include?("\0")
+
+      raise Error, "A plain value cannot have a NUL: #{value[0, 80].inspect}."
     end
 
     # The value, or the text itself where it is no JSON.
@@ -167,6 +175,8 @@ module MemSess
   # What mod_memsess says of the request's session: in the headers of a proxy, or in the variables
   # of CGI and FastCGI.
   class Front
+    STATES = %w[none unknown expired invalid active unavailable].freeze
+
     attr_reader :state, :id
 
     def initialize(env)
@@ -176,6 +186,8 @@ module MemSess
       @state  = env["#{@prefix}MEMSESS_STATE"] or
         raise Error, 'mod_memsess is not in front of this application, or this section of its configuration ' \
           'lacks MemSess On, or MemSessExpose headers (by FastCGI or CGI: MemSessExpose env).'
+      STATES.include?(@state) or raise Error, "mod_memsess says that the session is #{@state.inspect}: " \
+        'this adapter is older than the module, and does not know that.'
       @id = env["#{@prefix}MEMSESS_ID"]
     end
 
@@ -195,12 +207,17 @@ module MemSess
 
     # Form encoding has no commas: one is where repeated headers were joined.
     def data
-      parts = @env["#{@prefix}MEMSESS_DATA_PARTS"].to_i
-      return @env["#{@prefix}MEMSESS_DATA"].to_s.gsub(/, */, '') if parts.zero?
+      parts = @env["#{@prefix}MEMSESS_DATA_PARTS"]
+      return part('').gsub(/, */, '') unless parts
 
-      (1..parts).map do |n|
-        @env["#{@prefix}MEMSESS_DATA_#{n}"] or raise Error, "MEMSESS_DATA_#{n} of #{parts} is missing."
-      end.join
+      parts.match?(/\A[1-9]\d*\z/) or raise Error, "MEMSESS_DATA_PARTS is no number: #{parts.inspect}."
+      (1..parts.to_i).map { |n| part("_#{n}") }.join
+    end
+
+    def part(number)
+      @env["#{@prefix}MEMSESS_DATA#{number}"] or
+        raise Error, "The session's data are lost on the way: MEMSESS_DATA#{number} is missing. They are too long for " \
+          'what is between httpd and here; see the table of limits, and MemSessExposeKeys.'
     end
   end
 
@@ -224,13 +241,16 @@ module MemSess
   end
 
   # use MemSess::Session, plain: [names whose strings are stored as they are],
-  #     expire_after: seconds without a request, for a session that begins here
+  #     expire_after: seconds without a request, for a session that begins here,
+  #     field_size: what responsefieldsize= of ProxyPass says, if it does
   class Session < Rack::Session::Abstract::Persisted
-    LINE     = 4000  # bytes of pairs in one MemSess-Set
-    CGI_LINE = 8000  # httpd takes no longer header line than 8 kB from CGI and FastCGI
+    LINE       = 4000  # bytes of pairs in one MemSess-Set
+    FIELD_SIZE = 8192  # what httpd takes as a header line, from CGI and FastCGI always
+    REST       = 32    # of that is for the header's name and the line's end
 
     def initialize(app, options = {})
       @plain = Array(options[:plain]).map(&:to_s)
+      @field_size = options[:field_size] || FIELD_SIZE
       super(app, options)
     end
 
@@ -276,10 +296,8 @@ module MemSess
 
     def load_session(req)
       session = own(req)
-      data = session.front.attributes.to_h do |name, text|
-        key = Codec.key(name)
-        [key, Codec.decode(text, @plain.include?(key))]
-      end
+      attributes = session.front.attributes.transform_keys { |name| Codec.key(name) }
+      data = attributes.reject { |key, _| key.nil? }.to_h { |key, text| [key, Codec.decode(text, @plain.include?(key))] }
       session.before = encoded(data)
       [extract_session_id(req), data]
     end
@@ -292,7 +310,11 @@ module MemSess
     end
 
     def encoded(data)
-      data.to_h { |key, value| [Codec.name(key.to_s), Codec.encode(value, @plain.include?(key.to_s))] }
+      data.to_h do |key, value|
+        [Codec.name(key), Codec.encode(value, @plain.include?(key))]
+      rescue Error => e
+        raise Error, "The session's key #{key[0, 80].inspect}: #{e.message}"
+      end
     end
 
     # The headers that say what has changed. Whether the body changes it later is known at its end.
@@ -343,17 +365,22 @@ module MemSess
 
     def batches(pairs, front)
       pairs.each_with_object([]) do |pair, lines|
-        if front.cgi? && pair.bytesize > CGI_LINE
-          raise Error, "The session's attribute #{pair[/\A[^=]*/]} is too long to be written by CGI or FastCGI: " \
-            "#{pair.bytesize} bytes in form encoding, and #{CGI_LINE} are the most. Split it over several keys, or " \
-            'let httpd reach the application by HTTP (mod_proxy_http, with responsefieldsize= on ProxyPass).'
-        end
+        check_length(pair, front.cgi? ? FIELD_SIZE : @field_size)
         if lines.empty? || lines.last.bytesize + 1 + pair.bytesize > LINE
           lines << +pair
         else
           lines.last << '&' << pair
         end
       end
+    end
+
+    def check_length(pair, field_size)
+      return if pair.bytesize <= field_size - REST
+
+      raise Error, "The session's attribute #{pair[/\A[^=]*/]} is too long for a header line: #{pair.bytesize} bytes in " \
+        "form encoding, and #{field_size - REST} are the most. Split it over several keys, or let httpd reach the " \
+        'application by mod_proxy_http with responsefieldsize= on ProxyPass, and give MemSess::Session the same number ' \
+        'as field_size:.'
     end
 
     # Rack 3 has lower-case names and arrays, Rack 2 line ends between values.

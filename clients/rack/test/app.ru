@@ -2,7 +2,7 @@
 $LOAD_PATH.unshift File.expand_path('..', __dir__)
 require 'memsess'
 
-use MemSess::Session, plain: ['user']
+use MemSess::Session, plain: ['user'], field_size: 400_000
 
 def answer(env)
   session = env['rack.session']

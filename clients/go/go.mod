@@ -1,0 +1,3 @@
+module memsess
+
+go 1.19
