@@ -8,7 +8,7 @@ use MemSess::Adapter;
 use MemSess::Site;
 use MemSess::Test;
 
-plan tests => 18;
+plan tests => 20;
 
 my $dir = MemSess::Site::top() . '/clients/plack';
 my @app = ('-I', $dir, '-E', 'deployment', '-a', "$dir/test/app.psgi");
@@ -22,3 +22,4 @@ $app = MemSess::Adapter->start(scheme => 'fcgi', attribute => 5000, command => s
     ['plackup', @app, '-s', 'FCGI', '--nproc', 8, '--listen', "127.0.0.1:$_[0]"]
 });
 $app->behaves;
+MemSess::Adapter::vectors($^X, '-I', $dir, "$dir/test/vectors.pl");

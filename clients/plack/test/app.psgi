@@ -42,7 +42,7 @@ sub late {
 }
 
 builder {
-    enable '+Plack::Middleware::Session::MemSess', plain => ['user'];
+    enable '+Plack::Middleware::Session::MemSess', plain => ['user'], field_size => 400_000;
     sub {
         my ($env) = @_;
         my $session = Plack::Session->new($env);

@@ -9,13 +9,15 @@ use warnings;
 use parent 'Plack::Middleware';
 
 use Plack::Util;
-use Plack::Util::Accessor qw(plain expires);
+use Plack::Util::Accessor qw(plain expires field_size);
 
-my $LINE     = 4000;    # bytes of pairs in one MemSess-Set
-my $CGI_LINE = 8000;    # httpd takes no longer header line than 8 kB from CGI and FastCGI
+my $LINE       = 4000;    # bytes of pairs in one MemSess-Set
+my $FIELD_SIZE = 8192;    # what httpd takes as a header line, from CGI and FastCGI always
+my $REST       = 32;      # of that is for the header's name and the line's end
+my $STATES     = qr/\A(?:none|unknown|expired|invalid|active|unavailable)\z/;
 
 # plain: names whose strings are stored as they are; expires: seconds without a request, for a
-# session that begins here
+# session that begins here; field_size: what responsefieldsize= of ProxyPass says, if it does
 sub prepare_app {
     my ($self) = @_;
     $self->{is_plain} = { map { ($_ => 1) } @{ $self->plain // [] } };
@@ -40,13 +42,25 @@ sub front {
     my $state  = $env->{"${prefix}STATE"}
         // die 'mod_memsess is not in front of this application, or this section of its configuration '
             . "lacks MemSess On, or MemSessExpose headers (by FastCGI or CGI: MemSessExpose env).\n";
-    my $parts = $env->{"${prefix}DATA_PARTS"};
-    my $data = $parts
-        ? join '', map { $env->{"${prefix}DATA_$_"} // die "MEMSESS_DATA_$_ of $parts is missing.\n" } 1 .. $parts
-        : $env->{"${prefix}DATA"} // '';
-    # Form encoding has no commas: one is where repeated headers were joined.
-    $data =~ s/, *//g;
-    return { cgi => $cgi, state => $state, id => $env->{"${prefix}ID"}, data => $state eq 'active' ? $data : '' };
+    $state =~ $STATES or die "mod_memsess says that the session is '$state': this adapter is older than the module, "
+        . "and does not know that.\n";
+    return { state => $state, id => $env->{"${prefix}ID"}, cgi => $cgi,
+             data => $state eq 'active' ? data($env, $prefix) : '' };
+}
+
+# Form encoding has no commas: one is where repeated headers were joined.
+sub data {
+    my ($env, $prefix) = @_;
+    my $parts = $env->{"${prefix}DATA_PARTS"} // return part($env, $prefix, '') =~ s/, *//gr;
+    $parts =~ /\A[1-9][0-9]*\z/ or die "MEMSESS_DATA_PARTS is no number: $parts.\n";
+    return join '', map { part($env, $prefix, "_$_") } 1 .. $parts;
+}
+
+sub part {
+    my ($env, $prefix, $number) = @_;
+    return $env->{"${prefix}DATA$number"}
+        // die "The session's data are lost on the way: MEMSESS_DATA$number is missing. They are too long for what is "
+            . "between httpd and here; see the table of limits, and MemSessExposeKeys.\n";
 }
 
 sub unavailable {
@@ -61,7 +75,7 @@ sub load {
     my %session;
     for my $pair (split /&/, $front->{data}) {
         my ($name, $text) = map { unescape($_) } split /=/, $pair, 2;
-        my $key = MemSess::Codec::key($name);
+        my $key = MemSess::Codec::key($name) // next;
         $session{$key} = MemSess::Codec::decode($text // '', $self->{is_plain}{$key});
     }
     return \%session;
@@ -74,7 +88,8 @@ sub encoded {
     for my $key (keys %$session) {
         my $name = MemSess::Codec::name($key);
         next if $before && !defined $session->{$key} && ($before->{$name} // '') ne 'null';
-        $encoded{$name} = MemSess::Codec::encode($session->{$key}, $self->{is_plain}{$key});
+        $encoded{$name} = eval { MemSess::Codec::encode($session->{$key}, $self->{is_plain}{$key}) }
+            // die "The session's key '$key': $@";
     }
     return \%encoded;
 }
@@ -105,22 +120,23 @@ sub headers {
     my @unset = grep { !exists $after->{$_} } sort keys %$before;
     my @set   = grep { !defined $before->{$_} || $before->{$_} ne $after->{$_} } sort keys %$after;
     my $expires = $options->{expires} // ($front->{state} ne 'active' && @set ? $self->expires : undef);
+    my $most = ($front->{cgi} ? $FIELD_SIZE : $self->field_size // $FIELD_SIZE) - $REST;
     return (
-        (map { ('MemSess-Unset' => $_) } batches($front, @unset)),
-        (map { ('MemSess-Set' => $_) } batches($front, map { "$_=" . escape($after->{$_}) } @set)),
+        (map { ('MemSess-Unset' => $_) } batches($most, @unset)),
+        (map { ('MemSess-Set' => $_) } batches($most, map { "$_=" . escape($after->{$_}) } @set)),
         ('MemSess-Renew'  => 1) x !!$options->{change_id},
         ('MemSess-Expire' => int($expires // 0)) x defined $expires,
     );
 }
 
 sub batches {
-    my ($front, @pairs) = @_;
+    my ($most, @pairs) = @_;
     my @lines;
     for my $pair (@pairs) {
-        die "The session's attribute " . $pair =~ s/=.*//sr . ' is too long to be written by CGI or FastCGI: '
-            . length($pair) . " bytes in form encoding, and $CGI_LINE are the most. Split it over several keys, or let "
-            . "httpd reach the application by HTTP (mod_proxy_http, with responsefieldsize= on ProxyPass).\n"
-            if $front->{cgi} && length $pair > $CGI_LINE;
+        die "The session's attribute " . $pair =~ s/=.*//sr . ' is too long for a header line: ' . length($pair)
+            . " bytes in form encoding, and $most are the most. Split it over several keys, or let httpd reach the "
+            . 'application by mod_proxy_http with responsefieldsize= on ProxyPass, and give Session::MemSess the same '
+            . "number as field_size.\n" if length $pair > $most;
         if (@lines && length($lines[-1]) + 1 + length $pair <= $LINE) { $lines[-1] .= "&$pair" }
         else                                                          { push @lines, $pair }
     }
@@ -153,21 +169,23 @@ sub name {
     utf8::encode(my $bytes = $key);
     my $name = $bytes =~ /\A(?!\.\.)[A-Za-z0-9_.-]{1,64}\z/ ? $bytes
         : '..' . $bytes =~ s/([^A-Za-z0-9_-])/sprintf '.%02X', ord $1/ger;
-    return $name if length $name <= 64 && $name ne '..';
+    return $name if length $name <= 64;
     die "The session's key '" . substr($bytes, 0, 80) . "' cannot be stored: as the name of an attribute it has "
         . length($name) . " characters, and 64 are the most. Use a shorter key.\n";
 }
 
+# undef where no key leads to the name.
 sub key {
     my ($name) = @_;
-    $name =~ s/\.([0-9A-Fa-f]{2})/chr hex $1/ge if $name =~ s/\A\.\.//;
-    utf8::decode($name);
-    return $name;
+    return $name if $name !~ /\A\.\./;
+    my $key = substr($name, 2) =~ s/\.([0-9A-Fa-f]{2})/chr hex $1/ger;
+    return utf8::decode($key) && length $key <= 64 && name($key) eq $name ? $key : undef;
 }
 
 sub encode {
     my ($value, $plain) = @_;
     my $bare = defined $value && !ref $value && ($plain || !is_number($value));
+    die "a plain value cannot have a NUL\n" if $plain && $bare && $value =~ /\0/;
     my $text = $bare ? "$value" : $json->encode(tag($value));
     utf8::encode($text);
     return $text if !$bare || $plain || is_bare($text);
@@ -226,7 +244,7 @@ sub tag_hash {
 
 sub refuse {
     my ($value) = @_;
-    die 'A session cannot hold ' . (ref $value || $value) . ': it takes undef, strings, finite numbers, JSON::PP\'s '
+    die 'a session cannot hold ' . (ref $value || $value) . ': it takes undef, strings, finite numbers, JSON::PP\'s '
         . "true and false, references to arrays and hashes, and objects that have an epoch.\n";
 }
 
