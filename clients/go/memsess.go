@@ -41,8 +41,9 @@ import (
 )
 
 const (
-	line    = 4000 // bytes of pairs in one MemSess-Set
-	cgiLine = 8000 // httpd takes no longer header line than 8 kB from CGI and FastCGI
+	line      = 4000 // bytes of pairs in one MemSess-Set
+	fieldSize = 8192 // what httpd takes as a header line, from CGI and FastCGI always
+	rest      = 32   // of that is for the header's name and the line's end
 )
 
 // ErrLate is what a change says that comes after the response began.
@@ -57,10 +58,10 @@ var errFront = errors.New("mod_memsess is not in front of this application, or t
 
 // Options are what may be told of the sessions; none is needed.
 type Options struct {
-	Plain       []string                                                // names whose strings are stored as they are
-	Expire      time.Duration                                           // without a request, for a session that begins here
-	Unavailable http.Handler                                            // answers where the store cannot; by default 503
-	Error       func(w http.ResponseWriter, r *http.Request, err error) // answers to other errors; by default 500
+	Plain       []string      // names whose strings are stored as they are
+	Expire      time.Duration // without a request, for a session that begins here
+	FieldSize   int           // what responsefieldsize= of ProxyPass says, if it does
+	Unavailable http.Handler  // answers where the store cannot; by default 503
 }
 
 // Handler has next's requests carry their session.
@@ -79,7 +80,9 @@ func (o Options) Handler(next http.Handler) http.Handler {
 		out.commit(0)
 		if s.late || out.err == nil && !reflect.DeepEqual(s.encoded, s.encodeOr(nil)) {
 			log.Printf("memsess: %s %s: %v", r.Method, r.URL.Path, ErrLate)
-			panic(http.ErrAbortHandler)
+			if !s.cgi { // whose servers end at a panic
+				panic(http.ErrAbortHandler)
+			}
 		}
 	})
 }
@@ -92,8 +95,6 @@ func (o Options) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case err == ErrUnavailable:
 		w.Header().Set("Retry-After", "2")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-	case o.Error != nil:
-		o.Error(w, r, err)
 	default:
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
@@ -235,8 +236,10 @@ func (o Options) load(r *http.Request) (*Session, error) {
 	s := &Session{o: o, values: map[string]any{}}
 	from, cgi := front(r)
 	s.cgi = cgi
-	s.state, s.id = from("STATE"), from("ID")
+	s.state, _ = from("STATE")
+	s.id, _ = from("ID")
 	switch s.state {
+	case "none", "unknown", "expired", "invalid":
 	case "":
 		return nil, errFront
 	case "unavailable":
@@ -245,48 +248,71 @@ func (o Options) load(r *http.Request) (*Session, error) {
 		if err := s.read(from); err != nil {
 			return nil, err
 		}
+	default:
+		return nil, fmt.Errorf("mod_memsess says that the session is %q: this adapter is older than the module, and "+
+			"does not know that", s.state)
 	}
 	var err error
 	s.before, err = s.encode()
 	return s, err
 }
 
-func front(r *http.Request) (from func(string) string, cgi bool) {
+// variable is one of mod_memsess's, and whether it is there.
+type variable func(name string) (string, bool)
+
+func front(r *http.Request) (from variable, cgi bool) {
 	if env := fcgi.ProcessEnv(r); env["MEMSESS_STATE"] != "" {
-		return func(name string) string { return env["MEMSESS_"+name] }, true
+		return func(name string) (string, bool) { v, ok := env["MEMSESS_"+name]; return v, ok }, true
 	}
 	if os.Getenv("GATEWAY_INTERFACE") != "" && os.Getenv("MEMSESS_STATE") != "" {
-		return func(name string) string { return os.Getenv("MEMSESS_" + name) }, true
+		return func(name string) (string, bool) { return os.LookupEnv("MEMSESS_" + name) }, true
 	}
-	return func(name string) string {
-		return strings.Join(r.Header.Values("MemSess-"+strings.ReplaceAll(name, "_", "-")), "")
+	return func(name string) (string, bool) {
+		values := r.Header.Values("MemSess-" + strings.ReplaceAll(name, "_", "-"))
+		return strings.Join(values, ""), len(values) > 0
 	}, false
 }
 
-func (s *Session) read(from func(string) string) error {
-	data := from("DATA")
-	if parts, _ := strconv.Atoi(from("DATA_PARTS")); parts > 0 {
-		data = ""
-		for n := 1; n <= parts; n++ {
-			part := from(fmt.Sprint("DATA_", n))
-			if part == "" {
-				return fmt.Errorf("MEMSESS_DATA_%d of %d is missing", n, parts)
-			}
-			data += part
+func data(from variable) (string, error) {
+	names := []string{"DATA"}
+	if parts, ok := from("DATA_PARTS"); ok {
+		count, err := strconv.Atoi(parts)
+		if err != nil || count < 1 {
+			return "", fmt.Errorf("MEMSESS_DATA_PARTS is no number: %q", parts)
+		}
+		names = nil
+		for n := 1; n <= count; n++ {
+			names = append(names, fmt.Sprint("DATA_", n))
 		}
 	}
+	all := ""
+	for _, name := range names {
+		part, ok := from(name)
+		if !ok {
+			return "", fmt.Errorf("the session's data are lost on the way: MEMSESS_%s is missing. They are too long for "+
+				"what is between httpd and here; see the table of limits, and MemSessExposeKeys", name)
+		}
+		all += part
+	}
 	// Form encoding has no commas: one is where repeated headers were joined.
-	for _, pair := range strings.Split(strings.NewReplacer(", ", "", ",", "").Replace(data), "&") {
+	return strings.NewReplacer(", ", "", ",", "").Replace(all), nil
+}
+
+func (s *Session) read(from variable) error {
+	form, err := data(from)
+	if err != nil {
+		return err
+	}
+	for _, pair := range strings.Split(form, "&") {
 		name, text, _ := strings.Cut(pair, "=")
-		name, err := url.QueryUnescape(name)
+		name, err = url.QueryUnescape(name)
 		if err == nil {
 			text, err = url.QueryUnescape(text)
 		}
 		if err != nil {
 			return fmt.Errorf("MemSess-Data is malformed: %w", err)
 		}
-		if name != "" {
-			k := keyOf(name)
+		if k, ok := keyOf(name); ok {
 			s.values[k] = s.o.decode(k, text)
 		}
 	}
@@ -363,13 +389,18 @@ func (s *Session) headers(h http.Header) error {
 }
 
 func (s *Session) add(h http.Header, header string, pairs []string) error {
+	most := fieldSize - rest
+	if s.o.FieldSize > 0 && !s.cgi {
+		most = s.o.FieldSize - rest
+	}
 	batch := ""
 	for _, pair := range pairs {
-		if s.cgi && len(pair) > cgiLine {
+		if len(pair) > most {
 			attribute, _, _ := strings.Cut(pair, "=")
-			return fmt.Errorf("the session's attribute %s is too long to be written by CGI or FastCGI: %d bytes in "+
-				"form encoding, and %d are the most. Split it over several keys, or let httpd reach the application by "+
-				"HTTP (mod_proxy_http, with responsefieldsize= on ProxyPass)", attribute, len(pair), cgiLine)
+			return fmt.Errorf("the session's attribute %s is too long for a header line: %d bytes in form encoding, and "+
+				"%d are the most. Split it over several keys, or let httpd reach the application by mod_proxy_http with "+
+				"responsefieldsize= on ProxyPass, and give memsess.Options the same number as FieldSize",
+				attribute, len(pair), most)
 		}
 		if batch != "" && len(batch)+1+len(pair) > line {
 			h.Add(header, batch)
@@ -485,21 +516,24 @@ func name(key string) (string, error) {
 			attribute += fmt.Sprintf(".%02X", c)
 		}
 	}
-	if attribute == ".." || len(attribute) > 64 {
+	if len(attribute) > 64 {
 		return "", fmt.Errorf("the session's key %.80q cannot be stored: as the name of an attribute it has %d "+
 			"characters, and 64 are the most. Use a shorter key", key, len(attribute))
 	}
 	return attribute, nil
 }
 
-func keyOf(name string) string {
-	if !strings.HasPrefix(name, "..") {
-		return name
+// False where no key leads to the name.
+func keyOf(attribute string) (string, bool) {
+	if !strings.HasPrefix(attribute, "..") {
+		return attribute, attribute != ""
 	}
-	return escaped.ReplaceAllStringFunc(name[2:], func(code string) string {
+	key := escaped.ReplaceAllStringFunc(attribute[2:], func(code string) string {
 		c, _ := strconv.ParseUint(code[1:], 16, 8)
 		return string([]byte{byte(c)})
 	})
+	back, err := name(key)
+	return key, err == nil && back == attribute && utf8.ValidString(key)
 }
 
 func (o Options) isPlain(key string) bool {
@@ -513,6 +547,9 @@ func (o Options) isPlain(key string) bool {
 
 func (o Options) encode(key string, value any) (string, error) {
 	text, isString := value.(string)
+	if isString && o.isPlain(key) && strings.Contains(text, "\x00") {
+		return "", fmt.Errorf("the session cannot hold the value of %q: a plain value cannot have a NUL", key)
+	}
 	if isString && (o.isPlain(key) || isBare(text)) {
 		return text, nil
 	}
