@@ -86,7 +86,7 @@ module MemSess
     def parse(text)
       return text if text.match?(/\A\s|\s\z/n) || !text.match?(TOKENS) || !string(text).valid_encoding?
 
-      JSON.parse(string(text), max_nesting: false, create_additions: false)
+      JSON.parse(string(text), max_nesting: 500, create_additions: false)
     rescue JSON::ParserError
       text
     end

@@ -161,7 +161,7 @@ use Scalar::Util qw(blessed reftype);
 use Time::Piece ();
 no warnings 'recursion';
 
-my $json = JSON::PP->new->canonical->allow_nonref->allow_bignum->max_depth(100_000);
+my $json = JSON::PP->new->canonical->allow_nonref->allow_bignum->max_depth(500);
 my $date = '%a, %d %b %Y %H:%M:%S GMT';
 
 sub name {
