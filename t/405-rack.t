@@ -1,4 +1,4 @@
-# clients/rack/memsess.rb, under puma.
+# clients/rack/memsess.rb, under puma: by itself, in Sinatra and in Rails.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -8,12 +8,57 @@ use MemSess::Adapter;
 use MemSess::Site;
 use MemSess::Test;
 
-plan tests => 11;
+plan tests => 13;
 
 my $dir = MemSess::Site::top() . '/clients/rack/test';
 # puma takes no header above 80 kB.
-my $app = MemSess::Adapter->start(largest => 75000, command => sub {
-    ['puma', '-q', '-e', 'production', '-t', '8:8', '-b', "tcp://127.0.0.1:$_[0]", "$dir/app.ru"]
-});
+sub puma {
+    my ($app) = @_;
+    return sub { ['puma', '-q', '-e', 'production', '-t', '8:8', '-b', "tcp://127.0.0.1:$_[0]", "$dir/$app"] };
+}
+
+my $app = MemSess::Adapter->start(largest => 75000, command => puma('app.ru'));
 $app->behaves;
+$app->stop;
 MemSess::Adapter::vectors('ruby', "$dir/vectors.rb");
+
+$app = MemSess::Adapter->start(command => puma('frameworks.ru'));
+my ($one, $two) = $app->members;
+
+sub says {
+    my ($c, $target, $wanted, $what) = @_;
+    my $r = $c->get("/app/$target");
+    is $r->body, $wanted, $what // $target or diag substr $r->{raw}, 0, 500;
+    is_deeply [$r->leaks], [], 'none of our headers leaves';
+    return $r;
+}
+
+subtest 'Sinatra' => sub {
+    my $c = client($one);
+    says($c, 'sinatra/counter', 1);
+    says($c->via($two), 'sinatra/counter', 2);
+    says($c, 'sinatra/value?value=%C3%BC', qq(value = "\xc3\xbc"));
+    says($c->via($one), 'sinatra/value', qq(value = "\xc3\xbc"));
+    says($c, 'sinatra/late', "begun\n", 'a change after the response began ends it');
+    says($c, 'sinatra/count', 2, 'and changes nothing');
+    $c->get('/app/sinatra/clear');
+    says($c->via($two), 'sinatra/count', 0, 'clear');
+    unlike join('', $c->get('/app/sinatra/counter')->lines), qr/rack\.session/, 'no cookie of its own';
+};
+
+subtest 'Rails' => sub {
+    my $c = client($one);
+    says($c, 'rails/home', 'user: nil notice: nil', 'nobody');
+    my $token = $c->get('/app/rails/token')->body;
+    my $post = sub { $c->post('/app/rails/cart', $_[0], 'Content-Type: application/x-www-form-urlencoded') };
+    is $post->('item=book&authenticity_token=' . escape($token))->body, 'book', 'the token is in the session';
+    is $post->('item=pen&authenticity_token=' . escape($token))->body, 'book pen', 'an array within it grows';
+    isnt $post->('item=pen&authenticity_token=x')->status, 200, 'another token is refused';
+    my $before = $c->copy;
+    is $c->get('/app/rails/login?user=7')->status, 302, 'reset_session, and a log-in';
+    says($c->via($two), 'rails/home', 'user: 7 notice: "Logged in"', 'the flash');
+    says($c->via($one), 'rails/home', 'user: 7 notice: nil', 'is told once');
+    says($before, 'rails/home', 'user: nil notice: nil', 'the session before is over');
+    $c->get('/app/rails/logout');
+    is $c->cookie, undef, 'the end';
+};
