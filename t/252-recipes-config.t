@@ -90,17 +90,30 @@ subtest 'cgi: the counter in sh' => sub {
 };
 
 subtest 'examples/run' => sub {
+    my $script = MemSess::Site::top() . '/examples/run';
+    my $list = `$script`;
+    is $?, 0, 'without a name it lists';
+    for (glob MemSess::Site::top() . '/examples/*/site.conf') {
+        my ($name) = m{([^/]+)/site\.conf$};
+        like $list, qr/^  \Q$name\E +[A-Z].{10,}\.$/m, "$name, and what it is";
+        ok MemSess::Recipe::says($name, 'Page') && MemSess::Recipe::says($name, 'Try'), "$name: what to try";
+    }
+    like $list, qr/^  php .*\n +Packages: php-cgi\b/m, 'and what it needs';
+    like `$script nosuch 2>&1`, qr/There is no recipe nosuch.*^  ssi /ms, 'an unknown name';
+    isnt $?, 0, 'is an error';
+
     my $run = bless {log => "t/logs/examples-run-$$.log", stop_signal => 'INT',
-        command => [MemSess::Site::top() . '/examples/run', 'ssi']}, 'MemSess::Process';
+        command => [$script, 'ssi']}, 'MemSess::Process';
     $run->launch;
     ok wait_for(60, sub { !$run->alive || $run->output =~ /Ctrl-C/ }) && $run->alive, 'runs'
         or diag $run->output;
     my ($one, $two) = map { bless {port => $_}, 'MemSess::Member' }
-        $run->output =~ m{^http://127\.0\.0\.1:(\d+)/$}mg;
-    my $c = client($one);
-    $c->get('/cgi/say?MemSess-Set:%20user=ann%0AContent-Type:%20text/plain%0A%0A');
-    like $c->via($two)->get('/page.shtml')->body, qr/Hello ann\./,
-        'two members, and a page that begins a session';
+        $run->output =~ m{^  http://127\.0\.0\.1:(\d+)/page\.shtml$}mg;
+    is location(client($one)->get('/')), '/page.shtml', 'the root leads to the page';
+    my @said = map { scalar `$_` } $run->output =~ /^  (curl .*)$/mg;
+    like $said[0], qr/Hello stranger\./, 'the first command that it says';
+    like $said[2], qr/Hello ann\./, 'the last, on the other member';
+    unlink 'jar';
     ok $run->stop, 'and ends';
     ok !IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $_->port), 'wholly'
         for $one, $two;

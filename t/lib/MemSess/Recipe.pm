@@ -73,14 +73,28 @@ sub config {
     );
 }
 
+# Comments of site.conf that say so: Page, where to begin, and Try, commands, each with URL for a
+# member's and LOGS for its logs.
+sub says {
+    my ($name, $what) = @_;
+    open my $in, '<', MemSess::Site::top() . "/examples/$name/site.conf" or die "there is no recipe $name\n";
+    return map { /^# \Q$what\E: (.*)$/ } <$in>;
+}
+
 # What examples/run does: two members with the recipe, until it is told to stop.
 sub serve {
     my ($name) = @_;
     local $| = 1;
-    defined $name or die "usage: examples/run NAME\n";
     MemSess::Site::prepare(backend => free_port(), memcached => '');
-    my $recipe = MemSess::Recipe->start($name);
-    print "http://127.0.0.1:", $_->port, "/\n" for $recipe->members;
+    my ($page) = says($name, 'Page');
+    my $recipe = MemSess::Recipe->start($name, config => qq(RedirectMatch 302 "^/\$" "$page"\n));
+    my @members = $recipe->members;
+    my @urls = map { 'http://127.0.0.1:' . $_->port } @members;
+    print "$name runs on two members, which share its sessions:\n", map({ "  $_$page\n" } @urls), "Try:\n";
+    for my $command (says($name, 'Try')) {
+        push @urls, shift @urls;
+        print '  ', $command =~ s{URL(?=/)}{$urls[1]}gr =~ s{LOGS(?=/)}{$members[0]->dir}ger, "\n";
+    }
     print "Ctrl-C stops them.\n";
     sleep 1 while 1;
 }
