@@ -9,7 +9,7 @@ use MemSess::Recipe;
 use MemSess::Test;
 
 my $form = 'Content-Type: application/x-www-form-urlencoded';
-my @names = split ' ', $ENV{RECIPES} // 'cgi fastcgi lua mod_perl python';
+my @names = split ' ', $ENV{RECIPES} // 'cgi fastcgi lua mod_perl python rack plack';
 
 plan tests => scalar @names;
 

@@ -18,7 +18,7 @@ my $tomcat = join ':', map { "/usr/share/java/tomcat10-$_.jar" }
 mkdir $_ for 't/logs', $classes, "$classes/base";
 my $said = `ecj -17 -proc:none -failOnWarning -cp $tomcat -d $classes $dir/MemSessFilter.java $dir/test/*.java 2>&1`;
 is $said, '', 'it compiles, without a warning';
-my @java = ('java', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-cp', "$classes:$tomcat");
+my @java = ('java', '-XX:-UsePerfData', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-cp', "$classes:$tomcat");
 
 my $app = MemSess::Adapter->start(late => ['set', 'nested', 'full'],
     command => sub { [@java, 'App', $_[0], "$classes/base"] });
