@@ -58,7 +58,7 @@ var errFront = errors.New("mod_memsess is not in front of this application, or t
 
 // Options are what may be told of the sessions; none is needed.
 type Options struct {
-	Plain       []string      // names whose strings are stored as they are
+	Plain       []string      // names whose strings are stored as they are: a log-in, so that another value brings a new id
 	Expire      time.Duration // without a request, for a session that begins here
 	FieldSize   int           // what responsefieldsize= of ProxyPass says, if it does
 	Unavailable http.Handler  // answers where the store cannot; by default 503
@@ -363,6 +363,9 @@ func (s *Session) headers(h http.Header) error {
 	for _, name := range sorted(after) {
 		if text, ok := s.before[name]; !ok || text != after[name] {
 			set = append(set, name+"="+url.QueryEscape(after[name]))
+			if k, _ := keyOf(name); s.o.isPlain(k) {
+				s.renewed = true
+			}
 		}
 	}
 	expire := s.expire

@@ -400,6 +400,13 @@ func TestFlashes(t *testing.T) {
 	}
 }
 
+func TestLogIn(t *testing.T) {
+	w := answer(Options{Plain: []string{"user"}}, active("user=ann"), func(s *Session) { s.Set("user", "eve") })
+	if got := ours(w); !reflect.DeepEqual(got, map[string][]string{"Memsess-Set": {"user=eve"}, "Memsess-Renew": {"1"}}) {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestEnd(t *testing.T) {
 	w := answer(Options{Expire: time.Hour}, active("a=1&b=2"), func(s *Session) { s.Destroy(); s.Set("user", "ann") })
 	if got := ours(w); !reflect.DeepEqual(got, map[string][]string{"Memsess-Destroy": {"1"}, "Memsess-Set": {"user=ann"},

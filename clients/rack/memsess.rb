@@ -240,7 +240,8 @@ module MemSess
     private :load_for_write!
   end
 
-  # use MemSess::Session, plain: [names whose strings are stored as they are],
+  # use MemSess::Session, plain: [names whose strings are stored as they are: a log-in, so that
+  #     another value brings a new id],
   #     expire_after: seconds without a request, for a session that begins here,
   #     field_size: what responsefieldsize= of ProxyPass says, if it does
   class Session < Rack::Session::Abstract::Persisted
@@ -350,7 +351,7 @@ module MemSess
       lines['Destroy'] = ['1'] if session.destroyed
       lines['Unset']   = batches((before.keys - after.keys), session.front)
       lines['Set']     = batches(set.map { |name, text| "#{name}=#{CGI.escape(text)}" }, session.front)
-      lines['Renew']   = ['1'] if options[:renew]
+      lines['Renew']   = ['1'] if options[:renew] || set.any? { |name, _| @plain.include?(Codec.key(name)) }
       expire = expire_after(session, options, !set.empty?)
       lines['Expire']  = [expire.to_i.to_s] if expire
       lines.reject { |_, values| values.empty? }

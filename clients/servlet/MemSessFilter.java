@@ -31,7 +31,8 @@ public class MemSessFilter implements Filter {
     private ObjectInputFilter serializable;
     private ServletContext context;
 
-    /** Init parameters: plain, names by comma, whose strings are stored as they are; expire, seconds
+    /** Init parameters: plain, names by comma, whose strings are stored as they are, a
+     *  log-in, so that another value brings a new id; expire, seconds
      *  without a request, for a session that begins here; fieldSize, what responsefieldsize= of
      *  ProxyPass says, if it does; serializable, a pattern of java.io.ObjectInputFilter, the classes
      *  that may be serialized. */
@@ -312,6 +313,7 @@ public class MemSessFilter implements Filter {
         after.forEach((name, text) -> {
             if (!text.equals(state.before.get(name))) {
                 set.add(name + "=" + escape(text));
+                state.renewed |= plain.contains(Codec.key(name));
             }
         });
         List<String> sets = batches(set), unsets = batches(unset);

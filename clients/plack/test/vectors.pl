@@ -150,6 +150,8 @@ holds('several lines', sub {
     my $lines = $headers->{'MemSess-Set'};
     @$lines > 2 && !grep({ length > 4000 } @$lines) && keys %{ pairs($lines) } == 10;
 });
+(undef, $headers) = answer(active('user=ann'), sub { $_[0]{user} = 'eve' }, plain => ['user']);
+holds('a log-in renews', sub { same($headers, { 'MemSess-Set' => ['user=eve'], 'MemSess-Renew' => [1] }) });
 (undef, $headers) = answer(active('a=1'), sub { $_[0]{a} = undef });
 holds('null at the top is no value', sub { same($headers, { 'MemSess-Unset' => ['a'] }) });
 (undef, $headers) = answer(active('a=null'), sub { $_[0]{b} = 1 });

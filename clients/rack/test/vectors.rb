@@ -136,6 +136,9 @@ refused('sent', 'after the response') do
 end
 _, headers = request(active('')) { |s| 10.times { |n| s["k#{n}"] = 'x' * 1000 } }
 holds('several lines') { headers['set'].size > 2 && headers['set'].all? { |l| l.size <= 4000 } && pairs(headers['set']).size == 10 }
+holds('a log-in renews') do
+  request(active('user=ann'), plain: ['user']) { |s| s['user'] = 'eve' }[1] == { 'set' => ['user=eve'], 'renew' => ['1'] }
+end
 holds('null at the top is no value') { request(active('a=1')) { |s| s['a'] = nil }[1] == { 'unset' => ['a'] } }
 holds('null that came is left') { request(active('a=null')) { |s| s['b'] = 1 }[1] == { 'set' => ['b=1'] } }
 

@@ -287,6 +287,8 @@ public class Vectors {
             List<String> lines = answer.headers.get("MemSess-Set");
             return lines.size() > 2 && answer.pairs().size() == 10 && lines.stream().allMatch(line -> line.length() <= 4000);
         });
+        holds("a log-in renews", () -> answer(filter("plain", "user"), active("user=ann"), put("user", "eve")).headers
+            .equals(Map.of("MemSess-Set", List.of("user=eve"), "MemSess-Renew", List.of("1"))));
         holds("the end, and a new one", () -> answer(filter("expire", "3600"), active("a=1&b=2"), in -> {
             HttpSession session = in.getSession();
             session.invalidate();

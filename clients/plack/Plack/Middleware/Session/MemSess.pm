@@ -16,8 +16,8 @@ my $FIELD_SIZE = 8192;    # what httpd takes as a header line, from CGI and Fast
 my $REST       = 32;      # of that is for the header's name and the line's end
 my $STATES     = qr/\A(?:none|unknown|expired|invalid|active|unavailable)\z/;
 
-# plain: names whose strings are stored as they are; expires: seconds without a request, for a
-# session that begins here; field_size: what responsefieldsize= of ProxyPass says, if it does
+# plain: names whose strings are stored as they are, a log-in, so that another value brings a new
+# id; expires: seconds without a request, for a session that begins here; field_size: what responsefieldsize= of ProxyPass says, if it does
 sub prepare_app {
     my ($self) = @_;
     $self->{is_plain} = { map { ($_ => 1) } @{ $self->plain // [] } };
@@ -120,11 +120,12 @@ sub headers {
     my @unset = grep { !exists $after->{$_} } sort keys %$before;
     my @set   = grep { !defined $before->{$_} || $before->{$_} ne $after->{$_} } sort keys %$after;
     my $expires = $options->{expires} // ($front->{state} ne 'active' && @set ? $self->expires : undef);
+    my $logs_in = grep { $self->{is_plain}{ MemSess::Codec::key($_) } } @set;
     my $most = ($front->{cgi} ? $FIELD_SIZE : $self->field_size // $FIELD_SIZE) - $REST;
     return (
         (map { ('MemSess-Unset' => $_) } batches($most, @unset)),
         (map { ('MemSess-Set' => $_) } batches($most, map { "$_=" . escape($after->{$_}) } @set)),
-        ('MemSess-Renew'  => 1) x !!$options->{change_id},
+        ('MemSess-Renew'  => 1) x !!($options->{change_id} || $logs_in),
         ('MemSess-Expire' => int($expires // 0)) x defined $expires,
     );
 }
