@@ -248,6 +248,7 @@ module MemSess
     LINE       = 4000  # bytes of pairs in one MemSess-Set
     FIELD_SIZE = 8192  # what httpd takes as a header line, from CGI and FastCGI always
     REST       = 32    # of that is for the header's name and the line's end
+    ASKED      = %i[renew drop expire_after].freeze
 
     def initialize(app, options = {})
       @plain = Array(options[:plain]).map(&:to_s)
@@ -328,9 +329,10 @@ module MemSess
       after = options[:drop] ? {} : written(session, now)
       add(headers, lines(session, options, after))
       session.closed = true
-      return body if after.nil? || body.is_a?(Array)
+      return body if body.is_a?(Array)
 
-      Rack::BodyProxy.new(body) { check(session, now, after) }
+      asked = options.values_at(*ASKED)
+      Rack::BodyProxy.new(body) { check(session, now, after || session.before, asked == options.values_at(*ASKED)) }
     end
 
     # Attributes as they are now; nil where the application has not touched the session. At the top
@@ -395,8 +397,8 @@ module MemSess
       end
     end
 
-    def check(session, now, after)
-      return if written(session, now) == after
+    def check(session, now, after, same)
+      return if same && [nil, after || session.before].include?(written(session, now))
 
       raise Error, 'The session was changed while the body was sent: this change is lost. ' \
         'Change the session before the first byte of the body is sent.'

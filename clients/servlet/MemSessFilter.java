@@ -318,6 +318,10 @@ public class MemSessFilter implements Filter {
         });
         List<String> sets = batches(set), unsets = batches(unset);
         Integer seconds = state.expire != null || set.isEmpty() || state.active && !state.destroyed ? state.expire : expire;
+        boolean changes = state.destroyed || state.renewed || seconds != null || !sets.isEmpty() || !unsets.isEmpty();
+        if (changes && out.isCommitted()) { // in a way that this filter does not know
+            throw new IllegalStateException(LATE);
+        }
         if (state.destroyed) {
             out.addHeader("MemSess-Destroy", "1");
         }

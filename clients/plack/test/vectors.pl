@@ -145,6 +145,15 @@ refused('state', 'odd', sub { answer({ HTTP_MEMSESS_STATE => 'odd' }, sub { }) }
 refused('line', $_, sub { answer(active(''), $big) }) for 'big', 'responsefieldsize';
 refused('line', 'big', sub { answer({ MEMSESS_STATE => 'none' }, $big, field_size => 100_000) });
 holds('line', sub { answer(active(''), $big, field_size => 100_000) });
+for my $change (sub { $_[0]{'psgix.session.options'}{change_id} = 1 }, sub { $_[0]{'psgix.session'}{a}{b} = 2 }) {
+    refused('sent', 'while the body', sub {
+        my $env = { REQUEST_METHOD => 'GET', PATH_INFO => '/', %{ active('a=%7B%22b%22%3A1%7D') } };
+        my $body = Plack::Util::inline_object(getline => sub { }, close => sub { });
+        my $res = Plack::Middleware::Session::MemSess->wrap(sub { [200, [], $body] })->($env);
+        $change->($env);
+        $res->[2]->getline;
+    });
+}
 my (undef, $headers) = answer(active(''), sub { $_[0]{"k$_"} = 'x' x 1000 for 1 .. 10 });
 holds('several lines', sub {
     my $lines = $headers->{'MemSess-Set'};

@@ -134,6 +134,16 @@ refused('sent', 'after the response') do
   request(active('')) { |s| $late = s }
   $late['a'] = 1
 end
+def late(&change)
+  env = { 'REQUEST_METHOD' => 'GET', 'PATH_INFO' => '/' }.merge(active('a=%7B%22b%22%3A1%7D'))
+  _, _, body = MemSess::Session.new(->(_) { [200, {}, ['x'].each] }).call(env)
+  change.call(env['rack.session'], env['rack.session.options'])
+  body.close
+end
+refused('sent', 'while the body') { late { |_, options| options[:renew] = true } }
+refused('sent', 'while the body') { late { |session, _| session['a']['b'] = 2 } }
+refused('sent', 'after the response') { late { |session, _| session.destroy } }
+holds('read late') { late { |session, _| session['a']['b'] } || true }
 _, headers = request(active('')) { |s| 10.times { |n| s["k#{n}"] = 'x' * 1000 } }
 holds('several lines') { headers['set'].size > 2 && headers['set'].all? { |l| l.size <= 4000 } && pairs(headers['set']).size == 10 }
 holds('a log-in renews') do

@@ -30,6 +30,7 @@ public class Vectors {
     }
 
     static int held, failed;
+    static boolean isCommitted;
 
     static void holds(Object what, Check check) {
         String why = "";
@@ -110,7 +111,7 @@ public class Vectors {
             if (name.equals("sendError")) {
                 answer.status = (Integer) args[0];
             }
-            return null;
+            return name.equals("isCommitted") ? isCommitted : null;
         });
         FilterChain chain = (request, response) -> {
             HttpServletRequest wrapped = (HttpServletRequest) request;
@@ -295,6 +296,10 @@ public class Vectors {
             in.getSession().setAttribute("user", "ann");
         }).headers.equals(Map.of("MemSess-Destroy", List.of("1"), "MemSess-Set", List.of("user=ann"),
             "MemSess-Expire", List.of("3600"))));
+        isCommitted = true;
+        refused("committed unseen", "after the response", () -> answer(filter(), active(""), put("a", 1)) != null);
+        holds("committed unseen, no change", () -> answer(filter(), active("a=1"), in -> { }).status == 200);
+        isCommitted = false;
         refused("invalidated", "invalidated", () -> answer(filter(), active("a=1"), in -> {
             HttpSession session = in.getSession();
             session.invalidate();

@@ -106,13 +106,19 @@ sub finish {
         : $self->headers($options, $front, $before, $after);
     return if ref $res->[2] eq 'ARRAY' || $res->[2] && Plack::Util::is_real_fh($res->[2]);
 
-    my $then = MemSess::Codec::encode({ %$session });
+    my $then = all_of($env);
     return sub {
         die "The session was changed while the body was sent: this change is lost. Change the session before the "
             . "response's first byte is sent.\n"
-            if !defined $_[0] && MemSess::Codec::encode({ %{ $env->{'psgix.session'} // {} } }) ne $then;
+            if !defined $_[0] && all_of($env) ne $then;
         return $_[0];
     };
+}
+
+sub all_of {
+    my ($env) = @_;
+    my $options = $env->{'psgix.session.options'} // {};
+    return MemSess::Codec::encode([{ %{ $env->{'psgix.session'} // {} } }, @$options{qw(change_id expire expires)}]);
 }
 
 sub headers {
