@@ -27,6 +27,9 @@ APLOG_USE_MODULE(memsess);
 /* The longest part of data that is in parts: mod_proxy_fcgi leaves longer variables out. */
 #define PART_MAX 16000
 
+/* mod_proxy_fcgi leaves a variable out that does not fit its records, name and lengths included. */
+#define FASTCGI_PAIR_MAX (16 * 1024 - 5)
+
 /* -- What clients send ------------------------------------------------------------------------ */
 
 int memsess_reserved_name(const char *name)
@@ -583,6 +586,44 @@ static int is_cgi(const request_rec *r)
                           || !strcmp(r->handler, "application/x-httpd-cgi"));
 }
 
+static int is_fastcgi(const request_rec *r)
+{
+    static const char scheme[] = "proxy:fcgi:";
+
+    return (r->handler && !strncmp(r->handler, scheme, sizeof(scheme) - 1))
+           || (r->filename && !strncmp(r->filename, scheme, sizeof(scheme) - 1));
+}
+
+static int is_too_long_for_fastcgi(const char *name, const char *value)
+{
+    return strlen(name) + strlen(value) > FASTCGI_PAIR_MAX;
+}
+
+static int is_too_long_for_fastcgi_of_ours(const char *name, const char *value)
+{
+    return is_variable(name, value) && is_too_long_for_fastcgi(name, value);
+}
+
+/* An application that looks at this alone would take the session for an empty one. */
+static void warn_of_fastcgi(request_rec *r, const char *id, const char *name, const char *data)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: session %s: %s is left out, since its "
+                  "%" APR_SIZE_T_FMT " bytes are more than FastCGI takes in one variable: read "
+                  "MEMSESS_DATA_1 and so on (MemSessExpose env), of which MEMSESS_DATA_PARTS tells the "
+                  "number, or narrow it with MemSessExposeKeys", id, name, strlen(data));
+}
+
+static void drop_too_long_for_fastcgi(request_rec *r)
+{
+    const char *id = apr_table_get(r->subprocess_env, ENV_PREFIX "ID");
+    const char *data = apr_table_get(r->subprocess_env, ENV_PREFIX "DATA");
+
+    if (id && data && is_too_long_for_fastcgi(ENV_PREFIX "DATA", data)) {
+        warn_of_fastcgi(r, id, ENV_PREFIX "DATA", data);
+    }
+    drop_entries(r->subprocess_env, is_too_long_for_fastcgi_of_ours, r->pool);
+}
+
 static void set_headers(request_rec *r, memsess_top_t *top)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
@@ -599,7 +640,12 @@ static void set_headers(request_rec *r, memsess_top_t *top)
                              conf->expose & MEMSESS_EXPOSE_USER_SESSIONS ? user_sessions(r, req)
                                                                          : NULL);
         data = form_data(req->session, conf->expose_keys, NULL, r->pool);
-        if (!is_cgi(r) || !is_too_long("HTTP_MEMSESS_DATA", data)) {
+        if (is_fastcgi(r) && is_too_long_for_fastcgi("HTTP_MEMSESS_DATA", data)) {
+            if (!memsess_own(r, 1)->shown_by) {
+                warn_of_fastcgi(r, req->session->public_id, "MemSess-Data", data);
+            }
+        }
+        else if (!is_cgi(r) || !is_too_long("HTTP_MEMSESS_DATA", data)) {
             apr_table_setn(r->headers_in, "MemSess-Data", data);
         }
     }
@@ -628,6 +674,9 @@ void memsess_expose_headers(request_rec *r)
     }
     if (own && own->is_long && own->shown_by && is_cgi(r)) {
         drop_too_long(r);
+    }
+    if (own && own->shown_by && is_fastcgi(r)) {
+        drop_too_long_for_fastcgi(r);
     }
     if (r->main && !r->prev) {
         part_environments(r);

@@ -9,7 +9,7 @@ use MemSess::FastCGI;
 use MemSess::Site;
 use MemSess::Test;
 
-plan tests => 5;
+plan tests => 6;
 
 my $memcached = MemSess::Memcached->start;
 my $fcgi      = MemSess::FastCGI->start;
@@ -26,6 +26,9 @@ my $m = MemSess::Member->start(servers => [$memcached], config => qq(
     <LocationMatch /keys>
         MemSessExposeKeys user_role other
     </LocationMatch>
+    <Location /fcgi/headers>
+        MemSessExpose headers
+    </Location>
     <LocationMatch /require>
         Require memsess user_role guest
     </LocationMatch>
@@ -126,5 +129,28 @@ subtest 'longer than a program can have as one variable' => sub {
     my $mark = $m->log->mark;
     $c->get('/cgi/env');
     ok $m->log->wait_for(qr/MEMSESS_DATA is left out.*MEMSESS_DATA_1/, $mark), 'the log says so';
+};
+
+subtest 'longer than FastCGI takes as one variable' => sub {
+    my $c = client($m);
+    # mod_proxy_fcgi's records have 16 kB, 5 bytes of which are the lengths of name and value.
+    my $most = 16384 - 5 - length('MEMSESS_DATA') - length('v=');
+    set_via($c, 'v=' . 'x' x $most, 'lua');
+    my $mark = $m->log->mark;
+    my $r = $c->get('/fcgi/x');
+    is length($r->env('MEMSESS_DATA')), $most + 2, 'what just fits is there';
+    unlike $m->log->text($mark), qr/left out/, 'and nothing is said';
+    set_via($c, 'v=' . 'x' x ($most + 1), 'lua');
+    $mark = $m->log->mark;
+    $r = $c->get('/fcgi/x');
+    is $r->env('MEMSESS_DATA'), undef, 'a byte more does not';
+    is length(joined($r)), $most + 3, 'but for the parts';
+    my $id = $r->env('MEMSESS_ID');
+    ok $m->log->wait_for(qr/memsess:warn.*session \Q$id\E: MEMSESS_DATA is left out.*MEMSESS_DATA_1.*MemSessExposeKeys/, $mark),
+        'the log names the session, and says what to do';
+    unlike $m->log->text($mark), qr/proxy_fcgi:warn/, 'once';
+    $mark = $m->log->mark;
+    is $c->get('/fcgi/headers')->env('HTTP_MEMSESS_DATA'), undef, 'a header has no parts';
+    ok $m->log->wait_for(qr/memsess:warn.*session \Q$id\E: MemSess-Data is left out/, $mark), 'which is said, too';
 };
 $m->stop;
