@@ -97,7 +97,9 @@ sub command {
         $line =~ s/\r?\n\z//;
         return @lines if $line =~ /^(?:END|RESET)$/;
         push @lines, $line;
-        return @lines if $line =~ /^(?:STORED|NOT_STORED|DELETED|NOT_FOUND|OK|BUSY|.*ERROR)/;
+        # A list of keys begins with OK since memcached 1.6.45.
+        return @lines if $line =~ /^(?:STORED|NOT_STORED|DELETED|NOT_FOUND|BUSY|.*ERROR)/
+            or $line =~ /^OK/ && $command !~ /^lru_crawler metadump/;
     }
     die "memcached closed the connection\n";
 }
