@@ -401,16 +401,15 @@ static inline void unit_memcached_thaw(unit_memcached_t *m)
     assert_int_equal(kill(m->pid, SIGCONT), 0);
 }
 
-/* A number of its statistics. */
+/* A number of its statistics. It may have no connection left for this question, for a moment. */
 static inline long unit_memcached_stat(const unit_memcached_t *m, const char *name)
 {
-    const char *answer = unit_ask(m, "stats\r\n", 7, "END", NULL);
-    const char *line;
+    const char *wanted = apr_pstrcat(unit_pool, "STAT ", name, " ", NULL);
+    const char *answer, *line = NULL;
 
-    assert_non_null(answer);
-    line = strstr(answer, apr_pstrcat(unit_pool, "STAT ", name, " ", NULL));
-    assert_non_null(line);
-    return atol(line + 6 + strlen(name));
+    unit_await((answer = unit_ask(m, "stats\r\n", 7, "END", NULL)) != NULL
+               && (line = strstr(answer, wanted)) != NULL);
+    return atol(line + strlen(wanted));
 }
 
 /* Reads a key as memcached has it; NULL: it has not. */
