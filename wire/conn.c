@@ -3,16 +3,14 @@
 #include "wire/conn.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "apr_atomic.h"
+#include "apr_buckets.h"
 #include "apr_network_io.h"
 #include "apr_portable.h"
+#include "apr_reslist.h"
 #include "apr_strings.h"
 #include "base/clock.h"
 
@@ -38,12 +36,26 @@ static apr_memcache_server_t *only_server(void *baton, apr_memcache_t *mc, const
 /* -- Connecting -------------------------------------------------------------------------------
  *
  * apr_memcache connects by itself, to IPv4 addresses and unix sockets only, waits a fixed second
- * for that, and then for ever for answers. So its socket is exchanged: we connect a socket of our
- * own, of any family, within the time-out, and bound its waits in the kernel; apr_memcache is let
- * connect to a "lobby", a listening socket of this process that nobody else knows, which takes no
- * time; and dup3() puts our socket in the place of the one that apr_memcache made. The lobby's
- * address, used once, tells without doubt which descriptor that is.
+ * for that, and then for ever for answers. So we connect a socket of our own, of any family, within
+ * the time-out, bound its waits in the kernel, and hand it to apr_memcache: the list that it takes
+ * its connections from is public, and ours stands in its place, with this one connection in it.
  */
+
+/* As in apr_memcache.c, which keeps it to itself: the same in all of apr-util 1.4 to 1.7, and in
+ * APR's trunk. What is not set here, it sets before each use. */
+struct apr_memcache_conn_t {
+    char *buffer;
+    apr_size_t blen;
+    apr_pool_t *p;
+    apr_pool_t *tp;
+    apr_socket_t *sock;
+    apr_bucket_brigade *bb;
+    apr_bucket_brigade *tb;
+    apr_memcache_server_t *ms;
+};
+
+/* It reads lines of 512 bytes into its buffer. */
+#define LINE_BUFFER 1024
 
 static apr_status_t bound_waits(int fd, apr_interval_time_t timeout)
 {
@@ -121,54 +133,6 @@ static apr_status_t wire_connect(apr_socket_t **wire, const memsess_link_t *link
         }
     }
     return rv;
-}
-
-static apr_status_t lobby_open(apr_socket_t **lobby, apr_sockaddr_t **address, apr_pool_t *p)
-{
-    apr_status_t rv;
-
-    if ((rv = apr_sockaddr_info_get(address, "127.0.0.1", APR_INET, 0, 0, p)) != APR_SUCCESS
-        || (rv = apr_socket_create(lobby, APR_INET, SOCK_STREAM, 0, p)) != APR_SUCCESS) {
-        return rv;
-    }
-    if ((rv = apr_socket_bind(*lobby, *address)) != APR_SUCCESS
-        || (rv = apr_socket_listen(*lobby, 8)) != APR_SUCCESS
-        || (rv = apr_socket_addr_get(address, APR_LOCAL, *lobby)) != APR_SUCCESS) {
-        apr_socket_close(*lobby);
-    }
-    return rv;
-}
-
-static int is_guest(int fd, const struct sockaddr_in *lobby)
-{
-    struct sockaddr_in peer = {0};
-    socklen_t len = sizeof(peer);
-
-    return getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.sin_family == AF_INET
-           && peer.sin_port == lobby->sin_port
-           && peer.sin_addr.s_addr == lobby->sin_addr.s_addr;
-}
-
-/* The descriptor that is connected to the lobby, or -1. New descriptors are the lowest free ones,
- * so the first guess is right but for races with other threads: it is near, above or below. */
-static int find_guest(const struct sockaddr_in *lobby, int guess)
-{
-    struct rlimit limit;
-    int away, end = 65536;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY
-        && limit.rlim_cur < (1 << 20)) {
-        end = (int)limit.rlim_cur;
-    }
-    for (away = 0; away < end; away++) {
-        if (guess + away < end && is_guest(guess + away, lobby)) {
-            return guess + away;
-        }
-        if (away <= guess && is_guest(guess - away, lobby)) {
-            return guess - away;
-        }
-    }
-    return -1;
 }
 
 /* -- Deadlines --------------------------------------------------------------------------------
@@ -333,46 +297,51 @@ static apr_status_t greet(int fd, const memsess_server_conf_t *conf, apr_pool_t 
     return rv == APR_SUCCESS ? MEMSESS_NONSENSE : rv;
 }
 
-/* Has apr_memcache connect to the lobby, and puts the wire in that socket's place. */
-static apr_status_t exchange(memsess_conn_t *c, memsess_link_t *link, apr_socket_t *wire,
-                             const apr_sockaddr_t *lobby)
+/* Hands out the one connection; once apr_memcache found fault with it, there is no other. */
+static apr_status_t hand_out(void **resource, void *params, apr_pool_t *pool)
 {
-    apr_os_sock_t wire_fd;
-    void *inner;
-    apr_status_t rv;
-    int guess, fd;
+    memsess_conn_t *c = params;
 
-    if ((rv = apr_memcache_server_create(c->p, "127.0.0.1", lobby->port, 0, 1, 1, 0, &c->ms))
-            != APR_SUCCESS
+    (void)pool;
+    *resource = c->handle;
+    c->handle = NULL;
+    return *resource ? APR_SUCCESS : APR_ENOSOCKET;
+}
+
+/* It is closed by memsess_conn_close: until then its number must not become another's, since that
+ * is what is watched. */
+static apr_status_t leave_open(void *resource, void *params, apr_pool_t *pool)
+{
+    (void)resource;
+    (void)params;
+    (void)pool;
+    return APR_SUCCESS;
+}
+
+/* A client of apr_memcache with the wire as its only connection. */
+static apr_status_t make_client(memsess_conn_t *c, memsess_link_t *link, apr_socket_t *wire)
+{
+    apr_os_sock_t fd;
+    apr_status_t rv;
+
+    c->handle = apr_pcalloc(c->p, sizeof(*c->handle));
+    c->handle->buffer = apr_palloc(c->p, LINE_BUFFER);
+    c->handle->p = c->p;
+    c->handle->sock = wire;
+    if ((rv = apr_pool_create(&c->handle->tp, c->p)) != APR_SUCCESS
+        || (rv = apr_memcache_server_create(c->p, "", 0, 0, 1, 1, 0, &c->ms)) != APR_SUCCESS
+        || (rv = apr_reslist_create(&c->ms->conns, 0, 1, 1, 0, hand_out, leave_open, c, c->p))
+               != APR_SUCCESS
         || (rv = apr_memcache_create(c->p, 1, 0, &c->mc)) != APR_SUCCESS) {
         return rv;
     }
+    c->handle->ms = c->ms;
     c->mc->hash_func = no_hash;
     c->mc->server_func = only_server;
     apr_memcache_add_server(c->mc, c->ms);
-
-    apr_os_sock_get(&wire_fd, wire);
-    guess = fcntl(wire_fd, F_DUPFD_CLOEXEC, 0);
-    if (guess < 0) {
-        return errno;
-    }
-    close(guess);
-    rv = apr_reslist_acquire(c->ms->conns, &inner);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    fd = find_guest(&lobby->sa.sin, guess);
-    rv = fd < 0 ? APR_ENOSOCKET : dup3(wire_fd, fd, O_CLOEXEC) < 0 ? errno : APR_SUCCESS;
-    if (rv != APR_SUCCESS) {
-        apr_reslist_invalidate(c->ms->conns, inner);
-        return rv;
-    }
-    /* Were it to connect again, that would be to whoever has the lobby's port by then. */
-    c->ms->port = 0;
-    /* apr_memcache closes its descriptor when it sees fit, and the number may then be anybody's:
-     * what is watched is the wire itself, which stays open until memsess_conn_close. */
-    watch_begin(c, link, wire_fd);
-    return apr_reslist_release(c->ms->conns, inner);
+    apr_os_sock_get(&fd, wire);
+    watch_begin(c, link, fd);
+    return APR_SUCCESS;
 }
 
 void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link)
@@ -381,7 +350,7 @@ void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link)
         watch_end(c, link);
     }
     if (c->p) {
-        apr_pool_destroy(c->p); /* apr_memcache's own clean-up says quit and closes */
+        apr_pool_destroy(c->p); /* closes */
     }
     c->p = NULL;
     c->mc = NULL;
@@ -389,8 +358,7 @@ void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link)
 
 apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
 {
-    apr_socket_t *wire = NULL, *lobby;
-    apr_sockaddr_t *address;
+    apr_socket_t *wire = NULL;
     apr_os_sock_t fd;
     apr_status_t rv;
 
@@ -406,11 +374,7 @@ apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link)
         rv = greet(fd, link->conf, c->p);
     }
     if (rv == APR_SUCCESS) {
-        rv = lobby_open(&lobby, &address, c->p);
-        if (rv == APR_SUCCESS) {
-            rv = exchange(c, link, wire, address);
-            apr_socket_close(lobby);
-        }
+        rv = make_client(c, link, wire);
     }
     if (rv != APR_SUCCESS) {
         memsess_conn_close(c, link);

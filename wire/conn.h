@@ -22,8 +22,9 @@ typedef struct memsess_conn_t {
     apr_pool_t *p;
     apr_memcache_t *mc;
     apr_memcache_server_t *ms;
+    struct apr_memcache_conn_t *handle; /**< what apr_memcache has not taken yet */
     apr_uint32_t epoch;        /**< for the pool */
-    int fd;                    /**< our own of the socket that apr_memcache uses */
+    int fd;                    /**< of the socket that apr_memcache uses */
     volatile apr_uint64_t due; /**< when its use has to be over; 0: it is idle */
     apr_time_t rested;         /**< when its last use ended */
     struct memsess_conn_t *next, *previous;

@@ -24,6 +24,7 @@
 
 static memsess_pool_t *the_pool;
 static volatile int no_threads; /* can be had */
+static int listened;
 
 static int setup(void **state)
 {
@@ -473,6 +474,34 @@ static void test_ipv6(void **state)
     unit_memcached_kill(m);
     unit_memcached_start(m);
     assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+}
+
+/* Stands before libc's, for libapr too. */
+int listen(int fd, int backlog)
+{
+    int (*real)(int, int) = (int (*)(int, int))dlsym(RTLD_NEXT, "listen");
+
+    listened++;
+    return real(fd, backlog);
+}
+
+/* A policy may allow no listener (SELinux), and a host may have no 127.0.0.1. */
+static void test_connecting_needs_no_listener(void **state)
+{
+    unit_memcached_t *m = unit_memcached();
+    memsess_server_t *server;
+
+    (void)state;
+    open_pool();
+    server = add_port(m->port);
+    start_pool();
+    listened = 0;
+    assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
+    assert_holds(server, "key", "value");
+    unit_memcached_kill(m);
+    unit_memcached_start(m);
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    assert_int_equal(listened, 0);
 }
 
 static void test_unix_socket(void **state)
@@ -2256,6 +2285,7 @@ int main(void)
         POOL_TEST(test_what_a_server_tells),
         POOL_TEST(test_a_server_that_does_not_tell),
         POOL_TEST(test_ipv6),
+        POOL_TEST(test_connecting_needs_no_listener),
         POOL_TEST(test_unix_socket),
         POOL_TEST(test_host_name),
         POOL_TEST(test_host_name_that_does_not_exist),
