@@ -9,7 +9,9 @@ package MemSess::Wire;
 #   shut       no answer, the connection is closed
 #   garbage    something else is answered
 #   key        a value comes under the name of another key
-#   other      a value comes that belongs to another key: the one that was set before
+#   other      a record comes that belongs to another key: one that was set before. (An older one of
+#              the same key could not be told from memory that is old, nor could what is no record
+#              from one that is damaged, which counts as missing.)
 #   twice      the answer, and a little later once more
 #   refuse     SERVER_ERROR
 #   slow=SECS  the answer, late: nothing is wrong with it
@@ -108,7 +110,8 @@ sub converse {
         if ($verb =~ /^(?:set|add|replace)$/) {
             my (undef, undef, undef, $length) = split ' ', $rest;
             read $client, $data, $length + 2;
-            remember($data) if $verb ne 'add';
+            my ($key) = split ' ', $rest;
+            remember($key, $data) if $verb ne 'add' and $key =~ /\A[\w-]{51}\z/;
         }
         my ($mode, $which) = split m{/},
             do { open my $in, '<', "$base.mode" or die $!; scalar <$in> };
@@ -121,16 +124,26 @@ sub converse {
             next;
         }
         print $server $line, $data;
-        spoil($mode, answer($verb));
+        spoil($mode, answer($verb), $rest);
     }
 }
 
-# For "other": the last two values that were set, by whomever.
+# For "other": the last records of two keys, by whomever they were set, each after its key.
 sub remember {
-    my ($data) = @_;
-    rename "$base.last", "$base.other";
-    open my $out, '>', "$base.last" or die $!;
-    print $out $data;
+    my ($key, $data) = @_;
+    rename "$base.last", "$base.other" if (recall('last'))[0] ne $key;
+    open my $out, '>', "$base.new-$$" or die $!;
+    print $out "$key\n$data";
+    close $out;
+    rename "$base.new-$$", "$base.last" or die $!;
+}
+
+sub recall {
+    my ($which) = @_;
+    open my $in, '<', "$base.$which" or return ('', '');
+    chomp(my $key = <$in>);
+    local $/;
+    return ($key, scalar <$in>);
 }
 
 sub answer {
@@ -145,14 +158,14 @@ sub answer {
 }
 
 sub spoil {
-    my ($mode, $answer) = @_;
+    my ($mode, $answer, $key) = @_;
     my $spoilt = $mode eq 'pass' ? $answer
                : $mode eq 'mute' || $mode eq 'shut' ? ''
                : $mode =~ /^drip=/ ? $answer
                : $mode eq 'cut' ? substr $answer, 0, length($answer) / 2
                : $mode eq 'garbage' ? "\0\xffVALUE nothing 0 x\r\n\r\nEND"
                : $mode eq 'key' ? $answer =~ s/^(VALUE )(\S)/$1 . ($2 eq 'A' ? 'B' : 'A')/er
-               : $mode eq 'other' ? another($answer)
+               : $mode eq 'other' ? another($answer, $key)
                : $mode eq 'twice' ? $answer
                : die "no such mode: $mode\n";
     # Noted before it leaves: whoever has read it may ask again at once.
@@ -173,9 +186,9 @@ sub spoil {
 }
 
 sub another {
-    my ($answer) = @_;
-    open my $in, '<', "$base.other" or return $answer;
-    my $data = do { local $/; <$in> };
+    my ($answer, $key) = @_;
+    my ($data) = map { $_->[1] } grep { $_->[0] ne '' && $_->[0] ne $key } map { [recall($_)] } qw(last other);
+    return $answer if !defined $data;
     my $len = length($data) - 2;
     return $answer =~ s/^(VALUE \S+ \d+) \d+\r\n.*\z/$1 $len\r\n${data}END\r\n/sr;
 }
