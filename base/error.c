@@ -5,7 +5,7 @@
 #include "apr_strings.h"
 
 static const char *const words[] = {
-#define ERROR_WORDS(name, text) [MEMSESS_##name - MEMSESS_ERRORS_BEGIN] = text,
+#define ERROR_WORDS(name, text) [MEMSESS_##name - MEMSESS_ERRORS_BEGIN] = (text),
     MEMSESS_ERRORS(ERROR_WORDS)
 #undef ERROR_WORDS
 };

@@ -807,7 +807,7 @@ static apr_status_t run_one(use_t *use, memsess_server_t *server, operation_t *o
     if (rv == UNCLEAR) {
         rv = reason(use->c, server, refused ? args : NULL);
     }
-    if (memsess_is_refused(rv)) {
+    if (memsess_is_refused(rv) && (how & STORES)) {
         found_refusing(server, rv, ((const memsess_put_t *)args)->len);
     }
     else if (blamed && !in_step(rv) && rv != MEMSESS_FOREIGN) {
