@@ -4,6 +4,6 @@
 #define MEMSESS_VERSION_H
 
 /** In the status, and in what members tell each other. */
-#define MEMSESS_VERSION "0.1.0"
+#define MEMSESS_VERSION "0.2.0"
 
 #endif
