@@ -2058,7 +2058,7 @@ static unit_memcached_t *limited_memcached(void)
     unit_memcached_t *m = unit_memcached();
 
     unit_memcached_kill(m);
-    m->limit = "22"; /* descriptors: ten connections or so */
+    m->limit = "30"; /* descriptors: ten connections or more */
     unit_memcached_start(m);
     return m;
 }
