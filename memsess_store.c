@@ -402,7 +402,7 @@ void memsess_order(const memsess_store_t *store, const memsess_key_t *key, memse
 
 int memsess_has_bit(apr_uint64_t those, unsigned i)
 {
-    return those >> i & 1;
+    return (int)(those >> i & 1);
 }
 
 static int is_up(const memsess_store_t *store, const memsess_copy_t *copy)

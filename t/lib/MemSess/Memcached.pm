@@ -96,10 +96,10 @@ sub command {
     while (defined(my $line = <$s>)) {
         $line =~ s/\r?\n\z//;
         return @lines if $line =~ /^(?:END|RESET)$/;
-        push @lines, $line;
         # A list of keys begins with OK since memcached 1.6.45.
-        return @lines if $line =~ /^(?:STORED|NOT_STORED|DELETED|NOT_FOUND|BUSY|.*ERROR)/
-            or $line =~ /^OK/ && $command !~ /^lru_crawler metadump/;
+        next if $line eq 'OK' && $command =~ /^lru_crawler metadump/;
+        push @lines, $line;
+        return @lines if $line =~ /^(?:STORED|NOT_STORED|DELETED|NOT_FOUND|OK|BUSY|.*ERROR)/;
     }
     die "memcached closed the connection\n";
 }
