@@ -155,15 +155,43 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const memsess_attr_t *)a)->name, ((const memsess_attr_t *)b)->name);
 }
 
+/* Whether the first is the one to go: those that are over before those that are not, then the one that
+ * was unused for longer. Dates lag by what entry_refresh says, a tenth of the idle time-out at most. */
+static int goes_before(const memsess_entry_t *one, const memsess_entry_t *other, apr_time_t now)
+{
+    int over = one->used + one->idle + one->idle / 10 < now;
+    int other_over = other->used + other->idle + other->idle / 10 < now;
+
+    return over != other_over ? over : one->used < other->used;
+}
+
+/* Takes out the entry that is to go, but not the first one. */
+static void list_shorten(apr_array_header_t *attrs, apr_time_t now)
+{
+    memsess_entry_t entry, oldest = {NULL, 0, APR_INT64_MAX / 2, 0, NULL};
+    int i, at = 0;
+
+    for (i = 1; i < attrs->nelts; i++) {
+        if (entry_get(&APR_ARRAY_IDX(attrs, i, memsess_attr_t), &entry)
+            && goes_before(&entry, &oldest, now)) {
+            oldest = entry;
+            at = i;
+        }
+    }
+    APR_ARRAY_IDX(attrs, at, memsess_attr_t) =
+        APR_ARRAY_IDX(attrs, attrs->nelts - 1, memsess_attr_t);
+    attrs->nelts--;
+}
+
 /* The list with this entry in it, and without those that are over for sure. Where they are more than
- * may be, the one that was unused for longest goes, but not this one. */
+ * may be, one goes, but not this one. */
 static void list_enter(memsess_session_t *record, const memsess_entry_t *entry, unsigned most,
                        apr_time_t now, apr_pool_t *p)
 {
     apr_array_header_t *attrs = apr_array_make(p, record->attrs->nelts + 1, sizeof(memsess_attr_t));
     memsess_entry_t other;
     unsigned n = 1;
-    int i, oldest;
+    int i;
 
     entry_put(apr_array_push(attrs), entry, p);
     for (i = 0; i < record->attrs->nelts; i++) {
@@ -181,17 +209,7 @@ static void list_enter(memsess_session_t *record, const memsess_entry_t *entry, 
         APR_ARRAY_PUSH(attrs, memsess_attr_t) = *attr;
     }
     for (; most && n > most; n--) {
-        apr_time_t used = APR_INT64_MAX;
-
-        for (i = 1, oldest = 0; i < attrs->nelts; i++) {
-            if (entry_get(&APR_ARRAY_IDX(attrs, i, memsess_attr_t), &other) && other.used < used) {
-                used = other.used;
-                oldest = i;
-            }
-        }
-        APR_ARRAY_IDX(attrs, oldest, memsess_attr_t) =
-            APR_ARRAY_IDX(attrs, attrs->nelts - 1, memsess_attr_t);
-        attrs->nelts--;
+        list_shorten(attrs, now);
     }
     qsort(attrs->elts, (apr_size_t)attrs->nelts, sizeof(memsess_attr_t), by_name);
     record->attrs = attrs;

@@ -2191,6 +2191,69 @@ static void test_an_epoch_that_others_may_not_see(void **state)
     assert_true(revision_at(0) > 0 && revision_at(1) == revision_at(0));
 }
 
+/* A session's log-in, by a user of whom so many may be listed. */
+static void enter_list(const char *public_id, int used_ago, int idle, unsigned most)
+{
+    apr_time_t used = memsess_clock_wall() - apr_time_from_sec(used_ago);
+    char label[MEMSESS_LABEL_MAX + 11];
+    memsess_entry_t entry = {public_id, used, used, apr_time_from_sec(idle), label};
+    memsess_login_t login = {"", {0}, 0, 0};
+
+    memset(label, 'l', sizeof(label) - 1);
+    label[sizeof(label) - 1] = '\0';
+    assert_int_equal(memsess_epoch_enter(&login, store, &key, &entry, most, apr_time_from_sec(5),
+                                         unit_pool), APR_SUCCESS);
+    assert_true(login.listed);
+}
+
+static const memsess_session_t *user_record(void)
+{
+    memsess_wish_t epoch = {.key = key};
+
+    memsess_epoch_read(store, &epoch, unit_pool);
+    assert_int_equal(epoch.found, MEMSESS_FOUND);
+    return epoch.session;
+}
+
+/* Of a full list the one goes that was unused for longest; but one that is over goes before one that is
+ * to last for longer, though that was used less lately. */
+static void test_who_leaves_a_full_list(void **state)
+{
+    const memsess_session_t *record;
+
+    (void)state;
+    open_store(2, 2, 1);
+    enter_list("lasting_________", 3000, 100000, 3);
+    enter_list("over____________", 1500, 1000, 3);
+    enter_list("new_____________", 0, 1000, 3);
+    enter_list("-newer__________", 0, 1000, 3);
+    record = user_record();
+    assert_int_equal(record->attrs->nelts, 3);
+    assert_null(memsess_session_find(record, "over____________"));
+    assert_non_null(memsess_session_find(record, "lasting_________"));
+    enter_list("newest__________", 0, 1000, 3);
+    record = user_record();
+    assert_int_equal(record->attrs->nelts, 3);
+    assert_null(memsess_session_find(record, "lasting_________"));
+    assert_non_null(memsess_session_find(record, "-newer__________"));
+}
+
+/* A hundred with the longest labels there can be. */
+static void test_a_full_list_is_small(void **state)
+{
+    const memsess_session_t *record;
+    unsigned i;
+
+    (void)state;
+    open_store(2, 2, 1);
+    for (i = 0; i < 110; i++) {
+        enter_list(apr_psprintf(unit_pool, "%016u", i), 0, 1000, 100);
+    }
+    record = user_record();
+    assert_int_equal(record->attrs->nelts, 100);
+    assert_true(memsess_record_size(record) < 16384);
+}
+
 /* Who is to make the first record, whether he took his time or not, does not build upon one that he finds
  * by then under that claim: whoever builds upon it has the claim of a revision. */
 static void test_the_first_record_is_not_built_upon(void **state)
@@ -2866,6 +2929,8 @@ int main(void)
         STORE_TEST(test_an_epoch_that_is_made_anew_right_after_a_start),
         STORE_TEST(test_an_epoch_changes_that_may_be_elsewhere),
         STORE_TEST(test_an_epoch_that_others_may_not_see),
+        STORE_TEST(test_who_leaves_a_full_list),
+        STORE_TEST(test_a_full_list_is_small),
         STORE_TEST(test_the_first_record_is_not_built_upon),
         STORE_TEST(test_lock),
         STORE_TEST(test_lock_that_was_planted),
