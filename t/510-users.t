@@ -7,10 +7,11 @@ use lib 't/lib';
 use Apache::Test qw(-withtestmore);
 use JSON::PP;
 use MemSess::Test;
+use MemSess::Status;
 use POSIX ();
 use Time::HiRes qw(sleep);
 
-plan tests => 12;
+plan tests => 13;
 
 my @pool = map { MemSess::Memcached->start } 1 .. 3;
 my $secret = "$ENV{MEMSESS_T_ROOT}/logs/users-secret-$$";
@@ -41,6 +42,9 @@ my $config = q(
     </Location>
     <Location /basic/>
         Require memsess-login-age 1s
+    </Location>
+    <Location /status>
+        SetHandler memsess-status
     </Location>
     <Location /memsess-admin>
         SetHandler memsess-admin
@@ -241,6 +245,27 @@ subtest 'login age' => sub {
         "<Location />\nRequire memsess-login-age soon\n</Location>");
     isnt $status, 0, 'no time';
     like $message, qr/Require memsess-login-age soon: must be one time/, 'is refused';
+};
+
+subtest 'login age, and a local cache' => sub {
+    my @cached = map {
+        MemSess::Member->start(servers => \@pool, config => qq(
+            MemSessSecret file:$secret
+            MemSessLocalCache 1M max-age=1min
+            $config
+        ));
+    } 1, 2;
+    my $c = started($cached[0], 'user=cora');
+    my $age = sub { $c->via($cached[$_[0]])->get('/lua/env')->env('MEMSESS_LOGIN_AGE') };
+    $age->($_) for 0, 1, 0, 1;
+    my $hits = status($cached[0])->{local_cache}{hits};
+    sleep 2.1;
+    cmp_ok $age->($_), '>=', 2, "member $_: a copy is no younger" for 0, 1;
+    cmp_ok status($cached[0])->{local_cache}{hits}, '>', $hits, 'it was a copy';
+    is $c->get('/quick/env', 'Accept: text/html')->status, 302, 'too old';
+    $c->via($cached[0])->get(say_via('lua', 'MemSess-Set: user=cora'));
+    is $c->via($cached[$_])->get('/quick/env', 'Accept: text/html')->status, 200,
+        "member $_: who logs in again is let in, by no older copy" for 0, 1;
 };
 
 subtest 'while a server is away' => sub {
