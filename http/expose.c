@@ -423,7 +423,8 @@ int memsess_expose_env(request_rec *r, int final)
     state = final || in_env ? memsess_req_depend(req, r) : memsess_req_state(req, conf, own->top);
     early = memsess_req_is_early(req, conf, state);
     if (!in_env || early || own->shown != req || own->shown_state != state
-        || (own->shown_by && own->shown_by->expose_keys != conf->expose_keys)) {
+        || (own->shown_by && (own->shown_by->expose_keys != conf->expose_keys
+                              || own->shown_by->expose != conf->expose))) {
         hide(r, own);
     }
     if (in_env && !own->shown_by && !early) {
