@@ -334,6 +334,30 @@ int memsess_record_is_of(const char *data, apr_size_t len, const memsess_key_t *
            || memcmp(data + 8, key->digest, 16) == 0;
 }
 
+/* All that stands before the payload. */
+static void get_head(const unsigned char *record, unsigned tags, apr_size_t head,
+                     memsess_session_t *s)
+{
+    s->ended = (record[4] & FLAG_ENDED) != 0;
+    s->fixed = (record[4] & FLAG_FIXED) != 0;
+    s->lasts = (record[5] & LASTS) != 0;
+    s->mark = (apr_uint16_t)(record[6] << 8 | record[7]);
+    s->revision = get64(record + 24);
+    s->created = (apr_time_t)get64(record + 32);
+    s->used = (apr_time_t)get64(record + 40);
+    s->idle = (apr_interval_time_t)get64(record + 48);
+    s->written = (apr_time_t)get64(record + 56);
+    s->renewed = (apr_time_t)get64(record + 64);
+    apr_encode_base64_binary(s->public_id, record + 72, MEMSESS_PUBLIC_ID_BYTES,
+                             APR_ENCODE_BASE64URL, NULL);
+    s->unused = (record[5] & UNUSED) != 0;
+    get_placement(record + HEADER, tags, &s->placement);
+    get_binding(record + HEADER + PLACE_LEN * (apr_size_t)tags, record[4], &s->binding);
+    if (record[4] & FLAG_LOGIN) {
+        get_login(record + head - LOGIN_BYTES, &s->login);
+    }
+}
+
 memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
                                               const memsess_key_t *key, apr_size_t most,
                                               memsess_session_t **session, apr_pool_t *p)
@@ -376,24 +400,7 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
                    : get_payload(payload, size, get32(record + 88), s, p))) {
         return MEMSESS_RECORD_DAMAGED;
     }
-    s->ended = (record[4] & FLAG_ENDED) != 0;
-    s->fixed = (record[4] & FLAG_FIXED) != 0;
-    s->lasts = (record[5] & LASTS) != 0;
-    s->mark = (apr_uint16_t)(record[6] << 8 | record[7]);
-    s->revision = get64(record + 24);
-    s->created = (apr_time_t)get64(record + 32);
-    s->used = (apr_time_t)get64(record + 40);
-    s->idle = (apr_interval_time_t)get64(record + 48);
-    s->written = (apr_time_t)get64(record + 56);
-    s->renewed = (apr_time_t)get64(record + 64);
-    apr_encode_base64_binary(s->public_id, record + 72, MEMSESS_PUBLIC_ID_BYTES,
-                             APR_ENCODE_BASE64URL, NULL);
-    s->unused = (record[5] & UNUSED) != 0;
-    get_placement(record + HEADER, tags, &s->placement);
-    get_binding(record + HEADER + PLACE_LEN * (apr_size_t)tags, record[4], &s->binding);
-    if (record[4] & FLAG_LOGIN) {
-        get_login(record + head - LOGIN_BYTES, &s->login);
-    }
+    get_head(record, tags, head, s);
     *session = s;
     return MEMSESS_RECORD_OK;
 }
