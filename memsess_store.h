@@ -113,7 +113,7 @@ typedef apr_status_t memsess_next_t(void *baton, const memsess_session_t *newest
                                     memsess_session_t **next, apr_pool_t *p);
 
 /**
- * Writes the next revision of a session, so that no other commit is lost; see store/commit.c for
+ * Writes the next revision of a session, so that no other commit is lost; see docs/protocol.md for
  * what that rests on. What cannot be stored leaves the session as it is. Beside what
  * memsess_store_write answers it may be MEMSESS_GONE, MEMSESS_BUSY or MEMSESS_UNSURE.
  * @param session as it was read; the newest there is will be given to @a make

@@ -12,55 +12,11 @@
 #include "session/seal.h"
 
 /*
- * Exact commits without a compare-and-swap
- * ----------------------------------------
- * A writer of revision n+1 first adds a claim of that revision, with a token of its own, on every
- * server that holds the session or is to hold it, on all at once; memcached's add is atomic, so of
- * two writers that share one such server only one goes on, as a rule the one who was first at the
- * first server in the session's own order. The other reads again until it sees n+1, puts its
- * changes upon that, and claims n+2. Nobody removes the claim of a revision that was sent: it goes
- * by itself.
+ * Exact commits without a compare-and-swap: docs/protocol.md has the protocol, and what it rests on.
  *
- * Then it sends n+1 to the claimed servers, all copies at once and each once. Where only some of
- * them are certain to have it, whoever reads may build upon it already, so it is not sent again:
- * the same is written once more as n+2, under a claim of its own, to servers that answer. Where
- * none is certain, the answer is an error, and nobody tries again.
- *
- * Whoever makes the first record of a key, where none is to be seen, claims that as FIRST, and gives it
- * a revision above any that the key can have had. Others may see a record that some servers have none
- * of: they claim FIRST too, beside n+1, so that the two meet. Either reads again once he has FIRST, and
- * gives it back when he is done: whoever has it next finds what he wrote.
- *
- * Whoever finds n+1 on only some of its servers may stand beside a writer that has yet to send the
- * others, or beside another one of n+1: he claims n+1 there too before he builds upon it. The claim
- * of that record's own writer, known by the record's mark, is passed over once that one must have
- * sent all. Where claims are lost and two records of one revision come to be, the one counts that
- * some server has in the other's place.
- *
- * A claim lives as long as claim_ttl says. A writer sends no copy later than CLAIM_SAFE after it
- * began to claim, and does not believe a reading that was older than CLAIM_SAFE when it began: so whoever
- * wrote n+1 after that reading began to claim it at most CLAIM_SAFE before, and its claim is still
- * there. This rests on
- *  - that, less the second that memcached's clock may be short, being above 3 * CLAIM_SAFE and
- *    MemSessTimeout: a reading CLAIM_SAFE old, an add as late after it, and the other's last send;
- *  - no writer being stopped for longer than what is left between its look at the clock and the
- *    send that follows it;
- *  - any two members that see the session sharing at least one of its servers: with two copies
- *    they may disagree on one server being down, with one copy they may not;
- *  - that server keeping the claim for its few seconds (no restart, no eviction), and its clock
- *    running as others do.
- * It does not rest on members' clocks agreeing: what lasts is measured by each member's monotonic
- * clock, and what a server may have missed while it was away by that server's own.
- * Where one of these fails, an update may be lost; never is a session mixed or made up.
- *
- * What a later version wrote is its own: whoever meets it neither reads nor writes the session.
- *
- * t/model has this protocol, and shows that each part of it is needed. What it leaves out: servers
- * that refuse a record.
- *
- * Who dies between claim and write holds others up for as long as the claim lives. What lies in a
- * claim's place and is none is taken away, and so is one whose time is over, which somebody has put
- * there again: else whoever can write to a server could hold a session up for ever.
+ * Of times: a claim lives as long as claim_ttl says. That, less the second that memcached's clock may be
+ * short, is above 3 * CLAIM_SAFE and MemSessTimeout: a reading CLAIM_SAFE old, an add as late after it,
+ * and the other's last send.
  */
 #define CLAIM_SAFE apr_time_from_sec(2)
 
