@@ -9,7 +9,9 @@ use warnings;
 sub environment {
     my (@names) = @_;
     # A sanitizer's own, if there is one, goes first.
-    return 'LD_PRELOAD=' . join ' ', grep { $_ } $ENV{LD_PRELOAD}, map { built($_) } @names;
+    # Before the sanitizers' libraries, whose own functions of these names would be the module's callers.
+    return ('LD_PRELOAD=' . join(' ', grep { $_ } map({ built($_) } @names), $ENV{LD_PRELOAD}),
+        'ASAN_OPTIONS=' . join ':', grep { $_ } $ENV{ASAN_OPTIONS}, 'verify_asan_link_order=0');
 }
 
 my %built;
