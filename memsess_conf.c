@@ -104,6 +104,7 @@ void *memsess_dir_conf_merge(apr_pool_t *p, void *base_v, void *add_v)
     conf->requires = base->requires | add->requires;
     conf->requires_set = base->requires_set || add->requires_set;
     conf->is_guarded = (add->requires_set ? add : base)->is_guarded;
+    conf->is_open = add->is_open || ((add->merges_or || !add->requires_set) && base->is_open);
     conf->handler_set = base->handler_set || add->handler_set;
     conf->is_admin = (add->handler_set ? add : base)->is_admin;
     return conf;
@@ -575,6 +576,8 @@ const command_rec memsess_commands[] = {
     AP_INIT_RAW_ARGS("Require", memsess_see_require, NULL, OR_AUTHCFG,
                      "specifies authorization directives which one must pass (or not) for a "
                      "request to succeed"),
+    AP_INIT_TAKE1("AuthMerging", memsess_see_merging, NULL, OR_AUTHCFG,
+                  "mod_authz_core's own; memsess-admin looks at it"),
     AP_INIT_TAKE1("SetHandler", memsess_see_handler, NULL, OR_FILEINFO,
                   "a handler name that overrides any other configured handler"),
     {NULL, {NULL}, NULL, 0, NO_ARGS, NULL}

@@ -140,6 +140,7 @@ typedef struct memsess_dir_conf_t {
     MEMSESS_DIR_SETTINGS(MEMSESS_FIELD)
     int requires; /**< what Require directives ask of the session, see below */
     int requires_set, is_guarded; /**< some Require is here; and not just "all granted" */
+    int is_open, merges_or; /**< "all granted" alone lets in; AuthMerging Or is here */
     int handler_set, is_admin;    /**< SetHandler is here, and of memsess-admin */
 } memsess_dir_conf_t;
 

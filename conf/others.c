@@ -24,6 +24,29 @@ int memsess_is_negated(const ap_directive_t *d, apr_pool_t *p)
     return 0;
 }
 
+static int is_within(const ap_directive_t *d, const char *section)
+{
+    while ((d = d->parent)) {
+        if (!strncasecmp(d->directive, section, strlen(section))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A Require of some methods guards none of the others; and beside one that lets in everybody, the
+ * others keep nobody out, unless all are asked for. */
+static void see_guard(memsess_dir_conf_t *conf, const ap_directive_t *d, const char *provider,
+                      const char *args, apr_pool_t *p)
+{
+    if (strcasecmp(provider, "all") || strcasecmp(ap_getword_conf(p, &args), "granted")) {
+        conf->is_guarded |= !is_within(d, "<Limit");
+    }
+    else {
+        conf->is_open |= !is_within(d, "<RequireAll");
+    }
+}
+
 /* Whether a provider answers the same whoever the user is. */
 static int needs_no_user(const char *provider)
 {
@@ -42,12 +65,10 @@ static int needs_no_user(const char *provider)
 const char *memsess_see_require(cmd_parms *cmd, void *dir_conf, const char *args)
 {
     memsess_dir_conf_t *conf = dir_conf;
-    const char *provider = ap_getword_conf(cmd->temp_pool, &args), *rest;
+    const char *provider = ap_getword_conf(cmd->temp_pool, &args);
 
     conf->requires_set = 1;
-    rest = args;
-    conf->is_guarded |= strcmp(provider, "all")
-                        || strcasecmp(ap_getword_conf(cmd->temp_pool, &rest), "granted");
+    see_guard(conf, cmd->directive, provider, args, cmd->temp_pool);
     /* We alone would let everybody in. */
     if (!ap_find_linked_module("mod_authz_core.c")) {
         return "Require needs mod_authz_core: load it";
@@ -61,6 +82,13 @@ const char *memsess_see_require(cmd_parms *cmd, void *dir_conf, const char *args
     if (!needs_no_user(provider) && memsess_is_negated(cmd->directive, cmd->temp_pool)) {
         conf->requires |= MEMSESS_REQUIRES_NOT_USER;
     }
+    return NULL;
+}
+
+const char *memsess_see_merging(cmd_parms *cmd, void *dir_conf, const char *how)
+{
+    (void)cmd;
+    ((memsess_dir_conf_t *)dir_conf)->merges_or = !strcasecmp(how, "or");
     return NULL;
 }
 

@@ -18,6 +18,9 @@ int memsess_is_negated(const ap_directive_t *d, apr_pool_t *p);
 /** Notes what Require asks of sessions in this section. */
 const char *memsess_see_require(cmd_parms *cmd, void *dir_conf, const char *args);
 
+/** AuthMerging, which is mod_authz_core's. */
+const char *memsess_see_merging(cmd_parms *cmd, void *dir_conf, const char *how);
+
 /** Notes where SetHandler memsess-admin stands, which is for the configuration, not for .htaccess. */
 const char *memsess_see_handler(cmd_parms *cmd, void *dir_conf, const char *name);
 

@@ -35,6 +35,32 @@ my $m = MemSess::Member->start(servers => \@pool, config => qq(
     <Location /granted>
         Require all granted
     </Location>
+    <Location /beside>
+        SetHandler memsess-admin
+        Require ip 10.1.2.3
+        Require all granted
+    </Location>
+    <Location /merged>
+        Require all granted
+    </Location>
+    <Location /merged/or>
+        SetHandler memsess-admin
+        AuthMerging Or
+        Require ip 10.1.2.3
+    </Location>
+    <Location /methods>
+        SetHandler memsess-admin
+        <Limit GET>
+            Require ip 10.1.2.3
+        </Limit>
+    </Location>
+    <Location /all>
+        SetHandler memsess-admin
+        <RequireAll>
+            Require all granted
+            Require ip 127.0.0.1
+        </RequireAll>
+    </Location>
     <Location /ours>
         AuthType MemSess
         Require user root
@@ -85,6 +111,9 @@ subtest 'who may ask' => sub {
     is client($m)->get('/unguarded?user=ann')->status, 403, 'nor GET';
     like $m->log->text($mark), qr/memsess-admin is forbidden here: no Require guards it/, 'the log';
     is ask('/granted', user => 'ann')->status, 403, 'Require all granted is no guard';
+    is ask($_, user => 'ann')->status, 403, "$_: one that keeps nobody out is none"
+        for qw(/beside /merged/or /methods);
+    is ask('/all', user => 'ann')->status, 200, 'both are asked for';
     is ask('/admin', user => 'ann')->status, 200, 'with one';
     is ask('/ours', user => 'ann')->status, 401, 'one that does not let in';
     $mark = $m->log->mark;
