@@ -39,8 +39,9 @@ static const char *unguarded(const memsess_dir_conf_t *conf)
     if (!conf->is_admin) {
         return "no SetHandler " HANDLER " of the server's configuration is for it";
     }
-    return conf->is_guarded && !conf->is_open ? NULL : "no Require guards it: name in its section who may end "
-                                     "sessions, by Require ip or Require user, say";
+    return conf->is_guarded && !conf->is_open
+               ? NULL : "no Require guards it: name in its section who may end sessions, by Require ip or "
+                        "Require user, say";
 }
 
 /* -- Answers ---------------------------------------------------------------------------------- */

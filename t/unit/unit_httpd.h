@@ -72,4 +72,9 @@ const char *memsess_see_handler(cmd_parms *cmd, void *dir_conf, const char *name
     return memsess_see_require(cmd, dir_conf, name);
 }
 
+const char *memsess_see_merging(cmd_parms *cmd, void *dir_conf, const char *how)
+{
+    return memsess_see_require(cmd, dir_conf, how);
+}
+
 #endif
