@@ -34,16 +34,16 @@ static int is_within(const ap_directive_t *d, const char *section)
     return 0;
 }
 
-/* A Require of some methods guards none of the others; and beside one that lets in everybody, the
- * others keep nobody out, unless all are asked for. */
+/* A Require of some methods guards none of the others, and one that keeps out a few lets in all others.
+ * Beside one that lets in everybody the others keep nobody out, unless all are asked for. */
 static void see_guard(memsess_dir_conf_t *conf, const ap_directive_t *d, const char *provider,
                       const char *args, apr_pool_t *p)
 {
     if (strcasecmp(provider, "all") || strcasecmp(ap_getword_conf(p, &args), "granted")) {
-        conf->is_guarded |= !is_within(d, "<Limit");
+        conf->is_guarded |= !is_within(d, "<Limit") && !memsess_is_negated(d, p);
     }
     else {
-        conf->is_open |= !is_within(d, "<RequireAll");
+        conf->is_open |= !d->parent || strcasecmp(d->parent->directive, "<RequireAll");
     }
 }
 

@@ -61,6 +61,22 @@ my $m = MemSess::Member->start(servers => \@pool, config => qq(
             Require ip 127.0.0.1
         </RequireAll>
     </Location>
+    <Location /but>
+        SetHandler memsess-admin
+        <RequireAll>
+            Require all granted
+            Require not ip 10.1.2.3
+        </RequireAll>
+    </Location>
+    <Location /nested>
+        SetHandler memsess-admin
+        <RequireAll>
+            <RequireAny>
+                Require all granted
+                Require ip 10.1.2.3
+            </RequireAny>
+        </RequireAll>
+    </Location>
     <Location /ours>
         AuthType MemSess
         Require user root
@@ -112,7 +128,7 @@ subtest 'who may ask' => sub {
     like $m->log->text($mark), qr/memsess-admin is forbidden here: no Require guards it/, 'the log';
     is ask('/granted', user => 'ann')->status, 403, 'Require all granted is no guard';
     is ask($_, user => 'ann')->status, 403, "$_: one that keeps nobody out is none"
-        for qw(/beside /merged/or /methods);
+        for qw(/beside /merged/or /methods /but /nested);
     is ask('/all', user => 'ann')->status, 200, 'both are asked for';
     is ask('/admin', user => 'ann')->status, 200, 'with one';
     is ask('/ours', user => 'ann')->status, 401, 'one that does not let in';
