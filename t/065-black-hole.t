@@ -73,10 +73,10 @@ for my $kind (@kinds) {
         is_deeply [map { $_->status } @r], [(503) x @r], 'all are told that it is unavailable';
         is_deeply [grep { $_->header('Set-Cookie') } @r], [], 'the cookies stay';
         is client($m)->get('/lua/env')->status, 200, 'who has no cookie needs no store';
+        is scalar(my @down = $m->log->text =~ /server \S+ is down/g), 1, 'told once';
         comes_back($m, $hole);
         ok back_again(sub { $c[0]->copy->get('/lua/env')->status == 200 }), 'it is in use';
         is data($c[$_ - 1]), "who=$_", "session $_ is still there" for 1 .. 8;
-        is scalar(my @down = $m->log->text =~ /server \S+ is down/g), 1, 'told once';
         $m->stop;
     };
 
