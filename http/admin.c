@@ -67,34 +67,16 @@ static const memsess_srv_conf_t *conf_of(const request_rec *r)
     return memsess_srv_conf(r->server);
 }
 
-static void log_end(request_rec *r, const char *what, const char *name)
-{
-    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "MemSess: " HANDLER ": %s of %s is ended, as %s "
-                  "asked", ap_escape_logitem(r->pool, what), ap_escape_logitem(r->pool, name),
-                  r->user ? ap_escape_logitem(r->pool, r->user) : r->useragent_ip);
-}
-
-static int end_all(request_rec *r, const char *name)
+/* Ends all sessions of a user, or the one that has this id. */
+static int end(request_rec *r, const char *name, const char *id)
 {
     const memsess_srv_conf_t *conf = conf_of(r);
+    apr_interval_time_t wait = memsess_dir_conf(r)->lock_wait;
     char words[MEMSESS_WORDS_LEN];
-    apr_status_t rv = memsess_epoch_end_user(conf->store, conf->secrets, conf->ns, name,
-                                             memsess_dir_conf(r)->lock_wait, r->pool);
-
-    if (rv != APR_SUCCESS) {
-        return unavailable(r, memsess_error_words(rv, conf->timeout, words));
-    }
-    log_end(r, "every session", name);
-    ap_rprintf(r, "{\"user\": %s, \"ended\": \"all\"}\n", memsess_json_string(name, r->pool));
-    return OK;
-}
-
-static int end_one(request_rec *r, const char *name, const char *id)
-{
-    const memsess_srv_conf_t *conf = conf_of(r);
-    char words[MEMSESS_WORDS_LEN];
-    apr_status_t rv = memsess_epoch_end_one(conf->store, conf->secrets, conf->ns, name, id,
-                                            memsess_dir_conf(r)->lock_wait, r->pool);
+    apr_status_t rv = id ? memsess_epoch_end_one(conf->store, conf->secrets, conf->ns, name, id, wait,
+                                                 r->pool)
+                         : memsess_epoch_end_user(conf->store, conf->secrets, conf->ns, name, wait,
+                                                  r->pool);
 
     if (rv == MEMSESS_ABSENT) {
         return refuse(r, HTTP_NOT_FOUND, "this user has no such session in the list of "
@@ -103,9 +85,12 @@ static int end_one(request_rec *r, const char *name, const char *id)
     if (rv != APR_SUCCESS) {
         return unavailable(r, memsess_error_words(rv, conf->timeout, words));
     }
-    log_end(r, apr_pstrcat(r->pool, "session ", id, NULL), name);
+    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "MemSess: " HANDLER ": %s of %s is ended, as %s "
+                  "asked", id ? ap_escape_logitem(r->pool, id) : "every session",
+                  ap_escape_logitem(r->pool, name),
+                  r->user ? ap_escape_logitem(r->pool, r->user) : r->useragent_ip);
     ap_rprintf(r, "{\"user\": %s, \"ended\": %s}\n", memsess_json_string(name, r->pool),
-               memsess_json_string(id, r->pool));
+               memsess_json_string(id ? id : "all", r->pool));
     return OK;
 }
 
@@ -232,7 +217,8 @@ static int why(request_rec *r, const char *cookie)
 
     wrong = misread(r, name, equals ? equals + 1 : cookie, &sent);
     if (wrong) {
-        ap_rprintf(r, "{\"summary\": \"%s\", \"handle\": null, \"servers\": []}\n", wrong);
+        ap_rprintf(r, "{\"summary\": %s, \"handle\": null, \"servers\": []}\n",
+                   memsess_json_string(wrong, r->pool));
         return OK;
     }
     if (memsess_key_make(&key, conf_of(r)->ns, sent.id) != APR_SUCCESS) {
@@ -357,7 +343,7 @@ static int post(request_rec *r)
     if (fields[COOKIE]) {
         return why(r, fields[COOKIE]);
     }
-    return fields[ID] ? end_one(r, fields[USER], fields[ID]) : end_all(r, fields[USER]);
+    return end(r, fields[USER], fields[ID]);
 }
 
 int memsess_admin_handler(request_rec *r)

@@ -622,6 +622,12 @@ static void drop_too_long_for_fastcgi(request_rec *r)
     if (id && data && is_too_long_for_fastcgi(ENV_PREFIX "DATA", data)) {
         warn_of_fastcgi(r, id, ENV_PREFIX "DATA", data);
     }
+    data = apr_table_get(r->subprocess_env, ENV_PREFIX "USER_SESSIONS");
+    if (id && data && is_too_long_for_fastcgi(ENV_PREFIX "USER_SESSIONS", data)) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: session %s: MEMSESS_USER_SESSIONS is "
+                      "left out, since its %" APR_SIZE_T_FMT " bytes are more than FastCGI takes in one "
+                      "variable: keep a shorter list (MemSessUserSessions)", id, strlen(data));
+    }
     drop_entries(r->subprocess_env, is_too_long_for_fastcgi_of_ours, r->pool);
 }
 

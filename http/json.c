@@ -6,26 +6,23 @@
 
 #include "apr_strings.h"
 #include "base/clock.h"
-#include "store/epoch.h"
+#include "store/entries.h"
 
-/* The character of UTF-8 at a place, and its length; 0: there is none. */
+/* The character at a place, and how many bytes it takes; U+FFFD for a byte that is of no UTF-8. */
 static apr_uint32_t character(const unsigned char *at, unsigned *len)
 {
     static const apr_uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     apr_uint32_t c;
     unsigned i;
 
-    *len = *at < 0xc2 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : *at < 0xf5 ? 4 : 0;
-    c = *at & (0x7fU >> *len);
-    for (i = 1; i < *len; i++) {
-        if ((at[i] & 0xc0) != 0x80) {
-            *len = 0;
-            return 0;
-        }
+    *len = *at < 0x80 ? 1 : *at < 0xc2 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : *at < 0xf5 ? 4 : 0;
+    c = *len == 1 ? *at : *at & (0x7fU >> *len);
+    for (i = 1; i < *len && (at[i] & 0xc0) == 0x80; i++) {
         c = c << 6 | (at[i] & 0x3f);
     }
-    if (*len && (c < least[*len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))) {
-        *len = 0;
+    if (!*len || i < *len || c < least[*len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) {
+        *len = 1;
+        return 0xfffd;
     }
     return c;
 }
@@ -33,30 +30,22 @@ static apr_uint32_t character(const unsigned char *at, unsigned *len)
 const char *memsess_json_string(const char *text, apr_pool_t *p)
 {
     char *quoted = apr_palloc(p, 6 * strlen(text) + 3), *to = quoted;
-    const unsigned char *at = (const unsigned char *)text;
+    const unsigned char *at;
     apr_uint32_t c;
     unsigned len;
 
     *to++ = '"';
-    while (*at) {
-        if (*at >= ' ' && *at <= '~' && *at != '"' && *at != '\\') {
-            *to++ = (char)*at++;
+    for (at = (const unsigned char *)text; *at; at += len) {
+        c = character(at, &len);
+        if (c >= ' ' && c <= '~' && c != '"' && c != '\\') {
+            *to++ = (char)c;
             continue;
-        }
-        c = *at < 0x80 ? *at : character(at, &len);
-        if (*at < 0x80) {
-            len = 1;
-        }
-        else if (!len) {
-            c = 0xfffd;
-            len = 1;
         }
         if (c > 0xffff) {
             to += apr_snprintf(to, 7, "\\u%04x", 0xd800 + ((c - 0x10000) >> 10));
             c = 0xdc00 + ((c - 0x10000) & 0x3ff);
         }
         to += apr_snprintf(to, 7, "\\u%04x", c);
-        at += len;
     }
     *to++ = '"';
     *to = '\0';
@@ -66,7 +55,7 @@ const char *memsess_json_string(const char *text, apr_pool_t *p)
 const char *memsess_json_sessions(const memsess_session_t *record, const char *current,
                                   apr_pool_t *p)
 {
-    apr_array_header_t *list = memsess_epoch_list(record, memsess_clock_wall(), p);
+    apr_array_header_t *list = memsess_entries_list(record, memsess_clock_wall(), p);
     apr_array_header_t *parts = apr_array_make(p, list->nelts + 1, sizeof(const char *));
     int i;
 

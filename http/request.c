@@ -216,20 +216,18 @@ static void read_at_once(memsess_req_t *req, memsess_store_t *store, apr_pool_t 
     req->session = wish->session ? wish->session : req->session;
 }
 
-/* Whether all sessions of the user were ended. What counts is the user that the session has. */
-static void judge_login(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
+/* Of the user that the session has, which may be another than the cookie hints at. */
+static void read_epoch(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
 {
     const char *user = req->session->login.user;
 
     if (!req->epoch_of || strcmp(user, req->epoch_of)) {
-        if (memsess_epoch_key(&req->epoch.key, req->ns, user) != APR_SUCCESS) {
-            req->found = MEMSESS_UNAVAILABLE;
-            return;
+        req->epoch.found = MEMSESS_UNAVAILABLE;
+        if (memsess_epoch_key(&req->epoch.key, req->ns, user) == APR_SUCCESS) {
+            memsess_epoch_read(store, &req->epoch, p);
+            req->epoch_of = user;
         }
-        memsess_epoch_read(store, &req->epoch, p);
-        req->epoch_of = user;
     }
-    req->found = memsess_epoch_judge(req->session, &req->epoch);
 }
 
 apr_time_t memsess_req_login_age(const memsess_req_t *req)
@@ -246,13 +244,8 @@ const memsess_session_t *memsess_req_user_record(memsess_req_t *req)
     if (!conf->user_sessions || !req->session->login.user[0]) {
         return NULL;
     }
-    /* The local cache has sessions alone. */
-    if (req->is_cached && !req->epoch_of) {
-        memsess_found_t found = req->found;
-
-        judge_login(req, conf->store, req->top->p);
-        req->found = found;
-    }
+    /* The local cache has sessions alone: this asks the pool. */
+    read_epoch(req, conf->store, req->top->p);
     return req->epoch.found == MEMSESS_FOUND ? req->epoch.session : NULL;
 }
 
@@ -269,7 +262,8 @@ static void read_pool(memsess_req_t *req, memsess_top_t *top, int comes)
     }
     memsess_renew_follow(req, conf->store, comes, top->p);
     if (req->found == MEMSESS_FOUND && req->session->login.user[0]) {
-        judge_login(req, conf->store, top->p);
+        read_epoch(req, conf->store, top->p);
+        req->found = memsess_epoch_judge(req->session, &req->epoch);
     }
     MEMSESS_TRACE(top->r, "session %s: %s in the pool, revision %" APR_UINT64_T_FMT,
                   memsess_key_log(&req->key, top->p), found_names[req->found],

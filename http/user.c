@@ -166,13 +166,14 @@ static int is_unlisted(const memsess_commit_t *c)
 apr_status_t memsess_commit_keep_user(memsess_commit_t *c, apr_interval_time_t wait)
 {
     const memsess_session_t *session = c->req->session;
-    memsess_entry_t entry = entry_of(c, session, epoch_idle(c));
     apr_status_t rv = APR_SUCCESS;
+    memsess_entry_t entry;
     int moves = 0;
 
     if (!session->login.user[0] || (c->changes && c->changes->destroy)) {
         return APR_SUCCESS;
     }
+    entry = entry_of(c, session, epoch_idle(c));
     if (!c->changes || !c->changes->destroy_others) {
         c->moved.user[0] = '\0';
         moves = (memsess_commit_is_user_aged(c) || is_unlisted(c))
@@ -198,23 +199,24 @@ static apr_status_t end_user(const memsess_commit_t *c, const char *name)
                                   c->r->pool);
 }
 
-/* What is left of the user's sessions is this one. Those of other secrets all end: it is not there. */
+/* What is left of the user's sessions is this one. Those under other secrets all end: it is not there.
+ * Where the attribute here names another user than the log-in's, nobody can tell these. */
 static apr_status_t end_all_but_own(memsess_commit_t *c)
 {
     const memsess_session_t *session = c->req->session;
     const char *name = user_name(c);
     memsess_key_t key;
     apr_status_t rv = memsess_epoch_key(&key, c->req->ns, session->login.user);
-    unsigned i, own = name ? (unsigned)which_secret(c, session->login.user, name) : 0;
+    int i, own = name ? which_secret(c, session->login.user, name) : -1;
 
     if (rv == APR_SUCCESS) {
         c->moved = session->login;
         rv = memsess_epoch_end_others(&c->moved, c->store, &key, session, c->conf->lock_wait,
                                       c->r->pool);
     }
-    for (i = 0; name && rv == APR_SUCCESS && i < memsess_users(secrets_of(c)); i++) {
+    for (i = 0; own >= 0 && rv == APR_SUCCESS && i < (int)memsess_users(secrets_of(c)); i++) {
         rv = i == own ? APR_SUCCESS
-                      : memsess_epoch_end_secret(c->store, secrets_of(c), i, c->req->ns, name,
+                      : memsess_epoch_end_secret(c->store, secrets_of(c), (unsigned)i, c->req->ns, name,
                                                  c->conf->lock_wait, c->r->pool);
     }
     return rv;

@@ -20,7 +20,7 @@
  */
 #define CLAIM_SAFE apr_time_from_sec(2)
 
-/* Whoever makes the first record of a key has no revision to follow: this is what he claims. */
+/* Whoever makes the first record of a key has no revision to follow: this is claimed instead. */
 static const char FIRST[] = "first";
 
 /* How often and how long who has the first claim waits for another who has some of the others. */
@@ -399,7 +399,9 @@ static apr_status_t claim_these(claim_t *claim, memsess_copy_t **wanted, unsigne
                                 apr_status_t *worst, apr_pool_t *p)
 {
     const char *const whats[] = {
-        claim->is_bare ? FIRST : NULL, claim->before ? revision_text(claim->before->revision, p) : NULL, claim->what};
+        claim->is_bare ? FIRST : NULL,
+        claim->before ? revision_text(claim->before->revision, p) : NULL,
+        claim->what};
     apr_status_t answers[MEMSESS_COPIES_MAX], rv;
     unsigned i, k, m;
 

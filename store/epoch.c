@@ -2,7 +2,6 @@
 
 #include "store/epoch.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "apr_encode.h"
@@ -55,188 +54,13 @@ apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *u
     return memsess_key_make(key, ns, name);
 }
 
-/* -- The list -------------------------------------------------------------------------------- */
+/* -- Who goes on ----------------------------------------------------------------------------- */
 
 /* The attribute that says which session is spared: its public id, and the epoch that it had. */
 #define SPARED ".spared"
 
-/* An entry: three numbers of 32 bits, and the label. */
-#define DATES 12
-#define DATES_LEN 16
-
-static void put32(unsigned char *at, apr_int64_t n)
-{
-    n = n < 0 ? 0 : n > APR_UINT32_MAX ? APR_UINT32_MAX : n;
-    at[0] = (unsigned char)(n >> 24);
-    at[1] = (unsigned char)(n >> 16);
-    at[2] = (unsigned char)(n >> 8);
-    at[3] = (unsigned char)n;
-}
-
-static apr_time_t get_seconds(const unsigned char *at)
-{
-    return apr_time_from_sec((apr_time_t)at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3]);
-}
-
-/* So much of a label as is kept, without half a character of UTF-8 at its end. */
-static apr_size_t label_len(const char *label)
-{
-    apr_size_t len = strlen(label);
-
-    if (len > MEMSESS_LABEL_MAX) {
-        for (len = MEMSESS_LABEL_MAX; len && ((unsigned char)label[len] & 0xc0) == 0x80; len--) {
-        }
-    }
-    return len;
-}
-
-static void entry_put(memsess_attr_t *attr, const memsess_entry_t *entry, apr_pool_t *p)
-{
-    unsigned char dates[DATES];
-    apr_size_t len = label_len(entry->label);
-    char *value = apr_palloc(p, DATES_LEN + len + 1);
-
-    put32(dates, apr_time_sec(entry->created));
-    put32(dates + 4, apr_time_sec(entry->used));
-    put32(dates + 8, apr_time_sec(entry->idle));
-    apr_encode_base64_binary(value, dates, DATES, APR_ENCODE_BASE64URL, NULL);
-    memcpy(value + DATES_LEN, entry->label, len);
-    value[DATES_LEN + len] = '\0';
-    attr->name = entry->public_id;
-    attr->value = value;
-    attr->len = DATES_LEN + len;
-}
-
-/* Whether an attribute is an entry, and which. */
-static int entry_get(const memsess_attr_t *attr, memsess_entry_t *entry)
-{
-    unsigned char dates[DATES];
-
-    if (*attr->name == '.' || attr->len < DATES_LEN || !memsess_base64url_ok(attr->value, DATES_LEN)
-        || apr_decode_base64_binary(dates, attr->value, DATES_LEN, APR_ENCODE_BASE64URL, NULL)
-               != APR_SUCCESS) {
-        return 0;
-    }
-    entry->public_id = attr->name;
-    entry->created = get_seconds(dates);
-    entry->used = get_seconds(dates + 4);
-    entry->idle = get_seconds(dates + 8);
-    entry->label = attr->value + DATES_LEN;
-    return 1;
-}
-
-static int by_use(const void *a, const void *b)
-{
-    const memsess_entry_t *one = a, *other = b;
-
-    return one->used != other->used ? (one->used < other->used ? 1 : -1)
-                                    : strcmp(one->public_id, other->public_id);
-}
-
-apr_array_header_t *memsess_epoch_list(const memsess_session_t *record, apr_time_t now,
-                                       apr_pool_t *p)
-{
-    apr_array_header_t *list = apr_array_make(p, 4, sizeof(memsess_entry_t));
-    memsess_entry_t entry;
-    int i;
-
-    for (i = 0; i < record->attrs->nelts; i++) {
-        if (entry_get(&APR_ARRAY_IDX(record->attrs, i, memsess_attr_t), &entry)
-            && entry.used + entry.idle > now) {
-            APR_ARRAY_PUSH(list, memsess_entry_t) = entry;
-        }
-    }
-    qsort(list->elts, (apr_size_t)list->nelts, sizeof(memsess_entry_t), by_use);
-    return list;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const memsess_attr_t *)a)->name, ((const memsess_attr_t *)b)->name);
-}
-
-/* Whether the first is the one to go: those that are over before those that are not, then the one that
- * was unused for longer. Dates lag by what entry_refresh says, a tenth of the idle time-out at most. */
-static int goes_before(const memsess_entry_t *one, const memsess_entry_t *other, apr_time_t now)
-{
-    int over = one->used + one->idle + one->idle / 10 < now;
-    int other_over = other->used + other->idle + other->idle / 10 < now;
-
-    return over != other_over ? over : one->used < other->used;
-}
-
-/* Takes out the entry that is to go, but not the first one. */
-static void list_shorten(apr_array_header_t *attrs, apr_time_t now)
-{
-    memsess_entry_t entry, oldest = {NULL, 0, APR_INT64_MAX / 2, 0, NULL};
-    int i, at = 0;
-
-    for (i = 1; i < attrs->nelts; i++) {
-        if (entry_get(&APR_ARRAY_IDX(attrs, i, memsess_attr_t), &entry)
-            && goes_before(&entry, &oldest, now)) {
-            oldest = entry;
-            at = i;
-        }
-    }
-    APR_ARRAY_IDX(attrs, at, memsess_attr_t) =
-        APR_ARRAY_IDX(attrs, attrs->nelts - 1, memsess_attr_t);
-    attrs->nelts--;
-}
-
-/* The list with this entry in it, and without those that are over for sure. Where they are more than
- * may be, one goes, but not this one. */
-static void list_enter(memsess_session_t *record, const memsess_entry_t *entry, unsigned most,
-                       apr_time_t now, apr_pool_t *p)
-{
-    apr_array_header_t *attrs = apr_array_make(p, record->attrs->nelts + 1, sizeof(memsess_attr_t));
-    memsess_entry_t other;
-    unsigned n = 1;
-    int i;
-
-    entry_put(apr_array_push(attrs), entry, p);
-    for (i = 0; i < record->attrs->nelts; i++) {
-        const memsess_attr_t *attr = &APR_ARRAY_IDX(record->attrs, i, memsess_attr_t);
-
-        if (!strcmp(attr->name, entry->public_id)) {
-            continue;
-        }
-        if (entry_get(attr, &other)) {
-            if (other.used + 2 * other.idle < now) {
-                continue;
-            }
-            n++;
-        }
-        APR_ARRAY_PUSH(attrs, memsess_attr_t) = *attr;
-    }
-    for (; most && n > most; n--) {
-        list_shorten(attrs, now);
-    }
-    qsort(attrs->elts, (apr_size_t)attrs->nelts, sizeof(memsess_attr_t), by_name);
-    record->attrs = attrs;
-}
-
-/* The record without that attribute; whether it was there. */
-static int list_drop(memsess_session_t *record, const char *name, apr_pool_t *p)
-{
-    apr_array_header_t *attrs = apr_array_make(p, record->attrs->nelts, sizeof(memsess_attr_t));
-    int i;
-
-    for (i = 0; i < record->attrs->nelts; i++) {
-        const memsess_attr_t *attr = &APR_ARRAY_IDX(record->attrs, i, memsess_attr_t);
-
-        if (strcmp(attr->name, name)) {
-            APR_ARRAY_PUSH(attrs, memsess_attr_t) = *attr;
-        }
-    }
-    if (attrs->nelts == record->attrs->nelts) {
-        return 0;
-    }
-    record->attrs = attrs;
-    return 1;
-}
-
-/* The list of that session alone, which is spared. */
-static void list_spare(memsess_session_t *record, const memsess_session_t *session, apr_pool_t *p)
+/* Leaves that session alone in the list, and spares it. */
+static void spare(memsess_session_t *record, const memsess_session_t *session, apr_pool_t *p)
 {
     const memsess_attr_t *own = memsess_session_find(record, session->public_id);
     apr_array_header_t *attrs = apr_array_make(p, 2, sizeof(memsess_attr_t));
@@ -252,7 +76,7 @@ static void list_spare(memsess_session_t *record, const memsess_session_t *sessi
         APR_ARRAY_PUSH(attrs, memsess_attr_t) = *own;
     }
     /* A public id may begin with '-', which comes first. */
-    qsort(attrs->elts, (apr_size_t)attrs->nelts, sizeof(memsess_attr_t), by_name);
+    memsess_entries_sort(attrs);
     record->attrs = attrs;
 }
 
@@ -295,25 +119,22 @@ typedef struct next_epoch_t {
     enum { KEEP, END_ALL, END_OTHERS, END_ONE } what;
     memsess_login_t login;            /* as it will be, or as it was found */
     const memsess_entry_t *entry;     /* for KEEP: of a session that begins or is re-dated */
-    unsigned most;                    /* in the list; 0: the entry is listed only where it was */
-    int enters;                       /* the session begins */
+    unsigned most;                    /* in the list; 0: the entry is dated only where it is there */
     const memsess_session_t *session; /* for END_OTHERS */
     const char *public_id;            /* for END_ONE */
 } next_epoch_t;
 
-static apr_status_t keep(next_epoch_t *want, memsess_session_t *record, apr_pool_t *p)
+static void keep(const next_epoch_t *want, memsess_session_t *record, apr_pool_t *p)
 {
     const memsess_entry_t *entry = want->entry;
-    int listed = memsess_session_find(record, entry->public_id) != NULL;
 
-    if (want->enters ? want->most != 0 : listed) {
-        list_enter(record, entry, want->most, record->used, p);
+    if (want->most || memsess_session_find(record, entry->public_id)) {
+        memsess_entries_enter(record, entry, want->most, record->used, p);
     }
     /* Twice as long as the session, so that it need not be re-dated as often. */
     if (record->idle < 2 * entry->idle) {
         record->idle = 2 * entry->idle;
     }
-    return APR_SUCCESS;
 }
 
 static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
@@ -330,18 +151,17 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     record->used = memsess_clock_wall();
     switch (want->what) {
     case KEEP:
-        rv = keep(want, record, p);
+        keep(want, record, p);
         break;
     case END_ALL:
         record->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
         break;
     case END_OTHERS:
         rv = is_live(record, want->session) ? APR_SUCCESS : MEMSESS_GONE;
-        list_spare(record, want->session, p);
+        spare(record, want->session, p);
         break;
     case END_ONE:
-        rv = *want->public_id != '.' && list_drop(record, want->public_id, p) ? APR_SUCCESS
-                                                                              : MEMSESS_ABSENT;
+        rv = memsess_entries_drop(record, want->public_id, p) ? APR_SUCCESS : MEMSESS_ABSENT;
         break;
     }
     record->login = want->login;
@@ -375,28 +195,6 @@ void memsess_epoch_read(memsess_store_t *store, memsess_wish_t *epoch, apr_pool_
     epoch->session = session;
 }
 
-/* How old the date of an entry gets before it is dated again. */
-static apr_interval_time_t entry_refresh(const memsess_entry_t *entry)
-{
-    apr_interval_time_t tenth = entry->idle / 10;
-
-    return tenth < apr_time_from_sec(60) ? tenth : apr_time_from_sec(60);
-}
-
-static int is_entry_dated(const memsess_session_t *record, const memsess_entry_t *entry)
-{
-    const memsess_attr_t *attr = memsess_session_find(record, entry->public_id);
-    memsess_entry_t listed;
-    apr_interval_time_t age;
-
-    if (!attr || !entry_get(attr, &listed)) {
-        return 1;
-    }
-    age = entry->used - listed.used;
-    return listed.idle >= entry->idle - apr_time_from_sec(1) && age < entry_refresh(entry)
-           && -age < entry->idle / 2;
-}
-
 apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_wish_t *epoch,
                                 const memsess_entry_t *entry, apr_pool_t *p)
 {
@@ -412,7 +210,7 @@ apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_wish_t *ep
      * to spare, for a store that does not answer meanwhile. */
     return !epoch->session->aged
                    && epoch->session->idle - age >= entry->idle + entry->idle / 2
-                   && -age < entry->idle / 2 && is_entry_dated(epoch->session, entry)
+                   && -age < entry->idle / 2 && memsess_entries_dated(epoch->session, entry)
                ? APR_SUCCESS : write_next(store, epoch, &want, 0, p);
 }
 
@@ -450,7 +248,7 @@ apr_status_t memsess_epoch_enter(memsess_login_t *login, memsess_store_t *store,
                                  unsigned most, apr_interval_time_t wait, apr_pool_t *p)
 {
     memsess_wish_t epoch = {.key = *key};
-    next_epoch_t want = {.what = KEEP, .entry = entry, .most = most, .enters = 1};
+    next_epoch_t want = {.what = KEEP, .entry = entry, .most = most};
     apr_status_t rv;
 
     memsess_epoch_read(store, &epoch, p);

@@ -22,6 +22,7 @@
 #define MEMSESS_EPOCH_H
 
 #include "memsess_store.h"
+#include "store/entries.h"
 
 /** How many digests can stand for a user's name: one for each secret, or one that is of no secret. */
 unsigned memsess_users(const memsess_secrets_t *secrets);
@@ -43,22 +44,6 @@ apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *u
 
 /** Reads it, alone. */
 void memsess_epoch_read(memsess_store_t *store, memsess_wish_t *epoch, apr_pool_t *p);
-
-/** Of the sessions of one user. */
-typedef struct memsess_entry_t {
-    const char *public_id;
-    apr_time_t created, used;
-    apr_interval_time_t idle; /**< it is over when unused for so long */
-    const char *label;        /**< for the user to recognize it; any bytes but NUL */
-} memsess_entry_t;
-
-/** Bytes of a label that are kept. */
-#define MEMSESS_LABEL_MAX 120
-
-/** The sessions that a user's record lists and that are not over by @a now: of memsess_entry_t, the
- * one that was used last first. */
-apr_array_header_t *memsess_epoch_list(const memsess_session_t *record, apr_time_t now,
-                                       apr_pool_t *p);
 
 /** Whether a session may go on, by what was found at its user's epoch key: FOUND, ENDED, or UNSEEN
  * and UNAVAILABLE as that was. */

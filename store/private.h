@@ -109,8 +109,8 @@ int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
 /**
  * Writes a revision, all copies at the same time, to the first servers in order that are not down.
  * Under a claim: each copy is sent once at most, to claimed servers alone, and none at @a not_after
- * or later (by the monotonic clock), nor MEMSESS_ALL_SENT after this call began to send. What refuses it becomes COPY_REFUSED, and
- * is not chosen again.
+ * or later (by the monotonic clock), nor MEMSESS_ALL_SENT after this call
+ * began to send. What refuses it becomes COPY_REFUSED, and is not chosen again.
  * @param before what it follows under the claim; NULL: nobody knows of the session yet
  */
 void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const memsess_key_t *key,

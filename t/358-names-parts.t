@@ -9,7 +9,7 @@ use MemSess::FastCGI;
 use MemSess::Site;
 use MemSess::Test;
 
-plan tests => 6;
+plan tests => 7;
 
 my $memcached = MemSess::Memcached->start;
 my $fcgi      = MemSess::FastCGI->start;
@@ -19,6 +19,10 @@ my $m = MemSess::Member->start(servers => [$memcached], config => qq(
     ProxyPass /fcgi/ fcgi://127.0.0.1:@{[ $fcgi->port ]}/
     ) . q(
     MemSessMaxSize 2000000
+    MemSessUserSessions 100
+    <Location /fcgi/list>
+        MemSessExpose env user-sessions
+    </Location>
     <Location /app>
         MemSessWritebackKeys user-*
     </Location>
@@ -152,5 +156,17 @@ subtest 'longer than FastCGI takes as one variable' => sub {
     $mark = $m->log->mark;
     is $c->get('/fcgi/headers')->env('HTTP_MEMSESS_DATA'), undef, 'a header has no parts';
     ok $m->log->wait_for(qr/memsess:warn.*session \Q$id\E: MemSess-Data is left out/, $mark), 'which is said, too';
+};
+
+subtest "a list of a user's sessions that FastCGI does not take" => sub {
+    my $c = started($m, 'user=many&label=' . 'x' x 120);
+    like $c->get('/fcgi/list/x')->env('MEMSESS_USER_SESSIONS'), qr/^\[\{"id"/, 'a short one is there';
+    started($m, 'user=many&label=' . 'x' x 120) for 1 .. 80;
+    my $mark = $m->log->mark;
+    my $r = $c->get('/fcgi/list/x');
+    is $r->env('MEMSESS_USER_SESSIONS'), undef, 'a long one is not';
+    is $r->env('MEMSESS_STATE'), 'active', 'the rest is';
+    ok $m->log->wait_for(qr/memsess:warn.*MEMSESS_USER_SESSIONS is left out.*MemSessUserSessions/, $mark),
+        'the log says so';
 };
 $m->stop;

@@ -229,7 +229,7 @@ subtest 'while servers are silent' => sub {
     is +(ctl(end => 'dora'))[0], 3, 'memsessctl';
     like said(ask('/admin', cookie => $cookie))->{summary}, qr/3 of 3 are silent/, 'why';
     $_->resume for @pool;
-    ok wait_for(20, sub { state($c) eq 'active' }), 'it goes on';
+    ok wait_for(20, sub { (state($c) // '') eq 'active' }), 'it goes on';
 };
 
 subtest 'memsessctl' => sub {

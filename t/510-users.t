@@ -58,7 +58,7 @@ my $m = $members[0];
 
 sub user   { my ($name, @how) = @_; return started($m, "user=$name", @how) }
 sub say_to { my ($c, @lines) = @_; return $c->get(say_via('lua', @lines)) }
-sub states { return join ' ', map { state($_) } @_ }
+sub states { return join ' ', map { state($_) // '?' } @_ }
 sub listed {
     my ($c) = @_;
     return decode_json($c->get('/lua/env')->env('MEMSESS_USER_SESSIONS') // '[]');
