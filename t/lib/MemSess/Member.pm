@@ -142,7 +142,22 @@ sub accepts {
 
 # graceful (USR1) and restart (HUP) return when the new generation serves.
 sub graceful { $_[0]->reload('USR1') }
-sub restart  { $_[0]->reload('HUP') }
+sub restart  { $_[0]->await_rest; return $_[0]->reload('HUP') }
+
+# httpd's event MPM may crash by itself when SIGHUP meets a connection: its listener uses memory
+# that is given back. So none may be left, the one that showed that the start was over included.
+sub await_rest {
+    my ($self) = @_;
+    wait_for(20, sub { !$self->connections }) or die "connections of httpd do not end\n";
+}
+
+# How many that were accepted, or wait for it, are not closed here.
+sub connections {
+    my ($self) = @_;
+    my $port = sprintf ':%04X', $self->{port};
+    open my $in, '<', '/proc/net/tcp' or die "/proc/net/tcp: $!";
+    return grep { /^\s*\d+: [0-9A-F]{8}$port \S+ (?!0A|06)/ } <$in>;
+}
 
 sub reload {
     my ($self, $signal) = @_;

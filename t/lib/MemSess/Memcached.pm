@@ -99,7 +99,7 @@ sub command {
         # A list of keys begins with OK since memcached 1.6.45.
         next if $line eq 'OK' && $command =~ /^lru_crawler metadump/;
         push @lines, $line;
-        return @lines if $line =~ /^(?:STORED|NOT_STORED|DELETED|NOT_FOUND|OK|BUSY|.*ERROR)/;
+        return @lines if $line =~ /^(?:HD|EN|STORED|NOT_STORED|DELETED|NOT_FOUND|OK|BUSY|.*ERROR)/;
     }
     die "memcached closed the connection\n";
 }
