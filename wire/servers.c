@@ -185,17 +185,6 @@ static apr_status_t ask_stats(memsess_server_t *server, apr_int64_t *seconds)
     return rv;
 }
 
-apr_status_t memsess_server_tell(memsess_server_t *server)
-{
-    apr_int64_t seconds;
-    apr_status_t rv = memsess_server_is_down(server) ? MEMSESS_DOWN : ask_stats(server, &seconds);
-
-    if (rv == APR_SUCCESS && seconds > 0) {
-        memsess_count_server_told(server->conf.count, seconds, memsess_clock_steady());
-    }
-    return rv;
-}
-
 /* What it has from before now may be old. Right after it stood still memcached tells the time of
  * before: the later one counts, that or what was to be expected. */
 static void note_back(memsess_server_t *server)
@@ -849,6 +838,22 @@ static apr_status_t run_version(memsess_server_t *server)
     use_t use;
 
     return run_one(&use, server, version_operation, NULL, AT_ONCE);
+}
+
+/* Asked for its version first, as by any use: one that hangs is found down by it, so that a request
+ * which then goes on to store does not wait for it twice. */
+apr_status_t memsess_server_tell(memsess_server_t *server)
+{
+    apr_int64_t seconds;
+    apr_status_t rv = memsess_server_is_down(server) ? MEMSESS_DOWN : run_version(server);
+
+    if (in_step(rv)) {
+        rv = ask_stats(server, &seconds);
+    }
+    if (rv == APR_SUCCESS && seconds > 0) {
+        memsess_count_server_told(server->conf.count, seconds, memsess_clock_steady());
+    }
+    return rv;
 }
 
 typedef struct get_args_t {

@@ -130,6 +130,13 @@ static int is_too_old(const memsess_turns_t *turns, const memsess_conn_t *c)
     return c->mc && memsess_clock_steady() - c->rested > turns->link->conf->idle;
 }
 
+/* Looked at under the lock, too: a request whose connection was refused comes here again, and the
+ * server may have been found down since. */
+static int is_down(const memsess_turns_t *turns)
+{
+    return apr_atomic_read32(turns->down) != 0;
+}
+
 apr_status_t memsess_turn_take(memsess_conn_t **c, memsess_turns_t *turns,
                                apr_interval_time_t wait)
 {
@@ -137,13 +144,13 @@ apr_status_t memsess_turn_take(memsess_conn_t **c, memsess_turns_t *turns,
     int close = 0;
 
     pthread_mutex_lock(&turns->lock);
-    waiter.c = turns->first ? NULL : grab(turns);
+    waiter.c = turns->first || is_down(turns) ? NULL : grab(turns);
     if (waiter.c) {
         close = is_too_old(turns, waiter.c) && !is_limited(turns);
     }
     else {
         turns->is_wanted = 1;
-        if (wait && !apr_atomic_read32(turns->down)) {
+        if (wait && !is_down(turns)) {
             wait_in_turn(turns, &waiter, wait);
         }
     }
@@ -152,7 +159,7 @@ apr_status_t memsess_turn_take(memsess_conn_t **c, memsess_turns_t *turns,
     if (close) {
         memsess_conn_close(*c, turns->link);
     }
-    return *c ? APR_SUCCESS : apr_atomic_read32(turns->down) ? MEMSESS_DOWN : MEMSESS_UNSENT;
+    return *c ? APR_SUCCESS : is_down(turns) ? MEMSESS_DOWN : MEMSESS_UNSENT;
 }
 
 void memsess_turn_give(memsess_turns_t *turns, memsess_conn_t *c)

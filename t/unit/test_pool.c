@@ -13,6 +13,7 @@
 #include "base/name.h"
 #include "wire/resolve.h"
 #include "wire/servers.h"
+#include "wire/turn.h"
 
 #define TIMEOUT apr_time_from_msec(300)
 #define RETRY apr_time_from_msec(100)
@@ -436,7 +437,7 @@ static void test_a_server_that_does_not_tell(void **state)
 {
     static const char *const answers[] = {"VERSION 1\r\n", "ERROR\r\n", "", "END\r\n",
                                           "STAT pid 1\r\nSTAT evictions_x 5\r\nEND\r\n"};
-    unit_answers_t proxy = {"END\r\n", "STORED\r\n", NULL, 0, 0, 0};
+    unit_answers_t proxy = {"END\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
     int port = unit_faulty_start(&proxy);
     memsess_server_t *server;
     unsigned i, k;
@@ -446,8 +447,7 @@ static void test_a_server_that_does_not_tell(void **state)
     server = add_port(port);
     start_pool();
     for (i = 0; i < COUNT(answers); i++) {
-        proxy.version = answers[i];
-        unit_faulty_answers(&proxy);
+        unit_faulty_tells(answers[i]);
         memsess_server_tell(server);
         for (k = 0; k < MEMSESS_SAYS_N; k++) {
             assert_int_equal(figures_of(server).says[k], -1);
@@ -1962,6 +1962,37 @@ static void test_waiting_for_a_connection_is_bounded(void **state)
     assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
 }
 
+/* A request whose connection failed looks for another one: that it finds one to open, once the
+ * server is known to be away, would cost it a second time-out. */
+static void test_nothing_is_opened_to_a_server_that_is_down(void **state)
+{
+    memsess_server_conf_t conf = server_conf("127.0.0.1", 1);
+    memsess_link_t link = {.conf = &conf};
+    volatile apr_uint32_t down = 0;
+    memsess_turns_t turns = {.n = 0};
+    memsess_conn_t *c;
+
+    (void)state;
+    memsess_turns_init(&turns, &link, &down);
+    assert_int_equal(memsess_turn_take(&c, &turns, 0), APR_SUCCESS);
+    memsess_turn_give(&turns, c);
+    down = 1;
+    assert_int_equal(memsess_turn_take(&c, &turns, TIMEOUT), MEMSESS_DOWN);
+    assert_null(c);
+}
+
+/* Whoever asks it to tell of itself, and goes on to use it, waits once. */
+static void test_a_server_that_hangs_when_it_is_to_tell(void **state)
+{
+    unit_memcached_t *m;
+    memsess_server_t *server = one_server(&m);
+
+    (void)state;
+    unit_memcached_freeze(m);
+    assert_true(is_error(memsess_server_tell(server)));
+    assert_immediately_down(server);
+}
+
 /* A server that is slow, but answers in time, serves all who wait for it, though all of them together
  * take longer than its time-out. */
 static void test_waiting_for_a_connection_is_no_time_out(void **state)
@@ -2327,6 +2358,8 @@ int main(void)
         POOL_TEST(test_threads),
         POOL_TEST(test_threads_while_a_server_restarts),
         POOL_TEST(test_waiting_for_a_connection_is_bounded),
+        POOL_TEST(test_nothing_is_opened_to_a_server_that_is_down),
+        POOL_TEST(test_a_server_that_hangs_when_it_is_to_tell),
         POOL_TEST(test_waiting_for_a_connection_is_no_time_out),
         POOL_TEST(test_reading_several_with_few_connections),
         POOL_TEST(test_a_full_server_serves_those_it_has_accepted),

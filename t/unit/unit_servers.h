@@ -471,6 +471,7 @@ typedef struct unit_faulty_t {
     pthread_t thread;
     pthread_mutex_t lock;
     unit_answers_t answers;
+    const char *stats; /* what it answers to it; NULL: as to version */
     int listener, port, stop[2];
     int accepted, asked; /* connections and commands, under the lock */
 } unit_faulty_t;
@@ -511,7 +512,7 @@ static inline int unit_faulty_hear(unit_faulty_t *f, int fd)
     char line[2048];
     ssize_t n = recv(fd, line, sizeof(line) - 1, 0);
     unit_answers_t a;
-    const char *answer;
+    const char *answer, *stats;
 
     if (n <= 0) {
         return 0;
@@ -519,12 +520,14 @@ static inline int unit_faulty_hear(unit_faulty_t *f, int fd)
     line[n] = '\0';
     pthread_mutex_lock(&f->lock);
     a = f->answers;
+    stats = f->stats ? f->stats : a.version;
     f->asked++;
     pthread_mutex_unlock(&f->lock);
     if (!strncmp(line, "quit", 4)) {
         return 0;
     }
-    answer = !strncmp(line, "get ", 4) ? a.get : !strncmp(line, "set ", 4) ? a.set : a.version;
+    answer = !strncmp(line, "get ", 4) ? a.get : !strncmp(line, "set ", 4) ? a.set
+             : !strncmp(line, "stats", 5) ? stats : a.version;
     if (answer) {
         unit_faulty_say(fd, answer, line, a.trickle);
     }
@@ -581,6 +584,13 @@ static inline void unit_faulty_answers(const unit_answers_t *answers)
 {
     pthread_mutex_lock(&unit_faulty.lock);
     unit_faulty.answers = *answers;
+    pthread_mutex_unlock(&unit_faulty.lock);
+}
+
+static inline void unit_faulty_tells(const char *stats)
+{
+    pthread_mutex_lock(&unit_faulty.lock);
+    unit_faulty.stats = stats;
     pthread_mutex_unlock(&unit_faulty.lock);
 }
 
