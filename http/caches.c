@@ -31,6 +31,17 @@ static int for_shared_caches(const char *item)
     return !strcasecmp(item, "public") || !strncasecmp(item, "s-maxage", 8);
 }
 
+/* What a cache, or a network of them, takes word from in place of Cache-Control (RFC 9213). */
+static int is_targeted(const char *name, const char *value)
+{
+    static const char suffix[] = "-Cache-Control";
+    apr_size_t len = strlen(name), suffix_len = sizeof(suffix) - 1;
+
+    (void)value;
+    return (len > suffix_len && !strcasecmp(name + len - suffix_len, suffix))
+           || !strcasecmp(name, "Surrogate-Control") || !strcasecmp(name, "X-Accel-Expires");
+}
+
 /* Cache-Control as a whole, wherever the handler put it. */
 static const char *take_cache_control(request_rec *r)
 {
@@ -64,6 +75,8 @@ static void make_private(request_rec *r, const char *control)
     r->no_cache = 1;
     apr_table_unset(r->headers_out, "Expires");
     apr_table_unset(r->err_headers_out, "Expires");
+    memsess_drop_entries(r->headers_out, is_targeted, r->pool);
+    memsess_drop_entries(r->err_headers_out, is_targeted, r->pool);
 }
 
 static int has_session_cookie(request_rec *r)
@@ -74,13 +87,16 @@ static int has_session_cookie(request_rec *r)
 }
 
 /* Whether parts of the answer may come of sessions when it has long begun: a page that includes
- * others, by INCLUDES or mod_filter's BYTYPE:INCLUDES. */
+ * others, by INCLUDES or mod_filter's BYTYPE:INCLUDES, or a directory's list, by ReadmeName. */
 static int may_depend_yet(const request_rec *r)
 {
     const ap_filter_t *f = r->output_filters;
 
     if (!memsess_srv_conf(r->server)->cookies->nelts) {
         return 0;
+    }
+    if (r->handler && !strcmp(r->handler, DIR_MAGIC_TYPE)) {
+        return 1;
     }
     while (f && !ap_strcasestr(f->frec->name, "includes")) {
         f = f->next;

@@ -40,9 +40,7 @@ int memsess_reserved_name(const char *name)
 
 /* In one pass: apr_table_unset for each would take a time that grows with the square of their
  * number, and a session may have tens of thousands of attributes. */
-typedef int drop_fn(const char *name, const char *value);
-
-static void drop_entries(apr_table_t *table, drop_fn *drop, apr_pool_t *p)
+void memsess_drop_entries(apr_table_t *table, memsess_drop_fn *drop, apr_pool_t *p)
 {
     const apr_array_header_t *all = apr_table_elts(table);
     const apr_table_entry_t *entries = (const apr_table_entry_t *)all->elts;
@@ -72,7 +70,7 @@ static int is_reserved(const char *name, const char *value)
 
 void memsess_drop_reserved(apr_table_t *headers, apr_pool_t *p)
 {
-    drop_entries(headers, is_reserved, p);
+    memsess_drop_entries(headers, is_reserved, p);
 }
 
 void memsess_set_or_unset(apr_table_t *headers, const char *name, const char *value)
@@ -320,7 +318,7 @@ static int is_variable(const char *name, const char *value)
 
 static void drop_variables(request_rec *r)
 {
-    drop_entries(r->subprocess_env, is_variable, r->pool);
+    memsess_drop_entries(r->subprocess_env, is_variable, r->pool);
 }
 
 static void set_parts(apr_table_t *env, const char *data, apr_size_t len, apr_pool_t *p)
@@ -483,10 +481,10 @@ void memsess_expose_begin(request_rec *r)
     const memsess_own_t *own = memsess_own(r, 0);
 
     if (own || memsess_srv_conf(r->server)->cookies->nelts) {
-        drop_entries(r->subprocess_env, is_of_session, r->pool);
+        memsess_drop_entries(r->subprocess_env, is_of_session, r->pool);
     }
     if (memsess_auth_told(r->prev ? r->prev : r->main)) {
-        drop_entries(r->subprocess_env, is_of_user, r->pool);
+        memsess_drop_entries(r->subprocess_env, is_of_user, r->pool);
     }
     if (own) {
         memsess_clean_request(r);
@@ -628,7 +626,7 @@ static void drop_too_long_for_fastcgi(request_rec *r)
                       "left out, since its %" APR_SIZE_T_FMT " bytes are more than FastCGI takes in one "
                       "variable: keep a shorter list (MemSessUserSessions)", id, strlen(data));
     }
-    drop_entries(r->subprocess_env, is_too_long_for_fastcgi_of_ours, r->pool);
+    memsess_drop_entries(r->subprocess_env, is_too_long_for_fastcgi_of_ours, r->pool);
 }
 
 static void set_headers(request_rec *r, memsess_top_t *top)
@@ -661,7 +659,7 @@ static void set_headers(request_rec *r, memsess_top_t *top)
 /* Linux would not run the program at all. */
 static void drop_too_long(request_rec *r)
 {
-    drop_entries(r->subprocess_env, is_too_long_of_ours, r->pool);
+    memsess_drop_entries(r->subprocess_env, is_too_long_of_ours, r->pool);
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "MemSess: MEMSESS_DATA is left out, since a CGI "
                   "program cannot have so long a variable: read MEMSESS_DATA_1 and so on, or "
                   "narrow it with MemSessExposeKeys");

@@ -16,6 +16,11 @@ int memsess_reserved_name(const char *name);
 /** Sets a header, or unsets it where @a value is NULL. */
 void memsess_set_or_unset(apr_table_t *headers, const char *name, const char *value);
 
+typedef int memsess_drop_fn(const char *name, const char *value);
+
+/** Removes from a table what @a drop says. */
+void memsess_drop_entries(apr_table_t *table, memsess_drop_fn *drop, apr_pool_t *p);
+
 /** Removes all reserved names from a table. */
 void memsess_drop_reserved(apr_table_t *headers, apr_pool_t *p);
 

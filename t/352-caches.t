@@ -12,6 +12,7 @@ use MemSess::Test;
 my $modules = MemSess::Site::query('LIBEXECDIR');
 my $config = qq(
     LoadModule filter_module "$modules/mod_filter.so"
+    LoadModule autoindex_module "$modules/mod_autoindex.so"
 ) . q(
     ErrorDocument 404 /error.html
     Alias /error.html "${T_ROOT}/htdocs/plain.txt"
@@ -81,6 +82,28 @@ my $config = qq(
     <Location "/off">
         MemSess Off
     </Location>
+    <Location "/listed">
+        MemSess Off
+        Options +Indexes
+        IndexOptions HTMLTable
+        ReadmeName /readme/page.shtml
+    </Location>
+    <LocationMatch "^/targeted">
+        Header set CDN-Cache-Control "max-age=600"
+        Header always set Acme-CDN-Cache-Control "max-age=600"
+        Header set Surrogate-Control "max-age=600"
+        Header set X-Accel-Expires 600
+    </LocationMatch>
+    <Location "/targeted-public">
+        Header set Cache-Control public
+    </Location>
+    AliasMatch ^/targeted[^/]*/(.*) "${T_ROOT}/htdocs/$1"
+    Alias /listed/ "${T_DIR}/list/"
+    Alias /readme/ "${T_DIR}/list/"
+    <Directory "${T_DIR}/list">
+        Options +Includes
+        Require all granted
+    </Directory>
     Alias /outer/ "${T_DIR}/w/"
     Alias /outer-by-type/ "${T_DIR}/w/"
     <Location "/outer-by-type">
@@ -97,8 +120,11 @@ my $memcached = MemSess::Memcached->start;
 my $m = MemSess::Member->new(servers => [$memcached], config => $config);
 mkdir $m->dir . '/w';
 my $page = 'x' x 20000 . qq(\n<!--#include virtual="/cgi/env" -->\n);
-for (['page.shtml', $page], ['page.inc', $page], ['plain.txt', "plain\n"]) {
-    open my $out, '>', $m->dir . "/w/$_->[0]" or die $!;
+mkdir $m->dir . '/list';
+for (['w/page.shtml', $page], ['w/page.inc', $page], ['w/plain.txt', "plain\n"],
+     ['list/page.shtml', qq(<!--#echo var="MEMSESS_ATTR_user" -->\n)],
+     map { ["list/a-long-name-of-a-file-$_", ''] } 1 .. 200) {
+    open my $out, '>', $m->dir . "/$_->[0]" or die $!;
     print $out $_->[1];
     close $out;
 }
@@ -119,7 +145,7 @@ my @answers = (
     [say_via('cgi', 'MemSess-Set: a=%zz', 'Cache-Control: max-age=60'), 500, 500],
     [say_via('proxy', 'MemSess-Incr: user=1', 'Cache-Control: max-age=60'), 500, undef],
 );
-plan tests => 8;
+plan tests => 10;
 
 subtest 'every phase' => sub {
     for (@answers) {
@@ -197,6 +223,24 @@ subtest 'a page that includes what depends on a session' => sub {
     }
 };
 
+subtest 'a long list of a directory, with such a page at its end' => sub {
+    my $r = $ann->get('/listed/');
+    like $r->body, qr/^ann$/m, 'of a section that is Off' or diag substr $r->{raw}, -500;
+    ok varies($r), 'it varies' or diag substr $r->{raw}, 0, 500;
+    ok is_private($r), 'and is hers';
+    $r = client($m)->get('/listed/');
+    ok varies($r), 'it varies for nobody too';
+    ok !is_private($r), 'who gets what all others without a session get';
+};
+
+subtest 'words for some caches alone' => sub {
+    my $words = sub { scalar grep { /^(?:(?:acme-)?cdn-cache-control|surrogate-control|x-accel-expires):/i }
+        $_[0]->lines };
+    is $words->($ann->get('/targeted/plain.txt')), 0, 'they do not say that what is hers may be kept';
+    is $words->(client($m)->get('/targeted/plain.txt')), 4, 'what is nobody\'s may be';
+    is $words->($ann->get('/targeted-public/plain.txt')), 4, 'or what the handler calls public';
+};
+
 subtest 'an nph- program' => sub {
     for (['', 1], ["Cache-Control: max-age=60\r\n", 1], ["Cache-Control: public\r\n", 0]) {
         my ($control, $private) = @$_;
@@ -221,7 +265,7 @@ subtest 'a cache in front' => sub {
             ProxyPass / http://127.0.0.1:@{[ $m->port ]}/
         ));
         for my $target ('/me', '/gone', '/plain-forbidden', '/if/ann', '/static-off/x', '/variable',
-                        '/expression', '/max-age', '/outer/page.shtml', '/text-forbidden') {
+                        '/expression', '/max-age', '/outer/page.shtml', '/text-forbidden', '/listed/') {
             my %first;
             for my $round (1, 2) {
                 for my $who (['ann', $ann], ['bob', $bob], ['nobody', client($m)]) {
