@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "apr_strings.h"
 #include "http_core.h"
 #include "memsess_conf.h"
 
@@ -34,16 +35,80 @@ static int is_within(const ap_directive_t *d, const char *section)
     return 0;
 }
 
+/* What a Require asks for. */
+typedef struct asked_t {
+    const char *provider, *args;
+} asked_t;
+
+/* Looks for the <AuthzProviderAlias> of that name, which puts what it says in the place of what was
+ * asked. */
+static int look_behind_alias(asked_t *asked, const ap_directive_t *d, apr_pool_t *p)
+{
+    for (; d; d = d->next) {
+        const char *args = d->args;
+
+        if (!strcasecmp(d->directive, "<AuthzProviderAlias")) {
+            const char *provider;
+
+            args = apr_pstrmemdup(p, args, strcspn(args, ">"));
+            provider = ap_getword_conf(p, &args);
+            if (!strcmp(ap_getword_conf(p, &args), asked->provider)) {
+                *asked = (asked_t){provider, ap_getword_conf(p, &args)};
+                return 1;
+            }
+        }
+        else if (d->first_child && look_behind_alias(asked, d->first_child, p)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static asked_t what_is_asked(const char *args, apr_pool_t *p)
+{
+    asked_t asked;
+
+    asked.provider = ap_getword_conf(p, &args);
+    if (!strcasecmp(asked.provider, "not")) {
+        asked.provider = ap_getword_conf(p, &args);
+    }
+    asked.args = args;
+    look_behind_alias(&asked, ap_conftree, p);
+    return asked;
+}
+
+static int is_among(const char *name, const char *const *names, unsigned n)
+{
+    while (n && strcmp(names[n - 1], name)) {
+        n--;
+    }
+    return n > 0;
+}
+
+#define IS_AMONG(name, names) is_among(name, names, sizeof(names) / sizeof(*(names)))
+
+/* Whether it may let in everybody, since it does not ask who or where somebody is; an expression may
+ * ask for that, but it cannot be seen that it does. */
+static int may_be_anybody(asked_t asked, apr_pool_t *p)
+{
+    static const char *const names[] = {"env", "expr", "method", "ssl"};
+
+    return strcmp(asked.provider, "all") ? IS_AMONG(asked.provider, names)
+                                         : strcasecmp(ap_getword_conf(p, &asked.args), "denied");
+}
+
 /* A Require of some methods guards none of the others, and one that keeps out a few lets in all others.
  * Beside one that lets in everybody the others keep nobody out, unless all are asked for. */
-static void see_guard(memsess_dir_conf_t *conf, const ap_directive_t *d, const char *provider,
-                      const char *args, apr_pool_t *p)
+static void see_guard(memsess_dir_conf_t *conf, const ap_directive_t *d, asked_t asked, apr_pool_t *p)
 {
-    if (strcasecmp(provider, "all") || strcasecmp(ap_getword_conf(p, &args), "granted")) {
-        conf->is_guarded |= !is_within(d, "<Limit") && !memsess_is_negated(d, p);
+    if (memsess_is_negated(d, p)) {
+        return;
+    }
+    if (may_be_anybody(asked, p)) {
+        conf->is_open |= !d->parent || strcasecmp(d->parent->directive, "<RequireAll");
     }
     else {
-        conf->is_open |= !d->parent || strcasecmp(d->parent->directive, "<RequireAll");
+        conf->is_guarded |= !is_within(d, "<Limit");
     }
 }
 
@@ -52,34 +117,25 @@ static int needs_no_user(const char *provider)
 {
     static const char *const names[] = {"all", "env", "expr", "forward-dns", "host", "ip", "local",
                                         "memsess", "memsess-login-age", "method"};
-    unsigned i;
 
-    for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        if (!strcmp(provider, names[i])) {
-            return 1;
-        }
-    }
-    return 0;
+    return IS_AMONG(provider, names);
 }
 
 const char *memsess_see_require(cmd_parms *cmd, void *dir_conf, const char *args)
 {
     memsess_dir_conf_t *conf = dir_conf;
-    const char *provider = ap_getword_conf(cmd->temp_pool, &args);
+    asked_t asked = what_is_asked(args, cmd->temp_pool);
 
     conf->requires_set = 1;
-    see_guard(conf, cmd->directive, provider, args, cmd->temp_pool);
+    see_guard(conf, cmd->directive, asked, cmd->temp_pool);
     /* We alone would let everybody in. */
     if (!ap_find_linked_module("mod_authz_core.c")) {
         return "Require needs mod_authz_core: load it";
     }
-    if (!strcasecmp(provider, "not")) {
-        provider = ap_getword_conf(cmd->temp_pool, &args);
-    }
-    if (!strcmp(provider, "memsess") || !strcmp(provider, "memsess-login-age")) {
+    if (!strcmp(asked.provider, "memsess") || !strcmp(asked.provider, "memsess-login-age")) {
         conf->requires |= MEMSESS_REQUIRES_SESSION;
     }
-    if (!needs_no_user(provider) && memsess_is_negated(cmd->directive, cmd->temp_pool)) {
+    if (!needs_no_user(asked.provider) && memsess_is_negated(cmd->directive, cmd->temp_pool)) {
         conf->requires |= MEMSESS_REQUIRES_NOT_USER;
     }
     return NULL;

@@ -34,14 +34,19 @@ static const char *const field_names[FIELDS] = {"user", "id", "cookie"};
 /* -- The guards ------------------------------------------------------------------------------- */
 
 /* Why nobody may be served here; NULL: nothing. */
-static const char *unguarded(const memsess_dir_conf_t *conf)
+static const char *unguarded(request_rec *r)
 {
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+
     if (!conf->is_admin) {
         return "no SetHandler " HANDLER " of the server's configuration is for it";
     }
+    if (ap_satisfies(r) == SATISFY_ANY) {
+        return "with Satisfy Any its Require keeps nobody out: write Satisfy All";
+    }
     return conf->is_guarded && !conf->is_open
                ? NULL : "no Require guards it: name in its section who may end sessions, by Require ip or "
-                        "Require user, say";
+                        "Require user, say; what env, expr, method or ssl let in may be anybody";
 }
 
 /* -- Answers ---------------------------------------------------------------------------------- */
@@ -353,7 +358,7 @@ int memsess_admin_handler(request_rec *r)
     if (!r->handler || strcmp(r->handler, HANDLER)) {
         return DECLINED;
     }
-    wrong = unguarded(memsess_dir_conf(r));
+    wrong = unguarded(r);
     if (wrong) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: " HANDLER " is forbidden here: %s",
                       wrong);

@@ -5,6 +5,7 @@ use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
 use JSON::PP;
+use MemSess::Site;
 use MemSess::Test;
 
 plan tests => 6;
@@ -19,7 +20,9 @@ write_file("$files/add/.htaccess", "AddHandler memsess-admin .adm\nRequire ip 12
 write_file("$files/add/x.adm", '');
 
 my @pool = map { MemSess::Memcached->start } 1 .. 3;
+my $modules = MemSess::Site::query('LIBEXECDIR');
 my $m = MemSess::Member->start(servers => \@pool, config => qq(
+    LoadModule access_compat_module "$modules/mod_access_compat.so"
     MemSessSecret file:$secret
     MemSessRetry  300ms
     LuaMapHandler ^/short/(\\w+) "\${T_ROOT}/lua/\$1.lua"
@@ -66,6 +69,57 @@ my $m = MemSess::Member->start(servers => \@pool, config => qq(
         <RequireAll>
             Require all granted
             Require not ip 10.1.2.3
+        </RequireAll>
+    </Location>
+    <Location /expression>
+        SetHandler memsess-admin
+        Require expr true
+    </Location>
+    <Location /expression-beside>
+        SetHandler memsess-admin
+        Require ip 10.1.2.3
+        Require expr true
+    </Location>
+    <Location /expression-all>
+        SetHandler memsess-admin
+        <RequireAll>
+            Require ip 127.0.0.1
+            Require expr true
+        </RequireAll>
+    </Location>
+    <Location /variable>
+        SetHandler memsess-admin
+        SetEnvIf Request_URI . anybody
+        Require env anybody
+    </Location>
+    <Location /method>
+        SetHandler memsess-admin
+        Require method GET POST
+    </Location>
+    <AuthzProviderAlias all everybody granted>
+    </AuthzProviderAlias>
+    <AuthzProviderAlias ip here 127.0.0.1>
+    </AuthzProviderAlias>
+    <Location /alias>
+        SetHandler memsess-admin
+        Require everybody
+    </Location>
+    <Location /alias-of-guard>
+        SetHandler memsess-admin
+        Require here
+    </Location>
+    <Location /any>
+        SetHandler memsess-admin
+        Require user root
+        Satisfy Any
+    </Location>
+    <Location /none>
+        SetHandler memsess-admin
+        <RequireAll>
+            <RequireNone>
+                Require ip 10.1.2.3
+            </RequireNone>
+            Require all granted
         </RequireAll>
     </Location>
     <Location /nested>
@@ -128,8 +182,11 @@ subtest 'who may ask' => sub {
     like $m->log->text($mark), qr/memsess-admin is forbidden here: no Require guards it/, 'the log';
     is ask('/granted', user => 'ann')->status, 403, 'Require all granted is no guard';
     is ask($_, user => 'ann')->status, 403, "$_: one that keeps nobody out is none"
-        for qw(/beside /merged/or /methods /but /nested);
-    is ask('/all', user => 'ann')->status, 200, 'both are asked for';
+        for qw(/beside /merged/or /methods /but /nested /expression /expression-beside /variable /method
+               /alias /any /none);
+    like $m->log->text($mark), qr/with Satisfy Any its Require keeps nobody out/, 'Satisfy Any, the log';
+    is ask($_, user => 'ann')->status, 200, "$_: both are asked for" for qw(/all /expression-all);
+    is ask('/alias-of-guard', user => 'ann')->status, 200, 'a guard by another name';
     is ask('/admin', user => 'ann')->status, 200, 'with one';
     is ask('/ours', user => 'ann')->status, 401, 'one that does not let in';
     $mark = $m->log->mark;
