@@ -24,6 +24,7 @@
 #include "http/admin.h"
 #include "http/api.h"
 #include "http/auth.h"
+#include "http/caches.h"
 #include "http/expose.h"
 #include "http/interim.h"
 #include "http/request.h"
@@ -386,6 +387,7 @@ static int before_handler(request_rec *r)
     }
     memsess_auth_part(r);
     memsess_expose_headers(r);
+    memsess_mind_part(r);
     if (!r->main && is_chunked(r)) {
         ap_add_input_filter_handle(in_filter_handle, NULL, r, r->connection);
     }

@@ -136,6 +136,15 @@ void memsess_mind_caches(request_rec *r)
     }
 }
 
+/* It would do so before our filter has seen what that depends on, and with what it writes; and each
+ * part has the environment of the page. */
+void memsess_mind_part(request_rec *r)
+{
+    if (r->main && memsess_srv_conf(r->server)->cookies->nelts) {
+        r->no_cache = 1;
+    }
+}
+
 /* Whether the program's own head lets everybody have the answer. */
 static int is_public(const char *head)
 {

@@ -15,6 +15,9 @@
  */
 void memsess_mind_caches(request_rec *r);
 
+/** Has mod_cache keep no part of an answer by itself where there are sessions. */
+void memsess_mind_part(request_rec *r);
+
 /**
  * The same, for a head that goes past httpd's own handling of headers.
  * @return the lines that are to be added to it

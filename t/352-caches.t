@@ -145,7 +145,7 @@ my @answers = (
     [say_via('cgi', 'MemSess-Set: a=%zz', 'Cache-Control: max-age=60'), 500, 500],
     [say_via('proxy', 'MemSess-Incr: user=1', 'Cache-Control: max-age=60'), 500, undef],
 );
-plan tests => 10;
+plan tests => 11;
 
 subtest 'every phase' => sub {
     for (@answers) {
@@ -323,6 +323,46 @@ subtest 'a cache in the same server has the page that a redirect leads to' => su
         my $r = client($c)->get('/off/plain.txt');
         is scalar($r->header('Vary')), '', 'the page itself is everybody\'s';
         like $r->header('X-Cache'), qr/^HIT/, 'and is kept';
+        $c->stop;
+    }
+};
+
+# Parts of a page it would keep by themselves, before anybody sees what they depend on.
+subtest 'a cache in the same server, and a page that includes another' => sub {
+    for my $quick (qw(On Off)) {
+        my $c = MemSess::Member->new(servers => [$memcached], config => qq(
+            CacheQuickHandler $quick
+            CacheRoot "\${T_DIR}/cache"
+            CacheHeader On
+            CacheDefaultExpire 3600
+            CacheIgnoreNoLastMod On
+            CacheEnable disk /
+            Alias /w/ "\${T_DIR}/w/"
+            <Directory "\${T_DIR}/w">
+                Options +Includes
+                Require all granted
+            </Directory>
+            <LocationMatch "^/(?:w|lua/env)">
+                Header set Cache-Control "max-age=3600"
+            </LocationMatch>
+        ));
+        mkdir $c->dir . '/w';
+        my $log_in = say_via('cgi', 'MemSess-Set: by=part', 'Cache-Control: max-age=3600');
+        for (['seen', '/lua/env'], ['wrote', $log_in]) {
+            open my $out, '>', $c->dir . "/w/$_->[0].shtml" or die $!;
+            print $out qq(<!--#include virtual="$_->[1]" -->\n);
+            close $out;
+        }
+        $c->start;
+        my %who = map { $_ => started($c, "user=$_") } qw(ann bob);
+        for my $name (qw(ann bob ann)) {
+            is $who{$name}->get('/w/seen.shtml')->env('MEMSESS_DATA'), "user=$name",
+                "$quick: $name sees $name";
+        }
+        is client($c)->get('/w/seen.shtml')->env('MEMSESS_STATE'), 'none', "$quick: and nobody none";
+        $who{ann}->get('/w/wrote.shtml');
+        my $r = client($c)->get($log_in);
+        unlike $r->header('X-Cache'), qr/^HIT/, "$quick: what it would write is not kept" or diag $r->{raw};
         $c->stop;
     }
 };
