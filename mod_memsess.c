@@ -417,12 +417,20 @@ static apr_status_t in_filter(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_m
 /* The state of an output filter: its context points to one of these. */
 static const char committed[] = "committed", dead[] = "dead";
 
+static int is_to_be_kept(const ap_filter_t *f)
+{
+    while (f && strcmp(f->frec->name, "cache_save")) {
+        f = f->next;
+    }
+    return f != NULL;
+}
+
 /* mod_cache stores what Vary needs of the request: it must be what it will look for, and that is
- * the request as a client sends it. */
+ * the request as a client sends it. Nobody behind it is to see that: the last filter takes it. */
 static apr_status_t pass_with_cookie(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     const memsess_own_t *own = memsess_own(f->r, 0);
-    const char *sent = own ? own->top->cookie_sent : NULL;
+    const char *sent = own && is_to_be_kept(f) ? own->top->cookie_sent : NULL;
     const char *stripped = apr_table_get(f->r->headers_in, "Cookie");
     apr_status_t rv;
 
@@ -479,8 +487,13 @@ static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
  * there by way of a section that has a session. */
 static apr_status_t last_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
+    const memsess_own_t *own = memsess_own(f->r, 0);
+
     if (respond(f, bb) != APR_SUCCESS) {
         return AP_FILTER_ERROR;
+    }
+    if (own && own->top->cookie_sent) {
+        memsess_take_cookies(f->r);
     }
     ap_remove_output_filter(f);
     return ap_pass_brigade(f->next, bb);
@@ -562,7 +575,7 @@ static void register_hooks(apr_pool_t *p)
     out_filter_handle = ap_register_output_filter(OUT_FILTER, out_filter, NULL,
                                                   AP_FTYPE_CONTENT_SET);
     last_filter_handle = ap_register_output_filter(LAST_FILTER, last_filter, NULL,
-                                                   AP_FTYPE_PROTOCOL - 1);
+                                                   AP_FTYPE_CONTENT_SET + 2);
     in_filter_handle = ap_register_input_filter(IN_FILTER, in_filter, NULL, AP_FTYPE_CONTENT_SET);
     memsess_interim_register();
     ap_hook_log_transaction(log_transaction, NULL, NULL, APR_HOOK_FIRST);

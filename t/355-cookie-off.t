@@ -10,7 +10,7 @@ use MemSess::HTTP qw(request);
 use MemSess::Site;
 use MemSess::Test;
 
-plan tests => 9;
+plan tests => 10;
 
 my $memcached = MemSess::Memcached->start;
 my $fcgi      = MemSess::FastCGI->start;
@@ -184,6 +184,32 @@ subtest 'a module\'s kind' => sub {
     is $r->env('HTTP_COOKIE'), 'x=1', 'where it is opened';
     is sent('/cgi/env', "x=1; form=$id")->env('HTTP_COOKIE'), 'x=1', 'and where it is not';
     is sent('/cgi/env/forward', "form=$id")->env('HTTP_COOKIE'), "form=$id", 'unless it is forwarded';
+};
+
+# mod_cache needs it for Vary; those behind that do not.
+subtest 'a program that filters the answer' => sub {
+    for my $cache ('', "CacheRoot \"\${T_DIR}/cache\"\nCacheEnable disk /\nCacheDefaultExpire 3600\n"
+                       . "CacheIgnoreNoLastMod On\nCacheHeader On\n") {
+        my $f = MemSess::Member->start(servers => [$memcached], config => qq(
+            LoadModule ext_filter_module "$modules/mod_ext_filter.so"
+            $cache) . join '', map { qq(
+            ExtFilterDefine show$_ mode=output cmd=/usr/bin/env ftype=$_
+            Alias /filtered$_/ "\${T_ROOT}/htdocs/"
+            <Location /filtered$_>
+                MemSess Off
+                SetOutputFilter show$_
+                Header set Vary Cookie
+            </Location>) } 10, 20, 25);
+        for my $type (10, 20, 25) {
+            for my $what ('comes', $cache ? 'is kept' : ()) {
+                my $r = request($f->port, 'GET', "/filtered$type/plain.txt", ["Cookie: x=1; memsess=$id"]);
+                is $r->env('HTTP_COOKIE'), 'x=1', "of type $type: it $what" or diag $r->{raw};
+                like $r->header('X-Cache'), qr/^(?:HIT|REVAL)/, 'kept for the cookie as it was sent'
+                    if $what eq 'is kept';
+            }
+        }
+        $f->stop;
+    }
 };
 
 # SECURITY.md's recipe, since we leave such a cookie in the answer.
