@@ -46,6 +46,7 @@ void memsess_conf_start(apr_pool_t *pconf)
     memsess_seen.tls = NULL;
     memsess_seen.failed = apr_array_make(pconf, 2, sizeof(memsess_failed_t));
     memsess_seen.cookies = apr_array_make(pconf, 4, sizeof(memsess_named_t));
+    memsess_seen.users = apr_array_make(pconf, 2, sizeof(const char *));
 }
 
 /* -- Structures ------------------------------------------------------------------------------- */
@@ -420,6 +421,7 @@ static const char *set_attr_name(cmd_parms *cmd, void *dir_conf, const char *arg
         return refuse(cmd, arg, "must be an attribute's name, 1 to 64 of [A-Za-z0-9_.-]");
     }
     *(const char **)place(cmd, dir_conf, NULL) = arg;
+    memsess_conf_add_name(memsess_seen.users, arg);
     return NULL;
 }
 

@@ -129,6 +129,7 @@ typedef struct memsess_srv_conf_t {
     const char *password;             /**< "user password", read from auth; NULL: none is known */
     const apr_array_header_t *cookies; /**< the names of all session cookies of this host, those of
                                            modules too; once the whole is checked */
+    const apr_array_header_t *users; /**< the attributes that say in some section who the user is */
     int binds;                        /**< some section binds sessions to their clients */
     int in_section;                   /**< MemSess is On in some section, not here as such */
     apr_interval_time_t cache_max_age; /**< the second word of MemSessLocalCache */

@@ -224,7 +224,7 @@ static void warn_of_names(server_rec *main_server, apr_pool_t *ptemp)
     }
 }
 
-static void add_name(apr_array_header_t *names, const char *name)
+void memsess_conf_add_name(apr_array_header_t *names, const char *name)
 {
     int i;
 
@@ -235,11 +235,16 @@ static void add_name(apr_array_header_t *names, const char *name)
     }
 }
 
+/* What holds where no section says otherwise. */
+static const memsess_dir_conf_t *host_conf(server_rec *s)
+{
+    return ap_get_module_config(s->lookup_defaults, &memsess_module);
+}
+
 /* The session cookies of a host, which has the sections of the main server too: those that are named
  * somewhere, and the host's own one where sessions are On in a section that names none. */
 static const apr_array_header_t *cookies_of(server_rec *s, server_rec *main_server, apr_pool_t *pconf)
 {
-    const memsess_dir_conf_t *host = ap_get_module_config(s->lookup_defaults, &memsess_module);
     apr_array_header_t *names = apr_array_make(pconf, 2, sizeof(const char *));
     const memsess_named_t *first = (const memsess_named_t *)memsess_seen.cookies->elts, *named;
     const memsess_named_t *end = first + memsess_seen.cookies->nelts;
@@ -250,14 +255,14 @@ static const apr_array_header_t *cookies_of(server_rec *s, server_rec *main_serv
             && (named->server == s || named->server == main_server)) {
             is_on = 1;
             if (!named->conf->cookie_set) {
-                add_name(names, host->cookie->name);
+                memsess_conf_add_name(names, host_conf(s)->cookie->name);
             }
         }
     }
     for (named = first; named < end; named++) {
         if (named->name && (is_on || !named->conf)
             && (named->server == s || named->server == main_server)) {
-            add_name(names, named->name);
+            memsess_conf_add_name(names, named->name);
         }
     }
     return names;
@@ -272,6 +277,8 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
         ok &= copies_ok(s, ptemp);
         ok &= seal_ok(s, ptemp);
         memsess_srv_conf(s)->cookies = cookies_of(s, main_server, pconf);
+        memsess_conf_add_name(memsess_seen.users, host_conf(s)->user_attr);
+        memsess_srv_conf(s)->users = memsess_seen.users;
     }
     for (i = 0; i < memsess_seen.timeouts->nelts; i++) {
         ok &= timeouts_ok(&APR_ARRAY_IDX(memsess_seen.timeouts, i, memsess_timeouts_t), ptemp);

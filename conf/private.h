@@ -38,9 +38,13 @@ typedef struct memsess_seen_t {
     const ap_directive_t *tls;    /**< a MemSessBind tls, or NULL */
     apr_array_header_t *failed;   /**< of memsess_failed_t */
     apr_array_header_t *cookies;  /**< of memsess_named_t */
+    apr_array_header_t *users;    /**< the attributes that say who the user is, of const char * */
 } memsess_seen_t;
 
 extern memsess_seen_t memsess_seen;
+
+/** Adds a name to others, once. */
+void memsess_conf_add_name(apr_array_header_t *names, const char *name);
 
 /** For messages. */
 const char *memsess_conf_name_of(server_rec *s, apr_pool_t *p);

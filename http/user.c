@@ -31,11 +31,32 @@ static int which_secret(const memsess_commit_t *c, const char *user, const char 
     return memsess_user_which(user, secrets_of(c), c->req->ns, name);
 }
 
+/* The name that the session is logged in by, whichever section's attribute says it. */
+static const char *login_name(const memsess_commit_t *c)
+{
+    const apr_array_header_t *attrs = memsess_srv_conf(c->top->server)->users;
+    int i;
+
+    for (i = 0; i < attrs->nelts; i++) {
+        const char *name = memsess_session_user(c->req->session,
+                                                APR_ARRAY_IDX(attrs, i, const char *));
+
+        if (name && which_secret(c, c->req->session->login.user, name) >= 0) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
 int memsess_commit_is_user_aged(const memsess_commit_t *c)
 {
-    const char *user = c->req->session->login.user, *name = user_name(c);
+    const char *user = c->req->session->login.user, *name;
 
-    return *user && name && memsess_users(secrets_of(c)) > 1 && which_secret(c, user, name) > 0;
+    if (!*user || memsess_users(secrets_of(c)) < 2) {
+        return 0;
+    }
+    name = login_name(c);
+    return name && which_secret(c, user, name) > 0;
 }
 
 /* -- Logging in ------------------------------------------------------------------------------- */
@@ -153,7 +174,7 @@ static apr_status_t judge_epoch(const memsess_commit_t *c)
 /* Whether the session began before lists were kept. */
 static int is_unlisted(const memsess_commit_t *c)
 {
-    return most_listed(c) && !c->req->session->login.listed && user_name(c);
+    return most_listed(c) && !c->req->session->login.listed && login_name(c);
 }
 
 /*
@@ -177,7 +198,7 @@ apr_status_t memsess_commit_keep_user(memsess_commit_t *c, apr_interval_time_t w
     if (!c->changes || !c->changes->destroy_others) {
         c->moved.user[0] = '\0';
         moves = (memsess_commit_is_user_aged(c) || is_unlisted(c))
-                && log_in(c, &c->moved, &entry, user_name(c), wait) == APR_SUCCESS;
+                && log_in(c, &c->moved, &entry, login_name(c), wait) == APR_SUCCESS;
         c->moved.at = session->login.at;
     }
     if ((moves || c->req->is_cached) && (rv = judge_epoch(c)) != APR_SUCCESS) {
@@ -269,9 +290,9 @@ apr_status_t memsess_commit_end_others(memsess_commit_t *c, int is_active)
 void memsess_commit_leave(const memsess_commit_t *c)
 {
     const memsess_session_t *was = c->req->session;
-    const char *name = user_name(c);
+    const char *name = was->login.listed ? login_name(c) : NULL;
 
-    if (was->login.listed && name && !c->changes->destroy_all
+    if (name && !c->changes->destroy_all
         && !(c->kept && !strcmp(c->kept->public_id, was->public_id)
              && !strcmp(c->kept->login.user, was->login.user))) {
         memsess_epoch_end_one(c->store, secrets_of(c), c->req->ns, name, was->public_id, LEAVE_WAIT,

@@ -24,7 +24,12 @@ for my $name (qw(old new other)) {
 }
 
 # Nothing is re-dated while this test runs: what is written anew is so for the sake of the secret.
-sub config { return timing() . "MemSessRefresh 10min\nMemSessSecret @source{@_}\n" }
+sub config { return timing() . "MemSessRefresh 10min\nMemSessSecret @source{@_}\n" . q(
+    LuaMapHandler ^/shop/(\w+)$ "${T_ROOT}/lua/$1.lua"
+    <Location /shop>
+        MemSessUserAttr customer
+    </Location>
+) }
 
 my @pool = pool(2);
 my @m    = map { MemSess::Member->start(servers => \@pool, config => config('old')) } 1 .. 2;
@@ -93,11 +98,17 @@ subtest 'a name can be told by nobody who has no secret' => sub {
     is hint(logged_in('ann', 1)), hint($ann[0]), 'alike on each member';
 };
 
+# Another attribute says who she is where she goes from here on, and what that says is no user's name.
+my @eve = map { logged_in('eve', $_) } 0, 1;
+$_->get(say_via('lua', 'MemSess-Set: customer=17')) for @eve;
+
 subtest 'one secret' => sub { live('one') };
 
 my @old = map { started($m[0], "born=old$_") } 1 .. 3;
 my $unused = pop @old;
 my %mac = map { $_ => mac($_) } @old;
+
+sub shops { $eve[0]->get('/shop/env'); $eve[1]->get('/shop/say?' . escape("MemSess-Incr: n=1\n\n")) }
 
 my @steps = (['old', 'new'], ['new', 'old']);
 for my $step (@steps) {
@@ -140,6 +151,7 @@ subtest 'a record moves when it is used, once' => sub {
     is $sets->(sub { data($c) for 1 .. 3 }), 0, 'and then no more';
 };
 
+shops();
 for my $n (0, 1) {
     subtest "the old one is gone from member $n" => sub {
         give($m[$n], 'new');
@@ -154,6 +166,10 @@ subtest 'users of before are found by the new secret alone' => sub {
     is_deeply [map { hint($_) } @ann], [(hint($ann[-1])) x @ann], 'have one name';
     $ann[-1]->copy->get(say_via('cgi', 'MemSess-Destroy: all'));
     all_are('unknown', 'and all are over', @ann);
+    my $eve = logged_in('eve', 0);
+    is_deeply [map { hint($_) } @eve], [(hint($eve)) x @eve], 'where another attribute counts too';
+    $eve->get(say_via('cgi', 'MemSess-Destroy: all'));
+    all_are('unknown', 'so these are over', @eve);
 };
 
 subtest 'nobody was told an error' => sub {
