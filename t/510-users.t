@@ -23,10 +23,13 @@ my $config = q(
     MemSessRetry 300ms
     MemSessUserSessions 3
     MemSessExpose env headers user-sessions
-    LuaMapHandler ^/(?:lua|fresh|basic|cart|admin|cached|quick)/(\w+) "${T_ROOT}/lua/$1.lua"
+    LuaMapHandler ^/(?:lua|fresh|basic|cart|admin|cached|quick|shop)/(\w+) "${T_ROOT}/lua/$1.lua"
     <LocationMatch "^/(?:lua|cgi|proxy|admin)/">
         MemSessWritebackVerbs set unset incr renew destroy expire admin
     </LocationMatch>
+    <Location /shop/>
+        MemSessUserAttr customer
+    </Location>
     <Location /cart/>
         MemSessWritebackVerbs set
     </Location>
@@ -164,6 +167,12 @@ subtest 'the list' => sub {
     my $none = MemSess::Member->start(servers => \@pool, config => 'MemSessExpose user-sessions env');
     is $two->copy->via($none)->get('/lua/env')->env('MEMSESS_USER_SESSIONS'), undef, 'Off';
     is $two->copy->via($none)->get('/lua/env')->env('MEMSESS_STATE'), 'active', 'all the same';
+    my $late = started($none, 'user=lena&customer=17');
+    my $shop = sub { $late->via($m)->get('/shop/say?' . escape(join "\n", @_, '', '')) };
+    $shop->('MemSess-Incr: n=1');
+    is scalar @{ listed($two) }, 2, "in the log-in's list, where another attribute says who the user is";
+    $shop->('MemSess-Destroy: 1');
+    is scalar @{ listed($two) }, 1, 'and out of it';
 };
 
 subtest 'id=' => sub {
