@@ -552,8 +552,9 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
     return state;
 }
 
-/* Whether the same cookie may get another answer: of a live session, or as soon as servers are back or
- * its own client sends it. What is certainly of no use stays so. */
+/* Whether the same cookie may get another answer: of a live session, or as soon as servers are back, its
+ * own client sends it, or a section that is more patient has used it. What is certainly of no use stays
+ * so. */
 static int may_change(const memsess_req_t *req, memsess_state_t state)
 {
     switch (state) {
@@ -563,8 +564,6 @@ static int may_change(const memsess_req_t *req, memsess_state_t state)
         return req->cookie == MEMSESS_COOKIE_OK;
     case MEMSESS_STATE_UNKNOWN:
         return req->found == MEMSESS_UNSEEN;
-    case MEMSESS_STATE_EXPIRED:
-        return 0;
     default:
         return 1;
     }

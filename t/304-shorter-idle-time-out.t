@@ -51,6 +51,7 @@ for my $kind (sort keys %m) {
             my $r = $c->get('/cgi/env/bank');
             is $r->env('MEMSESS_STATE'), 'expired', 'expired in the section with less patience';
             ok leaves_cookie($r), 'the cookie stays';
+            like $r->header('Cache-Control'), qr/private/, 'no cache keeps that: it may be active again';
             is $c->get('/cgi/env/bank/members', 'Accept: text/html')->status, 302,
                 'she is asked to log in there';
             is data($c->copy), 'user=ann', 'as it was elsewhere';
