@@ -308,6 +308,11 @@ static int post_perdir_config(request_rec *r)
 {
     const memsess_own_t *own = memsess_own(r, 0);
 
+    if (memsess_req_is_late(r) && memsess_dir_conf(r)->enabled) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: no session is shown to %s, since "
+                      "the answer that it is part of began without one, and caches may keep it: "
+                      "write MemSess On where that is made", ap_escape_logitem(r->pool, r->uri));
+    }
     /* Nobody is asked again, then. */
     if (own && r->prev && r->prev->per_dir_config == r->per_dir_config) {
         own->top->early = 0;

@@ -87,8 +87,8 @@ static int is_among(const char *name, const char *const *names, unsigned n)
 
 #define IS_AMONG(name, names) is_among(name, names, sizeof(names) / sizeof(*(names)))
 
-/* Whether it may let in everybody, since it does not ask who or where somebody is; an expression may
- * ask for that, but it cannot be seen that it does. */
+/* Whether it may let in everybody, since it does not ask who or where somebody is; an expression
+ * may ask for that, but it cannot be seen that it does. */
 static int may_be_anybody(asked_t asked, apr_pool_t *p)
 {
     static const char *const names[] = {"env", "expr", "method", "ssl"};
@@ -97,9 +97,10 @@ static int may_be_anybody(asked_t asked, apr_pool_t *p)
                                          : strcasecmp(ap_getword_conf(p, &asked.args), "denied");
 }
 
-/* A Require of some methods guards none of the others, and one that keeps out a few lets in all others.
- * Beside one that lets in everybody the others keep nobody out, unless all are asked for. */
-static void see_guard(memsess_dir_conf_t *conf, const ap_directive_t *d, asked_t asked, apr_pool_t *p)
+/* A Require of some methods guards none of the others, and one that keeps out a few lets in all
+ * others. Beside one that lets in everybody the others keep nobody out, unless all are asked for. */
+static void see_guard(memsess_dir_conf_t *conf, const ap_directive_t *d, asked_t asked,
+                      apr_pool_t *p)
 {
     if (memsess_is_negated(d, p)) {
         return;

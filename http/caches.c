@@ -121,6 +121,9 @@ void memsess_mind_caches(request_rec *r)
         depends = 1;
         is_own = has_session_cookie(r);
     }
+    if (own) {
+        own->top->minded |= depends;
+    }
     if (depends && !varies_already(r, r->headers_out) && !varies_already(r, r->err_headers_out)) {
         apr_table_mergen(r->headers_out, "Vary", "Cookie");
     }

@@ -48,9 +48,23 @@ memsess_own_t *memsess_own(request_rec *r, int make)
 static const char *const cookie_names[] = {"none", "invalid", "valid"};
 static const char *const found_names[] = {"found", "missing", "unseen", "ended", "unavailable"};
 
+int memsess_req_is_late(const request_rec *r)
+{
+    const memsess_own_t *own;
+
+    if (!r->main) {
+        return 0;
+    }
+    while (r->main) {
+        r = r->main;
+    }
+    own = ap_get_module_config(r->request_config, &memsess_module);
+    return own && own->top->responded && !own->top->minded;
+}
+
 int memsess_req_enabled(const request_rec *r)
 {
-    return memsess_dir_conf(r)->enabled && r->proxyreq != PROXYREQ_PROXY;
+    return memsess_dir_conf(r)->enabled && r->proxyreq != PROXYREQ_PROXY && !memsess_req_is_late(r);
 }
 
 /* The certificate that the client has shown by now: mod_ssl may ask for one once it knows the
@@ -552,9 +566,9 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
     return state;
 }
 
-/* Whether the same cookie may get another answer: of a live session, or as soon as servers are back, its
- * own client sends it, or a section that is more patient has used it. What is certainly of no use stays
- * so. */
+/* Whether the same cookie may get another answer: of a live session, or as soon as servers are back,
+ * its own client sends it, or a section that is more patient has used it. What is certainly of no use
+ * stays so. */
 static int may_change(const memsess_req_t *req, memsess_state_t state)
 {
     switch (state) {

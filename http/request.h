@@ -78,6 +78,7 @@ struct memsess_top_t {
     const char *cookie_left;   /**< what was left of that */
     int responded;             /**< committed, or given up */
     int cookie_set;            /**< the response sets or clears a cookie */
+    int minded;                /**< caches were told that it depends on the cookie */
 };
 
 /** What is kept of each request, redirected or sub, in its request_config. */
@@ -97,7 +98,13 @@ typedef struct memsess_own_t {
 /** This request's own part; @a make: make it where there is none. */
 memsess_own_t *memsess_own(request_rec *r, int make);
 
-/** Whether requests of this section have a session; what a forward proxy passes on never has. */
+/** Whether this is part of an answer whose head has left and told no cache of a session. */
+int memsess_req_is_late(const request_rec *r);
+
+/**
+ * Whether requests of this section have a session; what a forward proxy passes on never has, nor
+ * what is late.
+ */
 int memsess_req_enabled(const request_rec *r);
 
 /** The Cookie header as the client sent it, or NULL. */

@@ -291,7 +291,8 @@ int memsess_respond(request_rec *r)
     if (r->main) {
         return OK;
     }
-    own = memsess_own(r, 0);
+    /* What is asked for from here on is late: that is to be known where there are sessions. */
+    own = memsess_own(r, memsess_srv_conf(r->server)->cookies->nelts);
     if (own && !own->top->responded) {
         status = commit_all(r, own->top);
         own->top->responded = 1;

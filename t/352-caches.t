@@ -145,7 +145,7 @@ my @answers = (
     [say_via('cgi', 'MemSess-Set: a=%zz', 'Cache-Control: max-age=60'), 500, 500],
     [say_via('proxy', 'MemSess-Incr: user=1', 'Cache-Control: max-age=60'), 500, undef],
 );
-plan tests => 11;
+plan tests => 12;
 
 subtest 'every phase' => sub {
     for (@answers) {
@@ -231,6 +231,32 @@ subtest 'a long list of a directory, with such a page at its end' => sub {
     $r = client($m)->get('/listed/');
     ok varies($r), 'it varies for nobody too';
     ok !is_private($r), 'who gets what all others without a session get';
+};
+
+subtest 'a handler that asks for a page of a session when its answer has begun' => sub {
+    my $perl = 'sub { my $r = shift; $r->content_type(q(text/plain)); $r->print(q(x)); $r->rflush; '
+        . '$r->lookup_uri(q(/cgi/env))->run; 0 }';
+    my $p = MemSess::Member->start(servers => [$memcached], config => qq(
+        LoadModule perl_module "$modules/mod_perl.so"
+        PerlModule Apache2::RequestRec Apache2::RequestIO Apache2::SubRequest
+        <LocationMatch ^/(?:late|begun)>
+            SetHandler modperl
+            PerlResponseHandler "$perl"
+        </LocationMatch>
+        <Location /late>
+            MemSess Off
+        </Location>));
+    my $c = $ann->copy(server => $p);
+    my $r = $c->get('/late');
+    like $r->body, qr/^xGATEWAY|^GATEWAY_INTERFACE/m, 'it comes';
+    unlike $r->body, qr/MEMSESS_(?!T_)|REMOTE_USER|memsess=/, 'but of no session: caches may keep it'
+        or diag $r->{raw};
+    ok !varies($r) && !is_private($r), 'they were told nothing';
+    like $p->log->text, qr/no session is shown to \/cgi\/env, since the answer that it is part of/, 'the log';
+    $r = $c->get('/begun');
+    like $r->body, qr/^MEMSESS_ATTR_user=ann$/m, 'of hers where they were';
+    ok varies($r) && is_private($r), 'and so they were' or diag $r->{raw};
+    $p->stop;
 };
 
 subtest 'words for some caches alone' => sub {
