@@ -10,7 +10,7 @@ use MemSess::Process qw(wait_for);
 use MemSess::Recipe;
 use MemSess::Test;
 
-plan tests => 7;
+plan tests => 8;
 
 subtest 'rewrite' => sub {
     my ($m) = MemSess::Recipe->start('rewrite', members => 1)->members;
@@ -63,6 +63,58 @@ subtest 'require' => sub {
     is $_->get('/members/')->body, "For members.\n", 'members come in' for $ann, $eve;
     is $ann->get('/members/board/')->status, 403, 'not the board';
     is $eve->get('/members/board/')->body, "For the board.\n", 'the board';
+};
+
+subtest 'devices' => sub {
+    my ($m, $other) = MemSess::Recipe->start('devices')->members;
+    my $form = 'Content-Type: application/x-www-form-urlencoded';
+    my $log_in = sub {
+        my ($name, $agent) = @_;
+        my $c = client($m);
+        is location($c->post('/devices/login', "user=$name", $form, "User-Agent: $agent")), '/devices',
+            "$agent: logged in";
+        return $c;
+    };
+    my $c;
+    my $page = sub { $_[0]->via($other)->get('/devices')->body };
+    my $word = sub { $page->($_[0]) =~ /name="csrf" value="(\w{32})"/ ? $1 : '' };
+    my $id = sub { $page->($c) =~ /<td>\Q$_[0]\E.*?value="([\w-]{16})"/ ? $1 : '' };
+    my $end = sub { my ($c, $what, $word) = @_;
+        return $c->via($m)->post('/devices/end', "end=$what" . ($word ? "&csrf=$word" : ''), $form) };
+    like client($m)->get('/devices')->body, qr{action="/devices/login"}, 'nobody is asked who it is';
+
+    my $phone = $log_in->('ann', 'phone');
+    my $odd   = $log_in->('ann', qq(<img src=x> "&\xc3\xa4));
+    my $eve   = $log_in->('eve', 'eve');
+    $c = $log_in->('ann', 'laptop');
+    my $shown = $page->($c);
+    is scalar(() = $shown =~ /<tr><td>/g), 3, 'her three, on the other member too';
+    is scalar(() = $shown =~ /this one/g), 1, 'one is this one';
+    like $shown, qr/<td>laptop <b>\(this one\)/, 'and that is right';
+    unlike $shown, qr/<img/, 'what clients say of themselves is no markup';
+    like $shown, qr/<td>&#60;img src&#61;x&#62; &#34;&#38;&#228;</, 'but text';
+
+    for my $wrong (undef, 'x', $word->($eve)) {
+        is $end->($c, $_, $wrong)->status, 403, "end=$_ with a wrong word" for qw(others this);
+        is state($phone), 'active', 'ends nobody';
+    }
+    my $own = $word->($c);
+    is $end->($c, $_, $own)->status, 422, "end=$_: refused" for '', 'a%0AX: y', '1';
+    $end->($c, $id->('phone'), $own);
+    is join(' ', map { state($_) } $phone, $odd, $c, $eve), 'unknown active active active',
+        'one is ended';
+    my $stolen = $c->copy;
+    $end->($c, 'others', $own);
+    is join(' ', map { state($_) } $odd, $stolen, $c, $eve), 'unknown unknown active active',
+        'all others';
+    is scalar(() = $page->($c) =~ /<tr><td>/g), 1, 'this one is left';
+    my $before = $word->($c);
+    $c->post('/devices/login', 'user=ann', $form);
+    isnt $word->($c), $before, 'a log-in brings another word';
+    ok clears_cookie($end->($c, 'this', $word->($c))), 'and this one';
+    my $plain = started($m, 'user=ann');
+    is $end->($plain, 'others', '')->status, 403, 'who logged in elsewhere has no word yet';
+    is location($end->($plain, 'others', $word->($plain))), '/devices', 'but gets one';
 };
 
 subtest 'form' => sub {
