@@ -134,37 +134,51 @@ static int count_silent(const apr_array_header_t *looks)
     return n;
 }
 
+/* What a session that nobody has ended is: sections differ in their time-outs, and nobody says for
+ * which one this is asked. */
+static const char *judge_section(request_rec *r, const memsess_session_t *session, apr_time_t now)
+{
+    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
+    int is_free = session->fixed || session->lasts; /* MemSess-Expire: whatever the time-outs say */
+    const char *used = memsess_status_time(session->used, r->pool);
+
+    if (!is_free && conf->absolute && session->created + conf->absolute < now) {
+        return apr_psprintf(r->pool, "expired: it began at %s, longer ago than the "
+                            "MemSessAbsoluteTimeout here",
+                            memsess_status_time(session->created, r->pool));
+    }
+    if (!is_free && session->used + conf->idle < now) {
+        return apr_psprintf(r->pool, "unused since %s, for %" APR_TIME_T_FMT " s: expired where "
+                            "MemSessIdleTimeout is shorter, as it is here, and active elsewhere",
+                            used, apr_time_sec(now - session->used));
+    }
+    return apr_psprintf(r->pool, "active: last used at %s", used);
+}
+
 /* Of a session that is there: whether its time, or its user's sessions, are over. */
 static const char *judge_live(request_rec *r, const memsess_session_t *session)
 {
-    const memsess_dir_conf_t *conf = memsess_dir_conf(r);
-    apr_interval_time_t idle = session->fixed || session->lasts ? session->idle : conf->idle;
     apr_time_t now = memsess_clock_wall();
     memsess_wish_t epoch = {.found = MEMSESS_UNAVAILABLE};
 
-    if (session->used + idle < now) {
+    if (session->used + session->idle < now) {
         return apr_psprintf(r->pool, "expired: unused since %s, for longer than %" APR_TIME_T_FMT
-                            " s", memsess_status_time(session->used, r->pool), apr_time_sec(idle));
-    }
-    if (conf->absolute && session->created + conf->absolute < now) {
-        return apr_psprintf(r->pool, "expired: it began at %s, longer ago than "
-                            "MemSessAbsoluteTimeout", memsess_status_time(session->created,
-                                                                          r->pool));
+                            " s", memsess_status_time(session->used, r->pool),
+                            apr_time_sec(session->idle));
     }
     if (session->login.user[0]
         && memsess_epoch_key(&epoch.key, conf_of(r)->ns, session->login.user) == APR_SUCCESS) {
         memsess_epoch_read(conf_of(r)->store, &epoch, r->pool);
         switch (memsess_epoch_judge(session, &epoch)) {
         case MEMSESS_ENDED:
-            return "ended with all sessions of its user, or the user's epoch was evicted";
+            return memsess_epoch_why(session, &epoch);
         case MEMSESS_FOUND:
             break;
         default:
             return "nobody can tell: the servers that have its user's epoch are silent";
         }
     }
-    return apr_psprintf(r->pool, "active: last used at %s", memsess_status_time(session->used,
-                                                                                r->pool));
+    return judge_section(r, session, now);
 }
 
 /* In one line, what all of it means. */

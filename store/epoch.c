@@ -94,13 +94,20 @@ static int is_spared(const memsess_session_t *record, const memsess_session_t *s
            && !memcmp(epoch, session->login.epoch, MEMSESS_EPOCH_BYTES);
 }
 
-static int is_live(const memsess_session_t *record, const memsess_session_t *session)
+static int is_of_epoch(const memsess_session_t *record, const memsess_session_t *session)
 {
-    if (session->login.listed && !memsess_session_find(record, session->public_id)) {
-        return 0;
-    }
     return !memcmp(record->login.epoch, session->login.epoch, MEMSESS_EPOCH_BYTES)
            || is_spared(record, session);
+}
+
+static int is_unlisted(const memsess_session_t *record, const memsess_session_t *session)
+{
+    return session->login.listed && !memsess_session_find(record, session->public_id);
+}
+
+static int is_live(const memsess_session_t *record, const memsess_session_t *session)
+{
+    return !is_unlisted(record, session) && is_of_epoch(record, session);
 }
 
 memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_wish_t *epoch)
@@ -110,6 +117,19 @@ memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const mems
     }
     return epoch->found == MEMSESS_FOUND && is_live(epoch->session, session) ? MEMSESS_FOUND
                                                                              : MEMSESS_ENDED;
+}
+
+const char *memsess_epoch_why(const memsess_session_t *session, const memsess_wish_t *epoch)
+{
+    if (epoch->found != MEMSESS_FOUND) {
+        return "ended, since no server has its user's record any more: evicted, or lost with its "
+               "servers";
+    }
+    return is_of_epoch(epoch->session, session)
+               ? "ended alone: by MemSess-Destroy: id=, by an administrator, or as the one unused "
+                 "for longest of more than MemSessUserSessions allows"
+               : "ended with all sessions of its user, or with all but one (MemSess-Destroy: "
+                 "others)";
 }
 
 /* -- The record ------------------------------------------------------------------------------ */

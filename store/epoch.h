@@ -49,6 +49,9 @@ void memsess_epoch_read(memsess_store_t *store, memsess_wish_t *epoch, apr_pool_
  * and UNAVAILABLE as that was. */
 memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_wish_t *epoch);
 
+/** What ended a session that memsess_epoch_judge calls ENDED, in words for an operator. */
+const char *memsess_epoch_why(const memsess_session_t *session, const memsess_wish_t *epoch);
+
 /**
  * The user's epoch, for a session that begins; made where none is to be seen. It will outlive that
  * session, which is listed where @a most is not 0.

@@ -71,8 +71,8 @@ subtest 'devices' => sub {
     my $log_in = sub {
         my ($name, $agent) = @_;
         my $c = client($m);
-        is location($c->post('/devices/login', "user=$name", $form, "User-Agent: $agent")), '/devices',
-            "$agent: logged in";
+        is location($c->post('/devices/login', "user=$name", $form, "User-Agent: $agent")),
+            '/devices', "$agent: logged in";
         return $c;
     };
     my $c;

@@ -7,8 +7,9 @@ use Apache::Test qw(-withtestmore);
 use JSON::PP;
 use MemSess::Site;
 use MemSess::Test;
+use Time::HiRes qw(sleep);
 
-plan tests => 6;
+plan tests => 7;
 
 my $t_dir  = $ENV{MEMSESS_T_ROOT};
 my $secret = "$t_dir/logs/admin-secret-$$";
@@ -28,6 +29,12 @@ my $m = MemSess::Member->start(servers => \@pool, config => qq(
     LuaMapHandler ^/short/(\\w+) "\${T_ROOT}/lua/\$1.lua"
     <Location /short/>
         MemSessIdleTimeout 1s
+    </Location>
+    <Location /brief>
+        SetHandler memsess-admin
+        Require ip 127.0.0.1
+        MemSessIdleTimeout 1s
+        MemSessAbsoluteTimeout 1s
     </Location>
     <Location ~ "^/(?:admin|unguarded|granted|open|ours|limited)\$">
         SetHandler memsess-admin
@@ -254,7 +261,7 @@ subtest 'why' => sub {
     unlike ask('/admin', cookie => $cookie)->body, qr/secret-value|\Q$cookie\E/, 'no value of it';
     is $summary->("memsess=$cookie"), $said->{summary}, 'by name';
     like $summary->('nonsense'), qr/malformed/, 'malformed';
-    like $summary->($cookie =~ s/.$/0/r =~ s/(.)$/ $1 eq '0' ? '1' : $1/er), qr/another secret/, 'altered';
+    like $summary->($cookie =~ s/(.)$/ $1 eq '0' ? '1' : '0'/er), qr/another secret/, 'altered';
     like $summary->(substr $cookie, 0, 24), qr/not signed/, 'unsigned';
     $c->get(say_via('cgi', 'MemSess-Renew: 1'));
     like $summary->($cookie), qr/^renewed at .* under another id/, 'renewed';
@@ -274,6 +281,39 @@ subtest 'why' => sub {
     $_->command("flush_all") for @pool;
     like $summary->($evicted), qr/^not found on any server: expired or evicted/, 'evicted';
     unlike $m->log->text, qr/\Q$evicted\E/, 'no cookie in the log';
+};
+
+# The handler's own section is not the one that the session was used in.
+subtest 'why, of what ended alone or lasts longer' => sub {
+    my $listed = MemSess::Member->start(servers => \@pool, config => qq(
+        MemSessSecret file:$secret
+        MemSessUserSessions 2
+    ));
+    my $why = sub { my ($c, $where) = @_;
+        return said(ask($where // '/admin', cookie => $c->cookie))->{summary} };
+    my ($one, $two) = map { started($listed, 'user=lea') } 1, 2;
+    $two->get(say_via('lua', 'MemSess-Destroy: id=' . $one->get('/lua/env')->env('MEMSESS_ID')));
+    like $why->($_), qr/^ended alone: by MemSess-Destroy: id=/, 'one that was ended by its id' for $one;
+    my @three = map { sleep 1.1; started($listed, 'user=lea') } 1 .. 2;
+    like $why->($two), qr/^ended alone: .* more than MemSessUserSessions allows$/, 'one too many';
+    like $why->($two, '/brief'), qr/^ended alone/, 'whatever the time-out of that section is';
+    $three[1]->get(say_via('lua', 'MemSess-Destroy: others'));
+    like $why->($three[0]), qr/^ended with all .* or with all but one/, 'others';
+    like $why->($three[1]), qr/^active/, 'and the one that goes on';
+
+    my $long = started($m);
+    my $kept = client($m);
+    $kept->get(say_via('lua', 'MemSess-Set: a=1', 'MemSess-Expire: 3600'));
+    my $short = client($m);
+    $short->get(say_via('lua', 'MemSess-Set: a=1', 'MemSess-Expire: 1'));
+    sleep 2.1;
+    like $why->($long), qr/^active/, 'within its time';
+    like $why->($long, '/brief'), qr/^expired: it began at .* MemSessAbsoluteTimeout here$/,
+        'the other one';
+    like $why->($kept, '/brief'), qr/^active/, 'MemSess-Expire, whatever the time-outs say';
+    like $why->($short), qr/^(?:expired: unused since .* longer than 1 s|not found on any)/,
+        'and when that is over';
+    is state($kept), 'active', 'so it is';
 };
 
 subtest 'while servers are silent' => sub {
