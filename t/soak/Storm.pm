@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use lib 't/lib', 'soak';
 
+use Crowd;
 use Cwd qw(getcwd);
 use HTTP::Tiny;
 use IO::Select;
@@ -32,7 +33,7 @@ my $VISITORS = 20;
 my ($TIMEOUT, $RETRY, $LOCK_WAIT) = (0.5, 0.5, 5);
 my %BOUND = (read => 4 * $TIMEOUT + 1, change => $LOCK_WAIT + 4 * $TIMEOUT + 1);
 
-my ($begun, @servers, @members, @workers, %told, $fault, $faults);
+my ($begun, @servers, @members, @crowded, @workers, %told, $fault, $faults);
 
 exit main() unless caller;
 
@@ -55,25 +56,36 @@ sub main {
 sub start {
     MemSess::Site::prepare(backend => free_port(), memcached => '');
     @servers = map { MemSess::Memcached->start } 1 .. 4;
-    @members = map {
-        MemSess::Member->start(servers => \@servers, config => config(),
-            $CLOCKS ? (clock => $_ ? "+$CLOCKS" : 0) : ())
-    } 0, 1;
+    @members = two_members(config());
+    @crowded = two_members(crowd_config());
     my @ports    = map { $_->port } @members;
     my @visitors = visitors(@ports);
     my @shared = map { Worker::shared_session($ports[$_ % 2]) } 1 .. $SHARED;
-    for my $id (1 .. $WORKERS) {
-        my ($here, $there) = IO::Socket::UNIX->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC);
-        defined(my $pid = fork) or die "fork: $!";
-        if (!$pid) {
-            close $_ for $here, map { $_->{line} } @workers;
-            $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
-            Worker->new(id => $id, seed => $SEED + $id, ports => \@ports, shared => \@shared,
-                        visitors => \@visitors, max_age => $MAX_AGE, parent => $there)->work;
-            POSIX::_exit(0);
-        }
-        push @workers, { id => $id, pid => $pid, line => $here };
+    hire('Worker', $_, ports => \@ports, shared => \@shared, visitors => \@visitors,
+        max_age => $MAX_AGE) for 1 .. $WORKERS;
+    hire('Crowd', $WORKERS + 1, ports => [map { $_->port } @crowded], shared => []);
+}
+
+sub two_members {
+    my ($config) = @_;
+    return map {
+        MemSess::Member->start(servers => \@servers, config => $config,
+            $CLOCKS ? (clock => $_ ? "+$CLOCKS" : 0) : ())
+    } 0, 1;
+}
+
+# Starts a client in a process of its own.
+sub hire {
+    my ($class, $id, %args) = @_;
+    my ($here, $there) = IO::Socket::UNIX->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC);
+    defined(my $pid = fork) or die "fork: $!";
+    if (!$pid) {
+        close $_ for $here, map { $_->{line} } @workers;
+        $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
+        $class->new(id => $id, seed => $SEED + $id, parent => $there, %args)->work;
+        POSIX::_exit(0);
     }
+    push @workers, { id => $id, pid => $pid, line => $here };
 }
 
 # Cookies as good as any, of sessions that are no more.
@@ -87,7 +99,9 @@ sub visitors {
     return @cookies;
 }
 
-sub config {
+sub config { return base_config() . ($MAX_AGE ? cache_config() : '') }
+
+sub base_config {
     my ($timeout, $retry) = map { 1000 * $_ } $TIMEOUT, $RETRY;
     return qq(
     LogLevel warn memsess:info
@@ -103,7 +117,12 @@ sub config {
     MemSessLock $LOCK
     MemSessLockWait ${LOCK_WAIT}s
     MemSessRefresh 1s
-) . ($MAX_AGE ? cache_config() : '');
+);
+}
+
+# Without a cache: what has ended is over at once.
+sub crowd_config {
+    return base_config() . "    MemSessNamespace crowd\n    MemSessUserSessions $Crowd::MOST\n";
 }
 
 # Small, so that some of it is overwritten.
@@ -219,7 +238,7 @@ sub finish {
 sub verdict {
     my %n = map { $_ => $told{$_} // 0 } qw(sessions operations refused lost stale revived
         other calm longest-read longest-change increments unsure first visitors everywhere
-        refused-first refused-visitors refused-everywhere);
+        crowd refused-first refused-visitors refused-everywhere);
     for my $k (1 .. $SHARED) {
         my ($total, $sure, $unsure) = map { $told{"$_-$k"} // 0 } qw(total sure unsure);
         printf "shared session %d: %d increments, %d acknowledged, %d of unknown outcome\n", $k,
@@ -228,7 +247,7 @@ sub verdict {
         $n{other} += $total - $sure - $unsure if $total > $sure + $unsure;
     }
     my @crashes = grep { /exit signal|AddressSanitizer|runtime error:/ } map { split /\n/,
-        $_->log->text } @members;
+        $_->log->text } @members, @crowded;
     print "$_\n" for @crashes;
     $n{other} += @crashes;
     my ($longest) = sort { $b <=> $a } @n{qw(longest-read longest-change)};
@@ -238,6 +257,8 @@ sub verdict {
     print join(', ', map { sprintf '%s %d (refused %d)', $_->[0], @n{$_->[1], "refused-$_->[1]"} }
         ['first log-ins', 'first'], ['visitors with old cookies', 'visitors'],
         ['log-outs everywhere', 'everywhere']), "\n";
+    print "users with many log-ins at once: $n{crowd}\n";
+    $n{other}++ if !$n{crowd};
     if ($MAX_AGE) {
         my ($hits, $misses) = cache_counts();
         printf "local cache: %d reads served, %d from the pool\n", $hits, $misses;

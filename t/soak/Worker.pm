@@ -104,6 +104,11 @@ sub report {
         $self->count("$_-$k", $s->{$_}) for qw(sure unsure);
         $self->{most}{"total-$k"} = $s->{seen};
     }
+    $self->tell_counts;
+}
+
+sub tell_counts {
+    my ($self) = @_;
     $self->{parent}->syswrite("count $_ $self->{count}{$_}\n") for sort keys %{ $self->{count} };
     $self->{parent}->syswrite(sprintf "most %s %d\n", $_, $self->{most}{$_})
         for sort keys %{ $self->{most} };
