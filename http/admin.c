@@ -4,9 +4,11 @@
 
 #include <string.h>
 
+#include "apr_lib.h"
 #include "apr_strings.h"
 #include "base/clock.h"
 #include "conf/others.h"
+#include "conf/server.h"
 #include "http/json.h"
 #include "http/request.h"
 #include "http/status.h"
@@ -17,6 +19,7 @@
 #include "memsess_conf.h"
 #include "store/epoch.h"
 #include "store/look.h"
+#include "store/resync.h"
 #include "util_script.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
@@ -28,8 +31,8 @@ APLOG_USE_MODULE(memsess);
 #define FORM_MAX 8192
 
 /* What a request may name. */
-enum { USER, ID, COOKIE, FIELDS };
-static const char *const field_names[FIELDS] = {"user", "id", "cookie"};
+enum { USER, ID, COOKIE, RESYNC, FIELDS };
+static const char *const field_names[FIELDS] = {"user", "id", "cookie", "resync"};
 
 /* -- The guards ------------------------------------------------------------------------------- */
 
@@ -254,6 +257,71 @@ static int why(request_rec *r, const char *cookie)
     return OK;
 }
 
+/* -- Resync ----------------------------------------------------------------------------------- */
+
+/* "DIGEST.SECONDS": the key of a record, and how long it has to live. Whether it is one. */
+static int parse_record(const char *word, apr_uint32_t *ttl)
+{
+    const char *dot = strchr(word, '.'), *end;
+
+    if (!dot || dot - word != MEMSESS_DIGEST_LEN || strlen(dot) < 2 || strlen(dot) > 10) {
+        return 0;
+    }
+    for (end = dot + 1; apr_isdigit(*end); end++) {
+    }
+    *ttl = (apr_uint32_t)apr_atoi64(dot + 1);
+    return !*end && *ttl > 0;
+}
+
+/* Makes these records whole; how many of them came to what. */
+static int resync(request_rec *r, const char *records)
+{
+    static const char *const names[MEMSESS_RESYNC_N] = {
+        [MEMSESS_RESYNC_WHOLE] = "whole", [MEMSESS_RESYNC_COPIED] = "copied",
+        [MEMSESS_RESYNC_GONE] = "gone", [MEMSESS_RESYNC_DIFFERS] = "differs",
+        [MEMSESS_RESYNC_UNSURE] = "unsure"};
+    unsigned n[MEMSESS_RESYNC_N] = {0}, i;
+    char *last, *word = apr_strtok(apr_pstrdup(r->pool, records), ",", &last);
+    apr_pool_t *p;
+    apr_uint32_t ttl;
+
+    if (!memsess_resync_can(conf_of(r)->store)) {
+        return refuse(r, HTTP_BAD_REQUEST, "sessions have one copy each here, by "
+                                           "MemSessRedundancy: there is nothing to copy");
+    }
+    apr_pool_create(&p, r->pool);
+    for (; word; word = apr_strtok(NULL, ",", &last)) {
+        if (!parse_record(word, &ttl)) {
+            return refuse(r, HTTP_BAD_REQUEST, "resync= takes DIGEST.SECONDS, with commas between");
+        }
+        n[memsess_resync(conf_of(r)->store, word, ttl, p)]++;
+        apr_pool_clear(p);
+    }
+    for (i = 0; i < MEMSESS_RESYNC_N; i++) {
+        ap_rprintf(r, "%s\"%s\": %u", i ? ", " : "{", names[i], n[i]);
+    }
+    ap_rputs("}\n", r);
+    return OK;
+}
+
+/* The servers of this virtual host's pool. */
+static int list_servers(request_rec *r)
+{
+    const apr_array_header_t *members = conf_of(r)->members;
+    int i;
+
+    ap_rputs("{\"servers\": [", r);
+    for (i = 0; i < members->nelts; i++) {
+        const memsess_server_conf_t *server = &APR_ARRAY_IDX(members, i, memsess_member_t).server;
+
+        ap_rprintf(r, "%s{\"name\": %s, \"address\": %s}", i ? ", " : "",
+                   memsess_json_string(server->name, r->pool),
+                   memsess_json_string(memsess_member_address(server, r->pool), r->pool));
+    }
+    ap_rputs("]}\n", r);
+    return OK;
+}
+
 /* -- The list --------------------------------------------------------------------------------- */
 
 /* Two JSON arrays as one. */
@@ -302,6 +370,9 @@ static int get(request_rec *r)
     if (!conf_of(r)->store) {
         return unavailable(r, "this child process has no store, as the error log says");
     }
+    if (apr_table_get(args, "servers")) {
+        return list_servers(r);
+    }
     if (!user || !*user) {
         return refuse(r, HTTP_BAD_REQUEST, "name whose sessions to list: ?user=NAME");
     }
@@ -334,10 +405,13 @@ static const char *read_form(request_rec *r, const char *fields[FIELDS], int *st
         for (i = 0; i < FIELDS && strcmp(pair->name, field_names[i]); i++) {
         }
         if (i == FIELDS || fields[i] || !(fields[i] = field_text(pair, r->pool))) {
-            return "a form has user=NAME, user=NAME&id=PUBLIC_ID or cookie=VALUE, each once";
+            return "a form has user=NAME, user=NAME&id=PUBLIC_ID, cookie=VALUE or resync=RECORDS, "
+                   "each once";
         }
     }
-    if (fields[COOKIE] ? fields[USER] || fields[ID] : !fields[USER] || !*fields[USER]) {
+    if (fields[COOKIE] || fields[RESYNC]
+            ? fields[USER] || fields[ID] || (fields[COOKIE] && fields[RESYNC])
+            : !fields[USER] || !*fields[USER]) {
         return "name whose sessions to end: user=NAME, or user=NAME&id=PUBLIC_ID";
     }
     return NULL;
@@ -345,7 +419,7 @@ static const char *read_form(request_rec *r, const char *fields[FIELDS], int *st
 
 static int post(request_rec *r)
 {
-    const char *fields[FIELDS] = {NULL, NULL, NULL}, *wrong;
+    const char *fields[FIELDS] = {NULL}, *wrong;
     int status;
 
     if (!memsess_own(r, 1)->top->is_admin) {
@@ -361,6 +435,9 @@ static int post(request_rec *r)
     }
     if (fields[COOKIE]) {
         return why(r, fields[COOKIE]);
+    }
+    if (fields[RESYNC]) {
+        return resync(r, fields[RESYNC]);
     }
     return end(r, fields[USER], fields[ID]);
 }
