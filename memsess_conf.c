@@ -415,6 +415,17 @@ static const char *set_verbs(cmd_parms *cmd, void *dir_conf, const char *arg)
     return NULL;
 }
 
+void memsess_conf_add_name(apr_array_header_t *names, const char *name)
+{
+    int i;
+
+    for (i = 0; i < names->nelts && strcmp(APR_ARRAY_IDX(names, i, const char *), name); i++) {
+    }
+    if (i == names->nelts) {
+        APR_ARRAY_PUSH(names, const char *) = name;
+    }
+}
+
 static const char *set_attr_name(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     if (!memsess_attr_name_ok(arg, strlen(arg))) {

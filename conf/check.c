@@ -224,17 +224,6 @@ static void warn_of_names(server_rec *main_server, apr_pool_t *ptemp)
     }
 }
 
-void memsess_conf_add_name(apr_array_header_t *names, const char *name)
-{
-    int i;
-
-    for (i = 0; i < names->nelts && strcmp(APR_ARRAY_IDX(names, i, const char *), name); i++) {
-    }
-    if (i == names->nelts) {
-        APR_ARRAY_PUSH(names, const char *) = name;
-    }
-}
-
 /* What holds where no section says otherwise. */
 static const memsess_dir_conf_t *host_conf(server_rec *s)
 {

@@ -844,7 +844,7 @@ static apr_status_t run_version(memsess_server_t *server)
  * which then goes on to store does not wait for it twice. */
 apr_status_t memsess_server_tell(memsess_server_t *server)
 {
-    apr_int64_t seconds;
+    apr_int64_t seconds = 0;
     apr_status_t rv = memsess_server_is_down(server) ? MEMSESS_DOWN : run_version(server);
 
     if (in_step(rv)) {
