@@ -74,13 +74,25 @@ void memsess_auth_part(request_rec *r)
     }
 }
 
-/* What the client asked for, before any internal redirect. */
+/* What the client asked for, before any internal redirect or look-up. */
 static const request_rec *asked_for(const request_rec *r)
 {
-    while (r->prev) {
-        r = r->prev;
+    while (r->prev || r->main) {
+        r = r->prev ? r->prev : r->main;
     }
     return r;
+}
+
+/* Where a front controller answers for it, the section of that program decides. */
+static void say_that_login_is_closed(const request_rec *r, const request_rec *asked)
+{
+    const char *page = ap_escape_logitem(r->pool, asked->uri);
+
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: %s is the page of MemSessLoginURL, and needs "
+                  "a log-in itself: let everybody in there, by Require all granted%s", page,
+                  asked == r ? "" : apr_psprintf(r->pool, "; since %s answers for it, say there: Require "
+                  "expr \"%%{THE_REQUEST} =~ m#^(GET|POST) %s[? ]#\"",
+                  ap_escape_logitem(r->pool, r->uri), page));
 }
 
 /* Not for what is looked up on the way to another answer, a subrequest or an error document. */
@@ -88,17 +100,12 @@ static int can_redirect(const request_rec *r, const char *url)
 {
     const request_rec *asked = asked_for(r);
 
-    if (!url || r->main || r->status != HTTP_OK || asked->method_number != M_GET
-        || !memsess_accepts_html(apr_table_get(r->headers_in, "Accept"), r->pool)) {
+    if (url && !strcmp(memsess_login_path(url, r->pool), asked->uri)) {
+        say_that_login_is_closed(r, asked);
         return 0;
     }
-    if (!strcmp(memsess_login_path(url, r->pool), asked->uri)) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: %s is the page of MemSessLoginURL, "
-                      "and needs a log-in itself: let everybody in there, by Require all granted",
-                      ap_escape_logitem(r->pool, asked->uri));
-        return 0;
-    }
-    return 1;
+    return url && !r->main && r->status == HTTP_OK && asked->method_number == M_GET
+           && memsess_accepts_html(apr_table_get(r->headers_in, "Accept"), r->pool);
 }
 
 static int ask_to_log_in(request_rec *r)
