@@ -353,7 +353,7 @@ void memsess_page_send(request_rec *r, const memsess_status_t *status)
                "<style nonce=\"%s\">%s</style></head>\n<body><h1>mod_memsess on %s</h1>\n",
                REFRESH, escaped(host, r->pool), nonce, style, escaped(host, r->pool));
     send_verdict(r, status);
-    ap_rprintf(r, "<p class=\"soft\">At %.8s UTC; anew every %d s. Counting for %s, all child "
+    ap_rprintf(r, "<p class=\"soft\">At %.8s UTC; refreshes every %d s. Counting for %s, all child "
                "processes together. Version " MEMSESS_VERSION ".</p>\n",
                memsess_status_time(status->now, r->pool) + 11, REFRESH,
                duration(status->now - status->since, r->pool));
