@@ -80,7 +80,7 @@ static int has_common_secret(const memsess_secrets_t *a, const memsess_secrets_t
     return !a && !b;
 }
 
-/* Whoever names a namespace, the same one for several hosts too, knows what he does. */
+/* An administrator who names a namespace, the same one for several hosts too, means it. */
 static int may_share(server_rec *s)
 {
     const memsess_dir_conf_t *dir = ap_get_module_config(s->lookup_defaults, &memsess_module);

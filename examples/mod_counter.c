@@ -16,7 +16,7 @@
  *     </Location>
  *
  * /counter/login takes the user whom httpd has authenticated, by whatever AuthType, into the
- * session; all other pages know him from there. /counter/logout ends it.
+ * session; all other pages know the user from there. /counter/logout ends it.
  */
 #include "httpd.h"
 #include "http_config.h"

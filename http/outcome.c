@@ -111,7 +111,7 @@ static int has_age(const memsess_commit_t *c)
     return c->conf->cookie->max_age || c->req->session->lasts || session_now(c)->lasts;
 }
 
-/* After a write, since whoever gets an error keeps the cookie that he had: the new id, or the same
+/* After a write, since a client that gets an error keeps the cookie that it had: the new id, or the same
  * once more where the cookie has an age of its own. */
 static void keep_cookie(memsess_commit_t *c)
 {
@@ -294,7 +294,7 @@ static apr_status_t change_session(memsess_commit_t *c, apr_interval_time_t wait
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    /* The last writer wins over what he has seen, but that is not to be a copy of our own. */
+    /* The last writer wins over what it has seen, but that must not be a copy of our own. */
     if (last_wins(c) && c->req->is_cached) {
         memsess_req_read_pool(c->req, c->top);
         if (c->req->found != MEMSESS_FOUND) {

@@ -116,7 +116,7 @@ static int is_over(const memsess_server_t *server, const char *value)
 
 /*
  * The token of whoever holds the claim, or NULL where there is no telling. Nobody takes a claim away
- * that is not his and may be living.
+ * that belongs to another and may be living.
  * @param is_void receives whether it is none that anybody can hold: not made by one of us, or over
  */
 static const char *claim_holder(const claim_t *claim, memsess_server_t *server, const char *text,
@@ -218,7 +218,7 @@ static apr_status_t claim_on(claim_t *claim, memsess_copy_t *copy, const char *w
 }
 
 /* On several servers at once. Of two who meet, each may have some: who has the first in order waits
- * a moment for the other, who gives his back. */
+ * a moment for the other, which gives its own back. */
 static apr_status_t claim_on_all(claim_t *claim, memsess_copy_t *const *copies, unsigned n,
                                  const char *what, apr_status_t *answers, apr_pool_t *p)
 {
@@ -653,11 +653,11 @@ static int is_apart(const commit_t *c, const memsess_session_t *session)
 }
 
 /*
- * What is on some of its servers only may have a writer who has yet to send the others: he is done
- * MEMSESS_ALL_SENT after he began to send, and with all answers a time-out after that. He began
+ * What is on some of its servers only may have a writer that has yet to send the others: it is done
+ * MEMSESS_ALL_SENT after it began to send, and with all answers a time-out after that. It began
  * before it was seen here, and when a server's own clock says: clocks of members may differ. To repair
  * at once, the writer's clock is good enough where it goes like ours: at worst, within the seconds that
- * servers' clocks count, he sends a copy over that of the repair, which is then missing until the
+ * servers' clocks count, it sends a copy over that of the repair, which is then missing until the
  * session is read.
  */
 static void claim_partial(commit_t *c)
@@ -680,7 +680,7 @@ static void claim_partial(commit_t *c)
 }
 
 /* Whether what was read under the claims is not what was claimed: more of it, or something else, is
- * to be claimed first. Nobody builds under FIRST upon what he finds there by then. */
+ * to be claimed first. Nobody builds under FIRST upon what is found there by then. */
 static int is_unclaimed(const commit_t *c, const memsess_session_t *before)
 {
     const memsess_session_t *now = c->newest;

@@ -98,7 +98,7 @@ static void line_leave(memsess_store_t *store, waiter_t *waiter)
     pthread_cond_destroy(&waiter->changed);
 }
 
-/* Waits until it is this one's turn to ask: he is the first, and has paused for so long since, or was
+/* Waits until it is this one's turn to ask: it is the first, and has paused for so long since, or was
  * called. Whether that came before it was too late. */
 static int line_wait(memsess_store_t *store, waiter_t *waiter, apr_interval_time_t pause,
                      apr_time_t give_up)

@@ -152,7 +152,7 @@ static void scribble(input_t *in, const memsess_key_t *key)
     }
 }
 
-/* As somebody would who knows how it is done, whatever else he wrote. */
+/* As an attacker would who knows how it is done, whatever else was written. */
 static void put_right(const memsess_key_t *key)
 {
     unsigned way;

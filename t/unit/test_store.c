@@ -1832,7 +1832,7 @@ static void test_repair_upon_what_is_under_way(void **state)
         assert_finds("b");
         assert_revisions("2 1 -");
     }
-    /* By the servers' own clocks he is done. */
+    /* By the servers' own clocks the writer is done. */
     pass_time();
     assert_finds("b");
     assert_revisions("3 3 -");
@@ -2120,7 +2120,7 @@ static void test_an_epoch_that_is_made_anew_right_after_a_start(void **state)
     assert_epoch(made);
 }
 
-/* Members whose clocks are an hour apart log a user in, in turn: his epoch is not written each time. */
+/* Members whose clocks are an hour apart log a user in, in turn: the epoch is not written each time. */
 static void test_an_epoch_is_kept_by_members_apart(void **state)
 {
     static const int hours[] = {0, 1, -1, 0, 1};
@@ -2254,7 +2254,7 @@ static void test_a_full_list_is_small(void **state)
     assert_true(memsess_record_size(record) < 16384);
 }
 
-/* Who is to make the first record, whether he took his time or not, does not build upon one that he finds
+/* A writer that is to make the first record, slow or not, does not build upon one that it finds
  * by then under that claim: whoever builds upon it has the claim of a revision. */
 static void test_the_first_record_is_not_built_upon(void **state)
 {
