@@ -492,14 +492,10 @@ static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
  * there by way of a section that has a session. */
 static apr_status_t last_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
-    const memsess_own_t *own = memsess_own(f->r, 0);
-
     if (respond(f, bb) != APR_SUCCESS) {
         return AP_FILTER_ERROR;
     }
-    if (own && own->top->cookie_sent) {
-        memsess_take_cookies(f->r);
-    }
+    memsess_take_cookies(f->r);
     ap_remove_output_filter(f);
     return ap_pass_brigade(f->next, bb);
 }

@@ -211,6 +211,23 @@ subtest 'a program that filters the answer' => sub {
         }
         $f->stop;
     }
+    # What the cache has goes past all handlers.
+    my $q = MemSess::Member->start(servers => [$memcached], config => qq(
+        LoadModule ext_filter_module "$modules/mod_ext_filter.so"
+        CacheRoot "\${T_DIR}/cache"
+        CacheEnable disk /plain.txt
+        CacheHeader On
+        ExtFilterDefine show mode=output cmd=/usr/bin/env ftype=25
+        SetOutputFilter show
+        <Location /plain.txt>
+            MemSess Off
+            Header set Cache-Control max-age=3600
+        </Location>));
+    my $r;
+    ok wait_for(20, sub { $r = request($q->port, 'GET', '/plain.txt', ["Cookie: x=1; memsess=$id"]);
+        $r->header('X-Cache') =~ /^HIT/ }), 'of what the cache has';
+    is $r->env('HTTP_COOKIE'), 'x=1', 'it sees none of ours' or diag $r->{raw};
+    $q->stop;
 };
 
 # SECURITY.md's recipe, since we leave such a cookie in the answer.
