@@ -410,7 +410,7 @@ int memsess_expose_env(request_rec *r, int final)
     if (own && final) {
         own->settled = conf;
     }
-    if (!what) {
+    if (!what || !own) { /* it has one where something is shown */
         if (own) {
             hide(r, own);
         }
@@ -674,7 +674,7 @@ void memsess_expose_headers(request_rec *r)
         memsess_drop_reserved(r->headers_in, r->pool);
     }
     /* What TRACE brings to a server comes back to the client. */
-    if ((what & MEMSESS_EXPOSE_HEADERS) && r->method_number != M_TRACE) {
+    if (own && (what & MEMSESS_EXPOSE_HEADERS) && r->method_number != M_TRACE) {
         set_headers(r, own->top);
     }
     if (own && own->is_long && own->shown_by && is_cgi(r)) {

@@ -409,7 +409,7 @@ static memsess_state_t judge_found(const memsess_req_t *req, const memsess_dir_c
 /* Whoever re-dated it may not have been on this member. */
 static void renew_cached(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
 {
-    if (req->is_cached && is_over(req->session, conf, req->asked_at)) {
+    if (req->is_cached && req->session && is_over(req->session, conf, req->asked_at)) {
         memsess_req_read_pool(req, top);
     }
 }

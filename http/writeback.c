@@ -24,7 +24,7 @@ enum {
     ASK_INCR = MEMSESS_VERB_INCR,
     ASK_EXPIRE = MEMSESS_VERB_EXPIRE,
     ASK_RENEW = MEMSESS_VERB_RENEW,
-    ASKS
+    ASKS = MEMSESS_VERB_RENEW + 1
 };
 
 static const char *const header_names[ASKS] = {"MemSess-Destroy", "MemSess-Unset",

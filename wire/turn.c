@@ -66,8 +66,8 @@ static void dequeue(memsess_turns_t *turns, memsess_waiter_t *waiter)
 {
     memsess_waiter_t **at = &turns->first;
 
-    while (*at != waiter) { /* it is in the list */
-        at = &(*at)->next;  /* NOLINT(clang-analyzer-core.NullDereference) */
+    while (*at && *at != waiter) {
+        at = &(*at)->next;
     }
     *at = waiter->next;
     if (!*at) {
