@@ -11,6 +11,7 @@ use Rig;
 use File::Copy qw(copy);
 
 our $SESSION_BYTES = 1024;
+our $LISTED = 10;    # sessions of one user
 our @ATTRIBUTES = qw(cart csrf lang mail name role seen theme);
 
 # Each by its name, where its sessions live (see below), the path that is asked there, and what
@@ -39,6 +40,9 @@ our %CONTESTANTS = map {
     ['write-sealed-2', 'sealed-two' => '/write', 'written exactly, two copies, sealed', 'writes'],
     ['read-cached', cached => '/read', 'read, local cache'],
     ['write-cached', cached => '/write-told', 'written exactly, local cache', 'writes', 'follows'],
+
+    ['read-user', user => '/read', 'read, a user logged in'],
+    ['read-listed', listed => '/read', 'read, one of 10 listed sessions of a user'],
 
     ['api-read', one => '/api-read', 'read through the C API'],
     ['api-write', one => '/api-write', 'written exactly, through the C API', 'writes'],
@@ -76,6 +80,7 @@ our @GROUPS = (
     [ours      => qw(off anonymous read read-2 write write-2)],
     [sealed    => qw(read-sealed write-sealed read-sealed-2 write-sealed-2)],
     [cached    => qw(read-cached write-cached)],
+    [users     => qw(read-user read-listed)],
     [api       => qw(api-read api-write api-read-cached)],
     [proxy     => qw(proxy-none proxy-read proxy-write)],
     [php       => qw(php-read php-write php-locked-read php-locked-write php-tuned-read
@@ -98,6 +103,8 @@ our @GOALS = (
     ['bare-get-2', 'bare-get'],
     ['write-2', 'bare-getset'],
     ['read-sealed-2', 'read',       0.75],
+    ['read-listed',  'read-user',   0.95],
+    ['read-user',    'read'],
     ['read-cached',  'none',        0.90],
     ['read-cached',  'read'],
     ['write-cached', 'bare-getset', 0.95],
@@ -125,6 +132,7 @@ my %PLACES = (
     one   => { site => 'one',   make => '/write', show => '/show' },
     two   => { site => 'two',   make => '/write', show => '/show' },
     (map { ($_ => { site => $_, make => '/write', show => '/show' }) } qw(sealed sealed-two)),
+    (map { ($_ => { site => $_, make => '/write', show => '/show', users => 1 }) } qw(user listed)),
     cached => { site => 'cached', make => '/write', show => '/show', fresh => 1 },
     proxy => { site => 'proxy', base => '/back', make => '/write', show => '/show' },
     (map { my ($of) = /(\w+)/;
@@ -143,6 +151,9 @@ my %MAKE = (
     two     => sub { memsess_site('two', copies => 2, @_) },
     sealed       => sub { memsess_site('sealed', copies => 1, conf => secret_conf(), @_) },
     'sealed-two' => sub { memsess_site('sealed-two', copies => 2, conf => secret_conf(), @_) },
+    user         => sub { memsess_site('user', copies => 1, @_) },
+    listed       => sub { memsess_site('listed', copies => 1, @_,
+        conf => "MemSessUserSessions $LISTED\n") },
     cached       => sub { memsess_site('cached', copies => 1, @_,
         conf => secret_conf() . "MemSessLocalCache 64M max-age=60s\n") },
     proxy   => \&proxy_site,
@@ -166,7 +177,7 @@ sub chosen {
 
 sub is_ours {
     my ($name) = @_;
-    return $CONTESTANTS{$name}{place} =~ /^(one|two|sealed|sealed-two|cached|proxy)$/ ? 1 : 0;
+    return $CONTESTANTS{$name}{place} =~ /^(one|two|sealed|sealed-two|user|listed|cached|proxy)$/ ? 1 : 0;
 }
 
 # --- sessions ----------------------------------------------------------------
@@ -485,7 +496,8 @@ sub open_places {
 sub fill {
     my ($place) = @_;
     $place->{cookies} = [map { make_session($place->{site}, "$place->{base}$place->{make}",
-        session_form($_)) } 0 .. $place->{sessions} - 1] if $place->{sessions};
+        session_form($_) . ($place->{users} ? '&user=u' . int($_ / $LISTED) : '')) }
+        0 .. $place->{sessions} - 1] if $place->{sessions};
     return;
 }
 
