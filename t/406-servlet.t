@@ -16,7 +16,7 @@ my $classes = getcwd() . "/t/logs/servlet-$$";
 my $tomcat = join ':', map { "/usr/share/java/tomcat10-$_.jar" }
     qw(catalina api coyote juli util util-scan servlet-api annotations-api jaspic-api jni);
 mkdir $_ for 't/logs', $classes, "$classes/base";
-my $said = `ecj -17 -proc:none -failOnWarning -cp $tomcat -d $classes $dir/MemSessFilter.java $dir/test/*.java 2>&1`;
+my $said = `examples/servlet/ecj -17 -proc:none -failOnWarning -cp $tomcat -d $classes $dir/MemSessFilter.java $dir/test/*.java 2>&1`;
 is $said, '', 'it compiles, without a warning';
 my @java = ('java', '-XX:-UsePerfData', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-cp', "$classes:$tomcat");
 
