@@ -321,6 +321,7 @@ module MemSess
 
     # The headers that say what has changed. Whether the body changes it later is known at its end.
     def finish(req, session, headers, body)
+      commit_csrf_token(req)
       now = req.get_header(Rack::RACK_SESSION)
       options = req.get_header(Rack::RACK_SESSION_OPTIONS) || {}
       return body if options[:skip]
@@ -333,6 +334,12 @@ module MemSess
 
       asked = options.values_at(*ASKED)
       Rack::BodyProxy.new(body) { check(session, now, after || session.before, asked == options.values_at(*ASKED)) }
+    end
+
+    # Since 7.1 Rails has its token against forged forms put into the session by what stores that.
+    def commit_csrf_token(req)
+      controller = req.get_header('action_controller.instance')
+      controller.commit_csrf_token(controller.request) if controller.respond_to?(:commit_csrf_token)
     end
 
     # Attributes as they are now; nil where the application has not touched the session. At the top
