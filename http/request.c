@@ -308,7 +308,8 @@ static void read_sent(memsess_req_t *req, unsigned at, memsess_top_t *top)
     memcpy(req->id, req->sent.id, sizeof(req->id));
     req->is_cached = conf->cache && req->sent.revision
                      && memsess_cache_get(conf->cache, &req->key, req->sent.revision,
-                                          &req->session, &req->read_at, top->p);
+                                          &req->session, &req->read_at, top->p)
+                     && req->session;
     if (conf->cache) {
         memsess_count(req->is_cached ? MEMSESS_N_CACHE_HITS : MEMSESS_N_CACHE_MISSES);
     }
