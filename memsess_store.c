@@ -25,16 +25,16 @@
 /* A key in memcached: the digest in base64url, and the tag of the server it is for. */
 #define KEY_TEXT_LEN (43 + MEMSESS_TAG_LEN)
 
-/* The reading of one key: its servers in order, and what they said. */
-typedef struct reading_t {
+/* What the servers of one key said, in its own order. */
+typedef struct query_t {
     memsess_store_t *store;
     const memsess_key_t *key;
     apr_pool_t *p;
     memsess_copy_t *copies;
     unsigned n;
     memsess_session_t *newest;
-    apr_uint64_t least; /* of memsess_wish_t */
-} reading_t;
+    apr_uint64_t least; /* of memsess_reading_t */
+} query_t;
 
 #if MEMSESS_COPIES_MAX > MEMSESS_PUTS_MAX
 #error "all copies of a record are written at once"
@@ -173,9 +173,9 @@ void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
     }
 }
 
-static void complain(const reading_t *reading, const memsess_get_t *get, const char *trouble)
+static void complain(const query_t *query, const memsess_get_t *get, const char *trouble)
 {
-    memsess_complain(reading->store, get->server, reading->key, RECORD, trouble, reading->p);
+    memsess_complain(query->store, get->server, query->key, RECORD, trouble, query->p);
 }
 
 static const char *too_large(apr_size_t size, apr_size_t most, apr_pool_t *p)
@@ -185,40 +185,40 @@ static const char *too_large(apr_size_t size, apr_size_t most, apr_pool_t *p)
                         "MemSessMaxSize to have it read", size, most, MEMSESS_UNPACK_TIMES);
 }
 
-static void take_record(reading_t *reading, memsess_copy_t *copy, const memsess_get_t *get,
+static void take_record(query_t *query, memsess_copy_t *copy, const memsess_get_t *get,
                         const char *data, apr_size_t len)
 {
-    apr_size_t most = reading->store->conf.unpack;
+    apr_size_t most = query->store->conf.unpack;
 
-    switch (memsess_record_decode(data, len, reading->key, most, &copy->session, reading->p)) {
+    switch (memsess_record_decode(data, len, query->key, most, &copy->session, query->p)) {
     case MEMSESS_RECORD_OK:
         copy->state = COPY_HELD;
-        if (!reading->newest || memsess_is_newer(copy->session, reading->newest)) {
-            reading->newest = copy->session;
+        if (!query->newest || memsess_is_newer(copy->session, query->newest)) {
+            query->newest = copy->session;
         }
         return;
     case MEMSESS_RECORD_NEWER:
         copy->state = COPY_LATER;
-        complain(reading, get, "of a later version of mod_memsess, left alone: the session is "
+        complain(query, get, "of a later version of mod_memsess, left alone: the session is "
                                "unavailable here until this member is updated");
         return;
     case MEMSESS_RECORD_LARGE:
         copy->state = COPY_SILENT;
-        complain(reading, get, too_large(memsess_record_claims(data), most, reading->p));
+        complain(query, get, too_large(memsess_record_claims(data), most, query->p));
         return;
     case MEMSESS_RECORD_FOREIGN:
         copy->state = COPY_SILENT;
-        complain(reading, get, "of another session, not used");
+        complain(query, get, "of another session, not used");
         return;
     default:
         copy->state = COPY_DAMAGED;
-        complain(reading, get, "damaged, counted as missing");
+        complain(query, get, "damaged, counted as missing");
     }
 }
 
-static void take_answer(reading_t *reading, memsess_copy_t *copy, const memsess_get_t *get)
+static void take_answer(query_t *query, memsess_copy_t *copy, const memsess_get_t *get)
 {
-    const memsess_secrets_t *secrets = reading->store->conf.secrets;
+    const memsess_secrets_t *secrets = query->store->conf.secrets;
     memsess_seal_status_t sealed;
     apr_size_t len;
     char *data;
@@ -229,22 +229,22 @@ static void take_answer(reading_t *reading, memsess_copy_t *copy, const memsess_
         copy->state = get->rv == MEMSESS_ABSENT ? COPY_NONE : COPY_SILENT;
         return;
     }
-    sealed = memsess_unseal(secrets, reading->key, RECORD, get->data, get->len, &data, &len, &aged,
-                            reading->p);
+    sealed = memsess_unseal(secrets, query->key, RECORD, get->data, get->len, &data, &len, &aged,
+                            query->p);
     if (sealed == MEMSESS_SEAL_FAILED) {
         copy->state = COPY_SILENT;
-        complain(reading, get, memsess_seal_words(sealed));
+        complain(query, get, memsess_seal_words(sealed));
         return;
     }
     if (sealed != MEMSESS_SEAL_OK) {
         copy->state = COPY_DAMAGED;
-        complain(reading, get, apr_pstrcat(reading->p, memsess_seal_words(sealed),
+        complain(query, get, apr_pstrcat(query->p, memsess_seal_words(sealed),
                                            ": not used, counted as missing", NULL));
         return;
     }
-    take_record(reading, copy, get, data, len);
+    take_record(query, copy, get, data, len);
     if (copy->state == COPY_HELD) {
-        copy->session->aged = aged;
+        copy->aged = aged;
         copy->len = get->len;
     }
 }
@@ -254,20 +254,20 @@ static int is_of(const void *key, const char *data, apr_size_t len)
     return memsess_record_is_of(data, len, key) && memsess_seal_is_of(data, len, key);
 }
 
-static void prepare_gets(const reading_t *reading, memsess_copy_t *const *wanted, unsigned n,
+static void prepare_gets(const query_t *query, memsess_copy_t *const *wanted, unsigned n,
                          memsess_get_t *gets)
 {
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        gets[i].server = reading->store->servers[wanted[i]->at];
-        gets[i].key = memsess_key_text(reading->store, reading->key, wanted[i]->at, reading->p);
+        gets[i].server = query->store->servers[wanted[i]->at];
+        gets[i].key = memsess_key_text(query->store, query->key, wanted[i]->at, query->p);
         gets[i].check = is_of;
-        gets[i].baton = reading->key;
+        gets[i].baton = query->key;
     }
 }
 
-static void trace_answer(const reading_t *reading, const memsess_copy_t *copy)
+static void trace_answer(const query_t *query, const memsess_copy_t *copy)
 {
     static const char *const said[] = {"was not asked", "did not answer", "has none",
                                        "has none that can be used", "has one of a later version",
@@ -275,46 +275,46 @@ static void trace_answer(const reading_t *reading, const memsess_copy_t *copy)
     apr_uint64_t revision = copy->state == COPY_HELD ? copy->session->revision : 0;
 
     memsess_trace(RECORD " %s: server %s %s (revision %" APR_UINT64_T_FMT ")",
-                  memsess_key_log(reading->key, reading->p),
-                  memsess_server_conf(reading->store->servers[copy->at])->name, said[copy->state],
+                  memsess_key_log(query->key, query->p),
+                  memsess_server_conf(query->store->servers[copy->at])->name, said[copy->state],
                   revision);
 }
 
-static void take_answers(reading_t *reading, memsess_copy_t *const *wanted, unsigned n,
+static void take_answers(query_t *query, memsess_copy_t *const *wanted, unsigned n,
                          const memsess_get_t *gets)
 {
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        take_answer(reading, wanted[i], &gets[i]);
-        trace_answer(reading, wanted[i]);
+        take_answer(query, wanted[i], &gets[i]);
+        trace_answer(query, wanted[i]);
     }
 }
 
 /* Asks the servers of these copies, all at once. */
-static void ask(reading_t *reading, memsess_copy_t *const *wanted, unsigned n)
+static void ask(query_t *query, memsess_copy_t *const *wanted, unsigned n)
 {
-    memsess_get_t *gets = apr_pcalloc(reading->p, sizeof(*gets) * n);
+    memsess_get_t *gets = apr_pcalloc(query->p, sizeof(*gets) * n);
 
-    prepare_gets(reading, wanted, n, gets);
-    memsess_pool_mget(gets, (int)n, reading->p);
-    take_answers(reading, wanted, n, gets);
+    prepare_gets(query, wanted, n, gets);
+    memsess_pool_mget(gets, (int)n, query->p);
+    take_answers(query, wanted, n, gets);
 }
 
 /* The next servers in order that are not known to be down, as many as there are copies; how many
  * that are. */
-static unsigned want_next(reading_t *reading, unsigned *from, memsess_copy_t **wanted)
+static unsigned want_next(query_t *query, unsigned *from, memsess_copy_t **wanted)
 {
-    const memsess_store_conf_t *conf = &reading->store->conf;
+    const memsess_store_conf_t *conf = &query->store->conf;
     unsigned n = 0;
 
-    while (*from < reading->n && n < conf->copies) {
-        memsess_copy_t *copy = &reading->copies[(*from)++];
+    while (*from < query->n && n < conf->copies) {
+        memsess_copy_t *copy = &query->copies[(*from)++];
 
         if (copy->state != COPY_UNASKED) {
             continue;
         }
-        if (memsess_server_is_down(reading->store->servers[copy->at])) {
+        if (memsess_server_is_down(query->store->servers[copy->at])) {
             copy->state = COPY_SILENT;
             continue;
         }
@@ -323,13 +323,13 @@ static unsigned want_next(reading_t *reading, unsigned *from, memsess_copy_t **w
     return n;
 }
 
-static void ask_next(reading_t *reading, unsigned *from)
+static void ask_next(query_t *query, unsigned *from)
 {
     memsess_copy_t *wanted[MEMSESS_COPIES_MAX];
-    unsigned n = want_next(reading, from, wanted);
+    unsigned n = want_next(query, from, wanted);
 
     if (n) {
-        ask(reading, wanted, n);
+        ask(query, wanted, n);
     }
 }
 
@@ -338,26 +338,26 @@ static void ask_next(reading_t *reading, unsigned *from)
  * asked, it stood in for a home that was away, and may have a newer record yet, which may name
  * others again: every write was on a server that its predecessor names.
  */
-static void ask_placement(reading_t *reading)
+static void ask_placement(query_t *query)
 {
     memsess_copy_t *wanted[MEMSESS_COPIES_MAX];
     unsigned i, j, n;
 
     do {
         n = 0;
-        for (i = 0; reading->newest && i < reading->newest->placement.n; i++) {
-            for (j = 0; j < reading->n; j++) {
-                memsess_copy_t *copy = &reading->copies[j];
+        for (i = 0; query->newest && i < query->newest->placement.n; i++) {
+            for (j = 0; j < query->n; j++) {
+                memsess_copy_t *copy = &query->copies[j];
 
                 if (copy->state == COPY_UNASKED && n < MEMSESS_COPIES_MAX
-                    && !memcmp(reading->store->nodes[copy->at].tag,
-                               reading->newest->placement.tag[i], MEMSESS_TAG_LEN)) {
+                    && !memcmp(query->store->nodes[copy->at].tag,
+                               query->newest->placement.tag[i], MEMSESS_TAG_LEN)) {
                     wanted[n++] = copy;
                 }
             }
         }
         if (n) {
-            ask(reading, wanted, n);
+            ask(query, wanted, n);
         }
     } while (n);
 }
@@ -413,10 +413,10 @@ static int is_up(const memsess_store_t *store, const memsess_copy_t *copy)
 /* With one copy a session stays where it lies for as long as that server is up: members with an
  * older list of servers look for it nowhere else. But not where a server before that one would
  * show what it has from before. */
-static int stays(const memsess_store_t *store, const memsess_session_t *before,
+static int stays(const memsess_store_t *store, const memsess_session_t *before, int is_outdated,
                  const memsess_copy_t *copy)
 {
-    return store->conf.copies == 1 && before && !before->outdated
+    return store->conf.copies == 1 && before && !is_outdated
            && memsess_is_placed(store, &before->placement, copy->at);
 }
 
@@ -431,10 +431,10 @@ static void place(const memsess_store_t *store, const memsess_copy_t *copy,
 /* The servers that are to get a copy now: the first in order that are not known to be down; of
  * those that are claimed, where something was there before. */
 static unsigned choose(const memsess_store_t *store, memsess_copy_t *copies, unsigned n,
-                       const memsess_session_t *before, memsess_copy_t **chosen,
+                       const memsess_reading_t *before, memsess_copy_t **chosen,
                        memsess_placement_t *placement)
 {
-    int staying;
+    int staying, is_outdated = before && before->facts.outdated;
     unsigned i;
 
     placement->n = 0;
@@ -443,7 +443,7 @@ static unsigned choose(const memsess_store_t *store, memsess_copy_t *copies, uns
             memsess_copy_t *copy = &copies[i];
 
             if (is_up(store, copy) && copy->state != COPY_REFUSED && (!before || copy->claimed)
-                && stays(store, before, copy) == staying) {
+                && stays(store, before ? before->session : NULL, is_outdated, copy) == staying) {
                 chosen[placement->n] = copy;
                 place(store, copy, placement);
             }
@@ -498,7 +498,7 @@ static const char *put_words(apr_status_t rv)
 }
 
 void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const memsess_key_t *key,
-                          memsess_session_t *session, const memsess_session_t *before,
+                          memsess_session_t *session, const memsess_reading_t *before,
                           memsess_copy_t *copies, unsigned n, apr_time_t not_after, apr_pool_t *p)
 {
     memsess_copy_t *chosen[MEMSESS_COPIES_MAX];
@@ -509,7 +509,6 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
     char *data;
 
     memset(sent, 0, sizeof(*sent));
-    session->partial = session->outdated = session->bare = 0;
     if (!choose(store, copies, n, before, chosen, &session->placement)) {
         sent->rv = MEMSESS_DOWN;
         return;
@@ -527,7 +526,7 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
         put->key = memsess_key_text(store, key, chosen[i]->at, p);
         put->ttl = ttl_of(session);
         put->once = before != NULL;
-        put->how = before && memsess_is_placed(store, &before->placement, chosen[i]->at)
+        put->how = before && memsess_is_placed(store, &before->session->placement, chosen[i]->at)
                        ? MEMSESS_PUT_REPLACE : MEMSESS_PUT_SET;
         put->data = data;
         put->len = len;
@@ -598,30 +597,30 @@ static int has_none(const memsess_copy_t *copy)
     return copy->state == COPY_NONE || copy->state == COPY_DAMAGED;
 }
 
-static int is_newest_copy(const reading_t *reading, const memsess_copy_t *copy)
+static int is_newest_copy(const query_t *query, const memsess_copy_t *copy)
 {
-    return copy->state == COPY_HELD && memsess_is_same(copy->session, reading->newest);
+    return copy->state == COPY_HELD && memsess_is_same(copy->session, query->newest);
 }
 
 /* Whether a copy is the newest and its server was not away since that was written: it would know of
  * a newer one. */
-static int is_fresh_copy(const reading_t *reading, const memsess_copy_t *copy)
+static int is_fresh_copy(const query_t *query, const memsess_copy_t *copy)
 {
-    const memsess_session_t *newest = reading->newest;
-    const memsess_store_t *store = reading->store;
+    const memsess_session_t *newest = query->newest;
+    const memsess_store_t *store = query->store;
 
-    return is_newest_copy(reading, copy)
+    return is_newest_copy(query, copy)
            && memsess_server_was_there(store->servers[copy->at],
                                        memsess_written_at(store, &newest->placement, copy->at),
                                        newest->written);
 }
 
-static int is_fresh(const reading_t *reading)
+static int is_fresh(const query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < reading->n; i++) {
-        if (is_fresh_copy(reading, &reading->copies[i])) {
+    for (i = 0; i < query->n; i++) {
+        if (is_fresh_copy(query, &query->copies[i])) {
             return 1;
         }
     }
@@ -629,66 +628,67 @@ static int is_fresh(const reading_t *reading)
 }
 
 /* How many servers have the newest copy. */
-static unsigned count_held(const reading_t *reading)
+static unsigned count_held(const query_t *query)
 {
     unsigned i, held = 0;
 
-    for (i = 0; i < reading->n; i++) {
-        held += (unsigned)is_newest_copy(reading, &reading->copies[i]);
+    for (i = 0; i < query->n; i++) {
+        held += (unsigned)is_newest_copy(query, &query->copies[i]);
     }
     return held;
 }
 
-static apr_size_t newest_len(const reading_t *reading)
+static const memsess_copy_t *newest_copy(const query_t *query)
 {
-    unsigned i = 0;
+    const memsess_copy_t *copy = query->copies;
 
-    while (!is_newest_copy(reading, &reading->copies[i])) {
-        i++;
+    while (!is_newest_copy(query, copy)) {
+        copy++;
     }
-    return reading->copies[i].len;
+    return copy;
 }
 
 /* Whether a server answered but lacks what the newest copy says, or cannot be believed alone, since
  * it was away. Where it would be refused, every reading would write. */
-static int is_lacking(const reading_t *reading, const memsess_copy_t *copy)
+static int is_lacking(const query_t *query, const memsess_copy_t *copy)
 {
-    return has_answered(copy) && !is_fresh_copy(reading, copy)
-           && !memsess_server_refuses(reading->store->servers[copy->at], newest_len(reading));
+    return has_answered(copy) && !is_fresh_copy(query, copy)
+           && !memsess_server_refuses(query->store->servers[copy->at], newest_copy(query)->len);
 }
 
 /* How many of the servers that a write would choose now lack it so. */
-static unsigned count_lacking(const reading_t *reading)
+static unsigned count_lacking(const query_t *query, int is_outdated)
 {
-    const memsess_store_t *store = reading->store;
+    const memsess_store_t *store = query->store;
     unsigned i, chosen = 0, lacking = 0;
 
-    for (i = 0; i < reading->n; i++) {
-        if (stays(store, reading->newest, &reading->copies[i]) && is_up(store, &reading->copies[i])) {
-            return (unsigned)is_lacking(reading, &reading->copies[i]);
+    for (i = 0; i < query->n; i++) {
+        if (stays(store, query->newest, is_outdated, &query->copies[i])
+            && is_up(store, &query->copies[i])) {
+            return (unsigned)is_lacking(query, &query->copies[i]);
         }
     }
-    for (i = 0; i < reading->n && chosen < store->conf.copies; i++) {
-        const memsess_copy_t *copy = &reading->copies[i];
+    for (i = 0; i < query->n && chosen < store->conf.copies; i++) {
+        const memsess_copy_t *copy = &query->copies[i];
 
         if (is_up(store, copy)) {
             chosen++;
-            lacking += (unsigned)is_lacking(reading, copy);
+            lacking += (unsigned)is_lacking(query, copy);
         }
     }
     return lacking;
 }
 
 /* Whether a server that the newest record was written to answered without it. */
-static int is_partial(const reading_t *reading)
+static int is_partial(const query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < reading->n; i++) {
-        const memsess_copy_t *copy = &reading->copies[i];
+    for (i = 0; i < query->n; i++) {
+        const memsess_copy_t *copy = &query->copies[i];
 
-        if (has_answered(copy) && !is_newest_copy(reading, copy)
-            && memsess_is_placed(reading->store, &reading->newest->placement, copy->at)) {
+        if (has_answered(copy) && !is_newest_copy(query, copy)
+            && memsess_is_placed(query->store, &query->newest->placement, copy->at)) {
             return 1;
         }
     }
@@ -696,12 +696,12 @@ static int is_partial(const reading_t *reading)
 }
 
 /* Whether any server answered that it has none at all. */
-static int is_bare(const reading_t *reading)
+static int is_bare(const query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < reading->n; i++) {
-        if (has_none(&reading->copies[i])) {
+    for (i = 0; i < query->n; i++) {
+        if (has_none(&query->copies[i])) {
             return 1;
         }
     }
@@ -709,12 +709,12 @@ static int is_bare(const reading_t *reading)
 }
 
 /* Whether a server that is asked before all that have the newest record has an older one. */
-static int is_outdated(const reading_t *reading)
+static int is_outdated(const query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < reading->n && !is_newest_copy(reading, &reading->copies[i]); i++) {
-        if (reading->copies[i].state == COPY_HELD) {
+    for (i = 0; i < query->n && !is_newest_copy(query, &query->copies[i]); i++) {
+        if (query->copies[i].state == COPY_HELD) {
             return 1;
         }
     }
@@ -725,28 +725,28 @@ static int is_outdated(const reading_t *reading)
  * Whether what was found can be the newest there is. A server that was away since the record was
  * written may have missed others; it is believed if nobody who may know better is silent.
  */
-static int is_trusted(const reading_t *reading)
+static int is_trusted(const query_t *query)
 {
     int silent = 0;
     unsigned i;
 
-    for (i = 0; i < reading->n; i++) {
-        const memsess_copy_t *copy = &reading->copies[i];
+    for (i = 0; i < query->n; i++) {
+        const memsess_copy_t *copy = &query->copies[i];
 
         silent |= copy->state == COPY_SILENT
-                  && memsess_is_placed(reading->store, &reading->newest->placement, copy->at);
+                  && memsess_is_placed(query->store, &query->newest->placement, copy->at);
     }
-    return !silent || is_fresh(reading);
+    return !silent || is_fresh(query);
 }
 
 /* Whether a later version has written it: so it is that one's now, whatever else there is, and must
  * not be written by us. */
-static int is_later(const reading_t *reading)
+static int is_later(const query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < reading->n; i++) {
-        if (reading->copies[i].state == COPY_LATER) {
+    for (i = 0; i < query->n; i++) {
+        if (query->copies[i].state == COPY_LATER) {
             return 1;
         }
     }
@@ -759,86 +759,86 @@ static int is_later(const reading_t *reading)
  * than would have it. With one copy a single server that is away would be too many for all sessions:
  * one that its home has none of is then not there for now.
  */
-static memsess_found_t judge_none(const reading_t *reading)
+static memsess_found_t judge_none(const query_t *query)
 {
-    unsigned copies = reading->store->conf.copies, i, silent = 0;
+    unsigned copies = query->store->conf.copies, i, silent = 0;
 
-    for (i = 0; i < reading->n; i++) {
-        silent += reading->copies[i].state == COPY_SILENT;
+    for (i = 0; i < query->n; i++) {
+        silent += query->copies[i].state == COPY_SILENT;
     }
     if (!silent) {
         return MEMSESS_MISSING;
     }
-    return silent < copies || (copies == 1 && has_none(&reading->copies[0])) ? MEMSESS_UNSEEN
+    return silent < copies || (copies == 1 && has_none(&query->copies[0])) ? MEMSESS_UNSEEN
                                                                             : MEMSESS_UNAVAILABLE;
 }
 
-static apr_uint64_t those_that_answered(const reading_t *reading)
+static apr_uint64_t those_that_answered(const query_t *query)
 {
     apr_uint64_t those = 0;
     unsigned i;
 
-    for (i = 0; i < reading->n; i++) {
-        those |= (apr_uint64_t)has_answered(&reading->copies[i]) << i;
+    for (i = 0; i < query->n; i++) {
+        those |= (apr_uint64_t)has_answered(&query->copies[i]) << i;
     }
     return those;
 }
 
-static unsigned count_answered(const reading_t *reading)
+static unsigned count_answered(const query_t *query)
 {
     unsigned i, answered = 0;
 
-    for (i = 0; i < reading->n; i++) {
-        answered += has_answered(&reading->copies[i]);
+    for (i = 0; i < query->n; i++) {
+        answered += has_answered(&query->copies[i]);
     }
     return answered;
 }
 
 /* Asks whom else there is to ask, after the first homes were asked. */
-static void ask_rest(reading_t *reading, unsigned from)
+static void ask_rest(query_t *query, unsigned from)
 {
-    unsigned copies = reading->store->conf.copies, tries;
+    unsigned copies = query->store->conf.copies, tries;
 
     /* As many as there are copies; where one turns out to be down, who stands in for it. */
-    while (count_answered(reading) < copies && from < reading->n) {
-        ask_next(reading, &from);
+    while (count_answered(query) < copies && from < query->n) {
+        ask_next(query, &from);
     }
     /* A session that began while a home was away lies on those that stood in; and the one copy of
      * one stays where a list of servers before this one had it. */
-    for (tries = 0; tries < (copies == 1 ? 2 : 1) && !reading->newest; tries++) {
-        ask_next(reading, &from);
+    for (tries = 0; tries < (copies == 1 ? 2 : 1) && !query->newest; tries++) {
+        ask_next(query, &from);
     }
-    ask_placement(reading);
+    ask_placement(query);
     /* Fewer copies than there should be, or none that can be believed: those that stood in may know
      * better, whoever saw a home go. */
-    while (reading->newest && (count_held(reading) < copies || !is_fresh(reading))
-           && from < reading->n) {
-        ask_next(reading, &from);
-        ask_placement(reading);
+    while (query->newest && (count_held(query) < copies || !is_fresh(query))
+           && from < query->n) {
+        ask_next(query, &from);
+        ask_placement(query);
     }
 }
 
-static void begin_reading(reading_t *reading, memsess_store_t *store, const memsess_key_t *key,
+static void begin_query(query_t *query, memsess_store_t *store, const memsess_key_t *key,
                           apr_pool_t *p)
 {
-    memset(reading, 0, sizeof(*reading));
-    reading->store = store;
-    reading->key = key;
-    reading->p = p;
-    memsess_order(store, key, &reading->copies, &reading->n, p);
+    memset(query, 0, sizeof(*query));
+    query->store = store;
+    query->key = key;
+    query->p = p;
+    memsess_order(store, key, &query->copies, &query->n, p);
 }
 
 /* Whether a server that the one record was written to has the other: it came later. */
-static int is_overwritten(const reading_t *reading, const memsess_session_t *one,
+static int is_overwritten(const query_t *query, const memsess_session_t *one,
                           const memsess_session_t *other)
 {
     unsigned i;
 
-    for (i = 0; i < reading->n; i++) {
-        const memsess_copy_t *copy = &reading->copies[i];
+    for (i = 0; i < query->n; i++) {
+        const memsess_copy_t *copy = &query->copies[i];
 
         if (copy->state == COPY_HELD && memsess_is_same(copy->session, other)
-            && memsess_is_placed(reading->store, &one->placement, copy->at)) {
+            && memsess_is_placed(query->store, &one->placement, copy->at)) {
             return 1;
         }
     }
@@ -847,104 +847,123 @@ static int is_overwritten(const reading_t *reading, const memsess_session_t *one
 
 /* Of two records of one revision, which there are only where claims were lost, the one that some
  * server has in the other's place counts; where none has, any, if only it is the same for all. */
-static void settle_ties(reading_t *reading)
+static void settle_ties(query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < reading->n && reading->newest; i++) {
-        memsess_session_t *one = reading->newest, *other = reading->copies[i].session;
+    for (i = 0; i < query->n && query->newest; i++) {
+        memsess_session_t *one = query->newest, *other = query->copies[i].session;
         int loses, wins;
 
-        if (reading->copies[i].state != COPY_HELD || memsess_is_newer(one, other)
+        if (query->copies[i].state != COPY_HELD || memsess_is_newer(one, other)
             || memsess_is_same(one, other)) {
             continue;
         }
-        loses = is_overwritten(reading, one, other);
-        wins = is_overwritten(reading, other, one);
+        loses = is_overwritten(query, one, other);
+        wins = is_overwritten(query, other, one);
         if (loses == wins ? other->mark > one->mark : loses) {
-            reading->newest = other;
+            query->newest = other;
         }
-        memsess_complain(reading->store, reading->store->servers[reading->copies[i].at],
-                         reading->key, RECORD, "one of two with the same revision: claims were "
-                         "lost, and one of the two changes may be too", reading->p);
+        memsess_complain(query->store, query->store->servers[query->copies[i].at],
+                         query->key, RECORD, "one of two with the same revision: claims were "
+                         "lost, and one of the two changes may be too", query->p);
     }
 }
 
 /* Servers do not all answer at one time: a copy may be written where it was looked for already and
  * be deleted where it was not yet. So what too few of them have, though others answered too, is
  * read once more, until two readings say the same. */
-static void ask_again(reading_t *reading)
+static void ask_again(query_t *query)
 {
     const memsess_session_t *last = NULL;
     apr_uint64_t least;
     unsigned tries, from;
 
-    for (tries = 0; tries < READINGS_MAX && reading->newest
-                    && count_held(reading) < count_answered(reading)
-                    && count_held(reading) < reading->store->conf.copies
-                    && !(last && memsess_is_same(reading->newest, last)); tries++) {
-        last = reading->newest;
-        least = reading->least;
-        begin_reading(reading, reading->store, reading->key, reading->p);
-        reading->least = least;
+    for (tries = 0; tries < READINGS_MAX && query->newest
+                    && count_held(query) < count_answered(query)
+                    && count_held(query) < query->store->conf.copies
+                    && !(last && memsess_is_same(query->newest, last)); tries++) {
+        last = query->newest;
+        least = query->least;
+        begin_query(query, query->store, query->key, query->p);
+        query->least = least;
         from = 0;
-        ask_next(reading, &from);
-        ask_rest(reading, from);
+        ask_next(query, &from);
+        ask_rest(query, from);
     }
+}
+
+static memsess_facts_t facts_of(const query_t *query)
+{
+    int outdated = is_outdated(query);
+
+    return (memsess_facts_t){
+        .answered = those_that_answered(query),
+        .lacks = count_lacking(query, outdated),
+        .partial = is_partial(query),
+        .outdated = outdated,
+        .bare = is_bare(query),
+        .aged = newest_copy(query)->aged,
+    };
+}
+
+static memsess_found_t judge(const query_t *query)
+{
+    const memsess_session_t *newest = query->newest;
+
+    if (is_later(query)) {
+        return MEMSESS_UNAVAILABLE;
+    }
+    if (!newest) {
+        return judge_none(query);
+    }
+    if (!is_trusted(query)) {
+        return MEMSESS_UNAVAILABLE;
+    }
+    if (!newest->ended && newest->revision < query->least) {
+        memsess_log(MEMSESS_LOG_WARNING, 0, "session %s: revision %" APR_UINT64_T_FMT " is the newest "
+                    "that is left, but there was a revision %" APR_UINT64_T_FMT ": not used",
+                    memsess_key_log(query->key, query->p), newest->revision, query->least);
+        return MEMSESS_UNSEEN;
+    }
+    return newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
 }
 
 /* The rest of a reading, after the first homes were asked. */
-static memsess_found_t find_rest(reading_t *reading, unsigned from, memsess_session_t **session,
-                                 unsigned *lacking)
+static void find_rest(query_t *query, unsigned from, memsess_reading_t *reading)
 {
-    ask_rest(reading, from);
-    ask_again(reading);
-    settle_ties(reading);
-    if (is_later(reading)) {
-        return MEMSESS_UNAVAILABLE;
-    }
-    if (!reading->newest) {
-        return judge_none(reading);
-    }
-    if (!is_trusted(reading)) {
-        return MEMSESS_UNAVAILABLE;
-    }
-    if (!reading->newest->ended && reading->newest->revision < reading->least) {
-        memsess_log(MEMSESS_LOG_WARNING, 0, "session %s: revision %" APR_UINT64_T_FMT " is the newest "
-                    "that is left, but there was a revision %" APR_UINT64_T_FMT ": not used",
-                    memsess_key_log(reading->key, reading->p), reading->newest->revision,
-                    reading->least);
-        return MEMSESS_UNSEEN;
-    }
-    reading->newest->partial = is_partial(reading);
-    reading->newest->outdated = is_outdated(reading);
-    reading->newest->bare = is_bare(reading);
-    *lacking = count_lacking(reading);
-    reading->newest->answered = those_that_answered(reading);
-    *session = reading->newest;
-    return reading->newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
+    int is_there;
+
+    ask_rest(query, from);
+    ask_again(query);
+    settle_ties(query);
+    reading->found = judge(query);
+    is_there = reading->found == MEMSESS_FOUND || reading->found == MEMSESS_ENDED;
+    reading->session = is_there ? query->newest : NULL;
+    reading->facts = is_there ? facts_of(query) : (memsess_facts_t){0};
 }
 
-memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
-                             memsess_session_t **session, unsigned *lacking, apr_pool_t *p)
+void memsess_find(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
 {
-    reading_t reading;
+    query_t query;
     unsigned from = 0;
 
-    begin_reading(&reading, store, key, p);
-    ask_next(&reading, &from);
-    return find_rest(&reading, from, session, lacking);
+    reading->read_at = memsess_clock_steady();
+    begin_query(&query, store, &reading->key, p);
+    query.least = reading->least;
+    ask_next(&query, &from);
+    find_rest(&query, from, reading);
 }
 
 int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
                         const memsess_copy_t *copy, apr_pool_t *p)
 {
-    memsess_copy_t *wanted, asked = {copy->at, COPY_UNASKED, NULL, 0, 0, 0};
-    reading_t reading;
+    memsess_copy_t *wanted, asked = {.at = copy->at};
+    query_t query;
 
-    begin_reading(&reading, store, key, p);
+    begin_query(&query, store, key, p);
     wanted = &asked;
-    ask(&reading, &wanted, 1);
+    ask(&query, &wanted, 1);
     return asked.state == COPY_LATER;
 }
 
@@ -952,17 +971,17 @@ void memsess_ask_all(memsess_store_t *store, const memsess_key_t *key, memsess_c
                      unsigned *n, apr_pool_t *p)
 {
     memsess_copy_t **wanted;
-    reading_t reading;
+    query_t query;
     unsigned i;
 
-    begin_reading(&reading, store, key, p);
-    *copies = reading.copies;
-    *n = reading.n;
-    wanted = apr_palloc(p, sizeof(*wanted) * reading.n);
-    for (i = 0; i < reading.n; i++) {
-        wanted[i] = &reading.copies[i];
+    begin_query(&query, store, key, p);
+    *copies = query.copies;
+    *n = query.n;
+    wanted = apr_palloc(p, sizeof(*wanted) * query.n);
+    for (i = 0; i < query.n; i++) {
+        wanted[i] = &query.copies[i];
     }
-    ask(&reading, wanted, reading.n);
+    ask(&query, wanted, query.n);
 }
 
 static apr_status_t same_again(void *baton, const memsess_session_t *newest,
@@ -974,42 +993,36 @@ static apr_status_t same_again(void *baton, const memsess_session_t *newest,
 
 /* What is lacking somewhere is written once more, as a revision of its own: so a repair can undo no
  * commit. Left to whoever is writing, if somebody is. */
-static void repair(memsess_store_t *store, const memsess_key_t *key, memsess_session_t **session,
-                   unsigned lacking, apr_time_t read_at, apr_pool_t *p)
+static void repair(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
 {
     memsess_session_t *again;
 
-    if (lacking
-        && memsess_store_commit(store, key, *session, read_at, MEMSESS_REPAIRING, same_again,
-                                &again, p)
+    if (reading->facts.lacks
+        && memsess_store_commit(store, reading, MEMSESS_REPAIRING, same_again, &again, p)
                == APR_SUCCESS) {
-        *session = again;
-        memsess_count_add(MEMSESS_N_REPAIRED, lacking);
-        memsess_log(MEMSESS_LOG_DEBUG, 0, "repaired %u of the copies of session %s", lacking,
-                    memsess_key_log(key, p));
+        memsess_count_add(MEMSESS_N_REPAIRED, reading->facts.lacks);
+        memsess_log(MEMSESS_LOG_DEBUG, 0, "repaired %u of the copies of session %s",
+                    reading->facts.lacks, memsess_key_log(&reading->key, p));
+        reading->session = again;
+        reading->facts = (memsess_facts_t){.answered = reading->facts.answered};
     }
 }
 
-memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *key,
-                                   memsess_session_t **session, apr_pool_t *p)
+void memsess_store_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
 {
-    apr_time_t read_at = memsess_clock_steady();
-    unsigned lacking = 0;
-    memsess_found_t found = memsess_find(store, key, session, &lacking, p);
-
-    repair(store, key, session, lacking, read_at, p);
-    return found;
+    memsess_find(store, reading, p);
+    repair(store, reading, p);
 }
 
 /* One of several readings whose first homes are asked all at once. */
 typedef struct part_t {
-    reading_t reading;
+    query_t query;
     memsess_copy_t *wanted[MEMSESS_COPIES_MAX];
     unsigned n, from;
     memsess_get_t *gets;
 } part_t;
 
-void memsess_store_read_all(memsess_store_t *store, memsess_wish_t *const *wishes, unsigned n,
+void memsess_store_read_all(memsess_store_t *store, memsess_reading_t *const *readings, unsigned n,
                             apr_pool_t *p)
 {
     part_t *parts = apr_pcalloc(p, sizeof(*parts) * n);
@@ -1020,22 +1033,21 @@ void memsess_store_read_all(memsess_store_t *store, memsess_wish_t *const *wishe
     for (i = 0; i < n; i++) {
         part_t *part = &parts[i];
 
-        begin_reading(&part->reading, store, &wishes[i]->key, p);
-        part->reading.least = wishes[i]->least;
-        part->n = want_next(&part->reading, &part->from, part->wanted);
+        begin_query(&part->query, store, &readings[i]->key, p);
+        part->query.least = readings[i]->least;
+        part->n = want_next(&part->query, &part->from, part->wanted);
         part->gets = end;
-        prepare_gets(&part->reading, part->wanted, part->n, end);
+        prepare_gets(&part->query, part->wanted, part->n, end);
         end += part->n;
     }
     memsess_pool_mget(gets, (int)(end - gets), p);
     for (i = 0; i < n; i++) {
         part_t *part = &parts[i];
-        unsigned lacking = 0;
 
-        take_answers(&part->reading, part->wanted, part->n, part->gets);
-        wishes[i]->read_at = read_at;
-        wishes[i]->found = find_rest(&part->reading, part->from, &wishes[i]->session, &lacking);
-        repair(store, &wishes[i]->key, &wishes[i]->session, lacking, read_at, p);
+        take_answers(&part->query, part->wanted, part->n, part->gets);
+        readings[i]->read_at = read_at;
+        find_rest(&part->query, part->from, readings[i]);
+        repair(store, readings[i], p);
     }
 }
 
@@ -1068,17 +1080,17 @@ static apr_uint64_t winning_revision(const memsess_store_t *store)
     return (apr_uint64_t)(latest ? latest : apr_time_sec(memsess_clock_wall())) << 20;
 }
 
-apr_status_t memsess_store_blank(memsess_session_t **session, memsess_store_t *store,
-                                 const memsess_key_t *key, apr_pool_t *p)
+apr_status_t memsess_store_blank(memsess_reading_t *reading, memsess_store_t *store, apr_pool_t *p)
 {
-    apr_status_t rv = memsess_session_make(session, memsess_clock_wall(), p);
+    apr_status_t rv = memsess_session_make(&reading->session, memsess_clock_wall(), p);
     memsess_copy_t *copies, *chosen[MEMSESS_COPIES_MAX];
     unsigned n;
 
+    reading->facts = (memsess_facts_t){0};
     if (rv == APR_SUCCESS) {
-        memsess_order(store, key, &copies, &n, p);
-        choose(store, copies, n, NULL, chosen, &(*session)->placement);
-        (*session)->revision = winning_revision(store);
+        memsess_order(store, &reading->key, &copies, &n, p);
+        choose(store, copies, n, NULL, chosen, &reading->session->placement);
+        reading->session->revision = winning_revision(store);
     }
     return rv;
 }

@@ -53,27 +53,38 @@ typedef enum {
     MEMSESS_UNAVAILABLE /**< as many servers as it has copies are silent, or who would know better */
 } memsess_found_t;
 
-/**
- * Reads all copies in one round trip; the highest revision wins, and copies that are missing or
- * older are repaired.
- * @param session receives, for MEMSESS_FOUND and MEMSESS_ENDED, what was found; its data lives in
- *        @a p
- */
-memsess_found_t memsess_store_read(memsess_store_t *store, const memsess_key_t *key,
-                                   memsess_session_t **session, apr_pool_t *p);
+/** Servers of a session that are ever looked at: memsess_facts_t.answered has a bit for each. */
+#define MEMSESS_REACH_MAX 64
 
-/** One key of memsess_store_read_all, and the answer as of memsess_store_read. */
-typedef struct memsess_wish_t {
+/** What a reading tells of a record's copies. All 0: it was not just read. */
+typedef struct memsess_facts_t {
+    apr_uint64_t answered; /**< these servers answered: a bit for each in the key's order */
+    unsigned lacks;        /**< so many of those that a write would choose now lack it */
+    int partial;           /**< one that it was written to answered without it */
+    int outdated;          /**< a server before all that have it has an older one */
+    int bare;              /**< a server has none at all */
+    int aged;              /**< an older secret sealed it */
+} memsess_facts_t;
+
+/** The reading of one key. */
+typedef struct memsess_reading_t {
     memsess_key_t key;
-    apr_time_t read_at; /**< by the monotonic clock */
-    memsess_found_t found;
-    memsess_session_t *session;
     apr_uint64_t least; /**< a revision that there was: what is older was put back there, or the newer
                              one is away, so it is UNSEEN and not repaired; 0: nobody knows of any */
-} memsess_wish_t;
+    apr_time_t read_at; /**< by the monotonic clock */
+    memsess_found_t found;
+    memsess_session_t *session; /**< for FOUND and ENDED, else NULL */
+    memsess_facts_t facts;      /**< of that */
+} memsess_reading_t;
+
+/**
+ * Reads all copies in one round trip; the highest revision wins, and copies that are missing or
+ * older are repaired. What is read lives in @a p.
+ */
+void memsess_store_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p);
 
 /** Reads several keys, all different, in the time of one. */
-void memsess_store_read_all(memsess_store_t *store, memsess_wish_t *const *wishes, unsigned n,
+void memsess_store_read_all(memsess_store_t *store, memsess_reading_t *const *readings, unsigned n,
                             apr_pool_t *p);
 
 /** Two members may be that far apart in what they take for a server's clock, in seconds. */
@@ -89,8 +100,7 @@ apr_interval_time_t memsess_store_written_ago(const memsess_store_t *store,
  * must not be written twice: as if a session had been read there. What is made of it wins over any
  * that is still on a server which is away.
  */
-apr_status_t memsess_store_blank(memsess_session_t **session, memsess_store_t *store,
-                                 const memsess_key_t *key, apr_pool_t *p);
+apr_status_t memsess_store_blank(memsess_reading_t *reading, memsess_store_t *store, apr_pool_t *p);
 
 /**
  * Writes all copies of a session that nobody knows yet, with its revision made one higher.
@@ -116,13 +126,11 @@ typedef apr_status_t memsess_next_t(void *baton, const memsess_session_t *newest
  * Writes the next revision of a session, so that no other commit is lost; see docs/protocol.md for
  * what that rests on. What cannot be stored leaves the session as it is. Beside what
  * memsess_store_write answers it may be MEMSESS_GONE, MEMSESS_BUSY or MEMSESS_UNSURE.
- * @param session as it was read; the newest there is will be given to @a make
- * @param read_at when that was, by the monotonic clock; 0: it is read again, right before it is
- *        written
+ * @param upon what was read; the newest there is will be given to @a make. Where its read_at is 0, it
+ *        is read again right before it is written
  * @param wait how long to wait for others; 0: give up where somebody else is writing
  */
-apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *key,
-                                  const memsess_session_t *session, apr_time_t read_at,
+apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_reading_t *upon,
                                   apr_interval_time_t wait, memsess_next_t *make, void *baton,
                                   apr_pool_t *p);
 

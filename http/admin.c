@@ -162,7 +162,7 @@ static const char *judge_section(request_rec *r, const memsess_session_t *sessio
 static const char *judge_live(request_rec *r, const memsess_session_t *session)
 {
     apr_time_t now = memsess_clock_wall();
-    memsess_wish_t epoch = {.found = MEMSESS_UNAVAILABLE};
+    memsess_reading_t epoch = {.found = MEMSESS_UNAVAILABLE};
 
     if (session->used + session->idle < now) {
         return apr_psprintf(r->pool, "expired: unused since %s, for longer than %" APR_TIME_T_FMT
@@ -171,7 +171,7 @@ static const char *judge_live(request_rec *r, const memsess_session_t *session)
     }
     if (session->login.user[0]
         && memsess_epoch_key(&epoch.key, conf_of(r)->ns, session->login.user) == APR_SUCCESS) {
-        memsess_epoch_read(conf_of(r)->store, &epoch, r->pool);
+        memsess_store_read(conf_of(r)->store, &epoch, r->pool);
         switch (memsess_epoch_judge(session, &epoch)) {
         case MEMSESS_ENDED:
             return memsess_epoch_why(session, &epoch);
@@ -340,11 +340,11 @@ static int list(request_rec *r, const char *name)
     unsigned i;
 
     for (i = 0; conf->user_sessions && i < memsess_users(conf->secrets); i++) {
-        memsess_wish_t epoch = {.found = MEMSESS_UNAVAILABLE};
+        memsess_reading_t epoch = {.found = MEMSESS_UNAVAILABLE};
 
         if (memsess_user_make(user, conf->secrets, i, conf->ns, name) == APR_SUCCESS
             && memsess_epoch_key(&epoch.key, conf->ns, user) == APR_SUCCESS) {
-            memsess_epoch_read(conf->store, &epoch, r->pool);
+            memsess_store_read(conf->store, &epoch, r->pool);
         }
         if (epoch.found == MEMSESS_UNAVAILABLE || epoch.found == MEMSESS_UNSEEN) {
             return unavailable(r, "the servers that have the user's list are silent");

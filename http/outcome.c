@@ -290,6 +290,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
 static apr_status_t change_session(memsess_commit_t *c, apr_interval_time_t wait)
 {
     apr_status_t rv = memsess_commit_keep_user(c, wait);
+    memsess_reading_t upon;
 
     if (rv != APR_SUCCESS) {
         return rv;
@@ -301,8 +302,8 @@ static apr_status_t change_session(memsess_commit_t *c, apr_interval_time_t wait
             return c->req->found == MEMSESS_UNAVAILABLE ? MEMSESS_DOWN : MEMSESS_GONE;
         }
     }
-    rv = memsess_store_commit(c->store, &c->req->key, c->req->session, c->req->read_at, wait,
-                              next_revision, c, c->r->pool);
+    upon = memsess_req_reading(c->req);
+    rv = memsess_store_commit(c->store, &upon, wait, next_revision, c, c->r->pool);
     if (rv != APR_SUCCESS && rv != MEMSESS_UNSURE) {
         unwrite_fresh(c);
     }
@@ -470,7 +471,7 @@ static int is_redating_due(const memsess_commit_t *c)
     int fresh = session->fixed || (is_redated(c, refresh) && -age < refresh
                                    && (session->lasts || session->idle >= c->conf->idle));
 
-    return !fresh || session->aged || memsess_commit_is_user_aged(c) || renewal_due(c, session)
+    return !fresh || c->req->facts.aged || memsess_commit_is_user_aged(c) || renewal_due(c, session)
            || memsess_renew_is_first(c->req);
 }
 

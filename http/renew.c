@@ -37,8 +37,8 @@ static int is_dead(const memsess_req_t *req, memsess_store_t *store, apr_pool_t 
 
 void memsess_renew_follow(memsess_req_t *req, memsess_store_t *store, int comes, apr_pool_t *p)
 {
-    const memsess_key_t old_key = req->key;
-    memsess_session_t *old = req->session;
+    const memsess_reading_t old = memsess_req_reading(req);
+    memsess_reading_t next = {.read_at = 0};
     char id[MEMSESS_ID_LEN + 1];
     apr_status_t rv;
     int moves;
@@ -54,12 +54,13 @@ void memsess_renew_follow(memsess_req_t *req, memsess_store_t *store, int comes,
             req->why = MEMSESS_CRYPTO;
             return;
         }
-        req->found = memsess_store_read(store, &req->key, &req->session, p);
+        next.key = req->key;
+        memsess_store_read(store, &next, p);
+        memsess_req_take(req, &next);
         /* Those that follow are younger. */
         if (!moves && comes && is_dead(req, store, p)) {
-            req->key = old_key;
-            req->session = old;
-            req->found = MEMSESS_ENDED;
+            req->key = old.key;
+            memsess_req_take(req, &old);
             return;
         }
         memcpy(req->id, id, sizeof(id));

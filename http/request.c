@@ -203,31 +203,43 @@ static apr_uint64_t revision_known(const memsess_req_t *req, const memsess_key_t
     return said > had ? said : had;
 }
 
+memsess_reading_t memsess_req_reading(const memsess_req_t *req)
+{
+    return (memsess_reading_t){.key = req->key, .read_at = req->read_at, .found = req->found,
+                               .session = req->session, .facts = req->facts};
+}
+
+void memsess_req_take(memsess_req_t *req, const memsess_reading_t *reading)
+{
+    req->found = reading->found;
+    req->session = reading->session ? reading->session : req->session;
+    req->facts = reading->facts;
+}
+
 /* In one round trip: the session, the epoch of the user that the cookie hints at, and what other
  * cookies lead to, as long as any of them may count. */
 static void read_at_once(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
 {
-    memsess_wish_t own = {req->key, 0, MEMSESS_UNAVAILABLE, NULL, 0};
-    memsess_wish_t *wish = req->ahead ? &req->ahead[req->at] : &own;
-    memsess_wish_t *wishes[MEMSESS_COOKIES_MAX + 1];
+    memsess_reading_t alone = {.key = req->key};
+    memsess_reading_t *own = req->ahead ? &req->ahead[req->at] : &alone;
+    memsess_reading_t *readings[MEMSESS_COOKIES_MAX + 1];
     const char *user = req->all_sent[req->at].user;
     unsigned n = 0;
 
-    if (!wish->read_at) {
+    if (!own->read_at) {
         do {
-            wishes[n] = &wish[n];
+            readings[n] = &own[n];
             /* Where the id is another than the cookie's, its revision may be as well. */
-            wish[n].least = req->id_is_old ? 0 : revision_known(req, &wish[n].key, req->at + n);
+            own[n].least = req->id_is_old ? 0 : revision_known(req, &own[n].key, req->at + n);
             n++;
         } while (req->ahead && req->at + n < req->n_sent);
         if (*user && memsess_epoch_key(&req->epoch.key, req->ns, user) == APR_SUCCESS) {
-            wishes[n++] = &req->epoch;
+            readings[n++] = &req->epoch;
             req->epoch_of = user;
         }
-        memsess_store_read_all(store, wishes, n, p);
+        memsess_store_read_all(store, readings, n, p);
     }
-    req->found = wish->found;
-    req->session = wish->session ? wish->session : req->session;
+    memsess_req_take(req, own);
 }
 
 /* Of the user that the session has, which may be another than the cookie hints at. */
@@ -238,7 +250,7 @@ static void read_epoch(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p
     if (!req->epoch_of || strcmp(user, req->epoch_of)) {
         req->epoch.found = MEMSESS_UNAVAILABLE;
         if (memsess_epoch_key(&req->epoch.key, req->ns, user) == APR_SUCCESS) {
-            memsess_epoch_read(store, &req->epoch, p);
+            memsess_store_read(store, &req->epoch, p);
             req->epoch_of = user;
         }
     }
@@ -315,6 +327,7 @@ static void read_sent(memsess_req_t *req, unsigned at, memsess_top_t *top)
     }
     if (req->is_cached) {
         req->found = MEMSESS_FOUND;
+        req->facts = (memsess_facts_t){0};
         MEMSESS_TRACE(top->r, "session %s: in the local cache, revision %" APR_UINT64_T_FMT,
                       memsess_key_log(&req->key, top->p), req->session->revision);
     }

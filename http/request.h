@@ -40,7 +40,7 @@ typedef struct memsess_req_t {
     memsess_cookie_value_t *all_sent; /**< what all of them say */
     unsigned n_sent, at;              /**< how many; which one it is */
     const memsess_over_t *over; /**< of these, what is over, if there are several and none counts */
-    memsess_wish_t *ahead;       /**< what these lead to, until it is known which one counts */
+    memsess_reading_t *ahead;    /**< what these lead to, until it is known which one counts */
     memsess_key_t key;           /**< where the session lies: by that id, or the one it got */
     const char *client[MEMSESS_BINDS]; /**< for memsess_req_client, where some section asks */
     char id[MEMSESS_ID_LEN + 1]; /**< of that key, once it was read */
@@ -54,7 +54,8 @@ typedef struct memsess_req_t {
     memsess_found_t found;       /**< once it was read */
     apr_status_t why;            /**< for MEMSESS_UNAVAILABLE: MEMSESS_BUSY without its lock */
     memsess_session_t *session;  /**< for MEMSESS_FOUND */
-    memsess_wish_t epoch;        /**< of its user, if it has one */
+    memsess_facts_t facts;       /**< of its copies, where the pool said so */
+    memsess_reading_t epoch;     /**< of its user, if it has one */
     const char *epoch_of;        /**< who that is, as of memsess_login_t; NULL: nobody yet */
     memsess_lock_t *lock;        /**< for MemSessLock request */
     memsess_changes_t pending;   /**< what modules want, see http/api.c; list NULL: nothing */

@@ -19,4 +19,10 @@ const char *memsess_req_client(const memsess_req_t *req, memsess_bind_t to);
 /** Reads it from the pool, where the newest is, whatever was read before. */
 void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top);
 
+/** What was read at its key. */
+memsess_reading_t memsess_req_reading(const memsess_req_t *req);
+
+/** Takes what was read at its key. */
+void memsess_req_take(memsess_req_t *req, const memsess_reading_t *reading);
+
 #endif

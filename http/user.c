@@ -154,13 +154,13 @@ static apr_interval_time_t epoch_idle(const memsess_commit_t *c)
 /* Looks again whether the session's user was logged out everywhere: MEMSESS_GONE. */
 static apr_status_t judge_epoch(const memsess_commit_t *c)
 {
-    memsess_wish_t *epoch = &c->req->epoch;
+    memsess_reading_t *epoch = &c->req->epoch;
     apr_status_t rv = memsess_epoch_key(&epoch->key, c->req->ns, c->req->session->login.user);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    memsess_epoch_read(c->store, epoch, c->r->pool);
+    memsess_store_read(c->store, epoch, c->r->pool);
     if (memsess_epoch_judge(c->req->session, epoch) == MEMSESS_FOUND) {
         return APR_SUCCESS;
     }

@@ -79,9 +79,6 @@ typedef struct memsess_binding_t {
     unsigned char digest[MEMSESS_BINDS][MEMSESS_BIND_BYTES];
 } memsess_binding_t;
 
-/** Servers of a session that are ever looked at: memsess_session_t.answered has a bit for each. */
-#define MEMSESS_REACH_MAX 64
-
 /** The state of a session at one revision. */
 typedef struct memsess_session_t {
     char public_id[MEMSESS_PUBLIC_ID_LEN + 1]; /**< stable over the session's life */
@@ -105,12 +102,6 @@ typedef struct memsess_session_t {
     memsess_placement_t placement;             /**< where this revision was written to */
     memsess_login_t login;                     /**< whose it is */
     memsess_binding_t binding;                 /**< whom it is shown to */
-    int aged;                                  /**< as it was read: an older secret sealed it */
-    int partial;                               /**< as it was read: not on all of these */
-    int outdated;                              /**< and a server before them has an older one */
-    int bare;                                  /**< and a server has none at all */
-    apr_uint64_t answered;                     /**< and these answered: a bit for each of its
-                                                    servers in order; 0: it was not just read */
     apr_array_header_t *attrs;                 /**< of memsess_attr_t, in name order */
 } memsess_session_t;
 

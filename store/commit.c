@@ -465,10 +465,9 @@ typedef struct commit_t {
     claim_t claim;
     memsess_copy_t *copies;
     unsigned n;
-    const memsess_session_t *newest;
-    apr_time_t read_at;             /* when that was */
-    apr_interval_time_t wait;       /* for others; 0 or MEMSESS_REPAIRING: they come first */
-    const memsess_session_t *ours;  /* written, but not to all of its servers; or NULL */
+    memsess_reading_t newest;         /* what is built upon */
+    apr_interval_time_t wait;         /* for others; 0 or MEMSESS_REPAIRING: they come first */
+    const memsess_session_t *ours;    /* written, but not to all of its servers; or NULL */
     const memsess_session_t *partial; /* newest as it was first seen on some of its servers only */
     apr_time_t partial_since;
     memsess_next_t *make;
@@ -510,15 +509,13 @@ static void drop_strays(const commit_t *c, const memsess_session_t *before,
 /* Reads again. What is older than what is at hand is not taken: that was on other servers. */
 static apr_status_t look_again(commit_t *c)
 {
-    memsess_session_t *session;
-    apr_time_t now = memsess_clock_steady();
-    memsess_found_t found;
-    unsigned lacking;
+    memsess_session_t *newest = c->newest.session;
+    memsess_reading_t now = {.key = c->newest.key};
 
-    found = memsess_find(c->claim.store, c->claim.key, &session, &lacking, c->p);
-    switch (found) {
+    memsess_find(c->claim.store, &now, c->p);
+    switch (now.found) {
     case MEMSESS_ENDED:
-        if (memsess_is_newer(session, c->newest)) {
+        if (memsess_is_newer(now.session, newest)) {
             return MEMSESS_GONE;
         }
         break;
@@ -526,22 +523,22 @@ static apr_status_t look_again(commit_t *c)
         break;
     case MEMSESS_MISSING: /* ended, and its tombstones are gone; or lost: it is not brought back */
     case MEMSESS_UNSEEN:
-        if (!memsess_is_blank(c->newest)) {
-            return c->ours ? MEMSESS_UNSURE : found == MEMSESS_MISSING ? MEMSESS_GONE : MEMSESS_DOWN;
+        if (!memsess_is_blank(newest)) {
+            return c->ours ? MEMSESS_UNSURE : now.found == MEMSESS_MISSING ? MEMSESS_GONE : MEMSESS_DOWN;
         }
-        c->read_at = now;
+        c->newest.read_at = now.read_at;
         return APR_SUCCESS;
     default:
         return MEMSESS_DOWN;
     }
-    if (memsess_is_blank(c->newest) || !memsess_is_newer(c->newest, session)) {
+    if (memsess_is_blank(newest) || !memsess_is_newer(newest, now.session)) {
         /* What is ours has been sent to all that were to have it. */
-        session->partial &= !c->ours;
-        c->newest = session;
+        now.facts.partial &= !c->ours;
+        c->newest = now;
     }
-    c->read_at = now;
+    c->newest.read_at = now.read_at;
     /* Ours may have been built upon, or not: there is no telling. */
-    return c->ours && !memsess_is_same(c->newest, c->ours) ? MEMSESS_UNSURE : APR_SUCCESS;
+    return c->ours && !memsess_is_same(c->newest.session, c->ours) ? MEMSESS_UNSURE : APR_SUCCESS;
 }
 
 static int is_done(const memsess_session_t *next, const memsess_sent_t *sent)
@@ -556,12 +553,13 @@ static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_
         if (sent->stored < c->claim.store->conf.copies) {
             memsess_count(MEMSESS_N_UNDER_REPLICATED);
         }
-        drop_strays(c, c->newest, next);
+        drop_strays(c, c->newest.session, next);
         return APR_SUCCESS;
     }
     if (sent->stored) {
-        c->ours = c->newest = next;
-        c->read_at = c->claim.begun;
+        c->ours = c->newest.session = next;
+        c->newest.facts = (memsess_facts_t){.answered = c->newest.facts.answered};
+        c->newest.read_at = c->claim.begun;
         return AGAIN;
     }
     if (sent->failed) {
@@ -578,19 +576,18 @@ static apr_status_t write_claimed(commit_t *c)
     apr_status_t rv = APR_SUCCESS;
 
     if (c->ours) {
-        next = apr_pmemdup(c->p, c->newest, sizeof(*next));
+        next = apr_pmemdup(c->p, c->newest.session, sizeof(*next));
     }
     else {
-        rv = c->make(c->baton, c->newest, &next, c->p);
+        rv = c->make(c->baton, c->newest.session, &next, c->p);
     }
     if (rv != APR_SUCCESS) {
         claim_drop(&c->claim, c->p);
         return rv;
     }
-    next->answered = c->newest->answered;
-    next->revision = c->newest->revision + 1;
+    next->revision = c->newest.session->revision + 1;
     next->mark = c->claim.mark;
-    memsess_write_copies(&sent, c->claim.store, c->claim.key, next, c->newest, c->copies, c->n,
+    memsess_write_copies(&sent, c->claim.store, c->claim.key, next, &c->newest, c->copies, c->n,
                          c->claim.begun + CLAIM_SAFE, c->p);
     return outcome(c, next, &sent);
 }
@@ -599,14 +596,14 @@ static apr_status_t write_claimed(commit_t *c)
  * the session was read. */
 static int is_later_unseen(const commit_t *c)
 {
-    const memsess_session_t *newest = c->newest;
+    const memsess_reading_t *newest = &c->newest;
     unsigned i;
 
     for (i = 0; i < c->n; i++) {
         const memsess_copy_t *copy = &c->copies[i];
-        int seen = newest->answered
-                       ? memsess_has_bit(newest->answered, i)
-                       : memsess_is_placed(c->claim.store, &newest->placement, copy->at);
+        int seen = newest->facts.answered
+                       ? memsess_has_bit(newest->facts.answered, i)
+                       : memsess_is_placed(c->claim.store, &newest->session->placement, copy->at);
 
         if (copy->claimed && !seen
             && memsess_is_later_at(c->claim.store, c->claim.key, copy, c->p)) {
@@ -662,12 +659,12 @@ static int is_apart(const commit_t *c, const memsess_session_t *session)
  */
 static void claim_partial(commit_t *c)
 {
-    const memsess_session_t *before = c->newest;
+    const memsess_session_t *before = c->newest.session;
     apr_interval_time_t under_way = 2 * MEMSESS_ALL_SENT + c->claim.store->timeout;
     apr_time_t now = memsess_clock_steady();
 
-    c->claim.before = before->partial ? before : NULL;
-    if (!before->partial) {
+    c->claim.before = c->newest.facts.partial ? before : NULL;
+    if (!c->claim.before) {
         return;
     }
     if (!c->partial || !memsess_is_same(c->partial, before)) {
@@ -683,10 +680,10 @@ static void claim_partial(commit_t *c)
  * to be claimed first. Nobody builds under FIRST upon what is found there by then. */
 static int is_unclaimed(const commit_t *c, const memsess_session_t *before)
 {
-    const memsess_session_t *now = c->newest;
+    const memsess_session_t *now = c->newest.session;
 
-    return memsess_is_newer(now, before) || (now->partial && !c->claim.before)
-           || (now->bare && !c->claim.is_bare)
+    return memsess_is_newer(now, before) || (c->newest.facts.partial && !c->claim.before)
+           || (c->newest.facts.bare && !c->claim.is_bare)
            || (memsess_is_blank(before) && !memsess_is_blank(now));
 }
 
@@ -700,17 +697,17 @@ static int is_first(const commit_t *c, const memsess_session_t *before)
 /* Claims the next revision and writes it; MEMSESS_BUSY, and newest, are where to go on from. */
 static apr_status_t try_commit(commit_t *c)
 {
-    const memsess_session_t *before = c->newest;
+    const memsess_session_t *before = c->newest.session;
     apr_status_t rv;
 
     c->claim.what = memsess_is_blank(before) ? FIRST : revision_text(before->revision + 1, c->p);
-    c->claim.is_bare = before->bare;
+    c->claim.is_bare = c->newest.facts.bare;
     claim_partial(c);
     rv = claim_take(&c->claim, before, c->copies, c->n, c->p);
     memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.key, c->p),
                   c->claim.what, rv == APR_SUCCESS ? "ours"
                                  : rv == MEMSESS_BUSY ? "another's" : "not to be had");
-    if (rv == APR_SUCCESS && (is_first(c, before) || c->claim.begun - c->read_at > CLAIM_SAFE)) {
+    if (rv == APR_SUCCESS && (is_first(c, before) || c->claim.begun - c->newest.read_at > CLAIM_SAFE)) {
         rv = look_again(c);
         if (rv == APR_SUCCESS && is_unclaimed(c, before)) {
             rv = MEMSESS_BUSY;
@@ -779,8 +776,7 @@ static apr_status_t commit(commit_t *c)
                          c->wait);
 }
 
-apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *key,
-                                  const memsess_session_t *newest, apr_time_t read_at,
+apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_reading_t *upon,
                                   apr_interval_time_t wait, memsess_next_t *make, void *baton,
                                   apr_pool_t *p)
 {
@@ -788,15 +784,14 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_key_t *k
 
     memset(&c, 0, sizeof(c));
     c.claim.store = store;
-    c.claim.key = key;
+    c.claim.key = &upon->key;
     c.claim.ttl = claim_ttl(store);
-    c.newest = newest;
-    c.read_at = read_at;
+    c.newest = *upon;
     c.wait = wait;
     c.make = make;
     c.baton = baton;
     c.p = p;
-    memsess_order(store, key, &c.copies, &c.n, p);
+    memsess_order(store, &upon->key, &c.copies, &c.n, p);
     return commit(&c);
 }
 

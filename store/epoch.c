@@ -110,7 +110,7 @@ static int is_live(const memsess_session_t *record, const memsess_session_t *ses
     return !is_unlisted(record, session) && is_of_epoch(record, session);
 }
 
-memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_wish_t *epoch)
+memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_reading_t *epoch)
 {
     if (epoch->found == MEMSESS_UNAVAILABLE || epoch->found == MEMSESS_UNSEEN) {
         return epoch->found;
@@ -119,7 +119,7 @@ memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const mems
                                                                              : MEMSESS_ENDED;
 }
 
-const char *memsess_epoch_why(const memsess_session_t *session, const memsess_wish_t *epoch)
+const char *memsess_epoch_why(const memsess_session_t *session, const memsess_reading_t *epoch)
 {
     if (epoch->found != MEMSESS_FOUND) {
         return "ended, since no server has its user's record any more: evicted, or lost with its "
@@ -189,33 +189,23 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     return rv;
 }
 
-static apr_status_t write_next(memsess_store_t *store, const memsess_wish_t *epoch,
+static apr_status_t write_next(memsess_store_t *store, const memsess_reading_t *epoch,
                                next_epoch_t *want, apr_interval_time_t wait, apr_pool_t *p)
 {
     /* Any name that is not empty will do: the key says whose it is. */
     memcpy(want->login.user, "AAAAAAAAAAAAAAAA", MEMSESS_USER_LEN + 1);
-    return memsess_store_commit(store, &epoch->key, epoch->session, epoch->read_at, wait,
-                                next_revision, want, p);
+    return memsess_store_commit(store, epoch, wait, next_revision, want, p);
 }
 
-static apr_status_t write_first(memsess_store_t *store, memsess_wish_t *epoch,
+static apr_status_t write_first(memsess_store_t *store, memsess_reading_t *epoch,
                                 next_epoch_t *want, apr_interval_time_t wait, apr_pool_t *p)
 {
-    apr_status_t rv = memsess_store_blank(&epoch->session, store, &epoch->key, p);
+    apr_status_t rv = memsess_store_blank(epoch, store, p);
 
     return rv == APR_SUCCESS ? write_next(store, epoch, want, wait, p) : rv;
 }
 
-void memsess_epoch_read(memsess_store_t *store, memsess_wish_t *epoch, apr_pool_t *p)
-{
-    memsess_session_t *session = NULL;
-
-    epoch->read_at = memsess_clock_steady();
-    epoch->found = memsess_store_read(store, &epoch->key, &session, p);
-    epoch->session = session;
-}
-
-apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_wish_t *epoch,
+apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_reading_t *epoch,
                                 const memsess_entry_t *entry, apr_pool_t *p)
 {
     next_epoch_t want = {.what = KEEP, .entry = entry};
@@ -228,20 +218,20 @@ apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_wish_t *ep
     }
     /* What an older secret sealed moves to the first one with the sessions. Half the session's time
      * to spare, for a store that does not answer meanwhile. */
-    return !epoch->session->aged
+    return !epoch->facts.aged
                    && epoch->session->idle - age >= entry->idle + entry->idle / 2
                    && -age < entry->idle / 2 && memsess_entries_dated(epoch->session, entry)
                ? APR_SUCCESS : write_next(store, epoch, &want, 0, p);
 }
 
 /* Reads the record, and makes the next one of it, or the first. */
-static apr_status_t change(memsess_store_t *store, memsess_wish_t *epoch, next_epoch_t *want,
+static apr_status_t change(memsess_store_t *store, memsess_reading_t *epoch, next_epoch_t *want,
                            apr_interval_time_t wait, apr_pool_t *p)
 {
     apr_status_t rv = memsess_random(want->login.epoch, MEMSESS_EPOCH_BYTES);
 
     if (!epoch->read_at) {
-        memsess_epoch_read(store, epoch, p);
+        memsess_store_read(store, epoch, p);
     }
     if (rv != APR_SUCCESS) {
         return rv;
@@ -267,11 +257,11 @@ apr_status_t memsess_epoch_enter(memsess_login_t *login, memsess_store_t *store,
                                  const memsess_key_t *key, const memsess_entry_t *entry,
                                  unsigned most, apr_interval_time_t wait, apr_pool_t *p)
 {
-    memsess_wish_t epoch = {.key = *key};
+    memsess_reading_t epoch = {.key = *key};
     next_epoch_t want = {.what = KEEP, .entry = entry, .most = most};
     apr_status_t rv;
 
-    memsess_epoch_read(store, &epoch, p);
+    memsess_store_read(store, &epoch, p);
     if (epoch.found == MEMSESS_FOUND && !most) {
         want.login = epoch.session->login;
         rv = memsess_epoch_keep(store, &epoch, entry, p);
@@ -298,7 +288,7 @@ static apr_status_t user_key(memsess_key_t *key, const memsess_secrets_t *secret
 apr_status_t memsess_epoch_end_all(memsess_store_t *store, const memsess_key_t *key,
                                    apr_interval_time_t wait, apr_pool_t *p)
 {
-    memsess_wish_t epoch = {.key = *key};
+    memsess_reading_t epoch = {.key = *key};
     next_epoch_t want = {.what = END_ALL};
 
     return change(store, &epoch, &want, wait, p);
@@ -335,7 +325,7 @@ apr_status_t memsess_epoch_end_others(memsess_login_t *login, memsess_store_t *s
                                       const memsess_key_t *key, const memsess_session_t *session,
                                       apr_interval_time_t wait, apr_pool_t *p)
 {
-    memsess_wish_t epoch = {.key = *key};
+    memsess_reading_t epoch = {.key = *key};
     next_epoch_t want = {.what = END_OTHERS, .session = session};
     apr_status_t rv = change(store, &epoch, &want, wait, p);
 
@@ -351,7 +341,7 @@ apr_status_t memsess_epoch_end_one(memsess_store_t *store, const memsess_secrets
     unsigned i;
 
     for (i = 0; rv == MEMSESS_ABSENT && i < memsess_users(secrets); i++) {
-        memsess_wish_t epoch = {.found = MEMSESS_MISSING};
+        memsess_reading_t epoch = {.found = MEMSESS_MISSING};
         next_epoch_t want = {.what = END_ONE, .public_id = public_id};
 
         rv = user_key(&epoch.key, secrets, i, ns, name);

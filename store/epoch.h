@@ -42,15 +42,12 @@ int memsess_user_which(const char *user, const memsess_secrets_t *secrets, const
 /** Where that user's epoch lies: no cookie leads there, since no session id has its form. */
 apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *user);
 
-/** Reads it, alone. */
-void memsess_epoch_read(memsess_store_t *store, memsess_wish_t *epoch, apr_pool_t *p);
-
 /** Whether a session may go on, by what was found at its user's epoch key: FOUND, ENDED, or UNSEEN
  * and UNAVAILABLE as that was. */
-memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_wish_t *epoch);
+memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_reading_t *epoch);
 
 /** What ended a session that memsess_epoch_judge calls ENDED, in words for an operator. */
-const char *memsess_epoch_why(const memsess_session_t *session, const memsess_wish_t *epoch);
+const char *memsess_epoch_why(const memsess_session_t *session, const memsess_reading_t *epoch);
 
 /**
  * The user's epoch, for a session that begins; made where none is to be seen. It will outlive that
@@ -63,7 +60,7 @@ apr_status_t memsess_epoch_enter(memsess_login_t *login, memsess_store_t *store,
                                  unsigned most, apr_interval_time_t wait, apr_pool_t *p);
 
 /** Has it, as it was found, outlive a session that is re-dated now; dates its entry in the list. */
-apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_wish_t *epoch,
+apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_reading_t *epoch,
                                 const memsess_entry_t *entry, apr_pool_t *p);
 
 /**

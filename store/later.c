@@ -61,12 +61,12 @@ static int is_any_just_back(const memsess_store_t *store, const memsess_placemen
 static void later_look(void *baton)
 {
     later_t *later = baton;
-    memsess_session_t *session;
+    memsess_reading_t reading = {.key = later->key};
     apr_pool_t *p;
 
     if (!is_any_just_back(later->store, &later->placement)
         && apr_pool_create_unmanaged_ex(&p, NULL, NULL) == APR_SUCCESS) {
-        memsess_store_read(later->store, &later->key, &session, p);
+        memsess_store_read(later->store, &reading, p);
         apr_pool_destroy(p);
         memsess_later_done(later->store, &later->lease);
     }

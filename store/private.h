@@ -40,6 +40,7 @@ typedef struct memsess_copy_t {
     memsess_session_t *session;
     int claimed, tried; /* to be */
     apr_size_t len;     /* of the record in memcached */
+    int aged;           /* an older secret sealed it */
 } memsess_copy_t;
 
 /* What became of the copies of one write. */
@@ -88,12 +89,8 @@ void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
                       const memsess_key_t *key, const char *item, const char *trouble,
                       apr_pool_t *p);
 
-/**
- * The newest copy, without repairing any.
- * @param lacking receives how many of those that should have it answered that they do not
- */
-memsess_found_t memsess_find(memsess_store_t *store, const memsess_key_t *key,
-                             memsess_session_t **session, unsigned *lacking, apr_pool_t *p);
+/** memsess_store_read without repairing anything. */
+void memsess_find(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p);
 
 /** Asks all servers of a key, all at once, whatever each of them says. */
 void memsess_ask_all(memsess_store_t *store, const memsess_key_t *key, memsess_copy_t **copies,
@@ -114,7 +111,7 @@ int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
  * @param before what it follows under the claim; NULL: nobody knows of the session yet
  */
 void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const memsess_key_t *key,
-                          memsess_session_t *session, const memsess_session_t *before,
+                          memsess_session_t *session, const memsess_reading_t *before,
                           memsess_copy_t *copies, unsigned n, apr_time_t not_after, apr_pool_t *p);
 
 /** Where one of these servers has just come back, the record is read, and so repaired, once that is

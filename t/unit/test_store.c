@@ -9,12 +9,12 @@
  */
 
 #include "unit_servers.h"
+#include "unit_store.h"
 
 #include "apr_atomic.h"
 #include "apr_encode.h"
 #include "base/clock.h"
 #include "base/count.h"
-#include "memsess_store.h"
 #include "session/record.h"
 #include "session/seal.h"
 #include "store/epoch.h"
@@ -309,7 +309,7 @@ static void assert_finds(const char *value)
 {
     memsess_session_t *session = NULL;
 
-    assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
+    assert_int_equal(unit_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
     assert_int_equal(session->attrs->nelts, 1);
     assert_string_equal(APR_ARRAY_IDX(session->attrs, 0, memsess_attr_t).value, value);
 }
@@ -318,7 +318,7 @@ static void assert_finds_not(memsess_found_t expected)
 {
     memsess_session_t *session = NULL;
 
-    assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), expected);
+    assert_int_equal(unit_read(store, &key, &session, unit_pool), expected);
 }
 
 /* Reads until copies are repaired: those of a revision that is just being written are left alone
@@ -327,7 +327,7 @@ static int repaired(const char *expected)
 {
     memsess_session_t *session;
 
-    memsess_store_read(store, &key, &session, unit_pool);
+    unit_read(store, &key, &session, unit_pool);
     return strcmp(revisions(), expected) == 0;
 }
 
@@ -344,7 +344,7 @@ static int settled(unsigned copies)
     apr_uint64_t revision;
     unsigned place;
 
-    memsess_store_read(store, &key, &session, unit_pool);
+    unit_read(store, &key, &session, unit_pool);
     revision = revision_at(0);
     for (place = 1; revision && place < servers_n; place++) {
         if (revision_at(place) != (place < copies ? revision : 0)) {
@@ -395,7 +395,7 @@ static apr_status_t make_next(void *baton, const memsess_session_t *newest,
 static apr_status_t commit_at(const memsess_session_t *session, apr_time_t read_at,
                               apr_interval_time_t wait, edit_t *edit)
 {
-    return memsess_store_commit(store, &key, session, read_at, wait, make_next, edit, unit_pool);
+    return unit_commit(store, &key, session, read_at, wait, make_next, edit, unit_pool);
 }
 
 static apr_status_t commit(const memsess_session_t *session, const char *append)
@@ -414,7 +414,7 @@ static memsess_session_t *read_session(void)
 {
     memsess_session_t *session = NULL;
 
-    assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
+    assert_int_equal(unit_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
     return session;
 }
 
@@ -435,7 +435,7 @@ static void test_round_trip(void **state)
     open_store(3, 2, 1);
     assert_finds_not(MEMSESS_MISSING);
     session = written("one");
-    assert_int_equal(memsess_store_read(store, &key, &back, unit_pool), MEMSESS_FOUND);
+    assert_int_equal(unit_read(store, &key, &back, unit_pool), MEMSESS_FOUND);
     assert_string_equal(back->public_id, session->public_id);
     assert_true(back->revision == 1 && back->created == session->created);
     assert_true(back->used == session->used && back->idle == session->idle && !back->ended);
@@ -536,7 +536,7 @@ static void test_another_member(void **state)
     for (i = 0; i < 20; i++) {
         next_key();
         written("mine");
-        assert_int_equal(memsess_store_read(other, &key, &session, unit_pool), MEMSESS_FOUND);
+        assert_int_equal(unit_read(other, &key, &session, unit_pool), MEMSESS_FOUND);
         set_value(session, "yours");
         assert_int_equal(memsess_store_write(other, &key, session, unit_pool), APR_SUCCESS);
         assert_finds("yours");
@@ -734,11 +734,11 @@ static void test_sealed(void **state)
     store_conf.secrets = other;
     assert_int_equal(memsess_store_create(&store, &store_conf, the_pool, handles, unit_pool),
                      APR_SUCCESS);
-    assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_FOUND);
-    assert_true(found->aged);
+    assert_int_equal(unit_read(store, &key, &found, unit_pool), MEMSESS_FOUND);
+    assert_true(unit_facts(&key, found).aged);
     write_value(found, "moved");
-    assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_FOUND);
-    assert_false(found->aged);
+    assert_int_equal(unit_read(store, &key, &found, unit_pool), MEMSESS_FOUND);
+    assert_false(unit_facts(&key, found).aged);
     store_conf.secrets = NULL;
 }
 
@@ -853,7 +853,7 @@ static void test_records_of_a_later_version(void **state)
         next_key();
         written("value");
         put_later(place);
-        assert_int_equal(memsess_store_read(store, &key, &session, unit_pool),
+        assert_int_equal(unit_read(store, &key, &session, unit_pool),
                          place < 2 ? MEMSESS_UNAVAILABLE : MEMSESS_FOUND);
         for (away = 0; away < 3; away++) {
             if (away != place) {
@@ -999,13 +999,13 @@ static void test_end_that_says_where_it_went(void **state)
     memset(moved_to, 'm', sizeof(moved_to));
     edit.moved_to = "m";
     assert_int_equal(commit_at(read_session(), memsess_clock_steady(), 0, &edit), APR_SUCCESS);
-    assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
+    assert_int_equal(unit_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
     assert_true(found->moved && found->tells);
     assert_memory_equal(found->moved_to, moved_to, sizeof(moved_to));
     assert_int_equal(found->attrs->nelts, 0);
     unit_memcached_delete(at(0), copy_key(0));
     await_settled(2);
-    assert_int_equal(memsess_store_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
+    assert_int_equal(unit_read(store, &key, &found, unit_pool), MEMSESS_ENDED);
     assert_memory_equal(found->moved_to, moved_to, sizeof(moved_to));
 }
 
@@ -1724,7 +1724,7 @@ static void *reader_main(void *session)
     apr_pool_t *p;
 
     apr_pool_create(&p, NULL);
-    memsess_store_read(store, &key, session, p);
+    unit_read(store, &key, session, p);
     return NULL;
 }
 
@@ -1806,10 +1806,10 @@ static void test_commit_upon_what_is_under_way(void **state)
     assert_revisions("2 1 -");
     /* Its writer has sent all by now, or was somebody else's. */
     put_record(before, 0, "b", 2, 5, 0x1234);
-    assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
+    assert_int_equal(unit_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
     assert_int_equal(commit(session, "c"), MEMSESS_BUSY);
     put_record(before, 0, "b", 2, 5, 0x0011);
-    assert_int_equal(memsess_store_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
+    assert_int_equal(unit_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
     assert_int_equal(commit(session, "c"), APR_SUCCESS);
     assert_finds("bc");
 }
@@ -1885,8 +1885,8 @@ static void test_commit_while_servers_fail(void **state)
         next_key();
         written("a");
         session = read_session();
-        rv = memsess_store_commit(store, &key, session, memsess_clock_steady(), apr_time_from_sec(5),
-                                  make_next_and_kill, &kills, unit_pool);
+        rv = unit_commit(store, &key, session, memsess_clock_steady(), apr_time_from_sec(5),
+                         make_next_and_kill, &kills, unit_pool);
         assert_int_equal(rv, kills == 3 ? MEMSESS_UNSURE : APR_SUCCESS);
         know_down(kills == 2);
         if (kills < 3) {
@@ -2208,9 +2208,9 @@ static void enter_list(const char *public_id, int used_ago, int idle, unsigned m
 
 static const memsess_session_t *user_record(void)
 {
-    memsess_wish_t epoch = {.key = key};
+    memsess_reading_t epoch = {.key = key};
 
-    memsess_epoch_read(store, &epoch, unit_pool);
+    memsess_store_read(store, &epoch, unit_pool);
     assert_int_equal(epoch.found, MEMSESS_FOUND);
     return epoch.session;
 }
@@ -2258,8 +2258,9 @@ static void test_a_full_list_is_small(void **state)
  * by then under that claim: whoever builds upon it has the claim of a revision. */
 static void test_the_first_record_is_not_built_upon(void **state)
 {
-    memsess_session_t *blank, *found;
     edit_t edit = {"c", APR_SUCCESS, 0, 0, NULL};
+    memsess_reading_t blank;
+    memsess_session_t *found;
     apr_time_t read_at;
     int seconds;
 
@@ -2267,16 +2268,17 @@ static void test_the_first_record_is_not_built_upon(void **state)
     open_store(3, 2, 1);
     for (seconds = 0; seconds <= 60; seconds += 60) {
         next_key();
-        assert_int_equal(memsess_store_blank(&blank, store, &key, unit_pool), APR_SUCCESS);
+        blank.key = key;
+        assert_int_equal(memsess_store_blank(&blank, store, unit_pool), APR_SUCCESS);
         read_at = memsess_clock_steady() - apr_time_from_sec(seconds);
         found = written("a");
         assert_int_equal(commit(found, "b"), APR_SUCCESS);
         unit_memcached_set(at(1), claim_key(1, 3), "0123456789abcdef", 16);
         edit.calls = 0;
-        assert_int_equal(commit_at(blank, read_at, 0, &edit), MEMSESS_BUSY);
+        assert_int_equal(commit_at(blank.session, read_at, 0, &edit), MEMSESS_BUSY);
         assert_int_equal(edit.calls, 0);
         unit_memcached_delete(at(1), claim_key(1, 3));
-        assert_int_equal(commit_at(blank, read_at, apr_time_from_sec(5), &edit), APR_SUCCESS);
+        assert_int_equal(commit_at(blank.session, read_at, apr_time_from_sec(5), &edit), APR_SUCCESS);
         assert_finds("abc");
     }
 }
@@ -2686,9 +2688,9 @@ static void *counter_main(void *data)
         apr_time_t read_at = memsess_clock_steady();
 
         apr_pool_clear(p);
-        if (memsess_store_read(c->store, &key, &session, p) == MEMSESS_FOUND
-            && memsess_store_commit(c->store, &key, session, read_at, apr_time_from_sec(20),
-                                    make_incremented, c, p) == APR_SUCCESS) {
+        if (unit_read(c->store, &key, &session, p) == MEMSESS_FOUND
+            && unit_commit(c->store, &key, session, read_at, apr_time_from_sec(20),
+                           make_incremented, c, p) == APR_SUCCESS) {
             c->done++;
         }
         else {
@@ -2770,7 +2772,7 @@ static void *member_main(void *data)
         memsess_attr_t *attr;
 
         apr_pool_clear(p);
-        switch (memsess_store_read(store, k, &session, p)) {
+        switch (unit_read(store, k, &session, p)) {
         case MEMSESS_FOUND:
             attr = (memsess_attr_t *)session->attrs->elts;
             m->wrong += session->attrs->nelts != 1 || attr->len < 8
@@ -2834,7 +2836,7 @@ static void run_members(int crashing)
     }
     for (i = 0; i < 3; i++) {
         memsess_session_t *session;
-        memsess_found_t found = memsess_store_read(store, &keys[i], &session, unit_pool);
+        memsess_found_t found = unit_read(store, &keys[i], &session, unit_pool);
 
         /* A session is lost where all that had it crashed one after the other. */
         assert_true(found == MEMSESS_FOUND || (crashing && found == MEMSESS_MISSING));

@@ -8,11 +8,11 @@
 
 #include "unit.h"
 #include "unit_servers.h"
+#include "unit_store.h"
 
 #include "apr_atomic.h"
 #include "base/clock.h"
 #include "base/count.h"
-#include "memsess_store.h"
 #include "session/cache.h"
 
 #define THREADS 12
@@ -44,7 +44,7 @@ static void use(int at, apr_pool_t *p)
     memsess_session_t *session;
     memsess_lock_t *lock;
 
-    switch (memsess_store_read(store, &keys[at], &session, p)) {
+    switch (unit_read(store, &keys[at], &session, p)) {
     case MEMSESS_FOUND:
         apr_atomic_inc32(&found);
         apr_atomic_add32(&wrong, session->attrs->nelts != 1
@@ -54,8 +54,7 @@ static void use(int at, apr_pool_t *p)
         if (memsess_lock_take(&lock, store, &keys[at], session, 0, p) == APR_SUCCESS) {
             memsess_lock_free(lock);
         }
-        memsess_store_commit(store, &keys[at], session, read_at, apr_time_from_msec(20), next_value,
-                             &at, p);
+        unit_commit(store, &keys[at], session, read_at, apr_time_from_msec(20), next_value, &at, p);
         memsess_cache_get(cache, &keys[at], session->revision, &session, &read_at, p);
         break;
     case MEMSESS_MISSING:
