@@ -27,11 +27,8 @@
 
 /* What the servers of one key said, in its own order. */
 typedef struct query_t {
-    memsess_store_t *store;
-    const memsess_key_t *key;
+    memsess_copies_t of;
     apr_pool_t *p;
-    memsess_copy_t *copies;
-    unsigned n;
     memsess_session_t *newest;
     apr_uint64_t least; /* of memsess_reading_t */
 } query_t;
@@ -85,13 +82,13 @@ apr_status_t memsess_store_create(memsess_store_t **result, const memsess_store_
     return rv;
 }
 
-const char *memsess_key_text(const memsess_store_t *store, const memsess_key_t *key, unsigned at,
-                            apr_pool_t *p)
+const char *memsess_key_text(const memsess_copies_t *of, unsigned at, apr_pool_t *p)
 {
     char *text = apr_palloc(p, KEY_TEXT_LEN + 1);
 
-    apr_encode_base64_binary(text, key->digest, sizeof(key->digest), APR_ENCODE_BASE64URL, NULL);
-    memcpy(text + KEY_TEXT_LEN - MEMSESS_TAG_LEN, store->nodes[at].tag, MEMSESS_TAG_LEN + 1);
+    apr_encode_base64_binary(text, of->key->digest, sizeof(of->key->digest), APR_ENCODE_BASE64URL,
+                             NULL);
+    memcpy(text + KEY_TEXT_LEN - MEMSESS_TAG_LEN, of->store->nodes[at].tag, MEMSESS_TAG_LEN + 1);
     return text;
 }
 
@@ -160,22 +157,23 @@ int memsess_is_blank(const memsess_session_t *session)
 /* At most so many lines a second: whoever can write to a server could fill the disk. */
 #define COMPLAINTS 20
 
-void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
-                      const memsess_key_t *key, const char *item, const char *trouble,
-                      apr_pool_t *p)
+void memsess_complain(const memsess_copies_t *of, const memsess_server_t *server, const char *item,
+                      const char *trouble, apr_pool_t *p)
 {
+    memsess_store_t *store = of->store;
+
     if (memsess_due(&store->complained_at, memsess_clock_steady(), apr_time_from_sec(1))) {
         apr_atomic_set32(&store->complaints, 0);
     }
     if (apr_atomic_inc32(&store->complaints) < COMPLAINTS) {
         memsess_log(MEMSESS_LOG_ERR, 0, "server %s: the %s of session %s is %s",
-                    memsess_server_conf(server)->name, item, memsess_key_log(key, p), trouble);
+                    memsess_server_conf(server)->name, item, memsess_key_log(of->key, p), trouble);
     }
 }
 
 static void complain(const query_t *query, const memsess_get_t *get, const char *trouble)
 {
-    memsess_complain(query->store, get->server, query->key, RECORD, trouble, query->p);
+    memsess_complain(&query->of, get->server, RECORD, trouble, query->p);
 }
 
 static const char *too_large(apr_size_t size, apr_size_t most, apr_pool_t *p)
@@ -188,9 +186,9 @@ static const char *too_large(apr_size_t size, apr_size_t most, apr_pool_t *p)
 static void take_record(query_t *query, memsess_copy_t *copy, const memsess_get_t *get,
                         const char *data, apr_size_t len)
 {
-    apr_size_t most = query->store->conf.unpack;
+    apr_size_t most = query->of.store->conf.unpack;
 
-    switch (memsess_record_decode(data, len, query->key, most, &copy->session, query->p)) {
+    switch (memsess_record_decode(data, len, query->of.key, most, &copy->session, query->p)) {
     case MEMSESS_RECORD_OK:
         copy->state = COPY_HELD;
         if (!query->newest || memsess_is_newer(copy->session, query->newest)) {
@@ -218,7 +216,7 @@ static void take_record(query_t *query, memsess_copy_t *copy, const memsess_get_
 
 static void take_answer(query_t *query, memsess_copy_t *copy, const memsess_get_t *get)
 {
-    const memsess_secrets_t *secrets = query->store->conf.secrets;
+    const memsess_secrets_t *secrets = query->of.store->conf.secrets;
     memsess_seal_status_t sealed;
     apr_size_t len;
     char *data;
@@ -229,7 +227,7 @@ static void take_answer(query_t *query, memsess_copy_t *copy, const memsess_get_
         copy->state = get->rv == MEMSESS_ABSENT ? COPY_NONE : COPY_SILENT;
         return;
     }
-    sealed = memsess_unseal(secrets, query->key, RECORD, get->data, get->len, &data, &len, &aged,
+    sealed = memsess_unseal(secrets, query->of.key, RECORD, get->data, get->len, &data, &len, &aged,
                             query->p);
     if (sealed == MEMSESS_SEAL_FAILED) {
         copy->state = COPY_SILENT;
@@ -260,10 +258,10 @@ static void prepare_gets(const query_t *query, memsess_copy_t *const *wanted, un
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        gets[i].server = query->store->servers[wanted[i]->at];
-        gets[i].key = memsess_key_text(query->store, query->key, wanted[i]->at, query->p);
+        gets[i].server = query->of.store->servers[wanted[i]->at];
+        gets[i].key = memsess_key_text(&query->of, wanted[i]->at, query->p);
         gets[i].check = is_of;
-        gets[i].baton = query->key;
+        gets[i].baton = query->of.key;
     }
 }
 
@@ -275,8 +273,8 @@ static void trace_answer(const query_t *query, const memsess_copy_t *copy)
     apr_uint64_t revision = copy->state == COPY_HELD ? copy->session->revision : 0;
 
     memsess_trace(RECORD " %s: server %s %s (revision %" APR_UINT64_T_FMT ")",
-                  memsess_key_log(query->key, query->p),
-                  memsess_server_conf(query->store->servers[copy->at])->name, said[copy->state],
+                  memsess_key_log(query->of.key, query->p),
+                  memsess_server_conf(query->of.store->servers[copy->at])->name, said[copy->state],
                   revision);
 }
 
@@ -305,16 +303,16 @@ static void ask(query_t *query, memsess_copy_t *const *wanted, unsigned n)
  * that are. */
 static unsigned want_next(query_t *query, unsigned *from, memsess_copy_t **wanted)
 {
-    const memsess_store_conf_t *conf = &query->store->conf;
+    const memsess_store_conf_t *conf = &query->of.store->conf;
     unsigned n = 0;
 
-    while (*from < query->n && n < conf->copies) {
-        memsess_copy_t *copy = &query->copies[(*from)++];
+    while (*from < query->of.n && n < conf->copies) {
+        memsess_copy_t *copy = &query->of.copy[(*from)++];
 
         if (copy->state != COPY_UNASKED) {
             continue;
         }
-        if (memsess_server_is_down(query->store->servers[copy->at])) {
+        if (memsess_server_is_down(query->of.store->servers[copy->at])) {
             copy->state = COPY_SILENT;
             continue;
         }
@@ -346,11 +344,11 @@ static void ask_placement(query_t *query)
     do {
         n = 0;
         for (i = 0; query->newest && i < query->newest->placement.n; i++) {
-            for (j = 0; j < query->n; j++) {
-                memsess_copy_t *copy = &query->copies[j];
+            for (j = 0; j < query->of.n; j++) {
+                memsess_copy_t *copy = &query->of.copy[j];
 
                 if (copy->state == COPY_UNASKED && n < MEMSESS_COPIES_MAX
-                    && !memcmp(query->store->nodes[copy->at].tag,
+                    && !memcmp(query->of.store->nodes[copy->at].tag,
                                query->newest->placement.tag[i], MEMSESS_TAG_LEN)) {
                     wanted[n++] = copy;
                 }
@@ -385,16 +383,18 @@ static unsigned reach(const memsess_store_t *store)
     return want < store->n ? want : store->n;
 }
 
-void memsess_order(const memsess_store_t *store, const memsess_key_t *key, memsess_copy_t **copies,
-                  unsigned *n, apr_pool_t *p)
+void memsess_order(memsess_copies_t *of, memsess_store_t *store, const memsess_key_t *key,
+                   apr_pool_t *p)
 {
     unsigned want = reach(store), i;
     unsigned *at = apr_palloc(p, sizeof(*at) * want);
 
-    *n = memsess_ring_order(store->nodes, store->n, key, at, want);
-    *copies = apr_pcalloc(p, sizeof(**copies) * *n);
-    for (i = 0; i < *n; i++) {
-        (*copies)[i].at = at[i];
+    of->store = store;
+    of->key = key;
+    of->n = memsess_ring_order(store->nodes, store->n, key, at, want);
+    of->copy = apr_pcalloc(p, sizeof(*of->copy) * of->n);
+    for (i = 0; i < of->n; i++) {
+        of->copy[i].at = at[i];
     }
 }
 
@@ -430,17 +430,17 @@ static void place(const memsess_store_t *store, const memsess_copy_t *copy,
 
 /* The servers that are to get a copy now: the first in order that are not known to be down; of
  * those that are claimed, where something was there before. */
-static unsigned choose(const memsess_store_t *store, memsess_copy_t *copies, unsigned n,
-                       const memsess_reading_t *before, memsess_copy_t **chosen,
-                       memsess_placement_t *placement)
+static unsigned choose(const memsess_copies_t *of, const memsess_reading_t *before,
+                       memsess_copy_t **chosen, memsess_placement_t *placement)
 {
+    const memsess_store_t *store = of->store;
     int staying, is_outdated = before && before->facts.outdated;
     unsigned i;
 
     placement->n = 0;
     for (staying = 1; staying >= 0; staying--) {
-        for (i = 0; i < n && placement->n < store->conf.copies; i++) {
-            memsess_copy_t *copy = &copies[i];
+        for (i = 0; i < of->n && placement->n < store->conf.copies; i++) {
+            memsess_copy_t *copy = &of->copy[i];
 
             if (is_up(store, copy) && copy->state != COPY_REFUSED && (!before || copy->claimed)
                 && stays(store, before ? before->session : NULL, is_outdated, copy) == staying) {
@@ -452,16 +452,15 @@ static unsigned choose(const memsess_store_t *store, memsess_copy_t *copies, uns
     return placement->n;
 }
 
-static apr_status_t encode(const memsess_store_t *store, const memsess_key_t *key,
-                                  memsess_session_t *session, char **data, apr_size_t *len,
-                                  apr_pool_t *p)
+static apr_status_t encode(const memsess_copies_t *of, memsess_session_t *session, char **data,
+                           apr_size_t *len, apr_pool_t *p)
 {
     apr_status_t rv;
 
     session->written = memsess_clock_wall();
-    rv = memsess_record_encode(session, key, store->conf.compress, data, len, p);
-    return rv == APR_SUCCESS ? memsess_seal(store->conf.secrets, key, RECORD, *data, *len, data,
-                                            len, p) : rv;
+    rv = memsess_record_encode(session, of->key, of->store->conf.compress, data, len, p);
+    return rv == APR_SUCCESS ? memsess_seal(of->store->conf.secrets, of->key, RECORD, *data, *len,
+                                            data, len, p) : rv;
 }
 
 static void count_put(memsess_sent_t *sent, const memsess_put_t *put, memsess_copy_t *copy)
@@ -497,10 +496,11 @@ static const char *put_words(apr_status_t rv)
     }
 }
 
-void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const memsess_key_t *key,
+void memsess_write_copies(memsess_sent_t *sent, const memsess_copies_t *of,
                           memsess_session_t *session, const memsess_reading_t *before,
-                          memsess_copy_t *copies, unsigned n, apr_time_t not_after, apr_pool_t *p)
+                          apr_time_t not_after, apr_pool_t *p)
 {
+    const memsess_store_t *store = of->store;
     memsess_copy_t *chosen[MEMSESS_COPIES_MAX];
     memsess_put_t puts[MEMSESS_COPIES_MAX];
     apr_time_t soon;
@@ -509,11 +509,11 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
     char *data;
 
     memset(sent, 0, sizeof(*sent));
-    if (!choose(store, copies, n, before, chosen, &session->placement)) {
+    if (!choose(of, before, chosen, &session->placement)) {
         sent->rv = MEMSESS_DOWN;
         return;
     }
-    sent->rv = encode(store, key, session, &data, &len, p);
+    sent->rv = encode(of, session, &data, &len, p);
     if (sent->rv != APR_SUCCESS) {
         return;
     }
@@ -523,7 +523,7 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
 
         memset(put, 0, sizeof(*put));
         put->server = store->servers[chosen[i]->at];
-        put->key = memsess_key_text(store, key, chosen[i]->at, p);
+        put->key = memsess_key_text(of, chosen[i]->at, p);
         put->ttl = ttl_of(session);
         put->once = before != NULL;
         put->how = before && memsess_is_placed(store, &before->session->placement, chosen[i]->at)
@@ -536,11 +536,11 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
     for (i = 0; i < session->placement.n; i++) {
         count_put(sent, &puts[i], chosen[i]);
         memsess_trace("record %s: server %s was sent revision %" APR_UINT64_T_FMT ": %s",
-                      memsess_key_log(key, p), memsess_server_conf(puts[i].server)->name,
+                      memsess_key_log(of->key, p), memsess_server_conf(puts[i].server)->name,
                       session->revision, put_words(puts[i].rv));
     }
     if (sent->stored) {
-        memsess_read_later(store, key, &session->placement);
+        memsess_read_later(of->store, of->key, &session->placement);
     }
 }
 
@@ -548,16 +548,16 @@ void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const me
 apr_status_t memsess_store_write(memsess_store_t *store, const memsess_key_t *key,
                                  memsess_session_t *session, apr_pool_t *p)
 {
-    unsigned n, tries = 0;
-    memsess_copy_t *copies;
+    memsess_copies_t of;
     memsess_sent_t sent;
+    unsigned tries = 0;
 
     session->revision++;
     session->mark = 0;
-    memsess_order(store, key, &copies, &n, p);
+    memsess_order(&of, store, key, p);
     do {
-        memsess_write_copies(&sent, store, key, session, NULL, copies, n, 0, p);
-    } while (sent.down && ++tries < n);
+        memsess_write_copies(&sent, &of, session, NULL, 0, p);
+    } while (sent.down && ++tries < of.n);
     if (sent.stored && sent.stored < store->conf.copies) {
         memsess_count(MEMSESS_N_UNDER_REPLICATED);
     }
@@ -567,11 +567,15 @@ apr_status_t memsess_store_write(memsess_store_t *store, const memsess_key_t *ke
 void memsess_store_unwrite(memsess_store_t *store, const memsess_key_t *key,
                            const memsess_session_t *session, apr_pool_t *p)
 {
+    memsess_copies_t of;
     unsigned i;
 
-    for (i = 0; i < store->n; i++) {
-        if (memsess_is_placed(store, &session->placement, i)) {
-            memsess_server_delete(store->servers[i], memsess_key_text(store, key, i, p));
+    memsess_order(&of, store, key, p);
+    for (i = 0; i < of.n; i++) {
+        unsigned at = of.copy[i].at;
+
+        if (memsess_is_placed(store, &session->placement, at)) {
+            memsess_server_delete(store->servers[at], memsess_key_text(&of, at, p));
         }
     }
 }
@@ -607,7 +611,7 @@ static int is_newest_copy(const query_t *query, const memsess_copy_t *copy)
 static int is_fresh_copy(const query_t *query, const memsess_copy_t *copy)
 {
     const memsess_session_t *newest = query->newest;
-    const memsess_store_t *store = query->store;
+    const memsess_store_t *store = query->of.store;
 
     return is_newest_copy(query, copy)
            && memsess_server_was_there(store->servers[copy->at],
@@ -619,8 +623,8 @@ static int is_fresh(const query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < query->n; i++) {
-        if (is_fresh_copy(query, &query->copies[i])) {
+    for (i = 0; i < query->of.n; i++) {
+        if (is_fresh_copy(query, &query->of.copy[i])) {
             return 1;
         }
     }
@@ -632,15 +636,15 @@ static unsigned count_held(const query_t *query)
 {
     unsigned i, held = 0;
 
-    for (i = 0; i < query->n; i++) {
-        held += (unsigned)is_newest_copy(query, &query->copies[i]);
+    for (i = 0; i < query->of.n; i++) {
+        held += (unsigned)is_newest_copy(query, &query->of.copy[i]);
     }
     return held;
 }
 
 static const memsess_copy_t *newest_copy(const query_t *query)
 {
-    const memsess_copy_t *copy = query->copies;
+    const memsess_copy_t *copy = query->of.copy;
 
     while (!is_newest_copy(query, copy)) {
         copy++;
@@ -653,23 +657,23 @@ static const memsess_copy_t *newest_copy(const query_t *query)
 static int is_lacking(const query_t *query, const memsess_copy_t *copy)
 {
     return has_answered(copy) && !is_fresh_copy(query, copy)
-           && !memsess_server_refuses(query->store->servers[copy->at], newest_copy(query)->len);
+           && !memsess_server_refuses(query->of.store->servers[copy->at], newest_copy(query)->len);
 }
 
 /* How many of the servers that a write would choose now lack it so. */
 static unsigned count_lacking(const query_t *query, int is_outdated)
 {
-    const memsess_store_t *store = query->store;
+    const memsess_store_t *store = query->of.store;
     unsigned i, chosen = 0, lacking = 0;
 
-    for (i = 0; i < query->n; i++) {
-        if (stays(store, query->newest, is_outdated, &query->copies[i])
-            && is_up(store, &query->copies[i])) {
-            return (unsigned)is_lacking(query, &query->copies[i]);
+    for (i = 0; i < query->of.n; i++) {
+        if (stays(store, query->newest, is_outdated, &query->of.copy[i])
+            && is_up(store, &query->of.copy[i])) {
+            return (unsigned)is_lacking(query, &query->of.copy[i]);
         }
     }
-    for (i = 0; i < query->n && chosen < store->conf.copies; i++) {
-        const memsess_copy_t *copy = &query->copies[i];
+    for (i = 0; i < query->of.n && chosen < store->conf.copies; i++) {
+        const memsess_copy_t *copy = &query->of.copy[i];
 
         if (is_up(store, copy)) {
             chosen++;
@@ -684,11 +688,11 @@ static int is_partial(const query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < query->n; i++) {
-        const memsess_copy_t *copy = &query->copies[i];
+    for (i = 0; i < query->of.n; i++) {
+        const memsess_copy_t *copy = &query->of.copy[i];
 
         if (has_answered(copy) && !is_newest_copy(query, copy)
-            && memsess_is_placed(query->store, &query->newest->placement, copy->at)) {
+            && memsess_is_placed(query->of.store, &query->newest->placement, copy->at)) {
             return 1;
         }
     }
@@ -700,8 +704,8 @@ static int is_bare(const query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < query->n; i++) {
-        if (has_none(&query->copies[i])) {
+    for (i = 0; i < query->of.n; i++) {
+        if (has_none(&query->of.copy[i])) {
             return 1;
         }
     }
@@ -713,8 +717,8 @@ static int is_outdated(const query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < query->n && !is_newest_copy(query, &query->copies[i]); i++) {
-        if (query->copies[i].state == COPY_HELD) {
+    for (i = 0; i < query->of.n && !is_newest_copy(query, &query->of.copy[i]); i++) {
+        if (query->of.copy[i].state == COPY_HELD) {
             return 1;
         }
     }
@@ -730,11 +734,11 @@ static int is_trusted(const query_t *query)
     int silent = 0;
     unsigned i;
 
-    for (i = 0; i < query->n; i++) {
-        const memsess_copy_t *copy = &query->copies[i];
+    for (i = 0; i < query->of.n; i++) {
+        const memsess_copy_t *copy = &query->of.copy[i];
 
         silent |= copy->state == COPY_SILENT
-                  && memsess_is_placed(query->store, &query->newest->placement, copy->at);
+                  && memsess_is_placed(query->of.store, &query->newest->placement, copy->at);
     }
     return !silent || is_fresh(query);
 }
@@ -745,8 +749,8 @@ static int is_later(const query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < query->n; i++) {
-        if (query->copies[i].state == COPY_LATER) {
+    for (i = 0; i < query->of.n; i++) {
+        if (query->of.copy[i].state == COPY_LATER) {
             return 1;
         }
     }
@@ -761,15 +765,15 @@ static int is_later(const query_t *query)
  */
 static memsess_found_t judge_none(const query_t *query)
 {
-    unsigned copies = query->store->conf.copies, i, silent = 0;
+    unsigned copies = query->of.store->conf.copies, i, silent = 0;
 
-    for (i = 0; i < query->n; i++) {
-        silent += query->copies[i].state == COPY_SILENT;
+    for (i = 0; i < query->of.n; i++) {
+        silent += query->of.copy[i].state == COPY_SILENT;
     }
     if (!silent) {
         return MEMSESS_MISSING;
     }
-    return silent < copies || (copies == 1 && has_none(&query->copies[0])) ? MEMSESS_UNSEEN
+    return silent < copies || (copies == 1 && has_none(&query->of.copy[0])) ? MEMSESS_UNSEEN
                                                                             : MEMSESS_UNAVAILABLE;
 }
 
@@ -778,8 +782,8 @@ static apr_uint64_t those_that_answered(const query_t *query)
     apr_uint64_t those = 0;
     unsigned i;
 
-    for (i = 0; i < query->n; i++) {
-        those |= (apr_uint64_t)has_answered(&query->copies[i]) << i;
+    for (i = 0; i < query->of.n; i++) {
+        those |= (apr_uint64_t)has_answered(&query->of.copy[i]) << i;
     }
     return those;
 }
@@ -788,8 +792,8 @@ static unsigned count_answered(const query_t *query)
 {
     unsigned i, answered = 0;
 
-    for (i = 0; i < query->n; i++) {
-        answered += has_answered(&query->copies[i]);
+    for (i = 0; i < query->of.n; i++) {
+        answered += has_answered(&query->of.copy[i]);
     }
     return answered;
 }
@@ -797,10 +801,10 @@ static unsigned count_answered(const query_t *query)
 /* Asks whom else there is to ask, after the first homes were asked. */
 static void ask_rest(query_t *query, unsigned from)
 {
-    unsigned copies = query->store->conf.copies, tries;
+    unsigned copies = query->of.store->conf.copies, tries;
 
     /* As many as there are copies; where one turns out to be down, who stands in for it. */
-    while (count_answered(query) < copies && from < query->n) {
+    while (count_answered(query) < copies && from < query->of.n) {
         ask_next(query, &from);
     }
     /* A session that began while a home was away lies on those that stood in; and the one copy of
@@ -812,7 +816,7 @@ static void ask_rest(query_t *query, unsigned from)
     /* Fewer copies than there should be, or none that can be believed: those that stood in may know
      * better, whoever saw a home go. */
     while (query->newest && (count_held(query) < copies || !is_fresh(query))
-           && from < query->n) {
+           && from < query->of.n) {
         ask_next(query, &from);
         ask_placement(query);
     }
@@ -822,10 +826,8 @@ static void begin_query(query_t *query, memsess_store_t *store, const memsess_ke
                           apr_pool_t *p)
 {
     memset(query, 0, sizeof(*query));
-    query->store = store;
-    query->key = key;
     query->p = p;
-    memsess_order(store, key, &query->copies, &query->n, p);
+    memsess_order(&query->of, store, key, p);
 }
 
 /* Whether a server that the one record was written to has the other: it came later. */
@@ -834,11 +836,11 @@ static int is_overwritten(const query_t *query, const memsess_session_t *one,
 {
     unsigned i;
 
-    for (i = 0; i < query->n; i++) {
-        const memsess_copy_t *copy = &query->copies[i];
+    for (i = 0; i < query->of.n; i++) {
+        const memsess_copy_t *copy = &query->of.copy[i];
 
         if (copy->state == COPY_HELD && memsess_is_same(copy->session, other)
-            && memsess_is_placed(query->store, &one->placement, copy->at)) {
+            && memsess_is_placed(query->of.store, &one->placement, copy->at)) {
             return 1;
         }
     }
@@ -851,11 +853,11 @@ static void settle_ties(query_t *query)
 {
     unsigned i;
 
-    for (i = 0; i < query->n && query->newest; i++) {
-        memsess_session_t *one = query->newest, *other = query->copies[i].session;
+    for (i = 0; i < query->of.n && query->newest; i++) {
+        memsess_session_t *one = query->newest, *other = query->of.copy[i].session;
         int loses, wins;
 
-        if (query->copies[i].state != COPY_HELD || memsess_is_newer(one, other)
+        if (query->of.copy[i].state != COPY_HELD || memsess_is_newer(one, other)
             || memsess_is_same(one, other)) {
             continue;
         }
@@ -864,9 +866,9 @@ static void settle_ties(query_t *query)
         if (loses == wins ? other->mark > one->mark : loses) {
             query->newest = other;
         }
-        memsess_complain(query->store, query->store->servers[query->copies[i].at],
-                         query->key, RECORD, "one of two with the same revision: claims were "
-                         "lost, and one of the two changes may be too", query->p);
+        memsess_complain(&query->of, query->of.store->servers[query->of.copy[i].at], RECORD,
+                         "one of two with the same revision: claims were lost, and one of the two "
+                         "changes may be too", query->p);
     }
 }
 
@@ -881,11 +883,11 @@ static void ask_again(query_t *query)
 
     for (tries = 0; tries < READINGS_MAX && query->newest
                     && count_held(query) < count_answered(query)
-                    && count_held(query) < query->store->conf.copies
+                    && count_held(query) < query->of.store->conf.copies
                     && !(last && memsess_is_same(query->newest, last)); tries++) {
         last = query->newest;
         least = query->least;
-        begin_query(query, query->store, query->key, query->p);
+        begin_query(query, query->of.store, query->of.key, query->p);
         query->least = least;
         from = 0;
         ask_next(query, &from);
@@ -923,7 +925,7 @@ static memsess_found_t judge(const query_t *query)
     if (!newest->ended && newest->revision < query->least) {
         memsess_log(MEMSESS_LOG_WARNING, 0, "session %s: revision %" APR_UINT64_T_FMT " is the newest "
                     "that is left, but there was a revision %" APR_UINT64_T_FMT ": not used",
-                    memsess_key_log(query->key, query->p), newest->revision, query->least);
+                    memsess_key_log(query->of.key, query->p), newest->revision, query->least);
         return MEMSESS_UNSEEN;
     }
     return newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
@@ -955,33 +957,25 @@ void memsess_find(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t
     find_rest(&query, from, reading);
 }
 
-int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
-                        const memsess_copy_t *copy, apr_pool_t *p)
+int memsess_is_later_at(const memsess_copies_t *of, const memsess_copy_t *copy, apr_pool_t *p)
 {
-    memsess_copy_t *wanted, asked = {.at = copy->at};
-    query_t query;
+    memsess_copy_t asked = {.at = copy->at}, *wanted = &asked;
+    query_t query = {.of = *of, .p = p};
 
-    begin_query(&query, store, key, p);
-    wanted = &asked;
     ask(&query, &wanted, 1);
     return asked.state == COPY_LATER;
 }
 
-void memsess_ask_all(memsess_store_t *store, const memsess_key_t *key, memsess_copy_t **copies,
-                     unsigned *n, apr_pool_t *p)
+void memsess_ask_all(const memsess_copies_t *of, apr_pool_t *p)
 {
-    memsess_copy_t **wanted;
-    query_t query;
+    memsess_copy_t **wanted = apr_palloc(p, sizeof(*wanted) * of->n);
+    query_t query = {.of = *of, .p = p};
     unsigned i;
 
-    begin_query(&query, store, key, p);
-    *copies = query.copies;
-    *n = query.n;
-    wanted = apr_palloc(p, sizeof(*wanted) * query.n);
-    for (i = 0; i < query.n; i++) {
-        wanted[i] = &query.copies[i];
+    for (i = 0; i < of->n; i++) {
+        wanted[i] = &of->copy[i];
     }
-    ask(&query, wanted, query.n);
+    ask(&query, wanted, of->n);
 }
 
 static apr_status_t same_again(void *baton, const memsess_session_t *newest,
@@ -1083,13 +1077,13 @@ static apr_uint64_t winning_revision(const memsess_store_t *store)
 apr_status_t memsess_store_blank(memsess_reading_t *reading, memsess_store_t *store, apr_pool_t *p)
 {
     apr_status_t rv = memsess_session_make(&reading->session, memsess_clock_wall(), p);
-    memsess_copy_t *copies, *chosen[MEMSESS_COPIES_MAX];
-    unsigned n;
+    memsess_copy_t *chosen[MEMSESS_COPIES_MAX];
+    memsess_copies_t of;
 
     reading->facts = (memsess_facts_t){0};
     if (rv == APR_SUCCESS) {
-        memsess_order(store, &reading->key, &copies, &n, p);
-        choose(store, copies, n, NULL, chosen, &reading->session->placement);
+        memsess_order(&of, store, &reading->key, p);
+        choose(&of, NULL, chosen, &reading->session->placement);
         reading->session->revision = winning_revision(store);
     }
     return rv;

@@ -41,8 +41,7 @@ static apr_uint32_t claim_ttl(const memsess_store_t *store)
 
 /* A claim of up to three things: a revision, or the lock; the revision before; and the first record. */
 typedef struct claim_t {
-    memsess_store_t *store;
-    const memsess_key_t *key;
+    memsess_copies_t of;
     const char *what;
     const memsess_session_t *before; /* is claimed too, where it is not on all of its servers */
     int is_bare;                     /* FIRST is claimed too: others may see no record at all */
@@ -68,7 +67,7 @@ static const char *revision_text(apr_uint64_t revision, apr_pool_t *p)
 
 static const char *claim_text(const claim_t *claim, unsigned at, const char *what, apr_pool_t *p)
 {
-    return apr_pstrcat(p, memsess_key_text(claim->store, claim->key, at, p), ".", what, NULL);
+    return apr_pstrcat(p, memsess_key_text(&claim->of, at, p), ".", what, NULL);
 }
 
 static apr_uint16_t mark_of(const char *token)
@@ -97,11 +96,11 @@ static const char *claim_kind(const char *what, apr_pool_t *p)
 static apr_status_t claim_value(const claim_t *claim, unsigned at, const char *what, char **value,
                                 apr_size_t *len, apr_pool_t *p)
 {
-    apr_int64_t clock = memsess_server_clock(claim->store->servers[at]);
+    apr_int64_t clock = memsess_server_clock(claim->of.store->servers[at]);
     char *plain = apr_psprintf(p, "%s%" APR_TIME_T_FMT " %" APR_INT64_T_FMT, claim->token,
                                claim->begun, clock ? clock + claim->ttl : 0);
 
-    return memsess_seal(claim->store->conf.secrets, claim->key, claim_kind(what, p), plain,
+    return memsess_seal(claim->of.store->conf.secrets, claim->of.key, claim_kind(what, p), plain,
                         strlen(plain), value, len, p);
 }
 
@@ -131,7 +130,7 @@ static const char *claim_holder(const claim_t *claim, memsess_server_t *server, 
     if (memsess_server_get(server, text, &value, &len, p) != APR_SUCCESS) {
         return NULL;
     }
-    sealed = memsess_unseal(claim->store->conf.secrets, claim->key, claim_kind(what, p), value, len,
+    sealed = memsess_unseal(claim->of.store->conf.secrets, claim->of.key, claim_kind(what, p), value, len,
                             &value, &len, &aged, p);
     if (sealed != MEMSESS_SEAL_OK) {
         *is_void = sealed != MEMSESS_SEAL_FAILED;
@@ -148,7 +147,7 @@ static apr_status_t claim_prepare(memsess_put_t *put, const claim_t *claim,
                                   const memsess_copy_t *copy, const char *what, apr_pool_t *p)
 {
     memset(put, 0, sizeof(*put));
-    put->server = claim->store->servers[copy->at];
+    put->server = claim->of.store->servers[copy->at];
     put->key = claim_text(claim, copy->at, what, p);
     put->ttl = claim->ttl;
     put->how = MEMSESS_PUT_ADD;
@@ -161,7 +160,7 @@ static apr_status_t claim_instead(const claim_t *claim, const memsess_put_t *put
 {
     memsess_put_t again = *put;
 
-    memsess_complain(claim->store, put->server, claim->key, claim_kind(what, p),
+    memsess_complain(&claim->of, put->server, claim_kind(what, p),
                      "not one of ours, or over: taken away", p);
     memsess_server_delete(put->server, put->key);
     memsess_pool_mput(&again, 1);
@@ -254,7 +253,7 @@ static void claim_drop_rest(claim_t *claim, apr_pool_t *p)
 
     for (i = claim->n; i-- > 0;) {
         unsigned at = claim->held[i].copy->at;
-        memsess_server_t *server = claim->store->servers[at];
+        memsess_server_t *server = claim->of.store->servers[at];
         const char *text = claim_text(claim, at, claim->held[i].what, p);
         const char *holder = claim_holder(claim, server, text, claim->held[i].what,
                                           &is_void, p);
@@ -286,13 +285,13 @@ static void dropping_look(void *baton)
         apr_pool_destroy(p);
     }
     if (!dropping->claim.n) {
-        memsess_later_done(dropping->claim.store, &dropping->lease);
+        memsess_later_done(dropping->claim.of.store, &dropping->lease);
     }
 }
 
 static void dropping_end(void *baton)
 {
-    memsess_later_over(((dropping_t *)baton)->claim.store);
+    memsess_later_over(((dropping_t *)baton)->claim.of.store);
     apr_pool_destroy(((dropping_t *)baton)->p);
 }
 
@@ -308,13 +307,14 @@ static void claim_drop_later(const claim_t *claim)
     dropping = apr_pcalloc(p, sizeof(*dropping));
     dropping->p = p;
     dropping->claim = *claim;
-    dropping->key = *claim->key;
-    dropping->claim.key = &dropping->key;
+    dropping->key = *claim->of.key;
+    dropping->claim.of.key = &dropping->key;
+    dropping->claim.of.copy = NULL;
     for (i = 0; i < claim->n; i++) {
         dropping->claim.held[i].copy = apr_pmemdup(p, claim->held[i].copy, sizeof(memsess_copy_t));
         dropping->claim.held[i].what = apr_pstrdup(p, claim->held[i].what);
     }
-    if (!memsess_later_begin(claim->store, &dropping->lease, dropping_look, dropping_end, dropping)) {
+    if (!memsess_later_begin(claim->of.store, &dropping->lease, dropping_look, dropping_end, dropping)) {
         apr_pool_destroy(p);
     }
 }
@@ -324,7 +324,7 @@ static void claim_drop_later(const claim_t *claim)
 static int is_to_be_dropped(const claim_t *claim, unsigned i)
 {
     return memsess_clock_steady() - claim->begun < apr_time_from_sec(claim->ttl - 2)
-           || memsess_server_is_down(claim->store->servers[claim->held[i].copy->at]);
+           || memsess_server_is_down(claim->of.store->servers[claim->held[i].copy->at]);
 }
 
 /* Those of one thing, or NULL: all. */
@@ -340,7 +340,7 @@ static void claim_drop_some(claim_t *claim, const char *what, apr_pool_t *p)
             continue;
         }
         if (is_to_be_dropped(claim, i)) {
-            rv = memsess_server_delete(claim->store->servers[at],
+            rv = memsess_server_delete(claim->of.store->servers[at],
                                        claim_text(claim, at, claim->held[i].what, p));
         }
         if (rv == APR_SUCCESS || rv == MEMSESS_ABSENT) {
@@ -374,13 +374,13 @@ static apr_status_t claim_begin(claim_t *claim)
 /* Those to claim next: wherever the session lies and wherever its next revision is to lie, as far
  * as they are up and were not tried yet. */
 static unsigned claim_wanted(const claim_t *claim, const memsess_session_t *newest,
-                             memsess_copy_t *copies, unsigned n, memsess_copy_t **wanted)
+                             memsess_copy_t **wanted)
 {
-    const memsess_store_t *store = claim->store;
+    const memsess_store_t *store = claim->of.store;
     unsigned i, targets = 0, m = 0;
 
-    for (i = 0; i < n && m < MEMSESS_COPIES_MAX; i++) {
-        memsess_copy_t *copy = &copies[i];
+    for (i = 0; i < claim->of.n && m < MEMSESS_COPIES_MAX; i++) {
+        memsess_copy_t *copy = &claim->of.copy[i];
         int is_wanted = !copy->tried && !memsess_server_is_down(store->servers[copy->at])
                         && (memsess_is_placed(store, &newest->placement, copy->at)
                             || (targets < store->conf.copies && copy->state != COPY_REFUSED));
@@ -434,23 +434,22 @@ static apr_status_t claim_these(claim_t *claim, memsess_copy_t **wanted, unsigne
 }
 
 /* Claims something of a session. */
-static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest,
-                               memsess_copy_t *copies, unsigned n, apr_pool_t *p)
+static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest, apr_pool_t *p)
 {
     apr_status_t rv = claim_begin(claim), worst = MEMSESS_DOWN;
-    memsess_copy_t *wanted[MEMSESS_COPIES_MAX];
-    unsigned i, m, shared = 0;
+    memsess_copy_t *wanted[MEMSESS_COPIES_MAX], *copies = claim->of.copy;
+    unsigned i, m, n = claim->of.n, shared = 0;
 
     for (i = 0; i < n; i++) {
         copies[i].claimed = copies[i].tried = 0;
     }
-    while (rv == APR_SUCCESS && (m = claim_wanted(claim, newest, copies, n, wanted))) {
+    while (rv == APR_SUCCESS && (m = claim_wanted(claim, newest, wanted))) {
         rv = claim_these(claim, wanted, m, &worst, p);
     }
     /* Others claim where the session lies: who sees none of these servers cannot meet them. */
     for (i = 0; i < n; i++) {
         shared |= (unsigned)(copies[i].claimed
-                             && memsess_is_placed(claim->store, &newest->placement, copies[i].at));
+                             && memsess_is_placed(claim->of.store, &newest->placement, copies[i].at));
     }
     if (rv != APR_SUCCESS || !shared) {
         claim_drop(claim, p);
@@ -463,8 +462,6 @@ static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest,
 
 typedef struct commit_t {
     claim_t claim;
-    memsess_copy_t *copies;
-    unsigned n;
     memsess_reading_t newest;         /* what is built upon */
     apr_interval_time_t wait;         /* for others; 0 or MEMSESS_REPAIRING: they come first */
     const memsess_session_t *ours;    /* written, but not to all of its servers; or NULL */
@@ -486,21 +483,21 @@ typedef struct commit_t {
 static void drop_strays(const commit_t *c, const memsess_session_t *before,
                         const memsess_session_t *now)
 {
-    memsess_store_t *store = c->claim.store;
+    memsess_store_t *store = c->claim.of.store;
     claim_t claim = c->claim;
     unsigned i;
 
     claim.n = 0;
     claim.what = revision_text(now->revision + 1, c->p);
-    for (i = 0; i < c->n; i++) {
-        memsess_copy_t *copy = &c->copies[i];
+    for (i = 0; i < c->claim.of.n; i++) {
+        memsess_copy_t *copy = &c->claim.of.copy[i];
 
         if (copy->claimed && memsess_clock_steady() - claim.begun < CLAIM_SAFE
             && memsess_is_placed(store, &before->placement, copy->at)
             && !memsess_is_placed(store, &now->placement, copy->at)
             && claim_on(&claim, copy, claim.what, c->p) == APR_SUCCESS) {
             memsess_server_delete(store->servers[copy->at],
-                                  memsess_key_text(store, claim.key, copy->at, c->p));
+                                  memsess_key_text(&claim.of, copy->at, c->p));
         }
     }
     claim_drop(&claim, c->p);
@@ -512,7 +509,7 @@ static apr_status_t look_again(commit_t *c)
     memsess_session_t *newest = c->newest.session;
     memsess_reading_t now = {.key = c->newest.key};
 
-    memsess_find(c->claim.store, &now, c->p);
+    memsess_find(c->claim.of.store, &now, c->p);
     switch (now.found) {
     case MEMSESS_ENDED:
         if (memsess_is_newer(now.session, newest)) {
@@ -550,7 +547,7 @@ static int is_done(const memsess_session_t *next, const memsess_sent_t *sent)
 static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_sent_t *sent)
 {
     if (is_done(next, sent)) {
-        if (sent->stored < c->claim.store->conf.copies) {
+        if (sent->stored < c->claim.of.store->conf.copies) {
             memsess_count(MEMSESS_N_UNDER_REPLICATED);
         }
         drop_strays(c, c->newest.session, next);
@@ -587,8 +584,7 @@ static apr_status_t write_claimed(commit_t *c)
     }
     next->revision = c->newest.session->revision + 1;
     next->mark = c->claim.mark;
-    memsess_write_copies(&sent, c->claim.store, c->claim.key, next, &c->newest, c->copies, c->n,
-                         c->claim.begun + CLAIM_SAFE, c->p);
+    memsess_write_copies(&sent, &c->claim.of, next, &c->newest, c->claim.begun + CLAIM_SAFE, c->p);
     return outcome(c, next, &sent);
 }
 
@@ -599,14 +595,14 @@ static int is_later_unseen(const commit_t *c)
     const memsess_reading_t *newest = &c->newest;
     unsigned i;
 
-    for (i = 0; i < c->n; i++) {
-        const memsess_copy_t *copy = &c->copies[i];
+    for (i = 0; i < c->claim.of.n; i++) {
+        const memsess_copy_t *copy = &c->claim.of.copy[i];
         int seen = newest->facts.answered
                        ? memsess_has_bit(newest->facts.answered, i)
-                       : memsess_is_placed(c->claim.store, &newest->session->placement, copy->at);
+                       : memsess_is_placed(c->claim.of.store, &newest->session->placement, copy->at);
 
         if (copy->claimed && !seen
-            && memsess_is_later_at(c->claim.store, c->claim.key, copy, c->p)) {
+            && memsess_is_later_at(&c->claim.of, copy, c->p)) {
             return 1;
         }
     }
@@ -616,11 +612,11 @@ static int is_later_unseen(const commit_t *c)
 /* Whether a server's own clock says that what was written to it is as old as that. */
 static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_interval_time_t age)
 {
-    const memsess_store_t *store = c->claim.store;
+    const memsess_store_t *store = c->claim.of.store;
     unsigned i;
 
-    for (i = 0; i < c->n; i++) {
-        unsigned at = c->copies[i].at;
+    for (i = 0; i < c->claim.of.n; i++) {
+        unsigned at = c->claim.of.copy[i].at;
         apr_int64_t then = memsess_written_at(store, &session->placement, at);
 
         if (then && memsess_server_clock(store->servers[at]) - then
@@ -634,11 +630,11 @@ static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_in
 /* Whether a server's own clock says that the wall clock of who wrote it does not go like ours. */
 static int is_apart(const commit_t *c, const memsess_session_t *session)
 {
-    const memsess_store_t *store = c->claim.store;
+    const memsess_store_t *store = c->claim.of.store;
     unsigned i;
 
-    for (i = 0; i < c->n; i++) {
-        unsigned at = c->copies[i].at;
+    for (i = 0; i < c->claim.of.n; i++) {
+        unsigned at = c->claim.of.copy[i].at;
         apr_int64_t then = memsess_written_at(store, &session->placement, at);
 
         if (then && memsess_server_clock(store->servers[at])
@@ -660,7 +656,7 @@ static int is_apart(const commit_t *c, const memsess_session_t *session)
 static void claim_partial(commit_t *c)
 {
     const memsess_session_t *before = c->newest.session;
-    apr_interval_time_t under_way = 2 * MEMSESS_ALL_SENT + c->claim.store->timeout;
+    apr_interval_time_t under_way = 2 * MEMSESS_ALL_SENT + c->claim.of.store->timeout;
     apr_time_t now = memsess_clock_steady();
 
     c->claim.before = c->newest.facts.partial ? before : NULL;
@@ -703,8 +699,8 @@ static apr_status_t try_commit(commit_t *c)
     c->claim.what = memsess_is_blank(before) ? FIRST : revision_text(before->revision + 1, c->p);
     c->claim.is_bare = c->newest.facts.bare;
     claim_partial(c);
-    rv = claim_take(&c->claim, before, c->copies, c->n, c->p);
-    memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.key, c->p),
+    rv = claim_take(&c->claim, before, c->p);
+    memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.of.key, c->p),
                   c->claim.what, rv == APR_SUCCESS ? "ours"
                                  : rv == MEMSESS_BUSY ? "another's" : "not to be had");
     if (rv == APR_SUCCESS && (is_first(c, before) || c->claim.begun - c->newest.read_at > CLAIM_SAFE)) {
@@ -759,7 +755,7 @@ static apr_status_t commit(commit_t *c)
 
     for (tries = 0;; tries++) {
         rv = try_commit(c);
-        if (rv == AGAIN && ++again <= c->n) {
+        if (rv == AGAIN && ++again <= c->claim.of.n) {
             continue;
         }
         if (rv != MEMSESS_BUSY || memsess_clock_steady() >= give_up) {
@@ -783,15 +779,13 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_reading_
     commit_t c;
 
     memset(&c, 0, sizeof(c));
-    c.claim.store = store;
-    c.claim.key = &upon->key;
     c.claim.ttl = claim_ttl(store);
     c.newest = *upon;
     c.wait = wait;
     c.make = make;
     c.baton = baton;
     c.p = p;
-    memsess_order(store, &upon->key, &c.copies, &c.n, p);
+    memsess_order(&c.claim.of, store, &upon->key, p);
     return commit(&c);
 }
 
@@ -800,8 +794,6 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_reading_
 struct memsess_claim_t {
     claim_t claim;
     memsess_key_t key;
-    memsess_copy_t *copies;
-    unsigned n;
 };
 
 memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t *key,
@@ -810,24 +802,22 @@ memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t 
     memsess_claim_t *kept = apr_pcalloc(p, sizeof(*kept));
 
     kept->key = *key;
-    kept->claim.store = store;
-    kept->claim.key = &kept->key;
     kept->claim.what = what;
     kept->claim.ttl = ttl;
-    memsess_order(store, key, &kept->copies, &kept->n, p);
+    memsess_order(&kept->claim.of, store, &kept->key, p);
     return kept;
 }
 
 apr_status_t memsess_claim_take(memsess_claim_t *kept, const memsess_session_t *session,
                                 apr_pool_t *p)
 {
-    return claim_take(&kept->claim, session, kept->copies, kept->n, p);
+    return claim_take(&kept->claim, session, p);
 }
 
 /* Ours is put there again; where there is none, the server was restarted, or we were stopped. */
 static apr_status_t renew_on(const claim_t *claim, unsigned at, apr_pool_t *p)
 {
-    memsess_server_t *server = claim->store->servers[at];
+    memsess_server_t *server = claim->of.store->servers[at];
     const char *text = claim_text(claim, at, claim->what, p), *holder;
     apr_size_t len;
     char *value;

@@ -23,15 +23,18 @@ static const char *state_of(const memsess_copy_t *copy)
 apr_array_header_t *memsess_look(memsess_store_t *store, const memsess_key_t *key, apr_pool_t *p)
 {
     apr_array_header_t *looks = apr_array_make(p, 4, sizeof(memsess_look_t));
-    memsess_copy_t *copies;
-    unsigned n, i;
+    memsess_copies_t of;
+    unsigned i;
 
-    memsess_ask_all(store, key, &copies, &n, p);
-    for (i = 0; i < n; i++) {
+    memsess_order(&of, store, key, p);
+    memsess_ask_all(&of, p);
+    for (i = 0; i < of.n; i++) {
+        const memsess_copy_t *copy = &of.copy[i];
+
         APR_ARRAY_PUSH(looks, memsess_look_t) = (memsess_look_t){
-            .server = memsess_server_conf(store->servers[copies[i].at])->name,
-            .state = state_of(&copies[i]),
-            .session = copies[i].state == COPY_HELD ? copies[i].session : NULL,
+            .server = memsess_server_conf(store->servers[copy->at])->name,
+            .state = state_of(copy),
+            .session = copy->state == COPY_HELD ? copy->session : NULL,
             .is_home = i < store->conf.copies,
         };
     }

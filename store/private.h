@@ -43,6 +43,14 @@ typedef struct memsess_copy_t {
     int aged;           /* an older secret sealed it */
 } memsess_copy_t;
 
+/* The copies of one record: whose they are, and what is known of each, in the key's own order. */
+typedef struct memsess_copies_t {
+    memsess_store_t *store;
+    const memsess_key_t *key;
+    memsess_copy_t *copy;
+    unsigned n;
+} memsess_copies_t;
+
 /* What became of the copies of one write. */
 typedef struct memsess_sent_t {
     unsigned stored;
@@ -53,13 +61,12 @@ typedef struct memsess_sent_t {
     apr_status_t rv;  /* why, unless all were stored */
 } memsess_sent_t;
 
-/** The servers of a key in its own order, as many as are ever looked at. */
-void memsess_order(const memsess_store_t *store, const memsess_key_t *key, memsess_copy_t **copies,
-                   unsigned *n, apr_pool_t *p);
+/** The servers of a key in its own order, as many as are ever looked at; the key stays the caller's. */
+void memsess_order(memsess_copies_t *of, memsess_store_t *store, const memsess_key_t *key,
+                   apr_pool_t *p);
 
 /** The key in memcached of the record on that server, which others are made of. */
-const char *memsess_key_text(const memsess_store_t *store, const memsess_key_t *key, unsigned at,
-                             apr_pool_t *p);
+const char *memsess_key_text(const memsess_copies_t *of, unsigned at, apr_pool_t *p);
 
 /** Whether that server is one of a placement. */
 int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,
@@ -85,20 +92,17 @@ int memsess_is_same(const memsess_session_t *a, const memsess_session_t *b);
 int memsess_is_blank(const memsess_session_t *session);
 
 /** Says what is wrong with an item on a server; not more often than a log can bear. */
-void memsess_complain(memsess_store_t *store, const memsess_server_t *server,
-                      const memsess_key_t *key, const char *item, const char *trouble,
-                      apr_pool_t *p);
+void memsess_complain(const memsess_copies_t *of, const memsess_server_t *server, const char *item,
+                      const char *trouble, apr_pool_t *p);
 
 /** memsess_store_read without repairing anything. */
 void memsess_find(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p);
 
 /** Asks all servers of a key, all at once, whatever each of them says. */
-void memsess_ask_all(memsess_store_t *store, const memsess_key_t *key, memsess_copy_t **copies,
-                     unsigned *n, apr_pool_t *p);
+void memsess_ask_all(const memsess_copies_t *of, apr_pool_t *p);
 
 /** Whether a server has a record of a later version; what it has otherwise is not told. */
-int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
-                        const memsess_copy_t *copy, apr_pool_t *p);
+int memsess_is_later_at(const memsess_copies_t *of, const memsess_copy_t *copy, apr_pool_t *p);
 
 /** As the wait of memsess_store_commit: the same is written once more, by whoever has the time. */
 #define MEMSESS_REPAIRING (-1)
@@ -110,9 +114,9 @@ int memsess_is_later_at(memsess_store_t *store, const memsess_key_t *key,
  * began to send. What refuses it becomes COPY_REFUSED, and is not chosen again.
  * @param before what it follows under the claim; NULL: nobody knows of the session yet
  */
-void memsess_write_copies(memsess_sent_t *sent, memsess_store_t *store, const memsess_key_t *key,
+void memsess_write_copies(memsess_sent_t *sent, const memsess_copies_t *of,
                           memsess_session_t *session, const memsess_reading_t *before,
-                          memsess_copy_t *copies, unsigned n, apr_time_t not_after, apr_pool_t *p);
+                          apr_time_t not_after, apr_pool_t *p);
 
 /** Where one of these servers has just come back, the record is read, and so repaired, once that is
  * some seconds ago. */

@@ -28,24 +28,20 @@ static int is_of(const void *key, const char *data, apr_size_t len)
 }
 
 /* What all servers that may have it have, those that are down included. */
-static memsess_get_t *get_all(memsess_store_t *store, const memsess_key_t *key, unsigned *n,
-                              apr_pool_t *p)
+static memsess_get_t *get_all(const memsess_copies_t *of, apr_pool_t *p)
 {
-    memsess_copy_t *copies;
-    memsess_get_t *gets;
+    memsess_get_t *gets = apr_pcalloc(p, sizeof(*gets) * of->n);
     unsigned i;
 
-    memsess_order(store, key, &copies, n, p);
-    gets = apr_pcalloc(p, sizeof(*gets) * *n);
-    for (i = 0; i < *n; i++) {
+    for (i = 0; i < of->n; i++) {
         gets[i] = (memsess_get_t){
-            .server = store->servers[copies[i].at],
-            .key = memsess_key_text(store, key, copies[i].at, p),
+            .server = of->store->servers[of->copy[i].at],
+            .key = memsess_key_text(of, of->copy[i].at, p),
             .check = is_of,
-            .baton = key,
+            .baton = of->key,
         };
     }
-    memsess_pool_mget(gets, (int)*n, p);
+    memsess_pool_mget(gets, (int)of->n, p);
     return gets;
 }
 
@@ -112,16 +108,18 @@ memsess_resync_t memsess_resync(memsess_store_t *store, const char *digest, apr_
     memsess_resync_t found;
     memsess_get_t *gets;
     memsess_key_t key = {{0}, {0}};
+    memsess_copies_t of;
     apr_size_t len;
-    unsigned n, copies = store->conf.copies;
+    unsigned copies = store->conf.copies;
 
     if (apr_decode_base64_binary(key.digest, digest, MEMSESS_DIGEST_LEN, APR_ENCODE_NONE, &len)
             != APR_SUCCESS
         || len != sizeof(key.digest)) {
         return MEMSESS_RESYNC_GONE;
     }
-    gets = get_all(store, &key, &n, p);
-    found = find_source(gets, n, &source);
-    return found == MEMSESS_RESYNC_WHOLE ? copy_to(gets, n < copies ? n : copies, source, ttl,
+    memsess_order(&of, store, &key, p);
+    gets = get_all(&of, p);
+    found = find_source(gets, of.n, &source);
+    return found == MEMSESS_RESYNC_WHOLE ? copy_to(gets, of.n < copies ? of.n : copies, source, ttl,
                                                    not_after) : found;
 }
