@@ -40,28 +40,25 @@ typedef struct asked_t {
     const char *provider, *args;
 } asked_t;
 
-/* Looks for the <AuthzProviderAlias> of that name, which puts what it says in the place of what was
- * asked. */
-static int look_behind_alias(asked_t *asked, const ap_directive_t *d, apr_pool_t *p)
+/* An <AuthzProviderAlias> of that name puts what it says in the place of what was asked. It stands
+ * in no section: httpd refuses that. So the walk is short, for a Require of an .htaccess too. */
+static void look_behind_alias(asked_t *asked, apr_pool_t *p)
 {
-    for (; d; d = d->next) {
-        const char *args = d->args;
+    const ap_directive_t *d;
 
-        if (!strcasecmp(d->directive, "<AuthzProviderAlias")) {
-            const char *provider;
+    for (d = ap_conftree; d; d = d->next) {
+        const char *args = d->args, *provider;
 
-            args = apr_pstrmemdup(p, args, strcspn(args, ">"));
-            provider = ap_getword_conf(p, &args);
-            if (!strcmp(ap_getword_conf(p, &args), asked->provider)) {
-                *asked = (asked_t){provider, ap_getword_conf(p, &args)};
-                return 1;
-            }
+        if (strcasecmp(d->directive, "<AuthzProviderAlias")) {
+            continue;
         }
-        else if (d->first_child && look_behind_alias(asked, d->first_child, p)) {
-            return 1;
+        args = apr_pstrmemdup(p, args, strcspn(args, ">"));
+        provider = ap_getword_conf(p, &args);
+        if (!strcmp(ap_getword_conf(p, &args), asked->provider)) {
+            *asked = (asked_t){provider, ap_getword_conf(p, &args)};
+            return;
         }
     }
-    return 0;
 }
 
 static asked_t what_is_asked(const char *args, apr_pool_t *p)
@@ -73,7 +70,7 @@ static asked_t what_is_asked(const char *args, apr_pool_t *p)
         asked.provider = ap_getword_conf(p, &args);
     }
     asked.args = args;
-    look_behind_alias(&asked, ap_conftree, p);
+    look_behind_alias(&asked, p);
     return asked;
 }
 

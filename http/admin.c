@@ -32,6 +32,8 @@ APLOG_USE_MODULE(memsess);
 
 /* What a request may name. */
 enum { USER, ID, COOKIE, RESYNC, FIELDS };
+#define FORM "a form has one of user=NAME, user=NAME&id=PUBLIC_ID, cookie=VALUE and resync=RECORDS, " \
+             "and each field once"
 static const char *const field_names[FIELDS] = {"user", "id", "cookie", "resync"};
 
 /* -- The guards ------------------------------------------------------------------------------- */
@@ -405,14 +407,12 @@ static const char *read_form(request_rec *r, const char *fields[FIELDS], int *st
         for (i = 0; i < FIELDS && strcmp(pair->name, field_names[i]); i++) {
         }
         if (i == FIELDS || fields[i] || !(fields[i] = field_text(pair, r->pool))) {
-            return "a form has user=NAME, user=NAME&id=PUBLIC_ID, cookie=VALUE or resync=RECORDS, "
-                   "each once";
+            return FORM;
         }
     }
-    if (fields[COOKIE] || fields[RESYNC]
-            ? fields[USER] || fields[ID] || (fields[COOKIE] && fields[RESYNC])
-            : !fields[USER] || !*fields[USER]) {
-        return "name whose sessions to end: user=NAME, or user=NAME&id=PUBLIC_ID";
+    if (!!fields[USER] + !!fields[COOKIE] + !!fields[RESYNC] != 1
+        || (fields[USER] ? !*fields[USER] : fields[ID] != NULL)) {
+        return FORM;
     }
     return NULL;
 }

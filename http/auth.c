@@ -83,6 +83,13 @@ static const request_rec *asked_for(const request_rec *r)
     return r;
 }
 
+/* Whether it is the request, or what a front controller looks up in its place: nothing else is there.
+ * What a page includes, or a directory lists, is a part of an answer that is open. */
+static int answers_for(const request_rec *r)
+{
+    return !r->main || r->main->finfo.filetype == APR_NOFILE;
+}
+
 /* Where a front controller answers for it, the section of that program decides. */
 static void say_that_login_is_closed(const request_rec *r, const request_rec *asked)
 {
@@ -100,11 +107,14 @@ static int can_redirect(const request_rec *r, const char *url)
 {
     const request_rec *asked = asked_for(r);
 
-    if (url && !strcmp(memsess_login_path(url, r->pool), asked->uri)) {
+    if (!url || r->status != HTTP_OK) {
+        return 0;
+    }
+    if (!strcmp(memsess_login_path(url, r->pool), asked->uri) && answers_for(r)) {
         say_that_login_is_closed(r, asked);
         return 0;
     }
-    return url && !r->main && r->status == HTTP_OK && asked->method_number == M_GET
+    return !r->main && asked->method_number == M_GET
            && memsess_accepts_html(apr_table_get(r->headers_in, "Accept"), r->pool);
 }
 

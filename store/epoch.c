@@ -100,14 +100,14 @@ static int is_of_epoch(const memsess_session_t *record, const memsess_session_t 
            || is_spared(record, session);
 }
 
-static int is_unlisted(const memsess_session_t *record, const memsess_session_t *session)
+static int is_off_list(const memsess_session_t *record, const memsess_session_t *session)
 {
     return session->login.listed && !memsess_session_find(record, session->public_id);
 }
 
 static int is_live(const memsess_session_t *record, const memsess_session_t *session)
 {
-    return !is_unlisted(record, session) && is_of_epoch(record, session);
+    return !is_off_list(record, session) && is_of_epoch(record, session);
 }
 
 memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_reading_t *epoch)

@@ -11,11 +11,7 @@ use MemSess::Test;
 
 my $USERS = 6;    # of each kind, so that each server has something of some of them
 
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/062-secret-$$";
-open my $out, '>', $secret or die "$secret: $!";
-print $out 'one server away ' x 3;
-close $out;
-chmod 0600, $secret;
+my $secret = private_file('062-secret', 'one server away ' x 3);
 
 my $modules = MemSess::Site::query('LIBEXECDIR');
 my $form    = join('', map { qq(LoadModule ${_}_module "$modules/mod_$_.so"\n) }

@@ -9,11 +9,7 @@ use MemSess::Faults;
 use MemSess::Test;
 use Time::HiRes qw(sleep);
 
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/068-secret-$$";
-open my $out, '>', $secret or die "$secret: $!";
-print $out 'clocks apart ' x 4;
-close $out;
-chmod 0600, $secret;
+my $secret = private_file('068-secret', 'clocks apart ' x 4);
 
 my $config = timing() . q(
     MemSessIdleTimeout 5h

@@ -12,11 +12,7 @@ use MIME::Base64 qw(encode_base64url);
 
 plan tests => 13;
 
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/205-secret-$$";
-open my $out, '>', $secret or die "$secret: $!";
-print $out 'x' x 32;
-close $out;
-chmod 0600, $secret;
+my $secret = private_file('205-secret', 'x' x 32);
 
 my @pool   = pool(2);
 my $config = timing() . "MemSessSecret file:$secret\n";

@@ -12,11 +12,7 @@ use MemSess::Site;
 plan tests => 9;
 
 my $dir = MemSess::Site::query('LIBEXECDIR');
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/secret-$$";
-open my $out, '>', $secret or die $!;
-print $out '0123456789abcdef' x 4;
-close $out;
-chmod 0600, $secret;
+my $secret = private_file('secret', '0123456789abcdef' x 4);
 
 my $config = timing() . qq(
     LoadModule remoteip_module "$dir/mod_remoteip.so"

@@ -142,11 +142,7 @@ subtest 'sessions too large for a server' => sub {
     $_->stop for $m, @pool;
 };
 
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/secret-$$";
-open my $out, '>', $secret or die $!;
-print $out '0123456789abcdef' x 4;
-close $out;
-chmod 0600, $secret;
+my $secret = private_file('secret', '0123456789abcdef' x 4);
 
 subtest 'sessions that are gone are no forged cookies' => sub {
     my $server = MemSess::Memcached->start;

@@ -31,11 +31,7 @@ sub kinds {
 }
 
 # A secret that nobody else can read.
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/secret-$$";
-open my $out, '>', $secret or die $!;
-print $out '0123456789abcdef' x 4;
-close $out;
-chmod 0600, $secret;
+my $secret = private_file('secret', '0123456789abcdef' x 4);
 
 subtest 'configuration' => sub {
     my ($two, $signed) = ('MemSessServers 127.0.0.1:1 127.0.0.1:2', "MemSessSecret file:$secret");

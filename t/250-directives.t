@@ -18,11 +18,7 @@ my $provider = qq(LoadModule session_module "$modules/mod_session.so"
     LoadModule session_memsess_module "$ENV{MEMSESS_T_ROOT}/../.libs/mod_session_memsess.so"\n);
 
 # One file that can stand for whatever a sample names: a password, a secret.
-my $file = "$ENV{MEMSESS_T_ROOT}/logs/directives-$$";
-open my $out, '>', $file or die "$file: $!";
-print $out 'user:', '0123456789abcdef' x 4, "\n";
-close $out;
-chmod 0600, $file;
+my $file = private_file('directives', join('', 'user:', '0123456789abcdef' x 4, "\n"));
 
 subtest 'all of them, and no other' => sub {
     my $m = MemSess::Member->start(config => qq(

@@ -8,12 +8,13 @@ use MemSess::Faults;
 use MemSess::Site;
 use MemSess::Test;
 
-plan tests => 5;
+plan tests => 6;
 
 my $modules = MemSess::Site::query('LIBEXECDIR');
 my @pool = pool(1);
 my $m = MemSess::Member->start(servers => \@pool, config => qq(
     LoadModule setenvif_module "$modules/mod_setenvif.so"
+    LoadModule autoindex_module "$modules/mod_autoindex.so"
 ) . q(
     SetEnvIf MEMSESS_ATTR_user "ann" EARLY=seen
     <Location "/cgi/env/late">
@@ -50,6 +51,19 @@ my $m = MemSess::Member->start(servers => \@pool, config => qq(
         </RequireAny>
     </Location>
 
+    # A log-in page that is open, and looks at a page that is not.
+    Alias /lists/ "${T_ROOT}/htdocs/"
+    <Location "/lists/">
+        Options +Indexes
+        DirectoryIndex disabled
+        AuthType MemSess
+        MemSessLoginURL /lists/
+        Require all granted
+    </Location>
+    <Location "/lists/plain.txt">
+        Require valid-user
+    </Location>
+
     LogFormat "%U %{Cookie}i %{Set-Cookie}o" cookie
     CustomLog "${T_DIR}/cookie_log" cookie
 ));
@@ -78,6 +92,15 @@ subtest 'a front controller' => sub {
     is $nobody->get('/front/login', @html)->status, 200, 'it is open by what was asked for';
     is $nobody->get('/front/other', @html)->status, 302, 'nothing else is';
     is $ann->get('/front/other', @html)->status, 200, 'but to users';
+};
+
+subtest 'a log-in page with parts that are closed' => sub {
+    my $mark = $m->log->mark;
+    my $r = client($m)->get('/lists/', @html);
+    is $r->status, 200, 'is open';
+    like $r->body, qr/session\.shtml/, 'and has the others';
+    unlike $r->body, qr/plain\.txt/, 'not those';
+    unlike $m->log->text($mark), qr/needs a log-in itself/, 'nobody says that it is closed';
 };
 
 subtest 'cookies in an access log' => sub {

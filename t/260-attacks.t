@@ -14,11 +14,7 @@ use Time::HiRes qw(time);
 
 plan tests => 2 * 4 + 6;
 
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/260-secret-$$";
-open my $out, '>', $secret or die "$secret: $!";
-print $out 'x' x 32;
-close $out;
-chmod 0600, $secret;
+my $secret = private_file('260-secret', 'x' x 32);
 
 my $config = timing() . q(
     LoadModule http2_module ${T_HTTP2}

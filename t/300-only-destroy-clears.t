@@ -11,11 +11,7 @@ use Time::HiRes qw(sleep);
 plan tests => 7;
 
 my @pool = pool(2);
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/300.secret";
-open my $out, '>', $secret or die "$secret: $!";
-chmod 0600, $secret;
-print $out 's' x 40;
-close $out;
+my $secret = private_file('300.secret', 's' x 40);
 
 my @m = map { MemSess::Member->start(servers => \@pool, config => timing() . <<"END") } 1 .. 2;
 <LocationMatch /short>

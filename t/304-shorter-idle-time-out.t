@@ -11,11 +11,7 @@ use Time::HiRes qw(sleep);
 
 plan tests => 5;
 
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/304.secret";
-open my $out, '>', $secret or die "$secret: $!";
-chmod 0600, $secret;
-print $out 's' x 40;
-close $out;
+my $secret = private_file('304.secret', 's' x 40);
 
 my @pool = pool(2);
 sub member {

@@ -277,16 +277,24 @@ subtest 'an nph- program' => sub {
     }
 };
 
-subtest 'a cache in front' => sub {
-    for my $quick (qw(On Off)) {
-        my $front = MemSess::Member->start(config => qq(
-            MemSess Off
+# What keeps of these paths all that it may.
+sub caching {
+    my ($quick, $paths) = @_;
+    return qq(
             CacheQuickHandler $quick
             CacheRoot "\${T_DIR}/cache"
             CacheHeader On
             CacheDefaultExpire 3600
             CacheIgnoreNoLastMod On
-            CacheEnable disk /
+            CacheEnable disk $paths
+    );
+}
+
+subtest 'a cache in front' => sub {
+    for my $quick (qw(On Off)) {
+        my $front = MemSess::Member->start(config => qq(
+            MemSess Off
+            @{[ caching($quick, '/') ]}
             ProxyPreserveHost On
             ProxyPass / http://127.0.0.1:@{[ $m->port ]}/
         ));
@@ -322,11 +330,7 @@ subtest 'a cache in front' => sub {
 subtest 'a cache in the same server has the page that a redirect leads to' => sub {
     for my $quick (qw(On Off)) {
         my $c = MemSess::Member->start(servers => [$memcached], config => qq(
-            CacheQuickHandler $quick
-            CacheRoot "\${T_DIR}/cache"
-            CacheHeader On
-            CacheDefaultExpire 3600
-            CacheEnable disk /off/
+            @{[ caching($quick, '/off/') ]}
             Alias /off/ "\${T_ROOT}/htdocs/"
             <Location /off>
                 MemSess Off
@@ -357,12 +361,7 @@ subtest 'a cache in the same server has the page that a redirect leads to' => su
 subtest 'a cache in the same server, and a page that includes another' => sub {
     for my $quick (qw(On Off)) {
         my $c = MemSess::Member->new(servers => [$memcached], config => qq(
-            CacheQuickHandler $quick
-            CacheRoot "\${T_DIR}/cache"
-            CacheHeader On
-            CacheDefaultExpire 3600
-            CacheIgnoreNoLastMod On
-            CacheEnable disk /
+            @{[ caching($quick, '/') ]}
             Alias /w/ "\${T_DIR}/w/"
             <Directory "\${T_DIR}/w">
                 Options +Includes

@@ -11,11 +11,7 @@ plan tests => 3;
 
 my ($one, $two) = map { MemSess::Memcached->start } 1, 2;
 my ($first, $second) = map { $_->address } $one, $two;
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/cache-pools.secret";
-open my $out, '>', $secret or die "$secret: $!";
-print $out 'x' x 40;
-close $out;
-chmod 0600, $secret or die "$secret: $!";
+my $secret = private_file('cache-pools.secret', 'x' x 40);
 
 my %pool = (
     plain  => "MemSessServers $first",

@@ -9,11 +9,7 @@ use Time::HiRes qw(sleep time);
 
 plan tests => 9;
 
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/expire.secret";
-open my $out, '>', $secret or die "$secret: $!";
-print $out 'y' x 40;
-close $out;
-chmod 0600, $secret or die "$secret: $!";
+my $secret = private_file('expire.secret', 'y' x 40);
 
 my @pool = map { MemSess::Memcached->start } 1, 2;
 my $config = q(

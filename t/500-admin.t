@@ -103,8 +103,10 @@ my $m = MemSess::Member->start(servers => \@pool, config => qq(
         SetHandler memsess-admin
         Require method GET POST
     </Location>
-    <AuthzProviderAlias all everybody granted>
-    </AuthzProviderAlias>
+    <IfModule authz_core_module>
+        <AuthzProviderAlias all everybody granted>
+        </AuthzProviderAlias>
+    </IfModule>
     <AuthzProviderAlias ip here 127.0.0.1>
     </AuthzProviderAlias>
     <Location /alias>

@@ -12,11 +12,7 @@ use MemSess::Test;
 my $SESSIONS = $ENV{MEMSESS_RESYNC_SESSIONS} // 40;
 
 my $t_dir  = $ENV{MEMSESS_T_ROOT};
-my $secret = "$t_dir/logs/resync-secret-$$";
-open my $out, '>', $secret or die $!;
-print $out '0123456789abcdef' x 4;
-close $out;
-chmod 0600, $secret;
+my $secret = private_file('resync-secret', '0123456789abcdef' x 4);
 
 my $config = timing() . qq(
     <Location /admin>

@@ -14,11 +14,7 @@ use Time::HiRes qw(sleep);
 plan tests => 13;
 
 my @pool = map { MemSess::Memcached->start } 1 .. 3;
-my $secret = "$ENV{MEMSESS_T_ROOT}/logs/users-secret-$$";
-open my $out, '>', $secret or die $!;
-print $out '0123456789abcdef' x 4;
-close $out;
-chmod 0600, $secret;
+my $secret = private_file('users-secret', '0123456789abcdef' x 4);
 my $config = q(
     MemSessRetry 300ms
     MemSessUserSessions 3

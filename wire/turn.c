@@ -66,7 +66,7 @@ static void dequeue(memsess_turns_t *turns, memsess_waiter_t *waiter)
 {
     memsess_waiter_t **at = &turns->first;
 
-    while (*at && *at != waiter) {
+    while (*at && *at != waiter) { /* it is in the list */
         at = &(*at)->next;
     }
     *at = waiter->next;

@@ -5,6 +5,7 @@ use warnings;
 
 use Apache::Test ();
 use Exporter 'import';
+use Fcntl qw(O_WRONLY O_CREAT O_EXCL);
 use MemSess::Client;
 use MemSess::HTTP qw(raw);
 use MemSess::Log;
@@ -15,7 +16,7 @@ use Test::More import => [qw(is ok diag)];
 use Time::HiRes qw(sleep);
 
 our @EXPORT = qw(client server shared_memcached say_via escape set_via state data started
-                 clears_cookie leaves_cookie back_again in_use raw wait_for sum);
+                 clears_cookie leaves_cookie back_again in_use raw wait_for sum private_file);
 
 # Apache::Test has failures told on STDOUT, where prove hides them.
 {
@@ -45,6 +46,16 @@ sub shared_memcached {
 }
 
 sub client { MemSess::Client->new(@_) }
+
+# A file that nobody else can read, as secrets must be; the suite's copy goes, and it does.
+sub private_file {
+    my ($name, $text) = @_;
+    my $path = "$ENV{MEMSESS_T_ROOT}/logs/$name-$$";
+    sysopen my $out, $path, O_WRONLY | O_CREAT | O_EXCL, 0600 or die "$path: $!";
+    print $out $text;
+    close $out or die "$path: $!";
+    return $path;
+}
 
 # Everything but letters and digits, so that no layer sees anything in it.
 sub escape {
