@@ -197,8 +197,9 @@ static void take_record(query_t *query, memsess_copy_t *copy, const memsess_get_
         return;
     case MEMSESS_RECORD_NEWER:
         copy->state = COPY_LATER;
-        complain(query, get, "of a later version of mod_memsess, left alone: the session is "
-                               "unavailable here until this member is updated");
+        complain(query, get,
+                 "of a later version of mod_memsess, left alone: the session is "
+                 "unavailable here until this member is updated");
         return;
     case MEMSESS_RECORD_LARGE:
         copy->state = COPY_SILENT;
@@ -236,8 +237,9 @@ static void take_answer(query_t *query, memsess_copy_t *copy, const memsess_get_
     }
     if (sealed != MEMSESS_SEAL_OK) {
         copy->state = COPY_DAMAGED;
-        complain(query, get, apr_pstrcat(query->p, memsess_seal_words(sealed),
-                                           ": not used, counted as missing", NULL));
+        complain(query, get,
+                 apr_pstrcat(query->p, memsess_seal_words(sealed), ": not used, counted as missing",
+                             NULL));
         return;
     }
     take_record(query, copy, get, data, len);
@@ -413,10 +415,10 @@ static int is_up(const memsess_store_t *store, const memsess_copy_t *copy)
 /* With one copy a session stays where it lies for as long as that server is up: members with an
  * older list of servers look for it nowhere else. But not where a server before that one would
  * show what it has from before. */
-static int stays(const memsess_store_t *store, const memsess_session_t *before, int is_outdated,
+static int stays(const memsess_store_t *store, const memsess_session_t *before, int outdated,
                  const memsess_copy_t *copy)
 {
-    return store->conf.copies == 1 && before && !is_outdated
+    return store->conf.copies == 1 && before && !outdated
            && memsess_is_placed(store, &before->placement, copy->at);
 }
 
@@ -434,7 +436,7 @@ static unsigned choose(const memsess_copies_t *of, const memsess_reading_t *befo
                        memsess_copy_t **chosen, memsess_placement_t *placement)
 {
     const memsess_store_t *store = of->store;
-    int staying, is_outdated = before && before->facts.outdated;
+    int staying, outdated = before && before->facts.outdated;
     unsigned i;
 
     placement->n = 0;
@@ -443,7 +445,7 @@ static unsigned choose(const memsess_copies_t *of, const memsess_reading_t *befo
             memsess_copy_t *copy = &of->copy[i];
 
             if (is_up(store, copy) && copy->state != COPY_REFUSED && (!before || copy->claimed)
-                && stays(store, before ? before->session : NULL, is_outdated, copy) == staying) {
+                && stays(store, before ? before->session : NULL, outdated, copy) == staying) {
                 chosen[placement->n] = copy;
                 place(store, copy, placement);
             }
@@ -459,8 +461,9 @@ static apr_status_t encode(const memsess_copies_t *of, memsess_session_t *sessio
 
     session->written = memsess_clock_wall();
     rv = memsess_record_encode(session, of->key, of->store->conf.compress, data, len, p);
-    return rv == APR_SUCCESS ? memsess_seal(of->store->conf.secrets, of->key, RECORD, *data, *len,
-                                            data, len, p) : rv;
+    return rv == APR_SUCCESS
+               ? memsess_seal(of->store->conf.secrets, of->key, RECORD, *data, *len, data, len, p)
+               : rv;
 }
 
 static void count_put(memsess_sent_t *sent, const memsess_put_t *put, memsess_copy_t *copy)
@@ -527,7 +530,8 @@ void memsess_write_copies(memsess_sent_t *sent, const memsess_copies_t *of,
         put->ttl = ttl_of(session);
         put->once = before != NULL;
         put->how = before && memsess_is_placed(store, &before->session->placement, chosen[i]->at)
-                       ? MEMSESS_PUT_REPLACE : MEMSESS_PUT_SET;
+                       ? MEMSESS_PUT_REPLACE
+                       : MEMSESS_PUT_SET;
         put->data = data;
         put->len = len;
         put->not_after = !before ? 0 : not_after < soon ? not_after : soon;
@@ -661,13 +665,13 @@ static int is_lacking(const query_t *query, const memsess_copy_t *copy)
 }
 
 /* How many of the servers that a write would choose now lack it so. */
-static unsigned count_lacking(const query_t *query, int is_outdated)
+static unsigned count_lacking(const query_t *query, int outdated)
 {
     const memsess_store_t *store = query->of.store;
     unsigned i, chosen = 0, lacking = 0;
 
     for (i = 0; i < query->of.n; i++) {
-        if (stays(store, query->newest, is_outdated, &query->of.copy[i])
+        if (stays(store, query->newest, outdated, &query->of.copy[i])
             && is_up(store, &query->of.copy[i])) {
             return (unsigned)is_lacking(query, &query->of.copy[i]);
         }
@@ -823,7 +827,7 @@ static void ask_rest(query_t *query, unsigned from)
 }
 
 static void begin_query(query_t *query, memsess_store_t *store, const memsess_key_t *key,
-                          apr_pool_t *p)
+                        apr_pool_t *p)
 {
     memset(query, 0, sizeof(*query));
     query->p = p;
@@ -868,7 +872,8 @@ static void settle_ties(query_t *query)
         }
         memsess_complain(&query->of, query->of.store->servers[query->of.copy[i].at], RECORD,
                          "one of two with the same revision: claims were lost, and one of the two "
-                         "changes may be too", query->p);
+                         "changes may be too",
+                         query->p);
     }
 }
 
@@ -881,10 +886,11 @@ static void ask_again(query_t *query)
     apr_uint64_t least;
     unsigned tries, from;
 
-    for (tries = 0; tries < READINGS_MAX && query->newest
-                    && count_held(query) < count_answered(query)
-                    && count_held(query) < query->of.store->conf.copies
-                    && !(last && memsess_is_same(query->newest, last)); tries++) {
+    for (tries = 0;
+         tries < READINGS_MAX && query->newest && count_held(query) < count_answered(query)
+         && count_held(query) < query->of.store->conf.copies
+         && !(last && memsess_is_same(query->newest, last));
+         tries++) {
         last = query->newest;
         least = query->least;
         begin_query(query, query->of.store, query->of.key, query->p);
@@ -923,7 +929,8 @@ static memsess_found_t judge(const query_t *query)
         return MEMSESS_UNAVAILABLE;
     }
     if (!newest->ended && newest->revision < query->least) {
-        memsess_log(MEMSESS_LOG_WARNING, 0, "session %s: revision %" APR_UINT64_T_FMT " is the newest "
+        memsess_log(MEMSESS_LOG_WARNING, 0,
+                    "session %s: revision %" APR_UINT64_T_FMT " is the newest "
                     "that is left, but there was a revision %" APR_UINT64_T_FMT ": not used",
                     memsess_key_log(query->of.key, query->p), newest->revision, query->least);
         return MEMSESS_UNSEEN;

@@ -95,11 +95,15 @@ static void say_that_login_is_closed(const request_rec *r, const request_rec *as
 {
     const char *page = ap_escape_logitem(r->pool, asked->uri);
 
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: %s is the page of MemSessLoginURL, and needs "
-                  "a log-in itself: let everybody in there, by Require all granted%s", page,
-                  asked == r ? "" : apr_psprintf(r->pool, "; since %s answers for it, say there: Require "
-                  "expr \"%%{THE_REQUEST} =~ m#^(GET|POST) %s[? ]#\"",
-                  ap_escape_logitem(r->pool, r->uri), page));
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                  "MemSess: %s is the page of MemSessLoginURL, and needs "
+                  "a log-in itself: let everybody in there, by Require all granted%s",
+                  page,
+                  asked == r ? ""
+                             : apr_psprintf(r->pool,
+                                            "; since %s answers for it, say there: Require "
+                                            "expr \"%%{THE_REQUEST} =~ m#^(GET|POST) %s[? ]#\"",
+                                            ap_escape_logitem(r->pool, r->uri), page));
 }
 
 /* Not for what is looked up on the way to another answer, a subrequest or an error document. */

@@ -130,8 +130,8 @@ static const char *claim_holder(const claim_t *claim, memsess_server_t *server, 
     if (memsess_server_get(server, text, &value, &len, p) != APR_SUCCESS) {
         return NULL;
     }
-    sealed = memsess_unseal(claim->of.store->conf.secrets, claim->of.key, claim_kind(what, p), value, len,
-                            &value, &len, &aged, p);
+    sealed = memsess_unseal(claim->of.store->conf.secrets, claim->of.key, claim_kind(what, p),
+                            value, len, &value, &len, &aged, p);
     if (sealed != MEMSESS_SEAL_OK) {
         *is_void = sealed != MEMSESS_SEAL_FAILED;
         return NULL;
@@ -314,7 +314,8 @@ static void claim_drop_later(const claim_t *claim)
         dropping->claim.held[i].copy = apr_pmemdup(p, claim->held[i].copy, sizeof(memsess_copy_t));
         dropping->claim.held[i].what = apr_pstrdup(p, claim->held[i].what);
     }
-    if (!memsess_later_begin(claim->of.store, &dropping->lease, dropping_look, dropping_end, dropping)) {
+    if (!memsess_later_begin(claim->of.store, &dropping->lease, dropping_look, dropping_end,
+                             dropping)) {
         apr_pool_destroy(p);
     }
 }
@@ -448,8 +449,9 @@ static apr_status_t claim_take(claim_t *claim, const memsess_session_t *newest, 
     }
     /* Others claim where the session lies: who sees none of these servers cannot meet them. */
     for (i = 0; i < n; i++) {
-        shared |= (unsigned)(copies[i].claimed
-                             && memsess_is_placed(claim->of.store, &newest->placement, copies[i].at));
+        shared |=
+            (unsigned)(copies[i].claimed
+                       && memsess_is_placed(claim->of.store, &newest->placement, copies[i].at));
     }
     if (rv != APR_SUCCESS || !shared) {
         claim_drop(claim, p);
@@ -521,7 +523,9 @@ static apr_status_t look_again(commit_t *c)
     case MEMSESS_MISSING: /* ended, and its tombstones are gone; or lost: it is not brought back */
     case MEMSESS_UNSEEN:
         if (!memsess_is_blank(newest)) {
-            return c->ours ? MEMSESS_UNSURE : now.found == MEMSESS_MISSING ? MEMSESS_GONE : MEMSESS_DOWN;
+            return c->ours                        ? MEMSESS_UNSURE
+                   : now.found == MEMSESS_MISSING ? MEMSESS_GONE
+                                                  : MEMSESS_DOWN;
         }
         c->newest.read_at = now.read_at;
         return APR_SUCCESS;
@@ -597,12 +601,12 @@ static int is_later_unseen(const commit_t *c)
 
     for (i = 0; i < c->claim.of.n; i++) {
         const memsess_copy_t *copy = &c->claim.of.copy[i];
-        int seen = newest->facts.answered
-                       ? memsess_has_bit(newest->facts.answered, i)
-                       : memsess_is_placed(c->claim.of.store, &newest->session->placement, copy->at);
+        int seen =
+            newest->facts.answered
+                ? memsess_has_bit(newest->facts.answered, i)
+                : memsess_is_placed(c->claim.of.store, &newest->session->placement, copy->at);
 
-        if (copy->claimed && !seen
-            && memsess_is_later_at(&c->claim.of, copy, c->p)) {
+        if (copy->claimed && !seen && memsess_is_later_at(&c->claim.of, copy, c->p)) {
             return 1;
         }
     }
@@ -700,10 +704,13 @@ static apr_status_t try_commit(commit_t *c)
     c->claim.is_bare = c->newest.facts.bare;
     claim_partial(c);
     rv = claim_take(&c->claim, before, c->p);
-    memsess_trace("record %s: the claim of revision %s is %s", memsess_key_log(c->claim.of.key, c->p),
-                  c->claim.what, rv == APR_SUCCESS ? "ours"
-                                 : rv == MEMSESS_BUSY ? "another's" : "not to be had");
-    if (rv == APR_SUCCESS && (is_first(c, before) || c->claim.begun - c->newest.read_at > CLAIM_SAFE)) {
+    memsess_trace("record %s: the claim of revision %s is %s",
+                  memsess_key_log(c->claim.of.key, c->p), c->claim.what,
+                  rv == APR_SUCCESS    ? "ours"
+                  : rv == MEMSESS_BUSY ? "another's"
+                                       : "not to be had");
+    if (rv == APR_SUCCESS
+        && (is_first(c, before) || c->claim.begun - c->newest.read_at > CLAIM_SAFE)) {
         rv = look_again(c);
         if (rv == APR_SUCCESS && is_unclaimed(c, before)) {
             rv = MEMSESS_BUSY;

@@ -110,7 +110,8 @@ static int is_live(const memsess_session_t *record, const memsess_session_t *ses
     return !is_off_list(record, session) && is_of_epoch(record, session);
 }
 
-memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_reading_t *epoch)
+memsess_found_t memsess_epoch_judge(const memsess_session_t *session,
+                                    const memsess_reading_t *epoch)
 {
     if (epoch->found == MEMSESS_UNAVAILABLE || epoch->found == MEMSESS_UNSEEN) {
         return epoch->found;
@@ -218,10 +219,10 @@ apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_reading_t 
     }
     /* What an older secret sealed moves to the first one with the sessions. Half the session's time
      * to spare, for a store that does not answer meanwhile. */
-    return !epoch->facts.aged
-                   && epoch->session->idle - age >= entry->idle + entry->idle / 2
+    return !epoch->facts.aged && epoch->session->idle - age >= entry->idle + entry->idle / 2
                    && -age < entry->idle / 2 && memsess_entries_dated(epoch->session, entry)
-               ? APR_SUCCESS : write_next(store, epoch, &want, 0, p);
+               ? APR_SUCCESS
+               : write_next(store, epoch, &want, 0, p);
 }
 
 /* Reads the record, and makes the next one of it, or the first. */

@@ -44,7 +44,8 @@ apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *u
 
 /** Whether a session may go on, by what was found at its user's epoch key: FOUND, ENDED, or UNSEEN
  * and UNAVAILABLE as that was. */
-memsess_found_t memsess_epoch_judge(const memsess_session_t *session, const memsess_reading_t *epoch);
+memsess_found_t memsess_epoch_judge(const memsess_session_t *session,
+                                    const memsess_reading_t *epoch);
 
 /** What ended a session that memsess_epoch_judge calls ENDED, in words for an operator. */
 const char *memsess_epoch_why(const memsess_session_t *session, const memsess_reading_t *epoch);

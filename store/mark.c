@@ -77,8 +77,8 @@ static told_t told_of(const memsess_copies_t *of, const char *what, const memses
     if (get->rv != APR_SUCCESS) {
         return get->rv == MEMSESS_ABSENT ? MARK_NONE : MARK_UNTOLD;
     }
-    sealed = memsess_unseal(of->store->conf.secrets, of->key, mark_kind(what, p), get->data, get->len,
-                            &data, &len, &aged, p);
+    sealed = memsess_unseal(of->store->conf.secrets, of->key, mark_kind(what, p), get->data,
+                            get->len, &data, &len, &aged, p);
     if (sealed != MEMSESS_SEAL_OK) {
         memsess_complain(of, get->server, mark_kind(what, p),
                          apr_pstrcat(p, memsess_seal_words(sealed), ": not used", NULL), p);
