@@ -18,7 +18,7 @@ sub puma {
 }
 
 my $app = MemSess::Adapter->start(largest => 75000, command => puma('app.ru'));
-$app->behaves;
+$app->behaves(null => 1);
 $app->stop;
 MemSess::Adapter::vectors('ruby', "$dir/vectors.rb");
 

@@ -22,7 +22,7 @@ my @java = ('java', '-XX:-UsePerfData', '-XX:TieredStopAtLevel=1', '-XX:+UseSeri
 
 my $app = MemSess::Adapter->start(late => ['set', 'nested', 'full'],
     command => sub { [@java, 'App', $_[0], "$classes/base"] });
-$app->behaves;
+$app->behaves(null => 1);
 objects($app->members);
 MemSess::Adapter::vectors(@java, 'Vectors', "$dir/../vectors.json");
 

@@ -163,10 +163,6 @@ func (s *Session) Keys() []string {
 // Set gives a key a value: what Get returns, and whatever json.Marshal takes. nil deletes.
 func (s *Session) Set(key string, value any) error {
 	return s.change(func() error {
-		if value == nil {
-			delete(s.values, key)
-			return nil
-		}
 		if _, err := name(key); err != nil {
 			return err
 		}
@@ -179,7 +175,9 @@ func (s *Session) Set(key string, value any) error {
 }
 
 // Delete takes a key out.
-func (s *Session) Delete(key string) error { return s.Set(key, nil) }
+func (s *Session) Delete(key string) error {
+	return s.change(func() error { delete(s.values, key); return nil })
+}
 
 // Clear takes all keys out; the session goes on.
 func (s *Session) Clear() error {

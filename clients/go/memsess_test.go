@@ -49,12 +49,20 @@ type vectors struct {
 		Error     string
 	}
 	States  map[string]string
-	Changes []struct {
-		Data  string
-		Now   map[string]any
-		Set   map[string]string
-		Unset []string
+	Changes []change
+	Nulls   struct {
+		Changes []struct {
+			change
+			Kept change
+		}
 	}
+}
+
+type change struct {
+	Data  string
+	Now   map[string]any
+	Set   map[string]string
+	Unset []string
 }
 
 type pair struct {
@@ -311,6 +319,9 @@ func TestRequests(t *testing.T) {
 			does == "load" && len(seen) != 1 || does != "error" && w.Code != 200 {
 			t.Errorf("%s: %d %v", state, w.Code, seen)
 		}
+	}
+	for _, c := range v.Nulls.Changes {
+		v.Changes = append(v.Changes, change{c.Data, c.Now, c.Kept.Set, c.Kept.Unset})
 	}
 	for _, c := range v.Changes {
 		w := answer(o, active(c.Data), func(s *Session) {

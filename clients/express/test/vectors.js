@@ -81,7 +81,8 @@ for (const [state, does] of Object.entries(vectors.states)) {
 }
 refuses(() => front({}).load(), /not in front/, 'no headers');
 refuses(() => front({ MEMSESS_STATE: 'odd' }).load(), /odd/, 'an odd state');
-for (const { data, now, set, unset } of vectors.changes) {
+const nulls = vectors.nulls.changes.map(({ data, now, kept }) => ({ data, now, ...kept }));
+for (const { data, now, set, unset } of [...vectors.changes, ...nulls]) {
   const said = active(data).headers(now);
   const pairs = lines(said, 'MemSess-Set').join('&').split('&').filter(Boolean).map((pair) => pair.split('='));
   is(Object.fromEntries(pairs.map(([name, text]) => [name, decodeURIComponent(text)])), set, `changes of ${data}: set`);

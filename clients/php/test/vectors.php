@@ -140,7 +140,8 @@ foreach ($vectors['states'] as $name => $does) {
 refuses(fn() => new State($codec, []), '/not in front/', 'no variables');
 refuses(fn() => new State($codec, ['MEMSESS_STATE' => 'odd']), '/odd/', 'an odd state');
 is((new State($codec, ['HTTP_MEMSESS_STATE' => 'active', 'HTTP_MEMSESS_DATA' => 'a=1']))->values(), ['a' => 1], 'headers');
-foreach ($vectors['changes'] as ['data' => $data, 'now' => $now, 'set' => $set, 'unset' => $unset]) {
+$nulls = array_map(fn($v) => $v['kept'] + $v, $vectors['nulls']['changes']);
+foreach ([...$vectors['changes'], ...$nulls] as ['data' => $data, 'now' => $now, 'set' => $set, 'unset' => $unset]) {
     $said = said(active($data), $now);
     $pairs = [];
     foreach (array_filter(explode('&', implode('&', $said['MemSess-Set'] ?? []))) as $pair) {

@@ -157,6 +157,7 @@ class TestVectors(unittest.TestCase):
             gone = [n for name, value in headers if name == "MemSess-Unset" for n in value.split("&")]
             self.assertEqual(sorted(gone), sorted(case["unset"]))
         self.each(VECTORS["changes"], check)
+        self.each([{**case, **case["kept"]} for case in VECTORS["nulls"]["changes"]], check)
 
     def test_long(self):
         front = self.active("")

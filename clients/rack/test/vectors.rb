@@ -115,7 +115,7 @@ VECTORS['states'].each do |state, does|
     end
   end
 end
-VECTORS['changes'].each do |v|
+(VECTORS['changes'] + VECTORS['nulls']['changes'].map { |v| v.merge(v['dropped']) }).each do |v|
   _, headers = request(active(v['data'])) { |s| s.replace(v['now']) }
   holds(v) do
     pairs(headers['set']) == v['set'] && (headers['unset'] || []).flat_map { |l| l.split('&') } == v['unset']

@@ -250,17 +250,24 @@ public class Vectors {
             return does.equals("error") ? answer.status == 503 && answer.seen == null
                 : answer.seen.size() == (does.equals("load") ? 1 : 0);
         }));
-        for (Map<String, Object> v : list(vectors, "changes")) {
-            holds(v, () -> {
-                Answer answer = answer(filter(), active(at(v, "data")), in -> {
-                    HttpSession session = in.getSession();
-                    Collections.list(session.getAttributeNames()).forEach(session::removeAttribute);
-                    map(v, "now").forEach(session::setAttribute);
-                });
-                return answer.pairs().equals(v.get("set"))
-                    && answer.headers.getOrDefault("MemSess-Unset", List.of()).equals(v.get("unset"));
+        list(vectors, "changes").forEach(v -> holds(v, () -> changes(v, v)));
+        list(map(vectors, "nulls"), "changes").forEach(v -> holds(v, () -> changes(v, map(v, "dropped"))));
+    }
+
+    static boolean changes(Map<String, Object> v, Map<String, Object> wanted) throws Exception {
+        Answer answer = answer(filter(), active(at(v, "data")), in -> {
+            HttpSession session = in.getSession();
+            Map<String, Object> now = map(v, "now");
+            Collections.list(session.getAttributeNames()).stream().filter(name -> !now.containsKey(name))
+                .forEach(session::removeAttribute);
+            now.forEach((name, value) -> {
+                if (!Objects.equals(session.getAttribute(name), value)) {
+                    session.setAttribute(name, value);
+                }
             });
-        }
+        });
+        return answer.pairs().equals(wanted.get("set"))
+            && answer.headers.getOrDefault("MemSess-Unset", List.of()).equals(wanted.get("unset"));
     }
 
     static String header(String variable) {

@@ -149,13 +149,15 @@ my $values = {
     real => 1.5, truth => JSON::PP::true, list => [1, 'two', [], {}, JSON::PP::false, undef],
     deep => { a => { b => [{ c => "\x{e9}" }] } }, 'user name' => 'a key that is no attribute name',
     empty => '', lines => "a\r\nMemSess-Set: forged=1\r\n\r\n", space => ' 1 ', long => 123456789012345,
-    dict => { ' b' => 'no tag' }, "k\x{f6}y" => 1, control => "\x01\x00\x7f",
+    dict => { ' b' => 'no tag' }, "k\x{f6}y" => 1, control => "\x01\x00\x7f", nothing => undef,
+    "nul\x00key" => "\x00",
 };
 
 sub values_are_kept {
     my ($one, $two, %lacks) = @_;
     my $c = client($one);
     local $values->{list} = [] if $lacks{'empty objects'};
+    delete local $values->{nothing} if $lacks{null};
     is said($c, 'get?text'), 'null', 'nothing at first';
     is $c->cookie, undef, 'which makes no session';
     put($c, $values);
@@ -170,6 +172,9 @@ sub values_are_kept {
     is said($c->via($one), 'is-bytes'), 'same', 'all 256 bytes';
     said($c, 'delete?text');
     is said($c->via($two), 'get?text'), 'null', 'a key that went';
+    put($c, { number2 => 1, word => undef });
+    my $stored = $c->get('/lua/env')->env('MEMSESS_DATA') =~ /(?:^|&)word=([^&]*)/ ? $1 : 'no longer there';
+    is $stored, $lacks{null} ? 'no longer there' : 'null', 'a key that became null';
     is said($c, 'get?number'), 42, 'without the others';
     is said($c, 'get?user+name'), '"a key that is no attribute name"', 'a key that is encoded';
 }

@@ -81,13 +81,12 @@ sub load {
     return \%session;
 }
 
-# Attribute names to stored texts. At the top undef is no value, but null may have come.
+# Attribute names to stored texts.
 sub encoded {
-    my ($self, $session, $before) = @_;
+    my ($self, $session) = @_;
     my %encoded;
     for my $key (keys %$session) {
         my $name = MemSess::Codec::name($key);
-        next if $before && !defined $session->{$key} && ($before->{$name} // '') ne 'null';
         $encoded{$name} = eval { MemSess::Codec::encode($session->{$key}, $self->{is_plain}{$key}) }
             // die "The session's key '$key': $@";
     }
@@ -101,7 +100,7 @@ sub finish {
     return if $options->{no_store};
 
     my $session = $env->{'psgix.session'} // {};
-    my $after   = $options->{expire} ? {} : $self->encoded($session, $before);
+    my $after   = $options->{expire} ? {} : $self->encoded($session);
     push @{ $res->[1] }, $options->{expire} ? ('MemSess-Destroy' => 1)
         : $self->headers($options, $front, $before, $after);
     return if ref $res->[2] eq 'ARRAY' || $res->[2] && Plack::Util::is_real_fh($res->[2]);
