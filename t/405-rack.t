@@ -8,10 +8,10 @@ use MemSess::Adapter;
 use MemSess::Site;
 use MemSess::Test;
 
-plan tests => 13;
+plan tests => 14;
 
 my $dir = MemSess::Site::top() . '/clients/rack/test';
-# puma takes no header above 80 kB.
+# puma takes no header above 80 kB, and 112 kB in all.
 sub puma {
     my ($app) = @_;
     return sub { ['puma', '-q', '-e', 'production', '-t', '8:8', '-b', "tcp://127.0.0.1:$_[0]", "$dir/$app"] };
@@ -21,6 +21,14 @@ my $app = MemSess::Adapter->start(largest => 75000, command => puma('app.ru'));
 $app->behaves(null => 1);
 $app->stop;
 MemSess::Adapter::vectors('ruby', "$dir/vectors.rb");
+
+# As docs/limits.md says.
+open my $limits, '<', MemSess::Site::top() . '/docs/limits.md' or die $!;
+my ($parts) = do { local $/; <$limits> } =~ /^<Location.*?\n(.*?)^<\/Location>/ms;
+$app = MemSess::Adapter->start(largest => 110_000, attribute => 10_000, command => puma('app.ru'),
+    config => qq(<LocationMatch "^/(app|narrow)/">\n$parts\n</LocationMatch>));
+subtest '110 kB in parts' => sub { $app->large($app->members) };
+$app->stop;
 
 $app = MemSess::Adapter->start(command => puma('frameworks.ru'));
 my ($one, $two) = $app->members;
