@@ -104,6 +104,27 @@ static registry_t *registry;
 static apr_array_header_t *listed; /* of memsess_counted_t */
 static apr_array_header_t *advice; /* of memsess_advice_t */
 
+/* -- Names ------------------------------------------------------------------------------------ */
+
+const memsess_counter_name_t memsess_counter_names[MEMSESS_N] = {
+#define COUNTER_NAME(name, group, title, figure, meaning)                                          \
+    [MEMSESS_N_##name] = {#group, title, #figure, meaning},
+    MEMSESS_COUNTERS(COUNTER_NAME)
+#undef COUNTER_NAME
+};
+
+const char *const memsess_warning_kinds[MEMSESS_WARNINGS] = {
+#define WARNING_KIND(name, kind) [MEMSESS_WARN_##name] = #kind,
+    MEMSESS_WARNS(WARNING_KIND)
+#undef WARNING_KIND
+};
+
+int memsess_counter_begins_group(int counter)
+{
+    return !counter || strcmp(memsess_counter_names[counter].group,
+                              memsess_counter_names[counter - 1].group);
+}
+
 /* -- Shared memory ---------------------------------------------------------------------------- */
 
 /* All zero, and on a cache line of its own, which neither APR's pools nor its shared memory see to.

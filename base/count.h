@@ -16,30 +16,61 @@
 #include "apr_time.h"
 #include "base/error.h"
 
-/* C(name, group, figure, meaning) */
+/*
+ * C(name, group, title, figure, meaning)
+ *
+ * A counter is its row here, and nothing else: the page, JSON (GROUP.FIGURE), Prometheus
+ * (memsess_GROUP_FIGURE_total) and mod_status have it from there. Those of one group stand together,
+ * under one title.
+ */
 #define MEMSESS_COUNTERS(C)                                                                        \
-    C(CREATED, sessions, created, "Sessions begun")                                                \
-    C(LOADED, sessions, loaded, "Requests that found their session")                               \
-    C(MISSED, sessions, missed, "Requests whose session certainly is not there")                   \
-    C(COMMITTED, sessions, committed, "Responses whose changes are in the store")                  \
-    C(MERGED, sessions, merged, "Of these, upon the changes of another request")                   \
-    C(DESTROYED, sessions, destroyed, "Sessions ended by a response")                              \
-    C(EXPIRED, sessions, expired, "Requests whose session was over by its time-outs")              \
-    C(REJECTED, sessions, rejected, "Cookies malformed or forged")                                 \
-    C(UNAVAILABLE, sessions, unavailable, "Requests that the store could not answer")              \
-    C(REPAIRED, copies, repaired, "Copies that were missing or old and were written again")        \
-    C(UNDER_REPLICATED, copies, under_replicated, "Writes that reached fewer servers than wanted") \
-    C(LOCK_WAITS, locks, waits, "Requests that waited for another one of the same session")        \
-    C(LOCK_TIMEOUTS, locks, timeouts, "Requests that waited for longer than MemSessLockWait")      \
-    C(CACHE_HITS, local_cache, hits, "Sessions served from this member's own copy")                \
-    C(CACHE_MISSES, local_cache, misses, "Sessions that had to be asked for")
+    C(CREATED, sessions, "Sessions", created,                                                      \
+      "Sessions begun")                                                                            \
+    C(LOADED, sessions, "Sessions", loaded,                                                        \
+      "Requests that found their session")                                                         \
+    C(MISSED, sessions, "Sessions", missed,                                                        \
+      "Requests whose session certainly is not there")                                             \
+    C(COMMITTED, sessions, "Sessions", committed,                                                  \
+      "Responses whose changes are in the store")                                                  \
+    C(MERGED, sessions, "Sessions", merged,                                                        \
+      "Of these, upon the changes of another request")                                             \
+    C(DESTROYED, sessions, "Sessions", destroyed,                                                  \
+      "Sessions ended by a response")                                                              \
+    C(EXPIRED, sessions, "Sessions", expired,                                                      \
+      "Requests whose session was over by its time-outs")                                          \
+    C(REJECTED, sessions, "Sessions", rejected,                                                    \
+      "Cookies malformed or forged")                                                               \
+    C(UNAVAILABLE, sessions, "Sessions", unavailable,                                              \
+      "Requests that the store could not answer")                                                  \
+    C(REPAIRED, copies, "Copies", repaired,                                                        \
+      "Copies that were missing or old and were written again")                                    \
+    C(UNDER_REPLICATED, copies, "Copies", under_replicated,                                        \
+      "Writes that reached fewer servers than wanted")                                             \
+    C(LOCK_WAITS, locks, "Locks", waits,                                                           \
+      "Requests that waited for another one of the same session")                                  \
+    C(LOCK_TIMEOUTS, locks, "Locks", timeouts,                                                     \
+      "Requests that waited for longer than MemSessLockWait")                                      \
+    C(CACHE_HITS, local_cache, "Local cache", hits,                                                \
+      "Sessions served from this member's own copy")                                               \
+    C(CACHE_MISSES, local_cache, "Local cache", misses,                                            \
+      "Sessions that had to be asked for")
 
 typedef enum {
-#define MEMSESS_COUNTER(name, group, figure, meaning) MEMSESS_N_##name,
+#define MEMSESS_COUNTER(name, group, title, figure, meaning) MEMSESS_N_##name,
     MEMSESS_COUNTERS(MEMSESS_COUNTER)
 #undef MEMSESS_COUNTER
     MEMSESS_N
 } memsess_counter_t;
+
+/** A counter's row. */
+typedef struct memsess_counter_name_t {
+    const char *group, *title, *figure, *meaning;
+} memsess_counter_name_t;
+
+extern const memsess_counter_name_t memsess_counter_names[MEMSESS_N];
+
+/** Whether a counter is the first of its group. */
+int memsess_counter_begins_group(int counter);
 
 /** What is counted of one server. */
 typedef struct memsess_server_count_t memsess_server_count_t;
@@ -205,14 +236,26 @@ apr_interval_time_t memsess_bucket_end(unsigned bucket);
 /** The latency that this share of all (0.99, say) do not exceed; 0 where there are none. */
 apr_interval_time_t memsess_percentile(const memsess_histogram_t *histogram, double share);
 
-/** What is wrong, and yet no error: what one member found out about another, and what is hardly
- * meant in the configuration. */
+/* W(name, kind): what is wrong, and yet no error: what one member found out about another, and what
+ * is hardly meant in the configuration. */
+#define MEMSESS_WARNS(W)                                                                           \
+    W(POOL, pool)                                                                                  \
+    W(CLOCK, clock)                                                                                \
+    W(SECRET, secret)                                                                              \
+    W(REDUNDANCY, redundancy)                                                                      \
+    W(EVICTIONS, evictions)                                                                        \
+    W(REFUSALS, refusals)                                                                          \
+    W(CONNECTIONS, connections)                                                                    \
+    W(NAME, name)
+
 typedef enum {
-    MEMSESS_WARN_POOL, MEMSESS_WARN_CLOCK, MEMSESS_WARN_SECRET, MEMSESS_WARN_REDUNDANCY,
-    MEMSESS_WARN_EVICTIONS, MEMSESS_WARN_REFUSALS,
-    MEMSESS_WARN_CONNECTIONS, MEMSESS_WARN_NAME,
+#define MEMSESS_WARN(name, kind) MEMSESS_WARN_##name,
+    MEMSESS_WARNS(MEMSESS_WARN)
+#undef MEMSESS_WARN
     MEMSESS_WARNINGS
 } memsess_warning_t;
+
+extern const char *const memsess_warning_kinds[MEMSESS_WARNINGS];
 
 typedef struct memsess_advice_t {
     memsess_warning_t warning;

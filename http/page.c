@@ -297,29 +297,33 @@ static void send_verdict(request_rec *r, const memsess_status_t *status)
 
 /* -- Everything else -------------------------------------------------------------------------- */
 
+/* As a figure's name reads: under_replicated is under-replicated. */
+static const char *figure_words(const char *figure, apr_pool_t *p)
+{
+    char *words = apr_pstrdup(p, figure), *c;
+
+    for (c = words; (c = strchr(c, '_'));) {
+        *c = '-';
+    }
+    return words;
+}
+
 static void send_counters(request_rec *r, const memsess_status_t *status)
 {
-    static const char *const titles[][2] = {{"sessions", "Sessions"}, {"copies", "Copies"},
-                                            {"locks", "Locks"}, {"local_cache", "Local cache"}};
-    unsigned group;
     int i;
 
-    for (group = 0; group < 4; group++) {
-        ap_rprintf(r, "<section><h3>%s</h3><table>\n", titles[group][1]);
-        for (i = 0; i < MEMSESS_N; i++) {
-            const memsess_counter_name_t *name = &memsess_counter_names[i];
-            const char *words = name->figure;
+    for (i = 0; i < MEMSESS_N; i++) {
+        const memsess_counter_name_t *name = &memsess_counter_names[i];
+        const char *words = apr_pstrcat(r->pool, figure_words(name->figure, r->pool),
+                                        "<br><span class=\"soft\">", name->meaning, "</span>", NULL);
 
-            if (!strcmp(name->group, titles[group][0])) {
-                words = apr_psprintf(r->pool, "%s<br><span class=\"soft\">%s</span>",
-                                     !strcmp(words, "under_replicated") ? "under-replicated"
-                                                                        : words,
-                                     name->meaning);
-                send_row(r, words, number(status->figure[i], r->pool), 0);
-            }
+        if (memsess_counter_begins_group(i)) {
+            ap_rprintf(r, "%s<section><h3>%s</h3><table>\n", i ? "</table></section>\n" : "",
+                       name->title);
         }
-        ap_rputs("</table></section>\n", r);
+        send_row(r, words, number(status->figure[i], r->pool), 0);
     }
+    ap_rputs("</table></section>\n", r);
 }
 
 /* The page's own style, and nothing else; sent beside whatever policy the site has. */

@@ -16,12 +16,6 @@
 
 #define HANDLER "memsess-status"
 
-const memsess_counter_name_t memsess_counter_names[MEMSESS_N] = {
-#define COUNTER_NAME(name, group, figure, meaning) {#group, #figure, meaning},
-    MEMSESS_COUNTERS(COUNTER_NAME)
-#undef COUNTER_NAME
-};
-
 /* -- Figures ---------------------------------------------------------------------------------- */
 
 /* What nobody named is shown if it is used, or if there is nothing else. */
@@ -120,20 +114,18 @@ static void json_server(request_rec *r, const memsess_shown_t *shown)
 
 static void json_counters(request_rec *r, const memsess_status_t *status)
 {
-    const char *group = "";
     int i;
 
     for (i = 0; i < MEMSESS_N; i++) {
         const memsess_counter_name_t *name = &memsess_counter_names[i];
 
-        if (strcmp(name->group, group)) {
+        if (memsess_counter_begins_group(i)) {
             ap_rprintf(r, "%s,\n \"%s\": {", i ? "}" : "", name->group);
         }
         else {
             ap_rputs(", ", r);
         }
         ap_rprintf(r, "\"%s\": %" APR_UINT64_T_FMT, name->figure, status->figure[i]);
-        group = name->group;
     }
     ap_rputs("}", r);
 }
@@ -263,9 +255,6 @@ static void send_histogram(request_rec *r, const memsess_shown_t *shown)
 /* One for each kind, so that what is not there is seen to be so. */
 static void send_warnings(request_rec *r, const memsess_status_t *status)
 {
-    static const char *const kinds[MEMSESS_WARNINGS] = {"pool", "clock", "secret", "redundancy",
-                                                        "evictions", "refusals", "connections",
-                                                        "name"};
     int there[MEMSESS_WARNINGS] = {0}, i;
 
     for (i = 0; i < status->warnings->nelts; i++) {
@@ -273,7 +262,7 @@ static void send_warnings(request_rec *r, const memsess_status_t *status)
     }
     family(r, "memsess_warning", "gauge", "1: there is a warning of this kind; 0: there is none");
     for (i = 0; i < MEMSESS_WARNINGS; i++) {
-        ap_rprintf(r, "memsess_warning{kind=\"%s\"} %d\n", kinds[i], there[i]);
+        ap_rprintf(r, "memsess_warning{kind=\"%s\"} %d\n", memsess_warning_kinds[i], there[i]);
     }
 }
 

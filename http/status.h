@@ -24,13 +24,6 @@ typedef struct memsess_status_t {
     apr_array_header_t *servers;  /**< of memsess_shown_t */
 } memsess_status_t;
 
-/** A counter's names and meaning. */
-typedef struct memsess_counter_name_t {
-    const char *group, *figure, *meaning;
-} memsess_counter_name_t;
-
-extern const memsess_counter_name_t memsess_counter_names[MEMSESS_N];
-
 /** The latency to show: of the last minutes, or of all where nobody used the server in them. */
 apr_interval_time_t memsess_status_latency(const memsess_server_figures_t *figures, double share);
 

@@ -103,6 +103,14 @@ subtest 'the page' => sub {
     like $page, qr/All 2 servers are up/, 'the verdict';
     like $page, qr/<h2>\Q@{[ $_->address ]}\E <span class="good">up/, $_->address for @pool;
     like $page, qr/<svg /, 'a chart';
+    my $json = status($m);
+    my %title = (local_cache => 'Local cache');
+    for my $group (grep { ref $json->{$_} eq 'HASH' } qw(sessions copies locks local_cache)) {
+        my $title = $title{$group} // ucfirst $group;
+        my ($part) = $page =~ m{<section><h3>$title</h3>(.*?)</section>}s or fail "$title: none";
+        is_deeply [sort map { s/-/_/r } $part =~ /<th scope="row">([\w-]+)<br>/g],
+            [sort keys %{ $json->{$group} }], "$title: the counters that JSON has";
+    }
     my @open;
     for ($page =~ m{<(/?[a-z][a-z0-9]*)\b[^>]*?(?<!/)>}g) {
         next if /^(?:meta|br)$/;
