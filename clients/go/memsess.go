@@ -160,7 +160,7 @@ func (s *Session) Keys() []string {
 	return sorted(s.values)
 }
 
-// Set gives a key a value: what Get returns, and whatever json.Marshal takes. nil deletes.
+// Set gives a key a value: what Get returns, and whatever json.Marshal takes. nil is stored as null.
 func (s *Session) Set(key string, value any) error {
 	return s.change(func() error {
 		if _, err := name(key); err != nil {
