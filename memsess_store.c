@@ -1081,6 +1081,29 @@ static apr_uint64_t winning_revision(const memsess_store_t *store)
     return (apr_uint64_t)(latest ? latest : apr_time_sec(memsess_clock_wall())) << 20;
 }
 
+/* Clocks that differ by no more go alike: what one takes for a server's may be off by so much. */
+#define ALIKE (2 * MEMSESS_CLOCK_ERROR)
+
+/* The middle one, since a server's own may be wrong too. */
+apr_interval_time_t memsess_store_ahead(const memsess_store_t *store)
+{
+    apr_int64_t wall = apr_time_sec(memsess_clock_wall()), ahead[MEMSESS_REACH_MAX], middle;
+    unsigned n = 0, i, k;
+
+    for (i = 0; i < store->n && n < MEMSESS_REACH_MAX; i++) {
+        apr_int64_t clock = memsess_server_clock(store->servers[i]);
+
+        if (clock) {
+            for (k = n++; k > 0 && ahead[k - 1] > clock - wall; k--) {
+                ahead[k] = ahead[k - 1];
+            }
+            ahead[k] = clock - wall;
+        }
+    }
+    middle = n ? ahead[(n - 1) / 2] : 0;
+    return middle > ALIKE || middle < -ALIKE ? apr_time_from_sec(middle) : 0;
+}
+
 apr_status_t memsess_store_blank(memsess_reading_t *reading, memsess_store_t *store, apr_pool_t *p)
 {
     apr_status_t rv = memsess_session_make(&reading->session, memsess_clock_wall(), p);

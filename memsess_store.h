@@ -95,6 +95,10 @@ void memsess_store_read_all(memsess_store_t *store, memsess_reading_t *const *re
 apr_interval_time_t memsess_store_written_ago(const memsess_store_t *store,
                                               const memsess_session_t *session);
 
+/** How far the time that all members take for the same, by the servers' own clocks, is ahead of this
+ * member's; 0 where the two go alike but for seconds, or where no server tells its time. */
+apr_interval_time_t memsess_store_ahead(const memsess_store_t *store);
+
 /**
  * What memsess_store_commit can make the first record of a key upon, where none was found and it
  * must not be written twice: as if a session had been read there. What is made of it wins over any

@@ -352,8 +352,9 @@ static int list(request_rec *r, const char *name)
             return unavailable(r, "the servers that have the user's list are silent");
         }
         if (epoch.found == MEMSESS_FOUND) {
-            sessions = join_lists(sessions, memsess_json_sessions(epoch.session, NULL, r->pool),
-                                  r->pool);
+            apr_array_header_t *list = memsess_epoch_list(conf->store, epoch.session, r->pool);
+
+            sessions = join_lists(sessions, memsess_json_sessions(list, NULL, r->pool), r->pool);
         }
     }
     ap_rprintf(r, "{\"user\": %s, \"sessions\": %s}\n", memsess_json_string(name, r->pool), sessions);

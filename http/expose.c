@@ -13,6 +13,7 @@
 #include "http_config.h"
 #include "http_core.h"
 #include "http_log.h"
+#include "store/epoch.h"
 
 extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
@@ -336,8 +337,10 @@ static void set_parts(apr_table_t *env, const char *data, apr_size_t len, apr_po
 static const char *user_sessions(request_rec *r, memsess_req_t *req)
 {
     const memsess_session_t *record = memsess_req_user_record(req);
+    const memsess_store_t *store = memsess_srv_conf(req->top->server)->store;
 
-    return record ? memsess_json_sessions(record, req->session->public_id, r->pool) : NULL;
+    return record ? memsess_json_sessions(memsess_epoch_list(store, record, r->pool),
+                                          req->session->public_id, r->pool) : NULL;
 }
 
 static void set_variables(request_rec *r, memsess_req_t *req, memsess_state_t state,

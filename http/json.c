@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "apr_strings.h"
-#include "base/clock.h"
 #include "store/entries.h"
 
 /* The character at a place, and how many bytes it takes; U+FFFD for a byte that is of no UTF-8. */
@@ -52,10 +51,9 @@ const char *memsess_json_string(const char *text, apr_pool_t *p)
     return quoted;
 }
 
-const char *memsess_json_sessions(const memsess_session_t *record, const char *current,
+const char *memsess_json_sessions(const apr_array_header_t *list, const char *current,
                                   apr_pool_t *p)
 {
-    apr_array_header_t *list = memsess_entries_list(record, memsess_clock_wall(), p);
     apr_array_header_t *parts = apr_array_make(p, list->nelts + 1, sizeof(const char *));
     int i;
 

@@ -13,11 +13,11 @@
 const char *memsess_json_string(const char *text, apr_pool_t *p);
 
 /**
- * The sessions that a user's record lists, as of now: [{"id": ..., "created": ..., "used": ...,
- * "label": ..., "current": ...}, ...], the one that was used last first.
+ * A user's sessions, as memsess_epoch_list lists them: [{"id": ..., "created": ..., "used": ...,
+ * "label": ..., "current": ...}, ...].
  * @param current the public id of the session that asks; NULL: nothing is said of that
  */
-const char *memsess_json_sessions(const memsess_session_t *record, const char *current,
+const char *memsess_json_sessions(const apr_array_header_t *list, const char *current,
                                   apr_pool_t *p);
 
 #endif

@@ -445,7 +445,9 @@ static int carry_out(memsess_commit_t *c, memsess_state_t state)
 }
 
 /* Whether it was dated anew less than so long ago; by servers' clocks, where ours is ahead of that of
- * the member which did it, unless it ends soon for that. */
+ * the member which did it, unless it ends soon for that. Where these do not tell, or not closely enough
+ * for so short a time, it is dated once too often: that is dropped where somebody is writing, so it
+ * undoes nothing, and a server that does not answer fails no request for it. */
 static int is_redated(const memsess_commit_t *c, apr_interval_time_t refresh)
 {
     const memsess_session_t *session = c->req->session;

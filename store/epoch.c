@@ -140,21 +140,45 @@ typedef struct next_epoch_t {
     enum { KEEP, END_ALL, END_OTHERS, END_ONE } what;
     memsess_login_t login;            /* as it will be, or as it was found */
     const memsess_entry_t *entry;     /* for KEEP: of a session that begins or is re-dated */
+    apr_interval_time_t ahead;        /* of memsess_store_ahead */
     unsigned most;                    /* in the list; 0: the entry is dated only where it is there */
     const memsess_session_t *session; /* for END_OTHERS */
     const char *public_id;            /* for END_ONE */
 } next_epoch_t;
 
+/* In the list use is dated by a time that all members take for the same: members' clocks would end the
+ * wrong session where they are apart. */
+static memsess_entry_t as_listed(const memsess_entry_t *entry, apr_interval_time_t ahead)
+{
+    memsess_entry_t listed = *entry;
+
+    listed.used += ahead;
+    return listed;
+}
+
+apr_array_header_t *memsess_epoch_list(const memsess_store_t *store,
+                                       const memsess_session_t *record, apr_pool_t *p)
+{
+    apr_interval_time_t ahead = memsess_store_ahead(store);
+    apr_array_header_t *list = memsess_entries_list(record, memsess_clock_wall() + ahead, p);
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        APR_ARRAY_IDX(list, i, memsess_entry_t).used -= ahead;
+    }
+    return list;
+}
+
 static void keep(const next_epoch_t *want, memsess_session_t *record, apr_pool_t *p)
 {
-    const memsess_entry_t *entry = want->entry;
+    memsess_entry_t entry = as_listed(want->entry, want->ahead);
 
-    if (want->most || memsess_session_find(record, entry->public_id)) {
-        memsess_entries_enter(record, entry, want->most, record->used, p);
+    if (want->most || memsess_session_find(record, entry.public_id)) {
+        memsess_entries_enter(record, &entry, want->most, record->used + want->ahead, p);
     }
     /* Twice as long as the session, so that it need not be re-dated as often. */
-    if (record->idle < 2 * entry->idle) {
-        record->idle = 2 * entry->idle;
+    if (record->idle < 2 * entry.idle) {
+        record->idle = 2 * entry.idle;
     }
 }
 
@@ -195,6 +219,7 @@ static apr_status_t write_next(memsess_store_t *store, const memsess_reading_t *
 {
     /* Any name that is not empty will do: the key says whose it is. */
     memcpy(want->login.user, "AAAAAAAAAAAAAAAA", MEMSESS_USER_LEN + 1);
+    want->ahead = memsess_store_ahead(store);
     return memsess_store_commit(store, epoch, wait, next_revision, want, p);
 }
 
@@ -210,6 +235,7 @@ apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_reading_t 
                                 const memsess_entry_t *entry, apr_pool_t *p)
 {
     next_epoch_t want = {.what = KEEP, .entry = entry};
+    memsess_entry_t listed = as_listed(entry, memsess_store_ahead(store));
     apr_interval_time_t age = memsess_store_written_ago(store, epoch->session);
 
     /* Servers drop it by their own clocks. Where they do not tell, what lies in the future was written
@@ -220,7 +246,7 @@ apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_reading_t 
     /* What an older secret sealed moves to the first one with the sessions. Half the session's time
      * to spare, for a store that does not answer meanwhile. */
     return !epoch->facts.aged && epoch->session->idle - age >= entry->idle + entry->idle / 2
-                   && -age < entry->idle / 2 && memsess_entries_dated(epoch->session, entry)
+                   && -age < entry->idle / 2 && memsess_entries_dated(epoch->session, &listed)
                ? APR_SUCCESS
                : write_next(store, epoch, &want, 0, p);
 }

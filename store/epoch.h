@@ -60,6 +60,11 @@ apr_status_t memsess_epoch_enter(memsess_login_t *login, memsess_store_t *store,
                                  const memsess_key_t *key, const memsess_entry_t *entry,
                                  unsigned most, apr_interval_time_t wait, apr_pool_t *p);
 
+/** The sessions that a user's record lists and that are not over: of memsess_entry_t, the one that was
+ * used last first, in this member's time. */
+apr_array_header_t *memsess_epoch_list(const memsess_store_t *store,
+                                       const memsess_session_t *record, apr_pool_t *p);
+
 /** Has it, as it was found, outlive a session that is re-dated now; dates its entry in the list. */
 apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_reading_t *epoch,
                                 const memsess_entry_t *entry, apr_pool_t *p);

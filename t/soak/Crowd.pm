@@ -70,7 +70,11 @@ sub touch {
     $self->{calm} = 1;
     sleep 0.3;
     local $self->{asked} = 'a survivor';
-    my @left = $self->live(@{ $self->{survivors} // [] });
+    my @left = @{ $self->{survivors} // [] };
+    for my $port (@{ $self->{ports} }) {
+        local $self->{ports} = [$port];
+        @left = $self->live(@left);
+    }
     $self->violation('lost', 'a session that ended all others')
         if @left < @{ $self->{survivors} // [] };
     $self->{survivors} = \@left;

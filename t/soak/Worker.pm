@@ -76,17 +76,27 @@ sub violation {
     $self->{parent}->syswrite("$kind (worker $self->{id}; last fault: $self->{fault}) $text\n");
 }
 
-# Reads every session once, dead ones too, when all servers are up: whatever lacks a copy gets it.
+# Reads every session once by each member, dead ones too, when all servers are up: whatever lacks a
+# copy gets it. By each, since not all may have found the same server away: who did believes what that
+# one has only once it has read it anew.
 # A revision is not repaired while it is so young that it may be on its way, nor what a cache
 # answers for.
 sub touch {
     my ($self) = @_;
     $self->{calm} = 1;
     sleep 0.3 + $self->{max_age};
+    for my $port (@{ $self->{ports} }) {
+        local $self->{ports} = [$port];
+        $self->touch_all;
+    }
+    $self->{own} = [grep { !$_->{over} } @{ $self->{own} }];
+}
+
+sub touch_all {
+    my ($self) = @_;
     $self->patiently(sub { $self->on_own($_[0], 'read') }, $_) for @{ $self->{own} };
     $self->patiently(sub { $self->on_grave($_[0]) }, $_) for @{ $self->{graves} };
     $self->patiently(sub { $self->on_shared($_[0], 'read') }, $_) for @{ $self->{shared} };
-    $self->{own} = [grep { !$_->{over} } @{ $self->{own} }];
 }
 
 sub patiently {

@@ -2238,6 +2238,45 @@ static void test_who_leaves_a_full_list(void **state)
     assert_non_null(memsess_session_find(record, "-newer__________"));
 }
 
+/* Members' clocks are apart: the list tells all the same which session was unused for longest, and none
+ * is taken for over by another member's clock. */
+static void test_a_list_of_members_apart(void **state)
+{
+    static const int hours[] = {1, -1};
+    unsigned i;
+
+    (void)state;
+    open_store(2, 2, 1);
+    for (i = 0; i < COUNT(hours); i++) {
+        apr_interval_time_t apart = apr_time_from_sec(3600 * hours[i]);
+        const memsess_session_t *record;
+        const memsess_entry_t *entry;
+        apr_array_header_t *list;
+
+        next_key();
+        memsess_clock_shift(passed + apart, passed);
+        enter_list("apart-unused____", 600, 1000, 3);
+        enter_list("apart-used______", 0, 1000, 3);
+        memsess_clock_shift(passed, passed);
+        enter_list("in-step-unused__", 700, 1000, 3);
+        memsess_clock_shift(passed + apart, passed);
+        enter_list("apart-new_______", 0, 1000, 3);
+        assert_null(memsess_session_find(user_record(), "in-step-unused__"));
+        memsess_clock_shift(passed, passed);
+        enter_list("in-step-new_____", 0, 1000, 3);
+        record = user_record();
+        assert_null(memsess_session_find(record, "apart-unused____"));
+        assert_non_null(memsess_session_find(record, "apart-used______"));
+        /* Each member shows it in its own time. */
+        memsess_clock_shift(passed + apart, passed);
+        list = memsess_epoch_list(store, record, unit_pool);
+        assert_int_equal(list->nelts, 3);
+        entry = &APR_ARRAY_IDX(list, 0, memsess_entry_t);
+        assert_in_range(memsess_clock_wall() - entry->used + apr_time_from_sec(5), 0,
+                        apr_time_from_sec(10));
+    }
+}
+
 /* A hundred with the longest labels there can be. */
 static void test_a_full_list_is_small(void **state)
 {
@@ -2932,6 +2971,7 @@ int main(void)
         STORE_TEST(test_an_epoch_changes_that_may_be_elsewhere),
         STORE_TEST(test_an_epoch_that_others_may_not_see),
         STORE_TEST(test_who_leaves_a_full_list),
+        STORE_TEST(test_a_list_of_members_apart),
         STORE_TEST(test_a_full_list_is_small),
         STORE_TEST(test_the_first_record_is_not_built_upon),
         STORE_TEST(test_lock),
