@@ -464,6 +464,18 @@ static apr_status_t respond(ap_filter_t *f, apr_bucket_brigade *bb)
     return AP_FILTER_ERROR;
 }
 
+/* A browser takes the cookie that comes last: one that waits for the rest of a slow answer would take
+ * the place of those that were set since. */
+static void send_cookie_at_once(request_rec *r, apr_bucket_brigade *bb)
+{
+    const memsess_own_t *own = memsess_own(r, 0);
+
+    if (!r->main && own && own->top->cookie_set
+        && (APR_BRIGADE_EMPTY(bb) || !APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb)))) {
+        APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(r->connection->bucket_alloc));
+    }
+}
+
 static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     request_rec *r = f->r;
@@ -481,6 +493,7 @@ static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         if (respond(f, bb) != APR_SUCCESS) {
             return AP_FILTER_ERROR;
         }
+        send_cookie_at_once(r, bb);
     }
     if (!APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb)) && r->trailers_out) {
         memsess_drop_reserved(r->trailers_out, r->pool);

@@ -14,9 +14,11 @@
  *  - A commit on one record is one atomic step, and readings are never old: commit.pml.
  *  - The 10 s of a mark are longer than a request is on its way, and than a commit takes from its
  *    mark to its end. A request may take any time between its reading and its answer.
- *  - Answers arrive in the order in which they were made, as far as they arrive. (One that is
- *    overtaken by the answer to a request sent later, while the id changes once more, puts an old
- *    cookie back: good for 10 s, and every answer mends it.)
+ *  - Answers arrive in the order in which they were made, as far as they arrive. One that was
+ *    overtaken by a whole later renewal would put back a cookie that is good for 10 s more, or for
+ *    none. It cannot be made good: an id that the browser used no more has to die. But it is no
+ *    answer of a server that is slow: what is told is the id of the moment in which a head leaves
+ *    (t/306), so that one would have to be on the network for as long as MemSessRenew says.
  *  - Chains longer than IDS, the local cache.
  *
  * Switches that take one mechanism out

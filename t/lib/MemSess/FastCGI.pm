@@ -1,6 +1,7 @@
 package MemSess::FastCGI;
 # A small FastCGI server, of one process. As a responder it answers with its environment, as /cgi/env
-# does; as an authorizer it lets everybody in who is "ann" with the password "x", and has httpd set
+# does, or at /begin?TEXT with what TEXT spells as a CGI script would, sends that, and is not over before
+# the file that X-Until names is there (20 s at most); as an authorizer it lets everybody in who is "ann" with the password "x", and has httpd set
 # the variable SAW to the names and values that it saw of cookies and sessions.
 use strict;
 use warnings;
@@ -35,6 +36,13 @@ sub serve {
             next;
         }
         1 while read STDIN, my $body, 65536;
+        if (($env{SCRIPT_NAME} // '') =~ m{/begin$}) {
+            print $env{QUERY_STRING} =~ s/%([0-9a-fA-F]{2})/chr hex $1/ger;
+            $request->Flush;
+            for (1 .. 1000) { last if -e $env{HTTP_X_UNTIL}; select undef, undef, undef, 0.02 }
+            print "end\n";
+            next;
+        }
         print "Content-Type: text/plain\r\n\r\n", map { "$_=" . encode($env{$_}) . "\n" } sort keys %env;
     }
 }
