@@ -86,13 +86,18 @@ void memsess_renew_mark_end(memsess_store_t *store, const memsess_key_t *key, ap
 void memsess_renew_see_over(const memsess_req_t *req, memsess_over_t *over)
 {
     over->moved = req->session->moved;
-    /* No tombstone, but an epoch that is over: all sessions of the user were ended. */
-    over->key = req->session->ended ? req->key : req->epoch.key;
+    over->key = req->key;
+    over->mark = MEMSESS_MARK_END;
+    /* No tombstone: its user's record says that it is over. */
+    if (!req->session->ended) {
+        over->key = req->epoch.key;
+        over->mark = memsess_epoch_mark(req->session, &req->epoch, req->top->p);
+    }
 }
 
 static int is_late(const memsess_over_t *over, memsess_store_t *store, apr_pool_t *p)
 {
-    return over->moved || memsess_mark_is_there(store, &over->key, MEMSESS_MARK_END, p);
+    return over->moved || memsess_mark_is_there(store, &over->key, over->mark, p);
 }
 
 int memsess_renew_is_late(const memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)

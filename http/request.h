@@ -23,7 +23,8 @@ typedef struct memsess_top_t memsess_top_t;
 /** What one of several cookies leads to that is over, see memsess_renew_is_late. */
 typedef struct memsess_over_t {
     struct memsess_over_t *next;
-    memsess_key_t key; /**< where the end is marked */
+    memsess_key_t key; /**< where the end is marked, */
+    const char *mark;  /**< and by what */
     int moved;         /**< the session goes on under another id */
 } memsess_over_t;
 

@@ -295,7 +295,7 @@ void memsess_commit_leave(const memsess_commit_t *c)
     if (name && !c->changes->destroy_all
         && !(c->kept && !strcmp(c->kept->public_id, was->public_id)
              && !strcmp(c->kept->login.user, was->login.user))) {
-        memsess_epoch_end_one(c->store, secrets_of(c), c->req->ns, name, was->public_id, LEAVE_WAIT,
-                              c->r->pool);
+        memsess_epoch_leave(c->store, secrets_of(c), c->req->ns, name, was->public_id, LEAVE_WAIT,
+                            c->r->pool);
     }
 }

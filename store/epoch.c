@@ -137,13 +137,15 @@ const char *memsess_epoch_why(const memsess_session_t *session, const memsess_re
 
 /* What is to become of a user's record. */
 typedef struct next_epoch_t {
-    enum { KEEP, END_ALL, END_OTHERS, END_ONE } what;
+    enum { KEEP, END_ALL, END_OTHERS, END_ONE, LEAVE } what;
+    memsess_store_t *store;
+    const memsess_key_t *key;         /* of the record */
     memsess_login_t login;            /* as it will be, or as it was found */
     const memsess_entry_t *entry;     /* for KEEP: of a session that begins or is re-dated */
     apr_interval_time_t ahead;        /* of memsess_store_ahead */
     unsigned most;                    /* in the list; 0: the entry is dated only where it is there */
     const memsess_session_t *session; /* for END_OTHERS */
-    const char *public_id;            /* for END_ONE */
+    const char *public_id;            /* for END_ONE and LEAVE */
 } next_epoch_t;
 
 /* In the list use is dated by a time that all members take for the same: members' clocks would end the
@@ -169,6 +171,35 @@ apr_array_header_t *memsess_epoch_list(const memsess_store_t *store,
     return list;
 }
 
+static const char *end_of_one(const char *public_id, apr_pool_t *p)
+{
+    return apr_pstrcat(p, MEMSESS_MARK_END "-", public_id, NULL);
+}
+
+const char *memsess_epoch_mark(const memsess_session_t *session, const memsess_reading_t *epoch,
+                               apr_pool_t *p)
+{
+    return epoch->found == MEMSESS_FOUND && is_of_epoch(epoch->session, session)
+               ? end_of_one(session->public_id, p) : MEMSESS_MARK_END;
+}
+
+/* Of those sessions that were listed, and are not any more: their own records say nothing of it. */
+static void mark_ended(const next_epoch_t *want, const memsess_session_t *newest,
+                       const memsess_session_t *next, apr_pool_t *p)
+{
+    const apr_array_header_t *listed = memsess_entries_list(newest, next->used + want->ahead, p);
+    int i;
+
+    for (i = 0; i < listed->nelts; i++) {
+        const char *public_id = APR_ARRAY_IDX(listed, i, memsess_entry_t).public_id;
+
+        if (!memsess_session_find(next, public_id)) {
+            memsess_mark_put(want->store, want->key, end_of_one(public_id, p),
+                             MEMSESS_MARK_END_TTL, p);
+        }
+    }
+}
+
 static void keep(const next_epoch_t *want, memsess_session_t *record, apr_pool_t *p)
 {
     memsess_entry_t entry = as_listed(want->entry, want->ahead);
@@ -190,13 +221,17 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     apr_status_t rv = APR_SUCCESS;
 
     /* A record of no user is the blank one. */
-    if ((want->what == KEEP || want->what == END_ONE) && newest->login.user[0]) {
+    if ((want->what == KEEP || want->what == END_ONE || want->what == LEAVE)
+        && newest->login.user[0]) {
         want->login = newest->login;
     }
     record->used = memsess_clock_wall();
     switch (want->what) {
     case KEEP:
         keep(want, record, p);
+        if (want->most) {
+            mark_ended(want, newest, record, p);
+        }
         break;
     case END_ALL:
         record->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
@@ -206,7 +241,11 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
         spare(record, want->session, p);
         break;
     case END_ONE:
+    case LEAVE:
         rv = memsess_entries_drop(record, want->public_id, p) ? APR_SUCCESS : MEMSESS_ABSENT;
+        if (want->what == END_ONE) {
+            mark_ended(want, newest, record, p);
+        }
         break;
     }
     record->login = want->login;
@@ -220,6 +259,8 @@ static apr_status_t write_next(memsess_store_t *store, const memsess_reading_t *
     /* Any name that is not empty will do: the key says whose it is. */
     memcpy(want->login.user, "AAAAAAAAAAAAAAAA", MEMSESS_USER_LEN + 1);
     want->ahead = memsess_store_ahead(store);
+    want->store = store;
+    want->key = &epoch->key;
     return memsess_store_commit(store, epoch, wait, next_revision, want, p);
 }
 
@@ -276,7 +317,7 @@ static apr_status_t change(memsess_store_t *store, memsess_reading_t *epoch, nex
         /* Where there is none, no session is left that could go on. */
         return want->what == KEEP ? write_first(store, epoch, want, wait, p)
                : want->what == END_ALL ? APR_SUCCESS
-               : want->what == END_ONE ? MEMSESS_ABSENT : MEMSESS_GONE;
+               : want->what == END_OTHERS ? MEMSESS_GONE : MEMSESS_ABSENT;
     }
 }
 
@@ -354,9 +395,31 @@ apr_status_t memsess_epoch_end_others(memsess_login_t *login, memsess_store_t *s
 {
     memsess_reading_t epoch = {.key = *key};
     next_epoch_t want = {.what = END_OTHERS, .session = session};
-    apr_status_t rv = change(store, &epoch, &want, wait, p);
+    apr_status_t rv;
 
+    memsess_mark_put(store, key, MEMSESS_MARK_END, MEMSESS_MARK_END_TTL, p);
+    rv = change(store, &epoch, &want, wait, p);
     memcpy(login->epoch, want.login.epoch, MEMSESS_EPOCH_BYTES);
+    return rv;
+}
+
+/* Under whichever secret it is there. */
+static apr_status_t drop_one(memsess_store_t *store, const next_epoch_t *want,
+                             const memsess_secrets_t *secrets, const char *ns, const char *name,
+                             apr_interval_time_t wait, apr_pool_t *p)
+{
+    apr_status_t rv = MEMSESS_ABSENT;
+    unsigned i;
+
+    for (i = 0; rv == MEMSESS_ABSENT && i < memsess_users(secrets); i++) {
+        memsess_reading_t epoch = {.found = MEMSESS_MISSING};
+        next_epoch_t once = *want;
+
+        rv = user_key(&epoch.key, secrets, i, ns, name);
+        if (rv == APR_SUCCESS) {
+            rv = change(store, &epoch, &once, wait, p);
+        }
+    }
     return rv;
 }
 
@@ -364,17 +427,16 @@ apr_status_t memsess_epoch_end_one(memsess_store_t *store, const memsess_secrets
                                    const char *ns, const char *name, const char *public_id,
                                    apr_interval_time_t wait, apr_pool_t *p)
 {
-    apr_status_t rv = MEMSESS_ABSENT;
-    unsigned i;
+    const next_epoch_t want = {.what = END_ONE, .public_id = public_id};
 
-    for (i = 0; rv == MEMSESS_ABSENT && i < memsess_users(secrets); i++) {
-        memsess_reading_t epoch = {.found = MEMSESS_MISSING};
-        next_epoch_t want = {.what = END_ONE, .public_id = public_id};
+    return drop_one(store, &want, secrets, ns, name, wait, p);
+}
 
-        rv = user_key(&epoch.key, secrets, i, ns, name);
-        if (rv == APR_SUCCESS) {
-            rv = change(store, &epoch, &want, wait, p);
-        }
-    }
-    return rv;
+apr_status_t memsess_epoch_leave(memsess_store_t *store, const memsess_secrets_t *secrets,
+                                 const char *ns, const char *name, const char *public_id,
+                                 apr_interval_time_t wait, apr_pool_t *p)
+{
+    const next_epoch_t want = {.what = LEAVE, .public_id = public_id};
+
+    return drop_one(store, &want, secrets, ns, name, wait, p);
 }

@@ -47,6 +47,11 @@ apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *u
 memsess_found_t memsess_epoch_judge(const memsess_session_t *session,
                                     const memsess_reading_t *epoch);
 
+/** The mark at the user's epoch key by which is told, for MEMSESS_MARK_END_TTL, that a session has just
+ * been ended which memsess_epoch_judge calls ENDED: as one of the list, or with all others. */
+const char *memsess_epoch_mark(const memsess_session_t *session, const memsess_reading_t *epoch,
+                               apr_pool_t *p);
+
 /** What ended a session that memsess_epoch_judge calls ENDED, in words for an operator. */
 const char *memsess_epoch_why(const memsess_session_t *session, const memsess_reading_t *epoch);
 
@@ -103,5 +108,10 @@ apr_status_t memsess_epoch_end_others(memsess_login_t *login, memsess_store_t *s
 apr_status_t memsess_epoch_end_one(memsess_store_t *store, const memsess_secrets_t *secrets,
                                    const char *ns, const char *name, const char *public_id,
                                    apr_interval_time_t wait, apr_pool_t *p);
+
+/** Takes one out of the list that is over by itself, or another user's by now. */
+apr_status_t memsess_epoch_leave(memsess_store_t *store, const memsess_secrets_t *secrets,
+                                 const char *ns, const char *name, const char *public_id,
+                                 apr_interval_time_t wait, apr_pool_t *p);
 
 #endif

@@ -19,7 +19,7 @@
 
 /**
  * Puts a mark there for so many seconds, as many copies as a record has; as far as servers answer.
- * @param what names it: at most 16 of [a-z]
+ * @param what names it: at most 24 of base64url's alphabet
  */
 void memsess_mark_put(memsess_store_t *store, const memsess_key_t *key, const char *what,
                       apr_uint32_t seconds, apr_pool_t *p);

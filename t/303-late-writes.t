@@ -9,13 +9,25 @@ use MemSess::Faults;
 use MemSess::Test;
 use Time::HiRes qw(sleep time);
 
-plan tests => 7;
+plan tests => 8;
 
 my @pool = pool(2);
 my @m = map { MemSess::Member->start(servers => \@pool, config => timing() . <<'END') } 1, 2;
 <LocationMatch /none>
     MemSessLock none
 </LocationMatch>
+END
+
+my @listed = map { MemSess::Member->start(servers => \@pool, config => timing() . <<'END') } 1, 2;
+MemSessNamespace listed
+MemSessUserSessions 2
+<LocationMatch ^/cgi>
+    MemSessWritebackVerbs set unset incr renew destroy expire admin
+</LocationMatch>
+<Location /admin>
+    SetHandler memsess-admin
+    Require local
+</Location>
 END
 
 my %writes = (
@@ -65,6 +77,45 @@ subtest 'renewed: what was under way' => sub {
     is_dropped($_->[1], $_->[0], $m[0]) for @late;
     is $jar->cookie, $cookie, 'their answers leave the cookie of the log-in';
     is data($jar), 'cart=1&user=ann', 'which is good';
+};
+
+# Each ends a session of a user by what is kept of that user; the session's own record stays as it was.
+my $user = 0;
+my %ends_others = (
+    'Destroy: others' => sub { $_[0]->get(say_via('cgi', 'MemSess-Destroy: others')) },
+    'Destroy: id'     => sub { $_[0]->get(say_via('cgi', 'MemSess-Destroy: id=' . public($_[1]))) },
+    'Destroy: user'   => sub { client($listed[1])->get(say_via('cgi', "MemSess-Destroy: user=$_[2]")) },
+    'memsess-admin: user' => sub { admin("user=$_[2]") },
+    'memsess-admin: id'   => sub { admin("user=$_[2]&id=" . public($_[1])) },
+    'a log-in beyond MemSessUserSessions' => sub { started($listed[1], "user=$_[2]") },
+);
+my @others;
+
+sub admin {
+    my ($form) = @_;
+    return client($listed[1])->post('/admin', $form, 'MemSess-Admin: 1',
+        'Content-Type: application/x-www-form-urlencoded');
+}
+
+subtest 'ended by another one: what comes with its id soon after' => sub {
+    for my $end (sort keys %ends_others) {
+        my $name = 'ann' . ++$user;
+        my $c = started($listed[0], "user=$name");
+        sleep 1.1 if $end =~ /beyond/;    # dates are in seconds
+        my $other = started($listed[0], "user=$name");
+        my ($goes, $stays) = $end =~ /beyond/ ? ($c, $other) : ($other, $c);
+        my $late = slow($goes->copy, 'cgi', lines('Set'));
+        my $r = $ends_others{$end}->($stays, $goes, $name);
+        is $r->status, 200, "$end: done" if ref($r) =~ /Response/;
+        is state($goes->copy), 'unknown', "$end: it is over";
+        # Its own record takes that: it is as if the end had come right after.
+        ok leaves_cookie($late->()), "$end: what was under way sets no cookie";
+        for my $m (@listed) {
+            is_dropped(sub { $goes->copy(server => $m)->get(say_via('cgi', lines($_))) },
+                "$end: $_", $m) for sort keys %writes;
+        }
+        push @others, [$end, $goes];
+    }
 };
 
 # Each ends one session; the writes that come later are tried at once, and again after 30 s.
@@ -154,5 +205,10 @@ subtest 'destroyed: 30 s later a write begins a session' => sub {
                 is data($old), 'new=1', 'with what it sets alone';
             }
         }
+    }
+    for (@others) {
+        my ($end, $goes) = @$_;
+        $goes->get(say_via('cgi', 'MemSess-Set: new=1'));
+        is data($goes), 'new=1', "$end: a session begins";
     }
 };
