@@ -6,8 +6,6 @@
  * asserted here is little; the thread sanitizer, under which it is built, asserts the rest.
  */
 
-#include "unit.h"
-#include "unit_servers.h"
 #include "unit_store.h"
 
 #include "apr_atomic.h"
@@ -87,34 +85,25 @@ static void *user_main(void *data)
     return NULL;
 }
 
-static void open_store(memsess_pool_t *pool, unit_memcached_t **servers, unsigned n)
+static void open_store(unit_memcached_t **servers, unsigned n)
 {
     apr_array_header_t *members = apr_array_make(unit_pool, (int)n, sizeof(memsess_member_t));
-    memsess_store_conf_t conf;
+    const memsess_store_conf_t conf = {.members = members, .copies = 2, .failover = 1,
+                                       .compress = 2048, .unpack = 4000000};
     unsigned i;
 
     for (i = 0; i < n; i++) {
         memsess_member_t *member = apr_array_push(members);
 
-        memset(member, 0, sizeof(*member));
         servers[i] = unit_memcached();
         member->weight = 1;
-        member->server.name = apr_psprintf(unit_pool, "cache%u", i);
-        member->server.host = "127.0.0.1";
-        member->server.port = (apr_port_t)servers[i]->port;
+        member->server = unit_server_conf(apr_psprintf(unit_pool, "cache%u", i), "127.0.0.1",
+                                          servers[i]->port);
         member->server.timeout = apr_time_from_sec(1);
         member->server.retry = apr_time_from_msec(50);
         member->server.max_conns = THREADS;
-        member->server.idle = apr_time_from_sec(60);
     }
-    memset(&conf, 0, sizeof(conf));
-    conf.members = members;
-    conf.copies = 2;
-    conf.failover = 1;
-    conf.compress = 2048;
-    conf.unpack = 4000000;
-    assert_int_equal(memsess_store_create(&store, &conf, pool, apr_hash_make(unit_pool), unit_pool),
-                     APR_SUCCESS);
+    store = unit_store_start(&the_pool, &conf, apr_hash_make(unit_pool));
 }
 
 static void test_many_threads(void **state)
@@ -122,14 +111,11 @@ static void test_many_threads(void **state)
     unit_memcached_t *servers[3];
     pthread_t threads[THREADS];
     int numbers[THREADS], i;
-    memsess_pool_t *pool;
 
     (void)state;
-    assert_int_equal(memsess_pool_create(&pool), APR_SUCCESS);
-    open_store(pool, servers, 3);
+    open_store(servers, 3);
     assert_int_equal(memsess_cache_create(&cache, MEMSESS_CACHE_MIN, apr_time_from_sec(1),
                                           unit_pool), APR_SUCCESS);
-    assert_int_equal(memsess_pool_start(pool), APR_SUCCESS);
     for (i = 0; i < SESSIONS; i++) {
         unit_random_key(&keys[i]);
     }
@@ -150,21 +136,15 @@ static void test_many_threads(void **state)
     for (i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
     }
-    memsess_pool_destroy(pool);
+    close_pool();
     assert_int_equal(wrong, 0);
     assert_true(found > SESSIONS);
-}
-
-static int teardown(void **state)
-{
-    unit_servers_stop();
-    return unit_teardown(state);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_many_threads, unit_setup, teardown),
+        WIRE_TEST(test_many_threads),
     };
 
     unit_begin();

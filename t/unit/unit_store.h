@@ -2,14 +2,27 @@
 
 /**
  * @file unit_store.h
- * @brief A store as tests use it: what was read is known by its session.
+ * @brief A store as tests start and use it: what was read is known by its session.
  */
 #ifndef UNIT_STORE_H
 #define UNIT_STORE_H
 
-#include <string.h>
+#include "unit_wire.h"
 
 #include "memsess_store.h"
+
+/** A store over a pool of its own, as each process of httpd has one; both are started. */
+static inline memsess_store_t *unit_store_start(memsess_pool_t **pool,
+                                                const memsess_store_conf_t *conf,
+                                                apr_hash_t *handles)
+{
+    memsess_store_t *store;
+
+    *pool = unit_pool_open();
+    assert_int_equal(memsess_store_create(&store, conf, *pool, handles, unit_pool), APR_SUCCESS);
+    unit_pool_start(*pool);
+    return store;
+}
 
 /* Each thread's last readings. */
 #define UNIT_READINGS 16

@@ -1,0 +1,103 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/* Members whose clocks differ: nothing old is taken for new, and nothing is written without need. */
+
+#include "unit_copies.h"
+
+/* Members whose clocks are an hour apart, in turn, while one server after the other is away: no
+ * change is lost, nothing old is taken for new, and nothing is written without need. */
+static void test_clocks_apart(void **state)
+{
+    static const int hours[] = {0, 1, -1};
+    char expected[64] = "";
+    unsigned i, place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    written("");
+    for (i = 0; i < 30; i++) {
+        edit_t edit = {"x", APR_SUCCESS, 0, 0, NULL};
+
+        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours[i % COUNT(hours)]), passed);
+        place = i / 5 % 3;
+        if (i % 5 == 1) {
+            freeze(place);
+        }
+        assert_int_equal(commit_at(read_session(), memsess_clock_steady(), apr_time_from_sec(20),
+                                   &edit), APR_SUCCESS);
+        strcat(expected, "x");
+        assert_finds(expected);
+        if (i % 5 == 3) {
+            thaw(place);
+            assert_finds(expected);
+        }
+    }
+    await_settled(2);
+    for (i = 0; i < COUNT(hours); i++) {
+        apr_uint64_t revision = revision_at(0);
+
+        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours[i]), passed);
+        assert_finds(expected);
+        assert_true(revision_at(0) == revision);
+    }
+}
+
+/* How old a record is its servers tell, whatever members' clocks say. */
+static void test_how_long_ago_it_was_written(void **state)
+{
+    static const int hours[] = {0, 1, -1};
+    memsess_session_t *session;
+    unsigned i;
+
+    (void)state;
+    open_store(3, 2, 1);
+    session = begun("a");
+    for (i = 0; i < COUNT(hours); i++) {
+        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours[i]), passed);
+        assert_in_range(memsess_store_written_ago(store, session), apr_time_from_sec(passed ? 3 : 0),
+                        passed + apr_time_from_sec(3));
+        pass_time();
+    }
+    reopen_store();
+    assert_true(memsess_store_written_ago(store, session) < 0);
+}
+
+/* What a member whose clock differs writes right after a server's return is believed some seconds
+ * later, though nobody has used it since, and the other server goes. */
+static void test_written_right_after_a_return(void **state)
+{
+    int hours;
+
+    (void)state;
+    open_store(2, 2, 1);
+    for (hours = -1; hours <= 1; hours += 2) {
+        apr_uint64_t revision;
+
+        next_key();
+        written("a");
+        freeze(1);
+        unit_memcached_thaw(at(1));
+        unit_await(!memsess_server_is_down(handle(1)));
+        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours), passed);
+        assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
+        revision = revision_at(1);
+        memsess_clock_shift(passed, passed);
+        pass_time();
+        unit_await(revision_at(1) > revision && revision_at(0) == revision_at(1));
+        freeze(0);
+        assert_finds("ab");
+        thaw(0);
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        STORE_TEST(test_clocks_apart),
+        STORE_TEST(test_how_long_ago_it_was_written),
+        STORE_TEST(test_written_right_after_a_return),
+    };
+
+    unit_begin();
+    return cmocka_run_group_tests_name("clocks apart", tests, NULL, NULL);
+}

@@ -1,0 +1,344 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/* Commits: exact, one after the other, while servers fail and upon what is under way. */
+
+#include "unit_copies.h"
+
+/* -- One after the other ----------------------------------------------------------------------- */
+
+static void test_commit(void **state)
+{
+    memsess_session_t *session;
+    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+
+    (void)state;
+    open_store(3, 2, 1);
+    session = written("a");
+    assert_int_equal(commit_at(session, memsess_clock_steady(), 0, &edit), APR_SUCCESS);
+    assert_int_equal(edit.calls, 1);
+    assert_int_equal(edit.given, 1);
+    assert_int_equal(session->revision, 1);
+    assert_finds("ab");
+    assert_revisions("2 2 -");
+    assert_int_equal(commit(read_session(), "c"), APR_SUCCESS);
+    assert_finds("abc");
+    assert_revisions("3 3 -");
+}
+
+/* Somebody else was faster: the change is made upon what they wrote. */
+static void test_commit_on_an_old_revision(void **state)
+{
+    memsess_session_t *session;
+    edit_t edit = {"d", APR_SUCCESS, 0, 0, NULL};
+
+    (void)state;
+    open_store(3, 2, 1);
+    written("a");
+    session = read_session();
+    assert_int_equal(commit(session, "b"), APR_SUCCESS);
+    /* The claim of their revision is still there. */
+    edit.append = "c";
+    assert_int_equal(commit_at(session, memsess_clock_steady(), apr_time_from_sec(5), &edit),
+                     APR_SUCCESS);
+    assert_int_equal(edit.given, 2);
+    assert_finds("abc");
+    /* It may be gone where the reading is old; then it is not believed. */
+    edit.append = "d";
+    assert_int_equal(commit_at(session, memsess_clock_steady() - apr_time_from_sec(60),
+                               apr_time_from_sec(5), &edit), APR_SUCCESS);
+    assert_int_equal(edit.given, 3);
+    assert_finds("abcd");
+    assert_revisions("4 4 -");
+}
+
+static void test_commit_while_somebody_else_is_writing(void **state)
+{
+    memsess_session_t *session;
+    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    unsigned place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    written("a");
+    session = read_session();
+    for (place = 0; place < 2; place++) {
+        apr_time_t start = apr_time_now();
+
+        /* Either home is enough to meet at. */
+        unit_memcached_set(at(place), claim_key(place, 2 + (int)place), "0123456789abcdef", 16);
+        session = read_session();
+        edit.calls = 0;
+        assert_int_equal(commit_at(session, memsess_clock_steady(), 0, &edit), MEMSESS_BUSY);
+        assert_int_equal(commit_at(session, memsess_clock_steady(), apr_time_from_msec(100), &edit),
+                         MEMSESS_BUSY);
+        assert_true(apr_time_now() - start < apr_time_from_sec(3));
+        assert_int_equal(edit.calls, 0);
+        assert_finds(place ? "ab" : "a");
+        /* No claim of ours is left behind. */
+        unit_memcached_delete(at(place), claim_key(place, 2 + (int)place));
+        assert_int_equal(commit_at(session, memsess_clock_steady(), 0, &edit), APR_SUCCESS);
+        assert_finds(place ? "abb" : "ab");
+    }
+}
+
+static void test_commit_that_is_called_off(void **state)
+{
+    memsess_session_t *session;
+    edit_t edit = {"b", APR_EINVAL, 0, 0, NULL};
+
+    (void)state;
+    open_store(3, 2, 1);
+    written("a");
+    session = read_session();
+    assert_int_equal(commit_at(session, memsess_clock_steady(), apr_time_from_sec(5), &edit), APR_EINVAL);
+    assert_int_equal(edit.calls, 1);
+    assert_finds("a");
+    assert_revisions("1 1 -");
+    /* Nobody has to wait for it. */
+    assert_int_equal(commit(session, "c"), APR_SUCCESS);
+    assert_finds("ac");
+}
+
+/* A session that no server takes leaves the stored one intact. */
+static void test_commit_that_is_refused(void **state)
+{
+    enum { LARGE = 1200000 };
+    edit_t edit = {NULL, APR_SUCCESS, 0, 0, NULL};
+    char *value = apr_palloc(unit_pool, LARGE);
+    apr_size_t i;
+
+    (void)state;
+    timeout = PATIENCE; /* a busy machine takes its time for so much */
+    open_store(3, 2, 1);
+    timeout = TIMEOUT;
+    written("a");
+    for (i = 0; i < LARGE - 1; i++) {
+        value[i] = (char)(1 + unit_below(255));
+    }
+    value[LARGE - 1] = '\0';
+    edit.append = value;
+    assert_int_equal(commit_at(read_session(), memsess_clock_steady(), PATIENCE, &edit),
+                     MEMSESS_TOO_LARGE);
+    /* Not for a moment was it away: it was never replaced. */
+    assert_revisions("1 1 -");
+    assert_finds("a");
+    assert_int_equal(unit_logged("is down"), 0);
+    assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
+    assert_finds("ab");
+}
+
+/* -- Upon what is under way, or lost ----------------------------------------------------------- */
+
+/* What only some of its servers have may still be on its way to the others: who builds upon it
+ * claims it there too. */
+static void test_commit_upon_what_is_under_way(void **state)
+{
+    static const char token[] = "ABCDefgh01234567"; /* its mark: 0x0011 */
+    memsess_session_t *before, *session;
+
+    (void)state;
+    open_store(3, 2, 1);
+    write_value(before = new_session(), "a");
+    put_record(before, 0, "b", 2, 0, 0x0011);
+    unit_memcached_set(at(1), claim_key(1, 2), token, 16);
+    assert_int_equal(commit(read_session(), "c"), MEMSESS_BUSY);
+    assert_revisions("2 1 -");
+    /* Its writer has sent all by now, or was somebody else's. */
+    put_record(before, 0, "b", 2, 5, 0x1234);
+    assert_int_equal(unit_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
+    assert_int_equal(commit(session, "c"), MEMSESS_BUSY);
+    put_record(before, 0, "b", 2, 5, 0x0011);
+    assert_int_equal(unit_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
+    assert_int_equal(commit(session, "c"), APR_SUCCESS);
+    assert_finds("bc");
+}
+
+/* Whoever repairs does not go by the writer's wall clock either, which may be anything. */
+static void test_repair_upon_what_is_under_way(void **state)
+{
+    static const char token[] = "ABCDefgh01234567"; /* its mark: 0x0011 */
+    memsess_session_t *before;
+    int hours;
+
+    (void)state;
+    open_store(3, 2, 1);
+    for (hours = -1; hours <= 1; hours++) {
+        next_key();
+        write_value(before = new_session(), "a");
+        put_record(before, 0, "b", 2, 0, 0x0011);
+        unit_memcached_set(at(1), claim_key(1, 2), token, 16);
+        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours), passed);
+        assert_finds("b");
+        assert_revisions("2 1 -");
+    }
+    /* By the servers' own clocks the writer is done. */
+    pass_time();
+    assert_finds("b");
+    assert_revisions("3 3 -");
+}
+
+/* A late writer does not bring back what nobody has any more. */
+static void test_commit_upon_what_is_gone(void **state)
+{
+    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(3, 2, 1);
+    written("a");
+    session = read_session();
+    unit_memcached_delete(at(0), copy_key(0));
+    unit_memcached_delete(at(1), copy_key(1));
+    assert_int_equal(commit_at(session, memsess_clock_steady() - apr_time_from_sec(60),
+                               apr_time_from_sec(5), &edit), MEMSESS_GONE);
+    assert_int_equal(edit.calls, 0);
+    assert_revisions("- - -");
+}
+
+/* Servers that fail in mid-write: the same again where one has it, an error where none has. */
+static apr_status_t make_next_and_kill(void *baton, const memsess_session_t *newest,
+                                       memsess_session_t **next, apr_pool_t *p)
+{
+    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    unsigned *kills = baton;
+
+    if (*kills & 1) {
+        unit_memcached_kill(at(0));
+    }
+    if (*kills & 2) {
+        unit_memcached_kill(at(1));
+    }
+    return make_next(&edit, newest, next, p);
+}
+
+static void test_commit_while_servers_fail(void **state)
+{
+    unsigned kills;
+
+    (void)state;
+    open_store(3, 2, 1);
+    for (kills = 1; kills <= 3; kills++) {
+        memsess_session_t *session;
+        apr_status_t rv;
+
+        next_key();
+        written("a");
+        session = read_session();
+        rv = unit_commit(store, &key, session, memsess_clock_steady(), apr_time_from_sec(5),
+                         make_next_and_kill, &kills, unit_pool);
+        assert_int_equal(rv, kills == 3 ? MEMSESS_UNSURE : APR_SUCCESS);
+        know_down(kills == 2);
+        if (kills < 3) {
+            /* A revision of its own, where it is whole. */
+            assert_revisions(kills == 1 ? "x 3 3" : "3 x 3");
+            assert_finds("ab");
+        }
+        else {
+            know_down(0);
+            know_down(1);
+        }
+        for (unsigned place = 0; place < 2; place++) {
+            if (!at(place)->pid) {
+                restart(place);
+            }
+        }
+    }
+}
+
+/* Right before it is written: there it is again. */
+static void test_commit_where_copies_are_lost(void **state)
+{
+    memsess_session_t *session;
+    unsigned lost;
+
+    (void)state;
+    open_store(3, 2, 1);
+    for (lost = 1; lost < 4; lost++) {
+        edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+        unsigned place;
+
+        next_key();
+        session = begun("a");
+        for (place = 0; place < 2; place++) {
+            if (lost & 1U << place) {
+                unit_memcached_delete(at(place), copy_key(place));
+            }
+        }
+        assert_int_equal(commit_at(session, memsess_clock_steady(), apr_time_from_sec(5), &edit),
+                         APR_SUCCESS);
+        assert_finds("ab");
+        await_settled(2);
+    }
+}
+
+static void test_commit_while_a_home_is_away(void **state)
+{
+    unsigned place;
+
+    (void)state;
+    open_store(4, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        written("a");
+        unit_memcached_kill(at(place)); /* which the pool does not know yet */
+        assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
+        assert_finds("ab");
+        assert_true(revision_at(2) >= 2 && revision_at(2) == revision_at(1 - place));
+        assert_int_equal(commit(read_session(), "c"), APR_SUCCESS);
+        restart(place);
+        assert_int_equal(commit(read_session(), "d"), APR_SUCCESS);
+        assert_finds("abcd");
+        await_settled(2);
+        assert_finds("abcd");
+    }
+}
+
+/* A writer that is to make the first record, slow or not, does not build upon one that it finds
+ * by then under that claim: whoever builds upon it has the claim of a revision. */
+static void test_the_first_record_is_not_built_upon(void **state)
+{
+    edit_t edit = {"c", APR_SUCCESS, 0, 0, NULL};
+    memsess_reading_t blank;
+    memsess_session_t *found;
+    apr_time_t read_at;
+    int seconds;
+
+    (void)state;
+    open_store(3, 2, 1);
+    for (seconds = 0; seconds <= 60; seconds += 60) {
+        next_key();
+        blank.key = key;
+        assert_int_equal(memsess_store_blank(&blank, store, unit_pool), APR_SUCCESS);
+        read_at = memsess_clock_steady() - apr_time_from_sec(seconds);
+        found = written("a");
+        assert_int_equal(commit(found, "b"), APR_SUCCESS);
+        unit_memcached_set(at(1), claim_key(1, 3), "0123456789abcdef", 16);
+        edit.calls = 0;
+        assert_int_equal(commit_at(blank.session, read_at, 0, &edit), MEMSESS_BUSY);
+        assert_int_equal(edit.calls, 0);
+        unit_memcached_delete(at(1), claim_key(1, 3));
+        assert_int_equal(commit_at(blank.session, read_at, apr_time_from_sec(5), &edit), APR_SUCCESS);
+        assert_finds("abc");
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        STORE_TEST(test_commit),
+        STORE_TEST(test_commit_on_an_old_revision),
+        STORE_TEST(test_commit_while_somebody_else_is_writing),
+        STORE_TEST(test_commit_that_is_called_off),
+        STORE_TEST(test_commit_that_is_refused),
+        STORE_TEST(test_commit_while_a_home_is_away),
+        STORE_TEST(test_commit_upon_what_is_under_way),
+        STORE_TEST(test_repair_upon_what_is_under_way),
+        STORE_TEST(test_commit_upon_what_is_gone),
+        STORE_TEST(test_commit_while_servers_fail),
+        STORE_TEST(test_commit_where_copies_are_lost),
+        STORE_TEST(test_the_first_record_is_not_built_upon),
+    };
+
+    unit_begin();
+    return cmocka_run_group_tests_name("commit", tests, NULL, NULL);
+}

@@ -1,0 +1,276 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/* Servers that were away and return with their old memory: it never wins, and is no answer where
+ * somebody may know better. */
+
+#include "unit_copies.h"
+
+static void test_a_home_freezes_before_a_write(void **state)
+{
+    memsess_session_t *session;
+    apr_time_t start;
+
+    (void)state;
+    open_store(4, 2, 1);
+    session = written("one");
+    unit_memcached_freeze(at(0));
+    start = apr_time_now();
+    write_value(session, "two");
+    assert_true(apr_time_now() - start < 2 * TIMEOUT + apr_time_from_sec(3));
+    assert_revisions("x 2 2 -");
+    assert_finds("two");
+    /* What it was sent in vain it reads now, so that its copy may be the newest one or not. */
+    thaw(0);
+    assert_finds("two");
+    /* It was away, so the session is written once more; what stood in is named by one of the two
+     * records of revision 2, and cleared away if that is the one that was seen. */
+    unit_await(repaired("3 3 2 -") || settled(2));
+    assert_finds("two");
+}
+
+/* Logged out while one home is away: its return brings nothing back. */
+static void test_end_while_a_home_is_away(void **state)
+{
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    open_store(4, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        session = written("value");
+        freeze(place);
+        assert_int_equal(end(session), APR_SUCCESS);
+        assert_finds_not(MEMSESS_ENDED);
+        thaw(place);
+        assert_finds_not(MEMSESS_ENDED);
+        await_repaired("3 3 - -");
+        assert_finds_not(MEMSESS_ENDED);
+    }
+}
+
+static void test_old_memory_never_wins(void **state)
+{
+    memsess_session_t *session;
+    unsigned place;
+
+    (void)state;
+    open_store(4, 2, 1);
+    for (place = 0; place < 2; place++) {
+        next_key();
+        session = written("old");
+        freeze(place);
+        write_value(session, "new");
+        thaw(place);
+        assert_finds("new");
+        await_repaired("3 3 - -");
+        assert_finds("new");
+    }
+}
+
+/* All that have the old one were away at once, and what stood in has the new one. */
+static void test_old_memory_of_all_homes_never_wins(void **state)
+{
+    unsigned copies, place;
+
+    (void)state;
+    for (copies = 1; copies <= 2; copies++) {
+        memsess_session_t *session;
+
+        open_store(5, copies, 1);
+        session = written("old");
+        for (place = 0; place < copies; place++) {
+            freeze(place);
+        }
+        write_value(session, "new");
+        for (place = 0; place < copies; place++) {
+            thaw(place);
+        }
+        assert_finds("new");
+        await_settled(copies);
+        assert_finds("new");
+        close_pool();
+        unit_servers_stop();
+    }
+}
+
+/* Whoever may know better is away: then old memory is no answer. */
+static void test_old_memory_is_not_trusted(void **state)
+{
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(4, 2, 1);
+    session = written("old");
+    freeze(0);
+    write_value(session, "new");
+    freeze(1);
+    freeze(2);
+    thaw(0);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    thaw(1);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    thaw(2);
+    assert_finds("new");
+    await_repaired("3 3 - -");
+}
+
+/* Every write is on a server that its predecessor names, so the newest is found by the names. */
+static void test_chain_of_placements(void **state)
+{
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(6, 2, 1);
+    session = written("one");
+    freeze(0);
+    write_value(session, "two");
+    freeze(1);
+    write_value(session, "three");
+    freeze(2);
+    write_value(session, "four");
+    assert_revisions("x x x 4 4 -");
+    assert_finds("four");
+    thaw(0);
+    thaw(1);
+    thaw(2);
+    assert_revisions("1 2 3 4 4 -");
+    assert_finds("four");
+    await_repaired("5 5 3 - - -");
+    write_value(read_session(), "five");
+    assert_finds("five");
+    assert_revisions("6 6 3 - - -");
+}
+
+static void test_chain_of_placements_to_a_tombstone(void **state)
+{
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(5, 2, 1);
+    session = written("one");
+    freeze(0);
+    write_value(session, "two");
+    freeze(1);
+    assert_int_equal(end(read_session()), APR_SUCCESS);
+    thaw(0);
+    thaw(1);
+    assert_finds_not(MEMSESS_ENDED);
+    await_settled(2);
+    assert_finds_not(MEMSESS_ENDED);
+}
+
+/* Both homes are there, and have none; as many as it has copies are silent. */
+static void test_the_stand_ins_are_silent(void **state)
+{
+    (void)state;
+    open_store(4, 2, 1);
+    crash(0);
+    crash(1);
+    written("a");
+    restart(0);
+    restart(1);
+    freeze(2);
+    freeze(3);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    thaw(2);
+    thaw(3);
+    assert_finds("a");
+}
+
+/* The only copy that is left is on a server that is away: the session is not there for now, and
+ * nothing that is done meanwhile ends it. */
+static void test_the_only_copy_is_away(void **state)
+{
+    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(4, 2, 1);
+    session = begun("a");
+    unit_memcached_delete(at(1), copy_key(1));
+    freeze(0);
+    assert_finds_not(MEMSESS_UNSEEN);
+    assert_int_equal(commit_at(session, 0, apr_time_from_msec(300), &edit), MEMSESS_DOWN);
+    thaw(0);
+    assert_finds("a");
+    await_settled(2);
+    assert_finds("a");
+}
+
+static void test_a_frozen_home_costs_one_timeout(void **state)
+{
+    apr_time_t start;
+
+    (void)state;
+    open_store(3, 2, 1);
+    assert_finds_not(MEMSESS_MISSING);
+    unit_memcached_freeze(at(1));
+    start = apr_time_now();
+    assert_finds_not(MEMSESS_UNSEEN);
+    assert_true(apr_time_now() - start < 2 * TIMEOUT + apr_time_from_sec(3));
+    start = apr_time_now();
+    assert_finds_not(MEMSESS_UNSEEN);
+    assert_true(apr_time_now() - start < TIMEOUT);
+    thaw(1);
+    assert_finds_not(MEMSESS_MISSING);
+}
+
+static void test_without_failover_old_memory_never_wins(void **state)
+{
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(3, 2, 0);
+    session = written("old");
+    freeze(0);
+    write_value(session, "new");
+    freeze(1);
+    thaw(0);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    thaw(1);
+    assert_finds("new");
+    await_repaired("3 3 -");
+}
+
+static void test_a_pool_of_one(void **state)
+{
+    memsess_session_t *session;
+
+    (void)state;
+    open_store(1, 1, 1);
+    session = written("value");
+    assert_finds("value");
+    freeze(0);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    thaw(0);
+    assert_finds("value");
+    unit_memcached_kill(at(0));
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    assert_int_not_equal(memsess_store_write(store, &key, session, unit_pool), APR_SUCCESS);
+    restart(0);
+    assert_finds_not(MEMSESS_MISSING);
+    write_value(session, "value");
+    assert_finds("value");
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        STORE_TEST(test_end_while_a_home_is_away),
+        STORE_TEST(test_a_home_freezes_before_a_write),
+        STORE_TEST(test_old_memory_never_wins),
+        STORE_TEST(test_old_memory_of_all_homes_never_wins),
+        STORE_TEST(test_old_memory_is_not_trusted),
+        STORE_TEST(test_chain_of_placements),
+        STORE_TEST(test_chain_of_placements_to_a_tombstone),
+        STORE_TEST(test_the_stand_ins_are_silent),
+        STORE_TEST(test_the_only_copy_is_away),
+        STORE_TEST(test_a_frozen_home_costs_one_timeout),
+        STORE_TEST(test_without_failover_old_memory_never_wins),
+        STORE_TEST(test_a_pool_of_one),
+    };
+
+    unit_begin();
+    return cmocka_run_group_tests_name("old memory", tests, NULL, NULL);
+}
