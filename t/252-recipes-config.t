@@ -126,8 +126,8 @@ subtest 'form' => sub {
         '/login.html', 'a wrong password';
     is location($c->post('/dologin', 'httpd_username=ann&httpd_password=test', $form)), '/private/',
         'the right one';
-    like $c->get('/private/')->body, qr/^For those/, 'comes in';
-    like $c->via($two)->get('/private/')->body, qr/^For those/, 'on the other member too';
+    like $c->get('/private/')->body, qr/^For users/, 'comes in';
+    like $c->via($two)->get('/private/')->body, qr/^For users/, 'on the other member too';
     my $old = $c->copy;
     is location($c->get('/logout')), '/login.html', 'log-out';
     is location($old->via($one)->get('/private/')), '/login.html', 'for good';
