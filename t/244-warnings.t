@@ -112,8 +112,8 @@ subtest 'events' => sub {
         'each once';
 };
 
-# Members compare themselves some time after they started: all at once, each group with servers or
-# keys of its own.
+# Members compare themselves 15 s after they started, and then once a minute, if that failed: all at
+# once, each group with servers or keys of its own.
 sub sealing { return "$config\nMemSessSecret file:$secret\n" }
 my @names  = map { $_->address } @pool;
 my @differ = map { MemSess::Member->start(servers => $_,
@@ -143,7 +143,7 @@ subtest 'members whose pools differ' => sub {
 
 subtest 'members whose pools and clocks are alike' => sub {
     my $items = sub { scalar grep { /^MSE/ && !/:/ } values %{ items($pool_of_alike) } };
-    ok wait_for(60, sub { $items->() == 1 }), 'they have left their mark, sealed';
+    ok wait_for(100, sub { $items->() == 1 }), 'they have left their mark, sealed';
     select undef, undef, undef, 7;
     unlike $_->log->text, qr/another pool|the clock of/, 'and nobody complains' for @alike;
     is_deeply status($_)->{warnings}, [], 'nor here' for @alike;
@@ -151,7 +151,7 @@ subtest 'members whose pools and clocks are alike' => sub {
 };
 
 subtest 'a member whose clock is ahead' => sub {
-    ok wait_for(60, sub { $plain->log->text
+    ok wait_for(100, sub { $plain->log->text
         =~ /memsess:warn.*the clock of member web9:abc is (?:99|10[01]) s ahead/ }), 'is named'
         or diag join ' ', %{ items($planted[0]) };
     is scalar(grep { /clock of member web9/ } @{ status($plain)->{warnings} }), 1,
@@ -162,7 +162,7 @@ subtest 'a member whose clock is ahead' => sub {
 
 # With a secret, what no member has sealed is not read: no word of it is in the log.
 subtest 'what none of us has left' => sub {
-    ok wait_for(60, sub { (items($planted[1])->{$key} // '') ne $planted }),
+    ok wait_for(100, sub { (items($planted[1])->{$key} // '') ne $planted }),
         'another takes its place';
     ok $sealed->log->wait_for(qr/memsess:warn.*leave there for each other is not sealed/),
         'the log tells that';
