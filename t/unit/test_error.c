@@ -37,7 +37,7 @@ static void test_each_code_has_words_of_its_own(void **state)
 
 static void test_words_that_operators_know(void **state)
 {
-    static const struct {
+    const struct {
         apr_status_t rv;
         const char *words;
     } cases[] = {
@@ -56,8 +56,9 @@ static void test_words_that_operators_know(void **state)
         {APR_EOF, "the server closed the connection"},
         {MEMSESS_CLOSED, "the server closed the connection"},
         {ENOENT, "there is no such unix socket"},
-        {-EAI_NONAME + APR_OS_START_EAIERR, "the name does not resolve: Name or service not known"},
-        {EIO, "Input/output error"},
+        {-EAI_NONAME + APR_OS_START_EAIERR,
+         apr_pstrcat(unit_pool, "the name does not resolve: ", gai_strerror(EAI_NONAME), NULL)},
+        {EIO, strerror(EIO)},
     };
     unsigned i;
 
