@@ -925,7 +925,7 @@ static memsess_found_t judge(const query_t *query)
     if (!newest) {
         return judge_none(query);
     }
-    if (!is_trusted(query)) {
+    if (!is_trusted(query) && !memsess_is_vouched(&query->of, newest)) {
         return MEMSESS_UNAVAILABLE;
     }
     if (!newest->ended && newest->revision < query->least) {

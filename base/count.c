@@ -65,6 +65,8 @@ struct memsess_server_count_t {
     figure_t since, failed_at, checked_at, error, error_at;
     figure_t ahead; /* by so many seconds of this machine's monotonic clock; 0: not known */
     figure_t behind_since; /* it told an earlier time than was expected; 0: it did not */
+    figure_t set_back;     /* how often such a time was believed */
+    figure_t started, known_at; /* when it says that it was started, and when it said so first */
     figure_t refusal, refused_at, refusal_logged_at;
     figure_t says[MEMSESS_SAYS_N]; /* one more than it says; 0: it does not */
     figure_t says_at;
@@ -434,9 +436,33 @@ void memsess_count_server_told(memsess_server_count_t *count, apr_int64_t second
     apr_int64_t ahead = seconds - apr_time_sec(steady);
 
     if (!is_doubted(count, ahead, steady)) {
+        if (apr_atomic_read64(&count->behind_since)
+            && ahead < (apr_int64_t)count->ahead - 1) {
+            apr_atomic_inc64(&count->set_back);
+        }
         apr_atomic_set64(&count->behind_since, 0);
         apr_atomic_set64(&count->ahead, (apr_uint64_t)ahead);
     }
+}
+
+void memsess_count_server_started(memsess_server_count_t *count, apr_int64_t started,
+                                  apr_time_t steady)
+{
+    if (!count->known_at || (apr_int64_t)count->started != started) {
+        apr_atomic_set64(&count->known_at, (apr_uint64_t)steady);
+        apr_atomic_set64(&count->started, (apr_uint64_t)started);
+    }
+}
+
+apr_interval_time_t memsess_count_server_known(const memsess_server_count_t *count,
+                                               apr_time_t steady)
+{
+    return count->known_at ? steady - (apr_time_t)count->known_at : 0;
+}
+
+int memsess_count_server_set_back(const memsess_server_count_t *count)
+{
+    return count->set_back != 0;
 }
 
 void memsess_count_server_moved(memsess_server_count_t *count)

@@ -180,6 +180,18 @@ const char *memsess_count_evicting(const memsess_server_count_t *count, const ch
 void memsess_count_server_told(memsess_server_count_t *count, apr_int64_t seconds,
                                apr_time_t steady);
 
+/** Notes when a server says that it was started, by its own clock: another one is another server, or one
+ * that has lost its memory. */
+void memsess_count_server_started(memsess_server_count_t *count, apr_int64_t started,
+                                  apr_time_t steady);
+
+/** How long it has been the same one, as far as anybody here knows. */
+apr_interval_time_t memsess_count_server_known(const memsess_server_count_t *count,
+                                               apr_time_t steady);
+
+/** Whether an earlier time ever counted so. */
+int memsess_count_server_set_back(const memsess_server_count_t *count);
+
 /** Another server has its place: nothing is known of that one's clock. */
 void memsess_count_server_moved(memsess_server_count_t *count);
 

@@ -91,6 +91,10 @@ int memsess_is_same(const memsess_session_t *a, const memsess_session_t *b);
 /** Whether nobody has written it: it was made by memsess_store_blank. */
 int memsess_is_blank(const memsess_session_t *session);
 
+/** Whether no newer record than this can be there, of which no server that has it can be believed alone,
+ * and others are silent: asks those that answered whether they would know. */
+int memsess_is_vouched(const memsess_copies_t *of, const memsess_session_t *newest);
+
 /** Says what is wrong with an item on a server; not more often than a log can bear. */
 void memsess_complain(const memsess_copies_t *of, const memsess_server_t *server, const char *item,
                       const char *trouble, apr_pool_t *p);

@@ -160,11 +160,14 @@ static apr_int64_t stat_of(const char *stats, const char *name)
     return -1;
 }
 
-/* Has it tell of itself; its own clock: -1, where it does not tell that. */
-static apr_status_t ask_stats(memsess_server_t *server, apr_int64_t *seconds)
+/* What it tells of itself, and its own clock; -1 for what it does not tell. */
+typedef struct told_t {
+    apr_int64_t says[MEMSESS_SAYS_N], seconds;
+} told_t;
+
+static apr_status_t ask_stats(memsess_server_t *server, told_t *told)
 {
     memsess_conn_t c = {.fd = -1};
-    apr_int64_t says[MEMSESS_SAYS_N];
     memsess_server_count_t *count = server->conf.count;
     const char *stats = "";
     apr_status_t rv = conn_connect(&c, server);
@@ -174,10 +177,14 @@ static apr_status_t ask_stats(memsess_server_t *server, apr_int64_t *seconds)
         rv = memsess_conn_ask(&c, "stats\r\n", &stats);
     }
     for (i = 0; i < MEMSESS_SAYS_N; i++) {
-        says[i] = rv == APR_SUCCESS ? stat_of(stats, memsess_says_names[i].stat) : -1;
+        told->says[i] = rv == APR_SUCCESS ? stat_of(stats, memsess_says_names[i].stat) : -1;
     }
-    *seconds = rv == APR_SUCCESS ? stat_of(stats, "time") : -1;
-    if (memsess_count_says(count, says)) {
+    told->seconds = rv == APR_SUCCESS ? stat_of(stats, "time") : -1;
+    if (told->seconds > 0) {
+        memsess_count_server_started(count, told->seconds - told->says[MEMSESS_SAYS_UPTIME],
+                                     memsess_clock_steady());
+    }
+    if (memsess_count_says(count, told->says)) {
         memsess_log(MEMSESS_LOG_WARNING, 0, "%s",
                     memsess_count_evicting(count, server->conf.name, c.p));
     }
@@ -189,10 +196,10 @@ static apr_status_t ask_stats(memsess_server_t *server, apr_int64_t *seconds)
  * before: the later one counts, that or what was to be expected. */
 static void note_back(memsess_server_t *server)
 {
-    apr_int64_t now;
+    told_t told;
 
-    if (ask_stats(server, &now) == APR_SUCCESS && now > memsess_server_clock(server)) {
-        memsess_count_server_told(server->conf.count, now, memsess_clock_steady());
+    if (ask_stats(server, &told) == APR_SUCCESS && told.seconds > memsess_server_clock(server)) {
+        memsess_count_server_told(server->conf.count, told.seconds, memsess_clock_steady());
     }
     apr_atomic_set64(&server->back_at, (apr_uint64_t)memsess_server_clock(server));
     apr_atomic_set64(&server->back_steady, (apr_uint64_t)memsess_clock_steady());
@@ -844,16 +851,30 @@ static apr_status_t run_version(memsess_server_t *server)
  * which then goes on to store does not wait for it twice. */
 apr_status_t memsess_server_tell(memsess_server_t *server)
 {
-    apr_int64_t seconds = 0;
+    told_t told = {.seconds = 0};
     apr_status_t rv = memsess_server_is_down(server) ? MEMSESS_DOWN : run_version(server);
 
     if (in_step(rv)) {
-        rv = ask_stats(server, &seconds);
+        rv = ask_stats(server, &told);
     }
-    if (rv == APR_SUCCESS && seconds > 0) {
-        memsess_count_server_told(server->conf.count, seconds, memsess_clock_steady());
+    if (rv == APR_SUCCESS && told.seconds > 0) {
+        memsess_count_server_told(server->conf.count, told.seconds, memsess_clock_steady());
     }
     return rv;
+}
+
+/* Another one may answer under the same address. Of one that was put back to what it was before, the clock
+ * goes after; and a clock that was set back says nothing. */
+int memsess_server_kept(memsess_server_t *server, apr_interval_time_t since)
+{
+    const memsess_server_count_t *count = server->conf.count;
+    told_t told;
+
+    return !memsess_server_is_down(server) && ask_stats(server, &told) == APR_SUCCESS
+           && memsess_count_server_known(count, memsess_clock_steady()) > since
+           && !told.says[MEMSESS_SAYS_EVICTIONS] && told.seconds > 0
+           && told.seconds + CLOCK_ERROR >= memsess_server_clock(server)
+           && !memsess_count_server_set_back(count);
 }
 
 typedef struct get_args_t {

@@ -107,6 +107,10 @@ int memsess_server_sees_alike(const memsess_server_t *server, apr_int64_t clock,
  * by memsess_server_was_there, that it was written after that. */
 int memsess_server_is_just_back(const memsess_server_t *server);
 
+/** Whether it has all that it was sent in this time until now: asks it whether it is still the one that it
+ * was before that, and never had to throw anything out. */
+int memsess_server_kept(memsess_server_t *server, apr_interval_time_t since);
+
 /** What this process holds on servers, all stores together. */
 memsess_leases_t *memsess_server_leases(memsess_server_t *server);
 

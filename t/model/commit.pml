@@ -44,6 +44,8 @@
  *  NO_SECOND        what too few servers have is not read once more
  *  NO_FRESH         a server that was away is believed alone, though another is silent; so it is
  *                   where a writer's clock tells what was written before
+ *  NO_VOUCH         nobody vouches for a server that was away
+ *  VOUCH_EMPTY      servers that lost their memory vouch too for one that was away
  *  TIE_BY_CLOCK     of two records of one revision the one counts that a clock calls the later
  *  NO_TOMB          a tombstone does not count more than a higher revision
  *  NO_PART          what is not on all of its servers yet is built upon without claiming it too
@@ -74,7 +76,7 @@
  * and beginnings:
  *  RETURNED         server 1 missed a revision, and is back with its old memory
  *  NOTICED          and everybody knows that it was away
- *  EMPTIED          server 1 was restarted, and has nothing
+ *  EMPTIED          server 1 was restarted, and has nothing; with RETURNED server 2
  *  PENDING          a dead writer's copy waits in a server that hangs
  *  OLD_LIST         the one copy lies on server 1, and one member's list has no server 0
  *  OLDER_FIRST      the one copy lies on server 1, and server 0, back, has an older one
@@ -187,6 +189,7 @@ typedef Rec {
 Rec rec[NS];
 byte claim[NS * REVS];
 byte up = ALL;
+byte emptied;       /* lost their memory, since anything was written */
 Rec kept[NS];       /* a set that a server that is away will carry out */
 byte keptdel;       /* servers that will carry out a delete of the record */
 
@@ -280,6 +283,21 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 #endif
 
 #define SEES(s) (!(down[me] & B(s)) && LISTED(s))
+
+/* Whether those that answered would know of a newer record: whoever wrote one wrote it to one of them,
+ * unless fewer were in his reach than have copies, and they have their memory. */
+#ifdef VOUCH_EMPTY
+#define KEPT 1
+#else
+#define KEPT (((none | hold) & emptied) == 0)
+#endif
+#if defined(NO_VOUCH)
+#define VOUCHED 0
+#elif N < NS
+#define VOUCHED (COUNT(silent) < N && KEPT)
+#else
+#define VOUCHED (COUNT(silent) < NS - 1 && KEPT)
+#endif
 
 /* Whoever has claimed "first" reads again. */
 #if !defined(EPOCH) || defined(FIRST_UNREAD)
@@ -628,7 +646,7 @@ ask:
         :: else ->
 #ifndef NO_FRESH
             if
-            :: (top & fresh[me]) == 0 && (silent & nw.pl) -> more = 0
+            :: (top & fresh[me]) == 0 && (silent & nw.pl) && !VOUCHED -> more = 0
             :: else
             fi
 #endif
@@ -1166,6 +1184,7 @@ endworld:
             if
             :: printf("server %d goes away\n", s); up = up & ~B(s)
             :: printf("server %d restarts empty\n", s); FORGET(rec[s]);
+                emptied = emptied | B(s);
                 r = 0;
                 do
                 :: r < REVS -> CL(s, r) = 0; r++
@@ -1195,6 +1214,7 @@ endworld:
            :: else
            fi
         :: printf("server %d is back, empty\n", s); FORGET(rec[s]);
+           emptied = emptied | B(s);
            r = 0;
            do
            :: r < REVS -> CL(s, r) = 0; r++
@@ -1285,13 +1305,20 @@ endworld:
 init {
     atomic {
         shown = 1;
+#if defined(EMPTIED) && defined(RETURNED)
+        emptied = B(NS - 1);
+#elif defined(EMPTIED)
+        emptied = B(1);
+#endif
 #if defined(RETURNED)
         /* Server 1 was away for a while, and is back with its old memory. */
         PUT(1, 1, 0, 3, 0);
         shown = 2;
 #if NS == 3
         PUT(0, 2, 0, 5, 0);
+#ifndef EMPTIED
         PUT(2, 2, 0, 5, 0);
+#endif
 #else
         PUT(0, 2, 0, 1, 0);
 #endif

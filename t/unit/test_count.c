@@ -457,14 +457,31 @@ static void test_the_clock_of_a_server_that_stood_still(void **state)
     assert_in_range(memsess_count_server_clock(count), 1001, 1003);
     memsess_count_server_told(count, 910, now + 20 * second);
     assert_in_range(memsess_count_server_clock(count), 1001, 1003);
+    assert_false(memsess_count_server_set_back(count));
     memsess_count_server_told(count, 920, now + 30 * second);
     assert_in_range(memsess_count_server_clock(count), 890, 892);
+    assert_true(memsess_count_server_set_back(count));
     memsess_count_server_told(count, 5000, now);
     assert_in_range(memsess_count_server_clock(count), 5000, 5002);
     memsess_count_server_moved(count);
     assert_true(memsess_count_server_clock(count) == 0);
     memsess_count_server_told(count, 7, now);
     assert_in_range(memsess_count_server_clock(count), 7, 9);
+}
+
+/* One that was restarted, or another one at the same address, has not been known for longer than that. */
+static void test_for_how_long_a_server_is_known(void **state)
+{
+    memsess_server_count_t *count = memsess_count_private(unit_pool);
+    apr_time_t now = memsess_clock_steady();
+
+    (void)state;
+    assert_int_equal(memsess_count_server_known(count, now), 0);
+    memsess_count_server_started(count, 1000, now);
+    memsess_count_server_started(count, 1000, now + 5);
+    assert_int_equal(memsess_count_server_known(count, now + 7), 7);
+    memsess_count_server_started(count, 900, now + 8);
+    assert_int_equal(memsess_count_server_known(count, now + 10), 2);
 }
 
 int main(void)
@@ -484,6 +501,7 @@ int main(void)
         UNIT_TEST(test_now_and_then),
         UNIT_TEST(test_the_wall_clock_decides_nothing),
         UNIT_TEST(test_the_clock_of_a_server_that_stood_still),
+        UNIT_TEST(test_for_how_long_a_server_is_known),
     };
 
     unit_begin();

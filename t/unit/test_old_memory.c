@@ -216,6 +216,76 @@ static void test_a_frozen_home_costs_one_timeout(void **state)
     assert_finds_not(MEMSESS_MISSING);
 }
 
+/* Away for a moment, with its memory; no time passes. */
+static void blink(unsigned place)
+{
+    unit_memcached_freeze(at(place));
+    know_down(place);
+    unit_memcached_thaw(at(place));
+    unit_await(!memsess_server_is_down(handle(place)));
+}
+
+/* A session that nobody has used since one of its homes was away for a moment, and then the other goes:
+ * those that would have stood in say that nobody wrote it meanwhile, where they have their memory. */
+static void test_old_memory_that_others_vouch_for(void **state)
+{
+    unsigned i;
+
+    (void)state;
+    open_store(3, 2, 1);
+    /* They are known for longer than any session is old. */
+    for (i = 0; i < 3; i++) {
+        unit_await(memsess_server_kept(handle(i), apr_time_from_sec(MEMSESS_CLOCK_ERROR + 2)));
+    }
+    begun("a");
+    blink(0);
+    unit_memcached_freeze(at(1));
+    know_down(1);
+    assert_finds("a");
+    assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
+    unit_memcached_thaw(at(1));
+    unit_await(!memsess_server_is_down(handle(1)));
+    assert_finds("ab");
+    /* What was written meanwhile is seen where it stands in. */
+    blink(0);
+    next_key();
+    begun("c");
+    unit_memcached_freeze(at(0));
+    know_down(0);
+    assert_int_equal(commit(read_session(), "d"), APR_SUCCESS);
+    unit_memcached_thaw(at(0));
+    unit_await(!memsess_server_is_down(handle(0)));
+    unit_memcached_freeze(at(1));
+    know_down(1);
+    assert_finds("cd");
+    unit_memcached_thaw(at(1));
+    unit_await(!memsess_server_is_down(handle(1)));
+    /* But not where it may have been lost. */
+    next_key();
+    begun("e");
+    blink(0);
+    unit_memcached_kill(at(2));
+    unit_memcached_start(at(2));
+    unit_memcached_freeze(at(1));
+    know_down(1);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    unit_memcached_thaw(at(1));
+}
+
+/* Of two servers nobody is left who could. */
+static void test_old_memory_that_nobody_vouches_for(void **state)
+{
+    (void)state;
+    open_store(2, 2, 1);
+    unit_await(memsess_server_kept(handle(0), apr_time_from_sec(MEMSESS_CLOCK_ERROR + 2)));
+    begun("a");
+    blink(0);
+    unit_memcached_freeze(at(1));
+    know_down(1);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    unit_memcached_thaw(at(1));
+}
+
 static void test_without_failover_old_memory_never_wins(void **state)
 {
     memsess_session_t *session;
@@ -262,6 +332,8 @@ int main(void)
         STORE_TEST(test_old_memory_never_wins),
         STORE_TEST(test_old_memory_of_all_homes_never_wins),
         STORE_TEST(test_old_memory_is_not_trusted),
+        STORE_TEST(test_old_memory_that_others_vouch_for),
+        STORE_TEST(test_old_memory_that_nobody_vouches_for),
         STORE_TEST(test_chain_of_placements),
         STORE_TEST(test_chain_of_placements_to_a_tombstone),
         STORE_TEST(test_the_stand_ins_are_silent),

@@ -1,0 +1,39 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "store/private.h"
+
+#include "apr_time.h"
+
+/* Whether a server says what it has of the record, as far as this version can tell. */
+static int is_plain(const memsess_copy_t *copy)
+{
+    return copy->state == COPY_HELD || copy->state == COPY_NONE;
+}
+
+/*
+ * Whoever wrote a newer record, while a server that has this one was away, wrote as many copies as there
+ * are to be, or one to each server that was left. So where fewer than that are silent, one that answers
+ * was written to. It would have the newer one, or one after that, if only it has its memory of then;
+ * and so would the server that was away, had it been written to.
+ */
+int memsess_is_vouched(const memsess_copies_t *of, const memsess_session_t *newest)
+{
+    const memsess_store_t *store = of->store;
+    apr_interval_time_t ago = memsess_store_written_ago(store, newest);
+    unsigned copies = store->conf.copies < of->n ? store->conf.copies : of->n - 1, silent = 0, i;
+
+    for (i = 0; i < of->n; i++) {
+        silent += of->copy[i].state == COPY_SILENT;
+        if (of->copy[i].state != COPY_SILENT && !is_plain(&of->copy[i])) {
+            return 0;
+        }
+    }
+    for (i = 0; i < of->n && ago >= 0 && silent < copies; i++) {
+        if (is_plain(&of->copy[i])
+            && !memsess_server_kept(store->servers[of->copy[i].at],
+                                    ago + apr_time_from_sec(MEMSESS_CLOCK_ERROR))) {
+            return 0;
+        }
+    }
+    return ago >= 0 && silent < copies;
+}
