@@ -51,6 +51,39 @@ static void test_commit_on_an_old_revision(void **state)
     assert_revisions("4 4 -");
 }
 
+/* How long the claims of a commit live at most, while it is at work. */
+static apr_status_t see_claims(void *baton, const memsess_session_t *newest,
+                               memsess_session_t **next, apr_pool_t *p)
+{
+    (void)newest;
+    (void)next;
+    (void)p;
+    *(int *)baton = seconds_left(0, ".2");
+    return APR_EGENERAL;
+}
+
+/* Longer than a reading may be old, an add may be late and a last copy may take, each after the other;
+ * the last of these is what MemSessTimeout allows. A second is memcached's. */
+static void test_a_claim_outlives_the_slowest_commit(void **state)
+{
+    static const int seconds[] = {1, 4, 10};
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(seconds); i++) {
+        int left = 0;
+
+        timeout = apr_time_from_sec(seconds[i]);
+        open_store(2, 2, 1);
+        timeout = TIMEOUT;
+        assert_int_equal(unit_commit(store, &key, begun("a"), memsess_clock_steady(), 0, see_claims,
+                                     &left, unit_pool), APR_EGENERAL);
+        assert_in_range(left, 3 * 2 + seconds[i] + 1, 3 * 2 + seconds[i] + 2);
+        close_pool();
+        unit_servers_stop();
+    }
+}
+
 static void test_commit_while_somebody_else_is_writing(void **state)
 {
     memsess_session_t *session;
@@ -327,6 +360,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         STORE_TEST(test_commit),
         STORE_TEST(test_commit_on_an_old_revision),
+        STORE_TEST(test_a_claim_outlives_the_slowest_commit),
         STORE_TEST(test_commit_while_somebody_else_is_writing),
         STORE_TEST(test_commit_that_is_called_off),
         STORE_TEST(test_commit_that_is_refused),

@@ -141,8 +141,8 @@ static void test_expiry_in_memcached(void **state)
         next_key();
         session->idle = apr_time_from_sec(idle[i]);
         write_value(session, "value");
-        assert_in_range(seconds_left(0), idle[i] + grace - 60, idle[i] + grace + 2);
-        assert_in_range(seconds_left(1), idle[i] + grace - 60, idle[i] + grace + 2);
+        assert_in_range(seconds_left(0, ""), idle[i] + grace - 60, idle[i] + grace + 2);
+        assert_in_range(seconds_left(1, ""), idle[i] + grace - 60, idle[i] + grace + 2);
         assert_finds("value");
     }
     /* Beyond what memcached can count: for ever, the record knows its end. */
@@ -153,7 +153,7 @@ static void test_expiry_in_memcached(void **state)
 
         session->idle = apr_time_from_sec(3600) * 24 * 36500;
         write_value(session, "value");
-        assert_int_equal(seconds_left(0), -1);
+        assert_int_equal(seconds_left(0, ""), -1);
         assert_finds("value");
     }
 }
@@ -199,7 +199,7 @@ static void test_missing_copies_are_repaired(void **state)
             await_repaired(expected[copies - 2][place]);
             assert_finds("value");
         }
-        assert_in_range(seconds_left(0), 1800, 1800 + 122);
+        assert_in_range(seconds_left(0, ""), 1800, 1800 + 122);
         close_pool();
         unit_servers_stop();
     }
@@ -420,7 +420,7 @@ static void end_for_good(void)
     assert_int_equal(session->ended, 0);
     assert_finds_not(MEMSESS_ENDED);
     assert_string_equal(revisions(), "2 2 -");
-    assert_in_range(seconds_left(0), 1800, 1800 + 122);
+    assert_in_range(seconds_left(0, ""), 1800, 1800 + 122);
     /* It holds nothing of what the session held. */
     left = copy_raw(0, &left_len);
     assert_non_null(left);

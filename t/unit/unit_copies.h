@@ -392,19 +392,10 @@ static inline memsess_session_t *read_session(void)
     return session;
 }
 
-/* A session at rest. */
-static inline memsess_session_t *begun(const char *value)
+/* Of the record at a place, or of what lies beside it under its name. */
+static inline int seconds_left(unsigned place, const char *beside)
 {
-    written(value);
-    return read_session();
-}
-
-static inline int seconds_left(unsigned place)
-{
-    apr_size_t len;
-    const char *kept = unit_memcached_get(at(place), copy_key(place), &len)
-                           ? copy_key(place) : copy_key(place);
-    const char *command = apr_pstrcat(unit_pool, "mg ", kept, " t\r\nmn\r\n", NULL);
+    const char *command = apr_pstrcat(unit_pool, "mg ", copy_key(place), beside, " t\r\nmn\r\n", NULL);
     const char *answer = unit_ask(at(place), command, strlen(command), "MN", NULL);
 
     assert_non_null(answer);
