@@ -392,6 +392,13 @@ static inline memsess_session_t *read_session(void)
     return session;
 }
 
+/* A session at rest. */
+static inline memsess_session_t *begun(const char *value)
+{
+    written(value);
+    return read_session();
+}
+
 /* Of the record at a place, or of what lies beside it under its name. */
 static inline int seconds_left(unsigned place, const char *beside)
 {
