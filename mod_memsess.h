@@ -143,8 +143,8 @@ APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_incr,
  * says that it may begin though the request came with an id that was renewed meanwhile. */
 APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_renew, (memsess_t *session));
 
-/** Ends the session and clears the cookie; what is set afterwards begins another one.
- * MEMSESS_RC_ABSENT where there is none. */
+/** Ends the session and clears the cookie; what is set afterwards begins another one. So it does where the
+ * state is MEMSESS_STATE_EXPIRED. MEMSESS_RC_ABSENT where there is no session. */
 APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_destroy, (memsess_t *session));
 
 /** memsess_destroy, and all other sessions of the same user: of the attribute that MemSessUserAttr

@@ -323,6 +323,10 @@ static memsess_rc_t end_session(memsess_t *s, int all)
     memsess_rc_t rc = begin_change_of_some(s);
     memsess_changes_t end;
 
+    /* What is over by this section's time-outs may be live elsewhere. */
+    if (rc == MEMSESS_RC_ABSENT && memsess_state(s) == MEMSESS_STATE_EXPIRED) {
+        rc = MEMSESS_RC_OK;
+    }
     if (rc == MEMSESS_RC_OK) {
         memsess_changes_init(&end, s->top->p);
         end.destroy = 1;

@@ -9,7 +9,7 @@ use MemSess::Faults;
 use MemSess::Test;
 use Time::HiRes qw(sleep);
 
-plan tests => 5;
+plan tests => 6;
 
 my $secret = private_file('304.secret', 's' x 40);
 
@@ -17,6 +17,10 @@ my @pool = pool(2);
 sub member {
     my ($config) = @_;
     return MemSess::Member->start(servers => \@pool, config => timing() . $config . <<'END');
+LoadModule apitest_module "${T_ROOT}/modules/.build/mod_apitest.so"
+<Location /bank/api>
+    SetHandler apitest
+</Location>
 <LocationMatch /bank>
     MemSessIdleTimeout 4s
 </LocationMatch>
@@ -72,6 +76,18 @@ subtest 'a log-in there begins another one' => sub {
     $c->get(say_via('cgi/bank', 'MemSess-Set: user=ann', 'MemSess-Renew: 1'));
     is data($c), 'user=ann', 'with what it sets';
     is data($old), 'cart=1&user=ann', 'the other one is as it was';
+};
+
+subtest 'a log-out there ends it everywhere' => sub {
+    my %ways = ('MemSess-Destroy' => say_via('cgi/bank', 'MemSess-Destroy: 1'),
+        'C API' => '/bank/api?destroy', 'C API: all' => '/bank/api?everywhere');
+    my %c = map { $_ => started($m{plain}[0], 'user=ann') } keys %ways;
+    sleep 4.2;
+    for my $way (sort keys %ways) {
+        my $old = $c{$way}->copy;
+        ok clears_cookie($c{$way}->get($ways{$way})), "$way: the cookie is cleared";
+        is state($old->copy(server => $_)), 'unknown', 'it is over' for @{ $m{plain} };
+    }
 };
 
 # What began there, and was never used elsewhere, is kept for two minutes past its end; so it is
