@@ -33,7 +33,7 @@ sub start {
     $self->{session} = $self->call(POST => '', { capabilities => { alwaysMatch => {
         'goog:chromeOptions' => { args => [qw(--headless --no-sandbox --disable-gpu --disable-quic
             --no-first-run --disable-background-networking --disable-component-update
-            --disable-sync), "--user-data-dir=$dir/profile"] },
+            --disable-sync --ignore-certificate-errors), "--user-data-dir=$dir/profile"] },
         timeouts => { script => 60_000, pageLoad => 60_000 } } } })->{sessionId};
     return $self;
 }
