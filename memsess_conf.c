@@ -357,7 +357,7 @@ static const char *set_bits(cmd_parms *cmd, void *dir_conf, const char *arg,
     }
     bits = place(cmd, dir_conf, &was_set);
     if (was_set && (i == 0 || *bits == 0)) {
-        return refuse(cmd, arg, apr_psprintf(cmd->pool, "%s does not go with other words",
+        return refuse(cmd, arg, apr_psprintf(cmd->pool, "%s cannot stand beside other words",
                                              words[0]));
     }
     *bits = (was_set ? *bits : 0) | (i ? 1 << (i - 1) : 0);
@@ -490,7 +490,7 @@ static const char *set_secret(cmd_parms *cmd, void *dir_conf, const char *arg)
         }
     }
     if (i == MEMSESS_SECRETS_MAX) {
-        return refuse(cmd, arg, "is one too many: 8 secrets are accepted at most");
+        return refuse(cmd, arg, "is one secret too many: 8 are accepted at most");
     }
     APR_ARRAY_PUSH(*sources, const char *) = arg;
     return NULL;
@@ -521,7 +521,7 @@ static const char *set_local_cache(cmd_parms *cmd, void *dir_conf, const char *s
     apr_int64_t n = strcasecmp(size, "off") ? parse_size(size) : 0;
 
     if (cmd->server->is_virtual) {
-        return refuse(cmd, size, "is one for the whole server: put it outside of <VirtualHost>");
+        return refuse(cmd, size, "holds for the whole server: put it outside of <VirtualHost>");
     }
     if (strcasecmp(size, "off") && (n < slot->least || n > slot->most)) {
         return refuse(cmd, size, "must be a number of bytes, from 64K on (K, M and G may follow), "

@@ -49,15 +49,15 @@ extern const char *const memsess_verb_names[];
     S(const apr_array_header_t *, members, NULL, ITERATE, "MemSessServers", set_servers, 0, 0,     \
       "host[:port], [v6][:port] or unix:/path, each with optional ?weight=N&name=NAME")            \
     S(int, copies, 2, TAKE1, "MemSessRedundancy", set_int, 1, 16,                                  \
-      "copies of every session, each on another server")                                           \
+      "how many copies every session has, each on another server")                                 \
     S(int, failover, 1, TAKE1, "MemSessFailover", set_flag, 0, 1,                                  \
-      "On or Off: while a server is down the next in a session's own order stands in")             \
+      "On or Off: whether the next server in a session's own order stands in for one that is down")\
     S(apr_interval_time_t, timeout, 250 * MEMSESS_MS, TAKE1, "MemSessTimeout", set_time,           \
       MEMSESS_MS, apr_time_from_sec(3600), "the longest wait of one operation for one server")     \
     S(apr_interval_time_t, retry, 2000 * MEMSESS_MS, TAKE1, "MemSessRetry", set_time,              \
       10 * MEMSESS_MS, apr_time_from_sec(3600), "how soon a server that failed is tried again")    \
     S(int, max_conns, 0, TAKE12, "MemSessConnections", set_connections, 1, 100000,                 \
-      "connections to each server from each child process, and idle=T to close unused ones")       \
+      "how many connections each child process has to each server; idle=T closes unused ones")     \
     S(const char *, auth, NULL, TAKE1, "MemSessServerAuth", set_auth, 0, 0,                        \
       "file with user:password for memcached's text authentication")                               \
     S(const char *, ns, "", TAKE1, "MemSessNamespace", set_namespace, 0, 0,                        \
@@ -65,18 +65,19 @@ extern const char *const memsess_verb_names[];
     S(const apr_array_header_t *, sources, NULL, ITERATE, "MemSessSecret", set_secret, 0, 0,       \
       "file:/path or exec:/path; the first signs cookies and seals records, all are accepted")     \
     S(int, user_sessions, 0, TAKE1, "MemSessUserSessions", set_user_sessions, 1, 100,              \
-      "a list of each user's sessions is kept, so many at most; or Off")                           \
+      "how many sessions the list of each user has at most; or Off: there is no list")             \
     S(int, seal, 1, TAKE1, "MemSessSeal", set_flag, 0, 1,                                          \
       "On or Off: whether records are encrypted and authenticated in memcached")                   \
     S(apr_int64_t, compress, 2048, TAKE1, "MemSessCompress", set_compress, 1, 1000000000,          \
       "records above this many bytes are compressed, or Off")                                      \
     S(apr_int64_t, cache_size, 0, TAKE12, "MemSessLocalCache", set_local_cache, MEMSESS_CACHE_MIN, \
-      APR_INT64_C(1) << 40, "bytes of shared memory for this server's own copies of sessions, "    \
+      APR_INT64_C(1) << 40, "bytes of shared memory for this member's own copies of sessions, "    \
       "and max-age=T; or Off")
 
 /* And of any section of the server's configuration: */
 #define MEMSESS_DIR_SETTINGS(S)                                                                    \
-    S(int, enabled, 0, TAKE1, "MemSess", set_flag, 0, 1, "On or Off: requests here have a session")\
+    S(int, enabled, 0, TAKE1, "MemSess", set_flag, 0, 1,                                           \
+      "On or Off: whether requests here have a session")                                           \
     S(const memsess_cookie_t *, cookie, &memsess_cookie_default, TAKE_ARGV, "MemSessCookie",       \
       set_cookie, 0, 0, "the cookie's name, then any of Path= Domain= SameSite= Secure= HttpOnly= "\
       "Partitioned Max-Age=")                                                                      \
@@ -90,32 +91,32 @@ extern const char *const memsess_verb_names[];
     S(apr_interval_time_t, refresh, 0, TAKE1, "MemSessRefresh", set_time, 0, MEMSESS_TIME_MAX,     \
       "a session that is only read is re-dated in the store at most this often")                   \
     S(apr_interval_time_t, renew, 0, TAKE1, "MemSessRenew", set_time, 0, MEMSESS_TIME_MAX,         \
-      "the id changes this often; 0: never by itself")                                             \
+      "the id changes this often; 0: only when a response says so")                                \
     S(int, expose, MEMSESS_EXPOSE_ENV, ITERATE, "MemSessExpose", set_expose, 0, 0,                 \
-      "any of env, headers and user-sessions, or none")                                                           \
+      "any of env, headers and user-sessions, or none")                                            \
     S(const apr_array_header_t *, expose_keys, NULL, ITERATE, "MemSessExposeKeys", set_keys, 0, 0, \
-      "names of the attributes that are exposed, * at the end matches the rest")                   \
+      "names of the attributes that are exposed; * at the end matches the rest")                   \
     S(int, writeback, 0, TAKE1, "MemSessWriteback", set_flag, 0, 1,                                \
       "On or Off: whether responses may change the session")                                       \
     S(const apr_array_header_t *, writeback_keys, NULL, ITERATE, "MemSessWritebackKeys", set_keys, \
       0, 0, "names of the attributes that responses may change")                                   \
     S(int, writeback_verbs, 0, ITERATE, "MemSessWritebackVerbs", set_verbs, 0, 0,                  \
       "any of set, unset, incr, renew, destroy, expire and admin: what responses may do")          \
-    S(int, lock, MEMSESS_LOCK_COMMIT, TAKE1, "MemSessLock", set_lock, 0, 0,                     \
+    S(int, lock, MEMSESS_LOCK_COMMIT, TAKE1, "MemSessLock", set_lock, 0, 0,                        \
       "none, commit or request: what parallel requests of one session do to each other")           \
     S(apr_interval_time_t, lock_wait, apr_time_from_sec(10), TAKE1, "MemSessLockWait", set_time,   \
-      0, apr_time_from_sec(3600), "the longest wait for others who change the session")            \
+      0, apr_time_from_sec(3600), "the longest wait for other requests of the session")            \
     S(int, on_error, MEMSESS_DENY, TAKE1, "MemSessOnError", set_on_error, 0, 0,                    \
       "deny or anonymous: what to do when the store cannot answer")                                \
-    S(apr_int64_t, max_size, MEMSESS_MAX_SIZE, TAKE1, "MemSessMaxSize", set_size, 1, 1000000000, \
+    S(apr_int64_t, max_size, MEMSESS_MAX_SIZE, TAKE1, "MemSessMaxSize", set_size, 1, 1000000000,   \
       "a session larger than this many bytes is refused")                                          \
     S(int, bind, 0, ITERATE, "MemSessBind", set_bind, 0, 0,                                        \
-      "any of ua and ip, or off: what of the client a session is bound to")                        \
+      "any of ua, ip and tls, or off: what of the client a session is bound to")                   \
     S(const char *, user_attr, "user", TAKE1, "MemSessUserAttr", set_attr_name, 0, 0,              \
       "the attribute that says who is logged in")                                                  \
     S(const char *, login_url, NULL, TAKE1, "MemSessLoginURL", set_login_url, 0, 0,                \
-      "where AuthType MemSess sends those who are not logged in: a path on this site, in which %s "\
-      "is where to come back to; or none")
+      "where AuthType MemSess sends visitors who are not logged in: a path on this site, in which "\
+      "%s is where to come back to; or none")
 
 #define MEMSESS_FIELD(type, field, value, args, name, setter, least, most, help)                   \
     type field;                                                                                    \

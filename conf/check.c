@@ -181,7 +181,7 @@ static void warn(server_rec *main_server, say_fn *say, apr_pool_t *p)
     }
     if (!is_signed && memsess_seen.sessions) {
         say(main_server, MEMSESS_WARN_SECRET,
-            "there is no MemSessSecret: cookies are not signed, and whoever can read memcached "
+            "there is no MemSessSecret: cookies are not signed, and anybody who can read memcached "
             "reads the sessions: name the same secret on all members");
     }
 }

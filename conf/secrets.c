@@ -118,7 +118,7 @@ const char *memsess_conf_failed_text(const memsess_failed_t *failed, apr_pool_t 
                         failed->text);
 }
 
-#define NO_START "httpd does not start so; one that is running goes on with what it has"
+#define NO_START "httpd does not start like this; a running httpd keeps what it has"
 
 /* -- MemSessSecret ----------------------------------------------------------------------------- */
 
@@ -154,7 +154,7 @@ static origin_t add_secret(reading_t *reading, memsess_secrets_t *secrets, const
     origin_t origin = FROM_SOURCE;
 
     if (!source->error && memsess_secrets_add(secrets, &source->raw, ns) != APR_SUCCESS) {
-        source->error = "libcrypto makes no keys of it";
+        source->error = "libcrypto cannot make keys of it";
     }
     if (source->error) {
         before = from_before(reading, kept, sizeof(*before));
@@ -220,9 +220,9 @@ static void read_secrets(reading_t *reading, server_rec *s)
 
 static void tell_rotation(server_rec *s, const memsess_kept_t *kept, apr_pool_t *ptemp)
 {
-    static const char *const words[] = {NULL, "the one of before is still accepted",
-                                        "the one of before is no longer accepted, and what it "
-                                        "signed is over"};
+    static const char *const words[] = {NULL, "the one before it is still accepted",
+                                        "the one before it is no longer accepted, and the "
+                                        "sessions that it signed are over"};
     const memsess_secrets_t *now = memsess_srv_conf(s)->secrets;
     const memsess_secrets_t *before = memsess_kept_find(kept, name_of_host(s, "secrets", ptemp),
                                                         sizeof(*before));
@@ -288,7 +288,7 @@ static void read_password(reading_t *reading, server_rec *s)
         before = before ? before : from_before(reading, host, 0);
         conf->password = before ? copy_password(before, reading->pconf) : NULL;
         note_failed(reading, s, "MemSessServerAuth", conf->auth, error, !is_restart() ? NO_START
-                    : before ? "the user and password of before stay in use"
+                    : before ? "the user and password that it had stay in use"
                              : "servers are asked without user and password");
     }
     if (conf->password) {

@@ -19,7 +19,7 @@ for my $name (keys %file) {
 }
 my $long_socket = 'unix:/' . 'x' x 120;
 
-# Each refused configuration, the value that is at fault, and what the mend must name if
+# Each refused configuration, the value that is at fault, and what the fix must name if
 # there is one right way.
 my @refused = (
     ['MemSess maybe', 'maybe', qr/On.*Off/i],
@@ -36,11 +36,11 @@ my @refused = (
     ['MemSessServers "host?name=a b"', 'host?name=a b'],
     ['MemSessServers "h' . "\x01" . 'st"', 'h'],
     # As php.ini and others have it: the message has our spelling.
-    ['MemSessServers tcp://10.0.0.21:11211', 'tcp://10.0.0.21:11211', qr/writes 10\.0\.0\.21:11211$/m],
+    ['MemSessServers tcp://10.0.0.21:11211', 'tcp://10.0.0.21:11211', qr/write 10\.0\.0\.21:11211$/m],
     ['MemSessServers tcp://10.0.0.21:11211?persistent=1&weight=2&timeout=1', 'tcp:',
-     qr/writes 10\.0\.0\.21:11211\?weight=2$/m],
-    ['MemSessServers 10.0.0.21:11211:2', '10.0.0.21:11211:2', qr/writes 10\.0\.0\.21:11211\?weight=2$/m],
-    ['MemSessServers unix:///run/m.sock:0', 'unix:', qr{writes unix:/run/m\.sock$}m],
+     qr/write 10\.0\.0\.21:11211\?weight=2$/m],
+    ['MemSessServers 10.0.0.21:11211:2', '10.0.0.21:11211:2', qr/write 10\.0\.0\.21:11211\?weight=2$/m],
+    ['MemSessServers unix:///run/m.sock:0', 'unix:', qr{write unix:/run/m\.sock$}m],
     ['MemSessServers a:11211,b:11211', 'a:11211,b:11211', qr/spaces between/],
     ['MemSessIdleTimeout 2d', '2d', qr/48h, if/], ['MemSessIdleTimeout 30m', '30m', qr/30min, if/],
     ['MemSessConnections 5 idle=5m', 'idle=5m', qr/5min, if/],
@@ -137,9 +137,9 @@ my @refused = (
     ['MemSessNonsense 1', ''],
 );
 
-subtest 'refused, with directive, value and mend' => sub {
+subtest 'refused, with directive, value and fix' => sub {
     for my $case (@refused) {
-        my ($config, $value, $mend) = @$case;
+        my ($config, $value, $fix) = @$case;
         my ($status, $message) = MemSess::Member->check($config);
         my $shown = substr $config =~ s/\n/ | /gr =~ s/[^ -~]/?/gr, 0, 70;
         isnt $status, 0, "refused: $shown";
@@ -147,7 +147,7 @@ subtest 'refused, with directive, value and mend' => sub {
         ok scalar(grep { $message =~ /\b$_\b/ } $config =~ /MemSess\w*/g),
             "$shown: names the directive" or diag $message;
         ok index($message, $value) >= 0, "$shown: names the value" or diag $message;
-        like $message, $mend, "$shown: says the mend" if $mend;
+        like $message, $fix, "$shown: says the fix" if $fix;
     }
 };
 

@@ -189,9 +189,9 @@ subtest 'after a theft' => sub {
 subtest 'the log tells when another secret signs' => sub {
     for my $member (@m) {
         my @told = $member->log->text =~ /memsess:notice.*(secret rotated: .*)/g;
-        my $now = 'secret rotated: the server signs with another one now; the one of before is';
+        my $now = 'secret rotated: the server signs with another one now; the one before it is';
         is_deeply \@told,
-            ["$now still accepted", "$now no longer accepted, and what it signed is over"],
+            ["$now still accepted", "$now no longer accepted, and the sessions that it signed are over"],
             'once for each time, and not at other restarts';
     }
 };
