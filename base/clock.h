@@ -11,7 +11,7 @@
 
 /**
  * The wall clock, in microseconds since 1970: for what is stored and compared across members
- * (birth, use, end). It can be set, back too, and members' clocks differ.
+ * (birth, use, end). It can be set, also back, and members' clocks differ.
  */
 apr_time_t memsess_clock_wall(void);
 
@@ -22,7 +22,7 @@ apr_time_t memsess_clock_wall(void);
  */
 apr_time_t memsess_clock_steady(void);
 
-/** For tests: both clocks are from now on ahead by so much of what they would show. */
+/** For tests: from now on both clocks show so much more than they would. */
 void memsess_clock_shift(apr_interval_time_t wall, apr_interval_time_t steady);
 
 #endif

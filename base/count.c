@@ -12,12 +12,12 @@
 #include "base/version.h"
 
 #define STRIPES 16
-#define LINE_BYTES 64 /* of a processor's cache */
+#define LINE_BYTES 64 /* a line of a processor's cache */
 #define LINE __attribute__((aligned(LINE_BYTES)))
 
 #define ADDRESS_MAX 280
 
-/* Who looked at the figures is taken to look for this long. */
+/* After a look at the figures, the reader counts as still looking for this long. */
 #define WATCHED apr_time_from_sec(30)
 
 /* Members compare themselves this often, first when httpd has been running for a while, and log
@@ -26,20 +26,20 @@
 #define COMPARE_EVERY apr_time_from_sec(60)
 #define WARN_EVERY apr_time_from_sec(600)
 
-/* Servers are asked for what they say of themselves this often, and warned of for this long after
- * they last evicted, or refused, something. */
+/* Servers are asked this often for their own figures, and there is a warning for this long after a
+ * server last evicted, or refused, something. */
 #define SAYS_EVERY apr_time_from_sec(10)
 #define EVICTS_FOR apr_time_from_sec(3600)
 #define REFUSES_FOR apr_time_from_sec(600)
 
 typedef volatile apr_uint64_t figure_t;
 
-/* All times are the steady clock's. */
+/* All times are of the steady clock. */
 
-/* What all children count together. */
+/* The counters that all children share. */
 typedef struct shared_t {
     apr_time_t began;
-    volatile apr_uint32_t threads; /* that have counted yet */
+    volatile apr_uint32_t threads; /* that have counted so far */
     figure_t sampled_at, watched_at, compared_at;
     figure_t told[MEMSESS_N], told_at[MEMSESS_N];
     struct {
@@ -63,19 +63,19 @@ struct memsess_server_count_t {
     char address[ADDRESS_MAX]; /* "" for a private one */
     volatile apr_uint32_t down;
     figure_t since, failed_at, checked_at, error, error_at;
-    figure_t ahead; /* by so many seconds of this machine's monotonic clock; 0: not known */
-    figure_t behind_since; /* it told an earlier time than was expected; 0: it did not */
-    figure_t set_back;     /* how often such a time was believed */
-    figure_t started, known_at; /* when it says that it was started, and when it said so first */
+    figure_t ahead; /* ahead of this machine's monotonic clock, in seconds; 0: not known */
+    figure_t behind_since; /* when it told an earlier time than was expected; 0: it did not */
+    figure_t set_back;     /* how often such an earlier time was believed */
+    figure_t started, known_at; /* when it says that it was started, and when it first said so */
     figure_t refusal, refused_at, refusal_logged_at;
-    figure_t says[MEMSESS_SAYS_N]; /* one more than it says; 0: it does not */
+    figure_t says[MEMSESS_SAYS_N]; /* one more than the server says; 0: it does not say */
     figure_t says_at;
     struct {
-        figure_t seen, seen_at; /* one more than there were, and when by the wall clock; or 0 */
+        figure_t seen, seen_at; /* one more than there were, and when, by the wall clock; or 0 */
         figure_t base, from;    /* what there were, and until when, before it began */
         figure_t last_at, logged_at;
     } evictions;
-    /* Written by whoever takes the samples. */
+    /* Written by the process that takes the samples. */
     LINE unsigned next;
     apr_time_t sampled_at;
     apr_uint64_t sampled_errors, sampled[MEMSESS_BUCKETS];
@@ -89,10 +89,10 @@ struct memsess_server_count_t {
 /* The memory of one server's count, known to the parent process. */
 typedef struct segment_t {
     memsess_server_count_t *count;
-    unsigned used; /* by which configuration last */
+    unsigned used; /* the last configuration that named it */
 } segment_t;
 
-/* What the parent process keeps from one configuration to the next. */
+/* The parent process keeps this from one configuration to the next. */
 typedef struct registry_t {
     apr_pool_t *p;
     shared_t *shared;
@@ -129,8 +129,8 @@ int memsess_counter_begins_group(int counter)
 
 /* -- Shared memory ---------------------------------------------------------------------------- */
 
-/* All zero, and on a cache line of its own, which neither APR's pools nor its shared memory see to.
- * Goes with the process, not with its last child: nobody else can attach to it. */
+/* All zero, and on a cache line of its own, which neither APR's pools nor its shared memory ensure.
+ * The memory ends with the process, not with its last child: no other process can attach to it. */
 static void *aligned(void *memory, apr_size_t size)
 {
     apr_uintptr_t at = (apr_uintptr_t)memory;
@@ -151,7 +151,8 @@ static apr_status_t make_shared(void **memory, apr_size_t size, apr_pool_t *p)
 
 apr_status_t memsess_count_begin(apr_pool_t *process, apr_pool_t *pconf)
 {
-    /* Another version of the module, loaded by a graceful restart, lays its memory out anew. */
+    /* Another version of the module, loaded by a graceful restart, lays its memory out in its
+     * own way. */
     const char *key = apr_psprintf(pconf, "memsess_count " MEMSESS_VERSION " %" APR_SIZE_T_FMT
                                    " %" APR_SIZE_T_FMT, sizeof(shared_t),
                                    sizeof(memsess_server_count_t));
@@ -178,7 +179,7 @@ apr_status_t memsess_count_begin(apr_pool_t *process, apr_pool_t *pconf)
     return rv;
 }
 
-/* That of the address; else one that nobody needs; else a new one. */
+/* The segment of the address; or one that no server needs; or a new one. */
 static apr_status_t segment_for(segment_t **segment, const char *address)
 {
     segment_t *idle = NULL;
@@ -190,7 +191,7 @@ static apr_status_t segment_for(segment_t **segment, const char *address)
         if (!strcmp((*segment)->count->address, address)) {
             return APR_SUCCESS;
         }
-        /* Children of the configuration before may still be at work. */
+        /* Children of the configuration before may still use it. */
         if ((*segment)->used + 1 < registry->configuration) {
             idle = *segment;
         }
@@ -345,7 +346,7 @@ int memsess_count_says_due(memsess_server_count_t *count)
     return memsess_due(&count->says_at, memsess_clock_steady(), SAYS_EVERY);
 }
 
-/* Whether that was within so long before now; never, where it is 0. */
+/* Whether a moment is no longer than so long ago; not if it is 0. */
 static int was_within(const figure_t *at, apr_interval_time_t span)
 {
     apr_uint64_t then = apr_atomic_read64((figure_t *)at);
@@ -353,7 +354,7 @@ static int was_within(const figure_t *at, apr_interval_time_t span)
     return then && memsess_clock_steady() - (apr_time_t)then < span;
 }
 
-/* One that was started anew begins at 0. Whether there are more than were seen before. */
+/* Whether a count has grown. That of a server that was started again begins at 0. */
 static int see_evictions(memsess_server_count_t *count, apr_uint64_t n)
 {
     apr_uint64_t seen = apr_atomic_read64(&count->evictions.seen);
@@ -412,8 +413,8 @@ int memsess_count_refusing(memsess_server_count_t *count, apr_status_t why)
     return memsess_due(&count->refusal_logged_at, (apr_time_t)now, WARN_EVERY);
 }
 
-/* Right after it stood still memcached tells the time of before, for a second. So an earlier time than
- * was to be expected is believed only if it is still told when that is over. */
+/* A memcached that stood still tells its old time for a second afterwards. So a time that is
+ * earlier than expected is believed only if the server still tells it after that second. */
 #define STANDS_STILL apr_time_from_sec(2)
 
 static int is_doubted(memsess_server_count_t *count, apr_int64_t ahead, apr_time_t steady)
@@ -557,19 +558,19 @@ static void read_totals(const memsess_server_count_t *count, memsess_server_figu
     }
 }
 
-/* As the wall clock would have shown it, had it been set as it is now; 0: never. */
+/* The time that the wall clock would have shown, had it been set as it is now; 0: never. */
 static apr_time_t shown(apr_time_t at)
 {
     return at ? memsess_clock_wall() - (memsess_clock_steady() - at) : 0;
 }
 
-/* What happened since the last sample is recent too. */
+/* Events since the last sample are recent, too. */
 static void read_latest(const memsess_server_count_t *count, memsess_server_figures_t *figures)
 {
     unsigned k;
 
     for (k = 0; k < MEMSESS_BUCKETS; k++) {
-        /* A sample may be being taken. */
+        /* Another process may just take a sample. */
         if (figures->all.bucket[k] > count->sampled[k]) {
             figures->recent.bucket[k] = figures->all.bucket[k] - count->sampled[k];
             figures->recent.n += figures->recent.bucket[k];
@@ -627,7 +628,7 @@ apr_time_t memsess_count_since(void)
 
 /* -- What operators are told ------------------------------------------------------------------- */
 
-/* Found again at each comparison, and logged now and then. */
+/* These are found again at each comparison, and logged now and then. */
 int memsess_count_warn(memsess_warning_t warning, const char *text)
 {
     apr_time_t now = memsess_clock_steady();
@@ -653,7 +654,7 @@ static void warn_of(apr_array_header_t *warnings, memsess_warning_t warning, con
     found->text = text;
 }
 
-/* Of servers that are up, and yet lose sessions. */
+/* These are of servers that are up, and yet lose sessions. */
 static void warn_of_server(apr_array_header_t *warnings, const memsess_counted_t *server,
                            apr_pool_t *p)
 {
@@ -680,7 +681,7 @@ apr_array_header_t *memsess_count_warnings(apr_pool_t *p)
         apr_uint64_t at = apr_atomic_read64(&shared->warning[i].at);
 
         if (at && (apr_uint64_t)memsess_clock_steady() - at < 3 * COMPARE_EVERY) {
-            /* It may be being written anew: that is a page's worth of nonsense at worst. */
+            /* The text may just be replaced: at worst one page shows nonsense. */
             warn_of(warnings, (memsess_warning_t)i,
                     apr_pstrndup(p, shared->warning[i].text, MEMSESS_WARNING_LEN - 1));
         }

@@ -5,8 +5,8 @@
  * @brief Counters in memory that all children share, and that outlives graceful restarts.
  *
  * Counting takes no lock: every figure is a sum over stripes, and threads are spread over these.
- * Until memsess_count_begin was called, everything is counted in this process alone. What is passed
- * in is of the steady clock; what is read is of the wall clock, as that is set by then.
+ * Until memsess_count_begin was called, everything is counted in this process alone. Times that are
+ * passed in are of the steady clock; times that are read are of the wall clock, as it is set then.
  */
 #ifndef MEMSESS_COUNT_H
 #define MEMSESS_COUNT_H
@@ -20,8 +20,8 @@
  * C(name, group, title, figure, meaning)
  *
  * A counter is its row here, and nothing else: the page, JSON (GROUP.FIGURE), Prometheus
- * (memsess_GROUP_FIGURE_total) and mod_status have it from there. Those of one group stand together,
- * under one title.
+ * (memsess_GROUP_FIGURE_total) and mod_status take it from the row. Counters of one group stand
+ * together, under one title.
  */
 #define MEMSESS_COUNTERS(C)                                                                        \
     C(CREATED, sessions, "Sessions", created,                                                      \
@@ -72,7 +72,7 @@ extern const memsess_counter_name_t memsess_counter_names[MEMSESS_N];
 /** Whether a counter is the first of its group. */
 int memsess_counter_begins_group(int counter);
 
-/** What is counted of one server. */
+/** The counters of one server. */
 typedef struct memsess_server_count_t memsess_server_count_t;
 
 /** One server of the present configuration. */
@@ -85,16 +85,16 @@ typedef struct memsess_counted_t {
 } memsess_counted_t;
 
 /**
- * Finds or makes the shared memory, and begins empty lists of servers and advice; for the parent
- * process, each time it reads the configuration.
+ * Finds or makes the shared memory, and begins empty lists of servers and advice. The parent
+ * process calls it each time it reads the configuration.
  * @param process a pool that lives as long as the process
  * @param pconf one that lives as long as the configuration
  */
 apr_status_t memsess_count_begin(apr_pool_t *process, apr_pool_t *pconf);
 
 /**
- * Lists a server, unless one of that address is listed already. It goes on with the figures that
- * it had in earlier configurations; those of servers that two configurations did not name may be
+ * Lists a server, unless one of that address is listed already. The server keeps the figures of
+ * earlier configurations. Figures of a server that two configurations in a row did not name may be
  * forgotten.
  */
 apr_status_t memsess_count_list(const memsess_counted_t *server, memsess_server_count_t **count);
@@ -113,31 +113,33 @@ void memsess_count_add(memsess_counter_t counter, unsigned n);
 
 typedef enum { MEMSESS_ANSWERED, MEMSESS_FAILED, MEMSESS_TIMED_OUT } memsess_outcome_t;
 
-/** An operation is over that took so long; a time-out is a failure too. @a rv: why it failed. */
+/** An operation ended after so long; a time-out is a failure, too. @a rv: why it failed. */
 void memsess_count_operation(memsess_server_count_t *count, apr_interval_time_t took,
                              memsess_outcome_t outcome, apr_status_t rv);
 
 /*
- * What children see of a server may differ, and what the latest of them saw counts: it is down
- * from when one could not use it until one has an answer to what it asked after that.
+ * Children may see a server differently, and the latest view counts: the server is down from the
+ * moment when one child could not use it until one has an answer to a later question.
  */
 
 /** It cannot be used; returns whether that is news. */
 int memsess_count_down(memsess_server_count_t *count, apr_status_t why);
 
-/** It answers, and refuses what is to be stored; returns whether to log that. */
+/** It answers, and refuses to store a record; returns whether to log that. */
 int memsess_count_refusing(memsess_server_count_t *count, apr_status_t why);
 
-/** It answered what was asked at @a begun; returns whether that is news. */
+/** It answered a question of @a begun; returns whether that is news. */
 int memsess_count_up(memsess_server_count_t *count, apr_time_t begun);
 
 /**
- * Whether a child that has not heard of it should ask it now, no more often than @a every in all
- * children: where those that found it down are gone, or somebody looks at the figures.
+ * Whether a child that has not heard of it should ask it now, because the children that found it
+ * down have ended, or because an operator looks at the figures. All children together ask it no
+ * more often than @a every.
  */
 int memsess_count_check_due(memsess_server_count_t *count, apr_interval_time_t every);
 
-/** Somebody looks at the figures: for a while they should be true where nobody has a session. */
+/** An operator looks at the figures: for a while they should be right though no request has a
+ * session. */
 void memsess_count_watched(void);
 
 /* -- What a server says of itself --------------------------------------------------------------- */
@@ -165,37 +167,38 @@ typedef struct memsess_says_name_t {
 
 extern const memsess_says_name_t memsess_says_names[MEMSESS_SAYS_N];
 
-/** Whether it is to be asked for that now: every 10 s, by one of all children. */
+/** Whether to ask it for these figures now: one of all children does, every 10 s. */
 int memsess_count_says_due(memsess_server_count_t *count);
 
-/** What it says, -1 for what it does not tell; returns whether to log that it evicts. */
+/** Its figures, -1 for those that it does not tell; returns whether to log that it evicts. */
 int memsess_count_says(memsess_server_count_t *count, const apr_int64_t says[MEMSESS_SAYS_N]);
 
-/** For logs and the status, where it has evicted something within the last hour; or NULL. */
+/** A text for logs and the status, if it has evicted something within the last hour; or NULL. */
 const char *memsess_count_evicting(const memsess_server_count_t *count, const char *name,
                                    apr_pool_t *p);
 
-/** Notes what a server's own clock said, in seconds, at @a steady of this machine's monotonic one. An
- * earlier time than was to be expected counts once it was told for two seconds. */
+/** Notes what a server's own clock said, in seconds, at @a steady of this machine's monotonic
+ * clock. A time that is earlier than expected counts once the server has told it for two seconds.
+ * */
 void memsess_count_server_told(memsess_server_count_t *count, apr_int64_t seconds,
                                apr_time_t steady);
 
-/** Notes when a server says that it was started, by its own clock: another one is another server, or one
- * that has lost its memory. */
+/** Notes when a server says that it was started, by its own clock: where that changes, it is another
+ * server, or one that has lost its memory. */
 void memsess_count_server_started(memsess_server_count_t *count, apr_int64_t started,
                                   apr_time_t steady);
 
-/** How long it has been the same one, as far as anybody here knows. */
+/** How long it has been the same server, as far as this member knows. */
 apr_interval_time_t memsess_count_server_known(const memsess_server_count_t *count,
                                                apr_time_t steady);
 
-/** Whether an earlier time ever counted so. */
+/** Whether an earlier time of its clock was ever believed. */
 int memsess_count_server_set_back(const memsess_server_count_t *count);
 
-/** Another server has its place: nothing is known of that one's clock. */
+/** Another server has taken its place: nothing is known of the new one's clock. */
 void memsess_count_server_moved(memsess_server_count_t *count);
 
-/** What that clock says now, to a second, whatever was done to this machine's; 0: not known. */
+/** What that clock says now, to a second, however this machine's clock was set; 0: not known. */
 apr_int64_t memsess_count_server_clock(const memsess_server_count_t *count);
 
 /* -- Reading ---------------------------------------------------------------------------------- */
@@ -203,7 +206,7 @@ apr_int64_t memsess_count_server_clock(const memsess_server_count_t *count);
 /** Buckets of latencies: four for each doubling, up to 2^27 microseconds. */
 #define MEMSESS_BUCKETS 104
 
-/** Samples are taken this often, and cover MEMSESS_SAMPLES times that. */
+/** Samples are taken this often, and cover MEMSESS_SAMPLES times this time. */
 #define MEMSESS_SAMPLE_EVERY apr_time_from_sec(5)
 #define MEMSESS_SAMPLES 60
 
@@ -226,7 +229,7 @@ typedef struct memsess_server_figures_t {
     apr_uint64_t errors, timeouts;
     apr_status_t last_error;
     apr_time_t last_error_at;     /**< 0: never */
-    apr_int64_t says[MEMSESS_SAYS_N]; /**< of itself; -1: it does not tell */
+    apr_int64_t says[MEMSESS_SAYS_N]; /**< its own figures; -1: it does not tell */
     memsess_histogram_t all;      /**< all.n: operations */
     apr_uint64_t total;           /**< of all latencies, in microseconds */
     memsess_histogram_t recent;   /**< of the time that samples cover */
@@ -241,15 +244,15 @@ void memsess_count_read_server(const memsess_server_count_t *count,
 /** When counting began. */
 apr_time_t memsess_count_since(void);
 
-/** Which bucket a latency is in; and the first latency, in microseconds, above that bucket. */
+/** The bucket of a latency; and the first latency, in microseconds, above a bucket. */
 unsigned memsess_bucket_of(apr_interval_time_t took);
 apr_interval_time_t memsess_bucket_end(unsigned bucket);
 
-/** The latency that this share of all (0.99, say) do not exceed; 0 where there are none. */
+/** The latency that this share of all (0.99, say) do not exceed; 0 if there are none. */
 apr_interval_time_t memsess_percentile(const memsess_histogram_t *histogram, double share);
 
-/* W(name, kind): what is wrong, and yet no error: what one member found out about another, and what
- * is hardly meant in the configuration. */
+/* W(name, kind): things that are wrong without being errors: facts that one member found out about
+ * another, and a configuration that is hardly meant. */
 #define MEMSESS_WARNS(W)                                                                           \
     W(POOL, pool)                                                                                  \
     W(CLOCK, clock)                                                                                \
@@ -276,16 +279,16 @@ typedef struct memsess_advice_t {
 
 #define MEMSESS_WARNING_LEN 256
 
-/** Has the status show it for as long as it is found again; returns whether to log it too. */
+/** The status shows it for as long as it is found again; returns whether to log it, too. */
 int memsess_count_warn(memsess_warning_t warning, const char *text);
 
-/** Has the status show it for as long as this configuration lasts; for the parent process. */
+/** The status shows it for as long as this configuration lasts; for the parent process. */
 void memsess_count_advise(memsess_warning_t warning, const char *text);
 
-/** What there is to show now, of memsess_advice_t. */
+/** The advice to show now, of memsess_advice_t. */
 apr_array_header_t *memsess_count_warnings(apr_pool_t *p);
 
-/** How far a counter went up since this was asked last; 0 within a minute of that. */
+/** By how much a counter grew since the last call; 0 within a minute of that call. */
 apr_uint64_t memsess_count_news(memsess_counter_t counter, apr_time_t now);
 
 /** Whether members are to compare themselves with others now: some time after httpd was started,

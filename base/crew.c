@@ -17,13 +17,13 @@ typedef struct job_t {
 
 struct memsess_crew_t {
     apr_pool_t *p;
-    pthread_mutex_t lock; /* guards all that follows, and all jobs */
+    pthread_mutex_t lock; /* guards the members below, and all jobs */
     pthread_cond_t called;
-    job_t *jobs; /* with items that nobody has begun */
+    job_t *jobs; /* with items that no thread has begun */
     pthread_t helpers[HELPERS_MAX];
     unsigned n;
-    unsigned idle;  /* who wait for a call that is not on its way */
-    unsigned calls; /* on their way: nobody else may count on whom they wake */
+    unsigned idle;  /* threads that wait for a call, and that nobody has woken yet */
+    unsigned calls; /* threads that were woken: no other call may count on them */
     memsess_duty_t duty;
     int stopping;
 };
@@ -46,7 +46,7 @@ apr_status_t memsess_crew_create(memsess_crew_t **result)
     return APR_SUCCESS;
 }
 
-/* Does the next item of a job; under the lock, which is not held meanwhile. */
+/* Does the next item of a job; under the lock, which is released meanwhile. */
 static void do_next(memsess_crew_t *crew, job_t *job)
 {
     void *item = job->items[job->begun++];
@@ -88,7 +88,7 @@ static void *helper_main(void *data)
     return NULL;
 }
 
-/* Under the lock. A thread that cannot be had is done without. */
+/* Under the lock. If the system gives no thread, the work goes on without it. */
 static void call_helpers(memsess_crew_t *crew, unsigned wanted)
 {
     for (; wanted && crew->idle; wanted--) {

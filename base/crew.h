@@ -12,16 +12,16 @@
 typedef struct memsess_crew_t memsess_crew_t;
 typedef void memsess_work_t(void *item);
 
-/** Without a thread yet: they are started when they are needed, and kept. */
+/** It has no thread yet: threads are started when they are needed, and kept. */
 apr_status_t memsess_crew_create(memsess_crew_t **crew);
 
 /**
- * Calls @a work for each of @a n items, and returns when all are done. What no helper has begun
- * by the time that the caller could begin it, the caller does: nobody waits for a busy helper.
+ * Calls @a work for each of @a n items, and returns when all are done. If no helper has begun an
+ * item by the time when the caller could, the caller does it: no caller waits for a busy helper.
  */
 void memsess_crew_do(memsess_crew_t *crew, memsess_work_t *work, void *const *items, unsigned n);
 
-/** When nobody uses it any more. */
+/** To be called when nothing uses it any more. */
 void memsess_crew_destroy(memsess_crew_t *crew);
 
 #endif

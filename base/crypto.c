@@ -14,14 +14,14 @@
 #include "base/error.h"
 #include "base/memo.h"
 
-/* HMACs that a thread keeps, each with its key: there are few keys, of the secrets. */
+/* How many HMACs a thread keeps, each with its key: there are few keys, those of the secrets. */
 #define MACS 4
 
-/* What the generator of random numbers takes is mostly for being asked at all. */
+/* A call of the random generator costs much the same for few bytes and for many. */
 #define NONCES_AT_ONCE 64
 
-/* What a thread keeps. It is made in the process that uses it: a copy would repeat nonces. Keys are
- * compared in no constant time: none of them is a client's to choose. */
+/* What a thread keeps. It is made in the process that uses it, since a copy would repeat nonces.
+ * Keys are not compared in constant time: no client can choose one. */
 typedef struct contexts_t {
     EVP_MD_CTX *digest;
     struct {
@@ -38,7 +38,7 @@ typedef struct contexts_t {
     } nonces;
 } contexts_t;
 
-/* Until the process ends. */
+/* These live until the process ends. */
 static EVP_MD *sha512;
 static EVP_MAC *hmac;
 static EVP_CIPHER *aes_gcm;
@@ -108,7 +108,7 @@ apr_status_t memsess_sha256(const void *data, apr_size_t len,
 
 /* -- What is remembered -------------------------------------------------------------------------
  *
- * A text of the memo tells apart what is digested, and under which key.
+ * A text of the memo says what is digested, and under which key.
  */
 enum { TEXT_SHA512 = 1, TEXT_HMAC };
 
@@ -186,7 +186,7 @@ apr_status_t memsess_sha512(const char *const strings[], unsigned n,
     return APR_SUCCESS;
 }
 
-/* Ready for the next message. With the key that it had, a context does not begin from nothing. */
+/* Ready for the next message. A context that keeps its key is cheaper than a new one. */
 static EVP_MAC_CTX *mac_begin(const unsigned char *key, apr_size_t key_len)
 {
     contexts_t *c = contexts_get();
@@ -232,8 +232,8 @@ apr_status_t memsess_hmac(const unsigned char *key, apr_size_t key_len, const vo
     return APR_SUCCESS;
 }
 
-/* Whether an HMAC restarts with the key that it has. In OpenSSL before 3.0.3, and in the FIPS
- * modules made of it, that has no effect, and no error (openssl/openssl#17811). */
+/* Whether an HMAC restarts with the key that it has. In OpenSSL before 3.0.3, and in FIPS modules
+ * made of it, a restart has neither effect nor error (openssl/openssl#17811). */
 static int find_macs_restart(void)
 {
     static const unsigned char key[MEMSESS_SUBKEY_BYTES] = {1};

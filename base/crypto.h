@@ -2,8 +2,8 @@
 
 /**
  * @file base/crypto.h
- * @brief All of libcrypto. Algorithms are looked up once in a process, contexts are made once for
- *        each thread: a request pays for the work alone.
+ * @brief All calls of libcrypto. Algorithms are looked up once in a process, contexts are made once
+ *        for each thread: a request pays for the work alone.
  */
 #ifndef MEMSESS_CRYPTO_H
 #define MEMSESS_CRYPTO_H
@@ -14,12 +14,12 @@
 #define MEMSESS_SHA256_BYTES 32
 #define MEMSESS_SHA512_BYTES 64
 #define MEMSESS_MAC_BYTES 32
-/** Of what memsess_subkey and memsess_gcm_* take, and memsess_subkey makes. */
+/** The length of keys that memsess_subkey makes, and that it and memsess_gcm_* take. */
 #define MEMSESS_SUBKEY_BYTES 32
 #define MEMSESS_NONCE_BYTES 12
 #define MEMSESS_TAG_BYTES 16
 
-/** Once in a process, before its threads. What ends with "at any time" needs no such call. */
+/** To be called once in a process, before its threads. Functions "at any time" do not need it. */
 apr_status_t memsess_crypto_init(apr_pool_t *p);
 
 /**
@@ -56,8 +56,8 @@ apr_status_t memsess_gcm_seal(const unsigned char key[MEMSESS_SUBKEY_BYTES],
                               apr_size_t aad_len, const void *data, apr_size_t len,
                               unsigned char *out, unsigned char tag[MEMSESS_TAG_BYTES]);
 
-/** The way back: APR_EMISMATCH, and nothing left in @a out, unless all is as it was sealed;
- * MEMSESS_CRYPTO where that cannot be told. */
+/** The way back. Unless all is as it was sealed, it is APR_EMISMATCH, and @a out is cleared;
+ * MEMSESS_CRYPTO if that cannot be told. */
 apr_status_t memsess_gcm_open(const unsigned char key[MEMSESS_SUBKEY_BYTES],
                               const unsigned char nonce[MEMSESS_NONCE_BYTES], const void *aad,
                               apr_size_t aad_len, const void *data, apr_size_t len,
@@ -66,13 +66,13 @@ apr_status_t memsess_gcm_open(const unsigned char key[MEMSESS_SUBKEY_BYTES],
 /** Random bytes, fit for keys. At any time. */
 apr_status_t memsess_random(unsigned char *out, apr_size_t len);
 
-/** Random bytes that need not stay secret: nonces, tokens. A thread has some ready. */
+/** Random bytes that need not stay secret: nonces, tokens. Each thread has some ready. */
 apr_status_t memsess_nonce(unsigned char nonce[MEMSESS_NONCE_BYTES]);
 
-/** Whether they are alike, in a time that does not depend on what they are. At any time. */
+/** Whether they are equal, in a time that does not depend on the bytes. At any time. */
 int memsess_equal(const void *a, const void *b, apr_size_t len);
 
-/** Leaves nothing there. At any time. */
+/** Clears the memory. At any time. */
 void memsess_cleanse(void *data, apr_size_t len);
 
 #endif

@@ -10,7 +10,7 @@ static const char *const words[] = {
 #undef ERROR_WORDS
 };
 
-/* Where ours say more than APR's; NULL: they do not. */
+/* Words that say more than APR's; NULL: there are none. */
 static const char *words_for_apr(apr_status_t rv)
 {
     if (rv == MEMSESS_ABSENT) {
@@ -41,7 +41,7 @@ static const char *words_for_apr(apr_status_t rv)
     return rv == APR_EMFILE ? "httpd has too many open files (ulimit -n)" : NULL;
 }
 
-/* The kernel's time-out is what a blocking read meets, so it has two names. */
+/* A time-out has two names, since a blocking read meets the kernel's. */
 static const char *words_for_timeout(apr_interval_time_t timeout, char buf[MEMSESS_WORDS_LEN])
 {
     if (timeout <= 0) {

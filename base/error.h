@@ -2,7 +2,7 @@
 
 /**
  * @file base/error.h
- * @brief What can go wrong: one code for each thing, and what an operator reads of it.
+ * @brief What can go wrong: one code for each failure, and its words for operators.
  */
 #ifndef MEMSESS_ERROR_H
 #define MEMSESS_ERROR_H
@@ -12,11 +12,11 @@
 
 /* E(name, words) */
 #define MEMSESS_ERRORS(E)                                                                          \
-    /* A server answered: it does not store that. All that memsess_is_refused is about. */         \
+    /* A server answered that it does not store the record: these are memsess_is_refused. */       \
     E(REFUSED, "the server refused to store it")                                                   \
     E(TOO_LARGE, "too large for this server (its -I)")                                             \
     E(FULL, "out of memory (its -m is too small, and with -M it evicts nothing)")                  \
-    /* A server cannot be used, */                                                                 \
+    /* A server cannot be used at all, */                                                          \
     E(AUTH_WANTED, "it wants a user and password (MemSessServerAuth)")                             \
     E(AUTH_REFUSED, "it refuses the user and password of MemSessServerAuth")                       \
     E(TOO_MANY, "it has as many connections as it takes (raise its -c)")                           \
@@ -27,13 +27,13 @@
     E(DOWN, "the servers that are needed for it are down or do not answer")                        \
     E(FOREIGN, "the server answered for another key")                                              \
     E(UNSENT, "it was too late to send it")                                                        \
-    /* What becomes of a session's changes. */                                                     \
+    /* Failures of a session's changes. */                                                         \
     E(BUSY, "other requests had the session for longer than MemSessLockWait")                      \
     E(CROWDED, "so many requests of one session wait for it in this child process already that "   \
                "this one is turned away")                                                          \
     E(GONE, "the session was ended or renewed by another request meanwhile, or is lost")           \
     E(UNSURE, "servers failed while it was written, which may have been done or not")              \
-    /* This machine's own. */                                                                      \
+    /* Failures of this machine. */                                                                \
     E(CRYPTO, "cryptography failed (libcrypto)")
 
 enum {
@@ -44,23 +44,23 @@ enum {
     MEMSESS_ERRORS_END
 };
 
-/* These are apr_memcache's own, and nothing else's here. */
-#define MEMSESS_ABSENT APR_NOTFOUND /**< the server answered: there is no such key */
-#define MEMSESS_EXISTS APR_EEXIST   /**< the server answered: it is there already */
+/* These come from apr_memcache, and mean nothing else here. */
+#define MEMSESS_ABSENT APR_NOTFOUND /**< the server answered that there is no such key */
+#define MEMSESS_EXISTS APR_EEXIST   /**< the server answered that the key is there already */
 
 /** Room for what memsess_error_words says. */
 #define MEMSESS_WORDS_LEN 160
 
 /**
- * What an operator reads of a code of these, or of APR's.
- * @param timeout the server's, where that is what was over; 0: not known
+ * The words for operators of one of these codes, or of APR's.
+ * @param timeout the server's time-out, if that was over; 0: not known
  * @param buf receives words that are not constant
- * @return the words: in @a buf, or constant
+ * @return the words, in @a buf or constant
  */
 const char *memsess_error_words(apr_status_t rv, apr_interval_time_t timeout,
                                 char buf[MEMSESS_WORDS_LEN]);
 
-/** Whether a server answered that it does not store that, for whatever reason. */
+/** Whether a server answered that it does not store the record, for any reason. */
 int memsess_is_refused(apr_status_t rv);
 
 #endif

@@ -7,7 +7,7 @@
 #include "apr_strings.h"
 #include "base/crypto.h"
 
-/* Another version of the module may find these: whoever changes them gives the key another number. */
+/* Another version of the module may find these: a change here needs another number in the key. */
 #define KEY "memsess_kept 1"
 
 typedef struct item_t {
@@ -18,7 +18,7 @@ typedef struct item_t {
 } item_t;
 
 typedef struct shelf_t {
-    apr_pool_t *p; /* NULL: nothing is on it */
+    apr_pool_t *p; /* NULL: the list is empty */
     item_t *first;
 } shelf_t;
 

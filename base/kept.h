@@ -2,10 +2,10 @@
 
 /**
  * @file base/kept.h
- * @brief Secrets of the configuration before, for the one that follows it in the same process.
+ * @brief Keeps secrets of one configuration for the next one in the same process.
  *
- * A restart loads the module anew: nothing static outlives it, and neither may a pointer to one of
- * its functions. What is kept lies in the parent process's memory, and is zeroed when it is no
+ * A restart loads the module again: nothing static outlives it, and neither may a pointer to one of
+ * its functions. The secrets lie in the parent process's memory, and are zeroed when they are no
  * longer kept.
  */
 #ifndef MEMSESS_KEPT_H
@@ -21,14 +21,14 @@ typedef struct memsess_kept_t memsess_kept_t;
  */
 memsess_kept_t *memsess_kept(apr_pool_t *process);
 
-/** What the configuration before had under that name; NULL: nothing, or not of that length.
- * @param len 0: of any; the bytes are followed by a NUL */
+/** What the configuration before had under that name; NULL: nothing, or nothing of that length.
+ * @param len 0: any length; a NUL follows the bytes */
 const void *memsess_kept_find(const memsess_kept_t *kept, const char *name, apr_size_t len);
 
-/** Keeps a copy for the next configuration; what came first under a name counts. */
+/** Keeps a copy for the next configuration; the first one under a name counts. */
 void memsess_kept_put(memsess_kept_t *kept, const char *name, const void *bytes, apr_size_t len);
 
-/** From now on, what was put is found; what was found before is gone. */
+/** From now on the secrets that were put are found, and those before are gone. */
 void memsess_kept_turn(memsess_kept_t *kept);
 
 #endif

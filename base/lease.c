@@ -8,14 +8,14 @@
 #include "base/clock.h"
 #include "base/thread.h"
 
-/* So many are renewed side by side: a server may take its time for each. */
+/* So many are renewed side by side, since a server may be slow with each. */
 #define SIDE_BY_SIDE 16
 
 struct memsess_leases_t {
     apr_pool_t *p;
     memsess_crew_t *crew;
     pthread_t thread;
-    pthread_mutex_t lock;   /* guards all that follows, and all leases */
+    pthread_mutex_t lock;   /* guards the members below, and all leases */
     pthread_cond_t changed; /* the first lease is there, or the end */
     memsess_duty_t duty;
     memsess_lease_t *held;
@@ -43,7 +43,7 @@ apr_status_t memsess_leases_create(memsess_leases_t **result, memsess_crew_t *cr
     return APR_SUCCESS;
 }
 
-/* One that was not renewed in this round; under the lock. */
+/* A lease that was not renewed in this round; under the lock. */
 static memsess_lease_t *next_due(const memsess_leases_t *leases)
 {
     memsess_lease_t *lease = leases->stopping ? NULL : leases->held;
@@ -54,7 +54,7 @@ static memsess_lease_t *next_due(const memsess_leases_t *leases)
     return lease;
 }
 
-/* Renews what is due, beside others who do so. */
+/* Renews leases that are due, beside other threads that do so. */
 static void renew_some(void *data)
 {
     memsess_leases_t *leases = data;
@@ -77,7 +77,7 @@ static void renew_some(void *data)
     pthread_mutex_unlock(&leases->lock);
 }
 
-/* Under the lock, which is not held meanwhile. */
+/* Under the lock, which is released meanwhile. */
 static void renew_all(memsess_leases_t *leases)
 {
     unsigned n = leases->n < SIDE_BY_SIDE ? leases->n : SIDE_BY_SIDE, i;

@@ -10,10 +10,10 @@
 
 #include "apr_atomic.h"
 
-/* Whoever finds a slot in use does without it: that is faster than to wait. */
+/* A thread that finds a slot in use does without it: that is faster than waiting. */
 typedef struct slot_t {
     volatile apr_uint32_t in_use;
-    apr_uint32_t len; /* of the text; 0: none is here */
+    apr_uint32_t len; /* of the text; 0: the slot is empty */
     apr_uint64_t hash;
     unsigned char text[MEMSESS_MEMO_TEXT], digest[MEMSESS_MEMO_DIGEST];
 } slot_t;
@@ -35,7 +35,7 @@ memsess_memo_t *memsess_memo_create(unsigned slots, apr_uint64_t seed)
     return memo;
 }
 
-/* The slot of a text, for this thread alone; NULL: none can be had now. */
+/* The slot of a text, for this thread alone; NULL: it is in use. */
 static slot_t *slot_take(memsess_memo_t *memo, const void *text, apr_size_t len,
                          apr_uint64_t *hash)
 {

@@ -2,15 +2,15 @@
 
 /**
  * @file base/memo.h
- * @brief Digests that were made lately, by what they are of: a client asks several times in a row,
- *        on whatever connections. Threads share it, and none waits for another.
+ * @brief Digests that were made lately, by their input: a client asks several times in a row, on
+ *        several connections. Threads share the memory, and none waits for another.
  */
 #ifndef MEMSESS_MEMO_H
 #define MEMSESS_MEMO_H
 
 #include "apr.h"
 
-/** The longest digest, in bytes, and the longest text that one is remembered of. */
+/** The longest digest, and the longest text whose digest is remembered, in bytes. */
 #define MEMSESS_MEMO_DIGEST 64
 #define MEMSESS_MEMO_TEXT 108
 
@@ -23,11 +23,12 @@ typedef struct memsess_memo_t memsess_memo_t;
  */
 memsess_memo_t *memsess_memo_create(unsigned slots, apr_uint64_t seed);
 
-/** Whether the digest of this text is there; if so, its first @a digest_len bytes. */
+/** Whether the digest of this text is remembered; if so, its first @a digest_len bytes. */
 int memsess_memo_get(memsess_memo_t *memo, const void *text, apr_size_t len,
                      unsigned char *digest, apr_size_t digest_len);
 
-/** Remembers it, in the place of another one; a text too long, or a slot in use, is passed over. */
+/** Remembers it in place of another one; does nothing if the text is too long or the slot is in
+ * use. */
 void memsess_memo_put(memsess_memo_t *memo, const void *text, apr_size_t len,
                       const unsigned char *digest, apr_size_t digest_len);
 

@@ -21,7 +21,7 @@ int memsess_name_is_numeric(const char *name)
     return inet_pton(AF_INET, name, binary) == 1 || inet_pton(AF_INET6, name, binary) == 1;
 }
 
-/* The lowest address of a family in a list; NULL: there is none. */
+/* The lowest address of a family in a list; NULL: there is none of that family. */
 static const apr_sockaddr_t *lowest_of(const apr_sockaddr_t *sa, int family, int *is_several)
 {
     const apr_sockaddr_t *lowest = NULL;
@@ -107,7 +107,7 @@ static void looker_end(looker_t *looker, memsess_name_t *found, apr_time_t end)
     }
 }
 
-/* So many at the same time. */
+/* How many look-ups run at the same time. */
 #define LOOKERS 32
 
 void memsess_names_look(memsess_name_t *found, const char *const *names, unsigned n,

@@ -100,7 +100,7 @@ const char *memsess_secret_file(const char *path, const char *mend, void *bytes,
     const char *error;
     apr_finfo_t info;
     apr_file_t *file;
-    /* Looked at before it is opened, too: to open a pipe is to wait. */
+    /* The file is checked before it is opened, too, since opening a pipe waits. */
     apr_status_t rv = apr_stat(&info, path, APR_FINFO_TYPE | APR_FINFO_PROT, p);
 
     if (rv != APR_SUCCESS) {
@@ -142,8 +142,8 @@ static const char *program_of(const char *command, char ***argv, apr_pool_t *p)
     return NULL;
 }
 
-/* In a process group of its own, so that what it starts can be ended with it; that is what APR
- * has no way to say. Its errors go where ours go. 0, with errno, if it cannot be started. */
+/* The program runs in a process group of its own, so that its children can be ended with it; APR
+ * has no way to say that. Its errors go where ours go. 0, with errno, if it cannot be started. */
 static int start(pid_t *pid, int *out, char **argv)
 {
     posix_spawn_file_actions_t files;
@@ -177,7 +177,7 @@ static int start(pid_t *pid, int *out, char **argv)
     return !rv;
 }
 
-/* Reads to the end, or for as long as may be; whether it came to the end. */
+/* Reads to the end, or until the time is over; returns whether it came to the end. */
 static int read_pipe(int fd, apr_time_t end, memsess_raw_secret_t *raw)
 {
     struct pollfd poll_fd = {fd, POLLIN, 0};
@@ -206,8 +206,8 @@ static int read_pipe(int fd, apr_time_t end, memsess_raw_secret_t *raw)
     return 1;
 }
 
-/* What it ended with. What is left of it and of what it started is killed, while its id is still
- * its own. */
+/* The program's exit status. What is left of it and of its children is killed while its id still
+ * belongs to it. */
 static int finish(pid_t pid, apr_time_t end, int *status)
 {
     siginfo_t info;
@@ -250,7 +250,7 @@ static const char *run_program(const char *command, apr_interval_time_t wait,
                             apr_time_as_msec(wait));
     }
     if (raw->len > MEMSESS_SECRET_MOST + 1) {
-        return NULL; /* it may well have died of our not listening any longer */
+        return NULL; /* the program may have died because we no longer listen */
     }
     if (!WIFEXITED(status)) {
         return apr_psprintf(p, "was ended by signal %d", WTERMSIG(status));
@@ -295,7 +295,7 @@ memsess_secrets_t *memsess_secrets_make(apr_pool_t *p)
     return secrets;
 }
 
-/* For one purpose in one namespace: no key serves two. */
+/* A key is for one purpose in one namespace. */
 static apr_status_t derive(const memsess_raw_secret_t *raw, const char *purpose, const char *ns,
                            unsigned char *out, apr_size_t len)
 {

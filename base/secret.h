@@ -12,25 +12,25 @@
 #include "apr_time.h"
 #include "base/crypto.h"
 
-/** Bytes that a secret has at least and at most, without the newlines at its end. */
+/** The least and the most bytes of a secret, without the newlines at its end. */
 #define MEMSESS_SECRET_LEAST 32
 #define MEMSESS_SECRET_MOST 4096
-/** Secrets that are accepted at the same time. */
+/** How many secrets may be accepted at the same time. */
 #define MEMSESS_SECRETS_MAX 8
 #define MEMSESS_SECRET_ID_BYTES 4
 
-/** A secret as its source has it. */
+/** A secret as its source gives it. */
 typedef struct memsess_raw_secret_t {
-    unsigned char bytes[MEMSESS_SECRET_MOST + 2]; /* one more than may be, and a CR or NL */
+    unsigned char bytes[MEMSESS_SECRET_MOST + 2]; /* one more than allowed, and a CR or NL */
     apr_size_t len;
 } memsess_raw_secret_t;
 
-/** What is made of one secret for one namespace. */
+/** The keys made of one secret for one namespace. */
 typedef struct memsess_secret_t {
     unsigned char cookie[MEMSESS_SUBKEY_BYTES]; /**< signs cookies */
     unsigned char seal[MEMSESS_SUBKEY_BYTES];   /**< makes the keys of records */
-    unsigned char user[MEMSESS_SUBKEY_BYTES];   /**< makes what stands for a user's name */
-    unsigned char id[MEMSESS_SECRET_ID_BYTES];  /**< tells which it was; says nothing of it */
+    unsigned char user[MEMSESS_SUBKEY_BYTES];   /**< makes digests that stand for a user's name */
+    unsigned char id[MEMSESS_SECRET_ID_BYTES];  /**< tells secrets apart, reveals nothing of them */
 } memsess_secret_t;
 
 /** The first signs and seals, all are accepted. */
@@ -39,39 +39,39 @@ typedef struct memsess_secrets_t {
     memsess_secret_t secret[MEMSESS_SECRETS_MAX];
 } memsess_secrets_t;
 
-/** What is wrong with "file:/path" or "exec:/path [argument...]" as a word; NULL: nothing. */
+/** What is wrong with the form of "file:/path" or "exec:/path [argument...]"; NULL: nothing. */
 const char *memsess_secret_syntax(const char *source);
 
 /**
  * Reads a file of secrets, a regular one that not everybody may read or write.
- * @param mend what to do where there is none
- * @return NULL, or what is wrong and how to mend it, in words from @a p
+ * @param mend what to do if there is none
+ * @return NULL, or what is wrong and how to fix it, in words from @a p
  */
 const char *memsess_secret_file(const char *path, const char *mend, void *bytes, apr_size_t size,
                                 apr_size_t *len, apr_pool_t *p);
 
 /**
  * Reads a source. A program that has not ended after @a wait is killed, with what it started.
- * @return NULL, or what is wrong and how to mend it, in words from @a p
+ * @return NULL, or what is wrong and how to fix it, in words from @a p
  */
 const char *memsess_secret_read(const char *source, apr_interval_time_t wait,
                                 memsess_raw_secret_t *raw, apr_pool_t *p);
 
-/** None yet; what is added is gone from memory when @a p is. */
+/** An empty set; its keys are cleared when @a p is. */
 memsess_secrets_t *memsess_secrets_make(apr_pool_t *p);
 
-/** Adds one, for that namespace. */
+/** Adds a secret, for that namespace. */
 apr_status_t memsess_secrets_add(memsess_secrets_t *secrets, const memsess_raw_secret_t *raw,
                                  const char *ns);
 
 /** What became of the first secret, which signs. */
 typedef enum {
     MEMSESS_SECRET_SAME,
-    MEMSESS_SECRET_ROTATED, /**< another is the first, and the one of before is still accepted */
-    MEMSESS_SECRET_REPLACED /**< another is the first, and the one of before is not accepted */
+    MEMSESS_SECRET_ROTATED, /**< another one is the first; the one before is still accepted */
+    MEMSESS_SECRET_REPLACED /**< another one is the first; the one before is not accepted */
 } memsess_rotation_t;
 
-/** Of two that hold one at least, for one namespace. */
+/** Compares two sets for one namespace, each with one secret at least. */
 memsess_rotation_t memsess_secrets_compare(const memsess_secrets_t *before,
                                            const memsess_secrets_t *now);
 

@@ -12,23 +12,23 @@
 
 #include "apr_time.h"
 
-/** What threads are started for; and since when none could be had. */
+/** What threads are started for, and whether the system gave none. */
 typedef struct memsess_duty_t {
     const char *what;    /**< as in "the thread that WHAT" */
-    apr_time_t again_at; /**< when to try again; 0: none was missed */
+    apr_time_t again_at; /**< when to try again; 0: no thread was refused */
 } memsess_duty_t;
 
 /**
- * Starts a thread that takes no signal: httpd's handlers would end the child from within it. One
- * that cannot be had is logged, and tried again a second later at the earliest: whoever needs it
- * calls this whenever that is.
+ * Starts a thread that takes no signal: httpd's handlers would end the child from within it. If the
+ * system gives no thread, that is logged, and tried again a second later at the earliest: the
+ * caller calls this whenever it needs the thread.
  * @param duty under the caller's lock
  */
 apr_status_t memsess_thread_start(pthread_t *thread, memsess_duty_t *duty, void *(*run)(void *),
                                   void *data);
 
-/** A condition to wait for by the monotonic clock. APR's waits by the wall clock: where that is set
- * back meanwhile, it waits for so much longer. */
+/** A condition that waits by the monotonic clock. APR's waits by the wall clock: if that is set
+ * back meanwhile, it waits longer by as much. */
 static inline void memsess_cond_init(pthread_cond_t *cond)
 {
     pthread_condattr_t attr;
@@ -39,7 +39,7 @@ static inline void memsess_cond_init(pthread_cond_t *cond)
     pthread_condattr_destroy(&attr);
 }
 
-/** Waits for so long at most, or shorter for no reason: whoever calls looks at the clock. */
+/** Waits for so long at most, or shorter for no reason: the caller looks at the clock. */
 static inline void memsess_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock,
                                      apr_interval_time_t most)
 {

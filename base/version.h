@@ -3,7 +3,7 @@
 #ifndef MEMSESS_VERSION_H
 #define MEMSESS_VERSION_H
 
-/** In the status, and in what members tell each other. */
+/** Shown in the status, and told to other members. */
 #define MEMSESS_VERSION "0.2.0"
 
 #endif
