@@ -12,31 +12,32 @@
 #include "base/clock.h"
 #include "session/record.h"
 
-/* Of the memory, one slot of the index for so many bytes of the ring. */
+/* The index has one slot for so many bytes of the ring. */
 #define BYTES_PER_SLOT 512
-/* Slots that a key may have. */
+/* How many slots a key may use. */
 #define WAYS 4
-/* The largest entry, as a part of the ring: what is being read is not overwritten at once. */
+/* The largest entry is this part of the ring, so that an entry that is being read is not
+ * overwritten at once. */
 #define LARGEST_PART 16
-/* Bytes of a cell, which is what places in the ring count. */
+/* Bytes of a cell: places in the ring count cells. */
 #define CELL 8
 
 /*
  * A slot holds a place and 16 bits of the key, so that most other keys are told apart without a
- * look at the ring. Places only grow: the ring's cell is the place modulo its size, and a place
- * that is farther behind the head than the ring is long has been overwritten. 0: nothing.
+ * look at the ring. Places only grow: the cell in the ring is the place modulo the ring's size, and
+ * a place that is farther behind the head than the ring is long has been overwritten. 0: empty.
  */
 typedef apr_uint64_t slot_t;
 #define PLACE_BITS 48
 #define PLACE_MASK (((apr_uint64_t)1 << PLACE_BITS) - 1)
 
-/* What all processes share: the head, the slots, the ring. */
+/* The memory that all processes share: the head, the slots, the ring. */
 typedef struct shared_t {
     apr_uint64_t head; /* the place where the next entry goes */
     slot_t slots[];
 } shared_t;
 
-/* Before each record in the ring. */
+/* This stands before each record in the ring. */
 typedef struct entry_t {
     apr_uint64_t place;
     apr_uint64_t revision;
@@ -44,7 +45,7 @@ typedef struct entry_t {
     apr_time_t kept_at; /* by the steady clock, which all processes of a machine share */
     memsess_key_t key;
     apr_uint64_t len;  /* of the record */
-    apr_uint64_t hash; /* of the members above */
+    apr_uint64_t hash; /* hash of the members above */
 } entry_t;
 
 #define HASHED offsetof(entry_t, hash)
@@ -55,7 +56,7 @@ struct memsess_cache_t {
     apr_uint64_t cells;   /* of the ring */
     apr_uint64_t buckets; /* of WAYS slots */
     apr_interval_time_t max_age;
-    XXH128_hash_t part; /* which pool's it is: goes into every key */
+    XXH128_hash_t part; /* which pool it belongs to; part of every key */
 };
 
 apr_status_t memsess_cache_create(memsess_cache_t **cache, apr_size_t size,
@@ -92,7 +93,7 @@ memsess_cache_t *memsess_cache_part(const memsess_cache_t *cache, const char *po
     return part;
 }
 
-/* What a key is in this part; it stays as good a digest. */
+/* The key within this part; it is as good a digest as before. */
 static memsess_key_t key_in(const memsess_cache_t *c, const memsess_key_t *key)
 {
     memsess_key_t own = *key;
@@ -133,7 +134,7 @@ static unsigned char *cell_at(const memsess_cache_t *c, apr_uint64_t place)
     return c->ring + place % c->cells * CELL;
 }
 
-/* Whether the cells from that place on have not been given to another entry. */
+/* Whether the cells from that place on still belong to the same entry. */
 static int is_there(const memsess_cache_t *c, apr_uint64_t place)
 {
     return place && head_of(c) - place <= c->cells;
@@ -145,8 +146,8 @@ static apr_uint64_t room_at(const memsess_cache_t *c, apr_uint64_t place)
     return (c->cells - place % c->cells) * CELL;
 }
 
-/* Room for so many cells, in one piece. Whoever writes for so long that the ring has gone round
- * meanwhile spoils another's entry, which then does not match its hash. */
+/* Room for so many cells, in one piece. A process that writes for so long that the ring has gone
+ * round meanwhile spoils another entry, which then does not match its hash. */
 static apr_uint64_t take_room(memsess_cache_t *c, apr_uint64_t cells)
 {
     apr_uint64_t place;
@@ -157,7 +158,7 @@ static apr_uint64_t take_room(memsess_cache_t *c, apr_uint64_t cells)
     return place;
 }
 
-/* The slot that a key has, else the one whose entry is the oldest. */
+/* The slot of a key, or else the slot whose entry is the oldest. */
 static slot_t *slot_for(memsess_cache_t *c, const memsess_key_t *key)
 {
     slot_t *slot = bucket_of(c, key), *end = slot + WAYS, *oldest = slot;
@@ -202,8 +203,8 @@ void memsess_cache_put(memsess_cache_t *cache, const memsess_key_t *key,
                      __ATOMIC_RELEASE);
 }
 
-/* The entry of a slot, if it is of that key and whole. Nothing that is shared is believed before it
- * is checked: some process may have written anything there. */
+/* The entry of a slot, if it is of that key and whole. Shared memory is checked before it is
+ * believed, since another process may have written anything there. */
 static int entry_of(const memsess_cache_t *c, slot_t slot, const memsess_key_t *key, entry_t *entry)
 {
     apr_uint64_t place = slot & PLACE_MASK;

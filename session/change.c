@@ -194,7 +194,7 @@ const char *memsess_changes_parse(memsess_changes_t *changes, memsess_op_t op, c
     return NULL;
 }
 
-/* The value behind "NAME=", decoded; NULL: it is another word, or nothing that can be decoded. */
+/* The value behind "NAME=", decoded; NULL: it is another word, or cannot be decoded. */
 static const char *named(const char *item, const char *name, apr_pool_t *p)
 {
     apr_size_t len = strlen(name);
@@ -248,7 +248,7 @@ const char *memsess_changes_expire(memsess_changes_t *changes, const char *heade
     return NULL;
 }
 
-/* Where name is, or would be, among the attributes; found tells which. */
+/* Where name is among the attributes, or would be; found says which. */
 static int position(const apr_array_header_t *attrs, const char *name, int *found)
 {
     int low = 0, high = attrs->nelts;

@@ -20,10 +20,10 @@ typedef struct piece_t {
     int ours;
 } piece_t;
 
-/* Cookies are parted by ';' alone, as browsers part them: a comma is part of a value, and whoever can
- * put words into another cookie's value must not make one of ours of them. Where a client sends two
- * Cookie headers, which none may, httpd joins them by a comma: what stands behind it is then no
- * cookie. */
+/* ';' alone separates cookies, as for browsers: a comma is part of a value, and an attacker who can
+ * choose words within another cookie's value must not make one of our cookies of them. If a client
+ * sends two Cookie headers, which it may not, httpd joins them by a comma, and the words behind the
+ * comma are no cookie. */
 static int next_piece(const char **at, const char *name, piece_t *piece)
 {
     const char *end, *equals;
@@ -64,14 +64,14 @@ static int next_piece(const char **at, const char *name, piece_t *piece)
 
 /* -- The value --------------------------------------------------------------------------------- */
 
-/* Base64url of so much of the MAC that no padding bits are left over: each has one spelling. */
+/* Base64url of as much of the MAC as leaves no padding bits: so each MAC has one spelling. */
 #define MAC_USED 18
 #define MAC_LEN 24
 #define REVISION_DIGITS 20
 #define VALUE_MAX (MEMSESS_ID_LEN + 1 + MEMSESS_USER_LEN + 1 + REVISION_DIGITS + 1 + MAC_LEN)
 #define NAME_MAX_LEN 128
 
-/* Signs what stands before the MAC: "ID" or "ID.REVISION". The key is of the namespace. */
+/* Signs the text before the MAC: "ID" or "ID.REVISION". The key belongs to the namespace. */
 static apr_status_t sign(const memsess_secret_t *secret, const char *name, const char *text,
                          apr_size_t len, char mac[MAC_LEN + 1])
 {
@@ -91,7 +91,7 @@ static apr_status_t sign(const memsess_secret_t *secret, const char *name, const
                                                         APR_ENCODE_BASE64URL, NULL) : rv;
 }
 
-/* 1 to 2^64 - 1, in its one decimal spelling. */
+/* 1 to 2^64 - 1, in its only decimal spelling. */
 static int parse_revision(const char *text, apr_size_t len, apr_uint64_t *revision)
 {
     apr_uint64_t n = 0;
@@ -112,7 +112,8 @@ static int parse_revision(const char *text, apr_size_t len, apr_uint64_t *revisi
     return 1;
 }
 
-/* What begins a value; returns how many bytes of it, or 0. Neither id nor user has padding bits. */
+/* Parses the beginning of a value; returns its bytes, or 0. Neither id nor user has padding
+ * bits. */
 static apr_size_t parse_names(const char *text, apr_size_t len, memsess_cookie_value_t *names)
 {
     if (len < MEMSESS_ID_LEN || !memsess_id_ok(text, MEMSESS_ID_LEN)) {
@@ -243,7 +244,7 @@ const char *memsess_cookie_strip(const char *header, const char *name, apr_pool_
     if (!found) {
         return header;
     }
-    /* What stood before or after ours must not leave a separator or a space at the ends. */
+    /* The cookies before or after ours must not leave a separator or a space at the ends. */
     while (to > kept && (apr_isspace(to[-1]) || to[-1] == ';')) {
         to--;
     }
@@ -406,7 +407,7 @@ static const char *parse_word(memsess_cookie_t *cookie, const char *word, apr_po
     return NULL;
 }
 
-/* What browsers ask of a cookie whose name begins so, whichever the case of its letters. */
+/* What browsers require of a cookie whose name begins like this, in any case of its letters. */
 static const struct {
     const char *prefix;
     int host, http;

@@ -11,7 +11,7 @@
 #include "apr_encode.h"
 
 /*
- * All numbers in network order.
+ * All numbers are in network order.
  *
  *   0  "MSS" and the version        56  written, microseconds
  *   4  flags                        64  renewed, microseconds
@@ -24,15 +24,15 @@
  *  32  created, microseconds        96  placement: tags of 8 bytes, then clocks of 4
  *  40  used, microseconds           ..  payload: per attribute the name's length (1 byte), name,
  *  48  idle, microseconds               NUL, the value's length (4 bytes), value, NUL;
- *                                       of what moved: nothing, or the id that it moved to, as
+ *                                       of a session that moved: nothing, or its new id, as
  *                                       memsess_seal_id makes it
  *
- * Between placement and payload: for each flag of what the session is bound to, 16 bytes; if it is
- * somebody's, the digest of the user's name and the epoch, 12 bytes each, 4 bytes of the log-in's
- * second, and one that says whether it is in the user's list.
+ * Between placement and payload there are 16 bytes for each flag of what the session is bound to.
+ * If the session has a user, the digest of the user's name and the epoch follow, 12 bytes each,
+ * then 4 bytes of the log-in's second, and one byte that says whether it is in the user's list.
  *
- * The NULs let names and values be used where they lie. The key's half makes an answer for
- * another key visible, the hash a damaged one.
+ * Because of the NULs, names and values can be used in place. By the key's half an answer for
+ * another key is found out, by the hash a damaged one.
  */
 #define VERSION 2
 #define HEADER 96
@@ -48,7 +48,7 @@
 #define FLAG_LOGIN 16
 #define FLAG_BIND 32 /* and the two after it: one for each of MEMSESS_BINDS */
 
-/* In the byte of the number of placement tags. */
+/* These are in the byte with the number of placement tags. */
 #define UNUSED 0x80
 #define LASTS 0x40
 
@@ -334,7 +334,7 @@ int memsess_record_is_of(const char *data, apr_size_t len, const memsess_key_t *
            || memcmp(data + 8, key->digest, 16) == 0;
 }
 
-/* All that stands before the payload. */
+/* Everything before the payload. */
 static void get_head(const unsigned char *record, unsigned tags, apr_size_t head,
                      memsess_session_t *s)
 {

@@ -2,7 +2,7 @@
 
 /**
  * @file session/record.h
- * @brief A session to bytes and back: versioned, length-checked, and told whose it is.
+ * @brief A session to bytes and back: versioned, length-checked, and bound to its key.
  */
 #ifndef MEMSESS_RECORD_H
 #define MEMSESS_RECORD_H
@@ -13,8 +13,8 @@ typedef enum {
     MEMSESS_RECORD_OK,
     MEMSESS_RECORD_DAMAGED, /**< truncated, altered, or no record at all */
     MEMSESS_RECORD_FOREIGN, /**< intact, but of another session: the server mixed up keys */
-    MEMSESS_RECORD_NEWER,   /**< written by a later version of this module; to be left alone */
-    MEMSESS_RECORD_LARGE    /**< more than may be unpacked; to be left alone */
+    MEMSESS_RECORD_NEWER,   /**< a later version of this module wrote it: it is left alone */
+    MEMSESS_RECORD_LARGE    /**< more than may be unpacked: it is left alone */
 } memsess_record_status_t;
 
 /**
@@ -27,8 +27,8 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
 
 /**
  * Decodes a record; names and values point into @a data, which must live as long as @a session.
- * @param most bytes that a compressed one is unpacked to: a few can be made of a thousand times as
- *        many
+ * @param most bytes that a compressed record may have unpacked: deflate can make a thousand times as
+ *        many of a few
  */
 memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
                                               const memsess_key_t *key, apr_size_t most,
@@ -37,10 +37,10 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
 /** The bytes that a record, of MEMSESS_RECORD_LARGE for instance, takes unpacked. */
 apr_size_t memsess_record_claims(const char *data);
 
-/** Whether bytes can be the record of that key: they are, or they are no record at all. */
+/** Whether bytes are the record of that key, or no record at all. */
 int memsess_record_is_of(const char *data, apr_size_t len, const memsess_key_t *key);
 
-/** The bytes that a session's attributes take in a record: what MemSessMaxSize bounds. */
+/** The bytes of a session's attributes in a record, which MemSessMaxSize limits. */
 apr_size_t memsess_record_size(const memsess_session_t *session);
 
 #endif

@@ -11,14 +11,15 @@
  *   4  which secret, 4 bytes
  *   8  first half of the storage key
  *  24  nonce, random
- *  36  what was sealed
+ *  36  the sealed bytes
  *  ..  tag, 16 bytes
  *
- * All before what was sealed, the whole storage key and the kind of item are authenticated with it.
- * A seal of another version is no seal to us: as nothing vouches for that number, it is not to be
- * believed. So a version that seals otherwise has to come after one that only opens such seals.
+ * The bytes before the sealed ones, the whole storage key and the kind of item are authenticated
+ * with them. A seal of another version counts as none: nothing vouches for that number, so it must
+ * not be believed. So before a version that seals in another way, there has to be one that only
+ * opens such seals.
  *
- * Sessions have keys of their own, so a nonce need not be unique beyond one session.
+ * Each session has a key of its own, so a nonce need not be unique beyond one session.
  */
 #define VERSION 1
 #define SECRET_AT 4
@@ -31,7 +32,7 @@
 
 static const char magic[] = {'M', 'S', 'E', VERSION};
 
-/* What is authenticated besides. */
+/* The additional data that are authenticated. */
 static apr_size_t put_aad(const void *header, const memsess_key_t *key, const char *what,
                           unsigned char aad[AAD_MAX])
 {
@@ -78,7 +79,7 @@ apr_status_t memsess_seal(const memsess_secrets_t *secrets, const memsess_key_t 
 typedef char memsess_sealed_id_fits[MEMSESS_SEALED_ID_BYTES == MEMSESS_NONCE_BYTES + MEMSESS_ID_LEN
                                                                    + MEMSESS_TAG_BYTES ? 1 : -1];
 
-/* The key is of the old id alone, so that it does not matter whether there are secrets. */
+/* The key is made of the old id alone, so that it works with and without secrets. */
 static apr_status_t key_of_next(const memsess_key_t *key,
                                 unsigned char subkey[MEMSESS_SUBKEY_BYTES])
 {

@@ -113,7 +113,7 @@ apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id
     return rv;
 }
 
-/* Keyed with the session, so that nobody sees which sessions have a client in common. */
+/* The key is the session's, so that nobody sees which sessions belong to one client. */
 static apr_status_t bind_digest(unsigned char mac[MEMSESS_MAC_BYTES],
                                 const memsess_session_t *session, memsess_bind_t to,
                                 const char *value)

@@ -4,7 +4,8 @@
  * @file session/session.h
  * @brief What a session, an id and a storage key are.
  *
- * Knows APR only, not httpd: the unit tests link what includes it without a server.
+ * This header knows APR only, not httpd: the unit tests link the files that include it without
+ * httpd.
  */
 #ifndef MEMSESS_CORE_H
 #define MEMSESS_CORE_H
@@ -27,13 +28,13 @@
 /** Characters of the short hash that stands for a server in keys and records. */
 #define MEMSESS_TAG_LEN 8
 
-/** Bytes of an id that only who has another id can read. */
+/** Bytes of a sealed id, which only a client with another id can read. */
 #define MEMSESS_SEALED_ID_BYTES 52
 
-/** What is made of namespace and id: where a session lies, and what its seal depends on. */
+/** Made of namespace and id: where a session lies, and what its seal depends on. */
 #define MEMSESS_KEY_BYTES 32
 typedef struct memsess_key_t {
-    unsigned char digest[MEMSESS_KEY_BYTES];   /**< in memcached's key; says nothing of the id */
+    unsigned char digest[MEMSESS_KEY_BYTES];   /**< in memcached's key; reveals nothing of the id */
     unsigned char material[MEMSESS_KEY_BYTES]; /**< in sealed records at most, never in the clear */
 } memsess_key_t;
 
@@ -44,10 +45,10 @@ typedef struct memsess_attr_t {
     apr_size_t len;    /**< of value */
 } memsess_attr_t;
 
-/** The copies that one session may have: an upper bound for MemSessRedundancy. */
+/** How many copies one session may have: an upper bound for MemSessRedundancy. */
 #define MEMSESS_COPIES_MAX 16
 
-/** The servers that were to get a copy of a revision. */
+/** The servers that a revision was sent to. */
 typedef struct memsess_placement_t {
     unsigned n;
     char tag[MEMSESS_COPIES_MAX][MEMSESS_TAG_LEN];
@@ -55,27 +56,27 @@ typedef struct memsess_placement_t {
                                                  0: the writer did not know */
 } memsess_placement_t;
 
-/** What is made of the name of a user. */
+/** Made of the name of a user. */
 #define MEMSESS_USER_BYTES 12
 #define MEMSESS_USER_LEN 16
-/** What changes when all sessions of a user end. */
+/** The epoch of a user, which changes when all sessions of the user end. */
 #define MEMSESS_EPOCH_BYTES 12
 
-/** Whose a session is, when and under which epoch of that user it was logged in. */
+/** Whose a session is, when the user logged in, and under which epoch. */
 typedef struct memsess_login_t {
-    char user[MEMSESS_USER_LEN + 1]; /**< base64url of a digest; "": nobody's */
+    char user[MEMSESS_USER_LEN + 1]; /**< base64url of a digest; "": no user */
     unsigned char epoch[MEMSESS_EPOCH_BYTES];
     apr_time_t at;                   /**< to a second */
-    int listed;                      /**< it is over once it is not in the user's list */
+    int listed;                      /**< the session is over once it is not in the user's list */
 } memsess_login_t;
 
-/** What a session can be bound to, and the bytes that are kept of each. */
+/** What a session can be bound to, and how many bytes of each are kept. */
 typedef enum { MEMSESS_BIND_UA, MEMSESS_BIND_IP, MEMSESS_BIND_TLS, MEMSESS_BINDS } memsess_bind_t;
 #define MEMSESS_BIND_BYTES 16
 
 /** The client that a session belongs to. */
 typedef struct memsess_binding_t {
-    unsigned to; /**< a bit for each that is set; 0: whoever has the id */
+    unsigned to; /**< a bit for each that is set; 0: any client with the id */
     unsigned char digest[MEMSESS_BINDS][MEMSESS_BIND_BYTES];
 } memsess_binding_t;
 
@@ -87,18 +88,18 @@ typedef struct memsess_session_t {
     apr_time_t created;                        /**< its birth */
     apr_time_t used;                           /**< its last re-dating */
     apr_time_t written;                        /**< when this revision was written */
-    apr_uint16_t mark;                         /**< of the claim it was written under; 0: of none */
+    apr_uint16_t mark;                         /**< of the claim under which it was written; 0: none */
     apr_time_t renewed;                        /**< when it got the id that it has */
-    apr_interval_time_t idle;                  /**< the longest idle time-out it was used under */
+    apr_interval_time_t idle;                  /**< the longest idle time-out under which it was used */
     int fixed;                                 /**< over at used + idle, whatever time-outs say */
-    int lasts;                                 /**< as fixed, but whoever uses it re-dates it */
+    int lasts;                                 /**< as fixed, but every use re-dates it */
     int ended;                                 /**< a tombstone: logged out or renewed, for good */
-    int moved;                                 /**< a tombstone of an id: the session goes on under
-                                                    another one */
-    int tells;                                 /**< and that is told to whoever has this one: */
+    int moved;                                 /**< a tombstone of an id: the session continues
+                                                    under another one */
+    int tells;                                 /**< and a client with this one is told the new one: */
     unsigned char moved_to[MEMSESS_SEALED_ID_BYTES]; /**< see memsess_seal_id */
-    int unused;                                /**< it got its id by MemSessRenew, and nobody has
-                                                    come with that yet */
+    int unused;                                /**< it got its id by MemSessRenew, and no request
+                                                    has come with that id yet */
     memsess_placement_t placement;             /**< where this revision was written to */
     memsess_login_t login;                     /**< whose it is */
     memsess_binding_t binding;                 /**< whom it is shown to */
@@ -111,8 +112,7 @@ apr_status_t memsess_session_make(memsess_session_t **session, apr_time_t now, a
 /** The attribute of that name, or NULL. */
 const memsess_attr_t *memsess_session_find(const memsess_session_t *session, const char *name);
 
-/** Who is logged in, by that attribute; NULL where it is absent, empty, or has control characters.
- */
+/** The user, by that attribute; NULL if it is absent, empty, or has control characters. */
 const char *memsess_session_user(const memsess_session_t *session, const char *attr);
 
 /** Whether there is a control character in it. */
@@ -136,10 +136,11 @@ apr_status_t memsess_core_init(apr_pool_t *p);
 /** The storage key of @a id in @a ns; two namespaces never share one. */
 apr_status_t memsess_key_make(memsess_key_t *key, const char *ns, const char *id);
 
-/** Binds a session to what that is of its client; not at all where it has none: NULL. */
+/** Binds a session to that value of its client; NULL: the client has none, and nothing is bound. */
 apr_status_t memsess_bind(memsess_session_t *session, memsess_bind_t to, const char *value);
 
-/** Whether a session is bound to that value, or to none of that kind. None fits what is bound. */
+/** Whether a session is bound to that value, or to none of that kind. NULL fits no bound
+ * session. */
 int memsess_bind_fits(const memsess_session_t *session, memsess_bind_t to, const char *value);
 
 /** For logs: enough of the digest to find one session's lines, and no way back to its id. */
