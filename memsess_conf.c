@@ -146,13 +146,13 @@ unsigned memsess_conf_verbs(const memsess_dir_conf_t *conf)
 
 /* -- Setters ---------------------------------------------------------------------------------- */
 
-/* The error that a directive answers: its name, the value, and what is wrong or to be done. */
+/* The error of a directive: its name, the value, and what is wrong or what to do. */
 static const char *refuse(cmd_parms *cmd, const char *arg, const char *why)
 {
     return apr_pstrcat(cmd->pool, cmd->cmd->name, " ", arg, ": ", why, NULL);
 }
 
-/* The place of the value, marked as set; was_set tells whether this section set it before. */
+/* The place of the value, marked as set; was_set says whether this section set it before. */
 static void *place(cmd_parms *cmd, void *dir_conf, int *was_set)
 {
     const slot_t *slot = cmd->info;
@@ -166,7 +166,7 @@ static void *place(cmd_parms *cmd, void *dir_conf, int *was_set)
     return conf + slot->value;
 }
 
-/* One of some words, by its index; -1 for none of them. */
+/* The index of a word among some; -1: it is none of them. */
 static int word_index(const char *arg, const char *const words[], int n)
 {
     int i;
@@ -179,7 +179,7 @@ static int word_index(const char *arg, const char *const words[], int n)
     return -1;
 }
 
-/* Sets the index of the word among those that a directive takes. */
+/* Sets the index of the word among the words of a directive. */
 static const char *set_word(cmd_parms *cmd, void *dir_conf, const char *arg,
                             const char *const words[], int n, const char *why)
 {
@@ -220,7 +220,7 @@ static const char *set_on_error(cmd_parms *cmd, void *dir_conf, const char *arg)
     return set_word(cmd, dir_conf, arg, words, 2, "must be deny or anonymous");
 }
 
-/* A number of bytes, or of K, M or G of them; 0 where it is none. */
+/* A number of bytes, or of K, M or G of them; 0: it is no such number. */
 static apr_int64_t parse_size(const char *arg)
 {
     static const char units[] = "kmg";
@@ -300,7 +300,7 @@ int memsess_conf_time(const char *arg, apr_interval_time_t *t)
            && ap_timeout_parameter_parse(arg, t, "s") == APR_SUCCESS;
 }
 
-/* What a time must be; with the right spelling of one that other software would understand. */
+/* What a time must be, with the right spelling for one that other software takes. */
 static const char *spelled_time(const char *arg, apr_pool_t *p)
 {
     static const struct {
@@ -345,7 +345,7 @@ static const char *set_time(cmd_parms *cmd, void *dir_conf, const char *arg)
     return NULL;
 }
 
-/* Gathers words, each a bit by its index; the first of them is for none, and stands alone. */
+/* Collects words, each a bit by its index; the first word is for none, and stands alone. */
 static const char *set_bits(cmd_parms *cmd, void *dir_conf, const char *arg,
                             const char *const words[], int n, const char *why)
 {
@@ -585,7 +585,8 @@ static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
 const command_rec memsess_commands[] = {
     MEMSESS_SRV_SETTINGS(SRV_COMMAND)
     MEMSESS_DIR_SETTINGS(DIR_COMMAND)
-    /* httpd calls every module that knows a directive: mod_authz_core obeys, we look on. */
+    /* httpd calls every module that knows a directive: mod_authz_core obeys it, we only look at
+     * it. */
     AP_INIT_RAW_ARGS("Require", memsess_see_require, NULL, OR_AUTHCFG,
                      "specifies authorization directives which one must pass (or not) for a "
                      "request to succeed"),

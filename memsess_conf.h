@@ -3,7 +3,7 @@
 /**
  * @file memsess_conf.h
  * @brief The directives: one table of settings, from which structures, defaults, merging and
- *        commands are made. Immutable once serving; never connects.
+ *        commands are made. Nothing changes them once httpd serves, and nothing here connects.
  */
 #ifndef MEMSESS_CONF_H
 #define MEMSESS_CONF_H
@@ -22,7 +22,7 @@
 typedef enum { MEMSESS_LOCK_NONE, MEMSESS_LOCK_COMMIT, MEMSESS_LOCK_REQUEST } memsess_lock_mode_t;
 typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
 
-/** What a response may do to the session; but for the last, in the order of the effects. */
+/** What a response may do to the session, in the order of the effects, except for the last. */
 typedef enum {
     MEMSESS_VERB_DESTROY,
     MEMSESS_VERB_UNSET,
@@ -125,16 +125,16 @@ extern const char *const memsess_verb_names[];
 typedef struct memsess_srv_conf_t {
     MEMSESS_SRV_SETTINGS(MEMSESS_FIELD)
     apr_interval_time_t conn_idle; /**< the second word of MemSessConnections */
-    const memsess_secrets_t *secrets; /**< read from the sources; NULL: there are none; empty: none
-                                           could be had, and there is no store then */
+    const memsess_secrets_t *secrets; /**< read from the sources; NULL: there are none; empty: all
+                                           failed, and so there is no store */
     const char *password;             /**< "user password", read from auth; NULL: none is known */
     const apr_array_header_t *cookies; /**< the names of all session cookies of this host, those of
-                                           modules too; once the whole is checked */
-    const apr_array_header_t *users; /**< the attributes that say in some section who the user is */
+                                           modules included; set after the check */
+    const apr_array_header_t *users; /**< the attributes that hold the user in any section */
     int binds;                        /**< some section binds sessions to their clients */
-    int in_section;                   /**< MemSess is On in some section, not here as such */
+    int in_section;                   /**< MemSess is On in some section, not in the host itself */
     apr_interval_time_t cache_max_age; /**< the second word of MemSessLocalCache */
-    memsess_cache_t *cache;            /**< the whole server's one; NULL: not here */
+    memsess_cache_t *cache;            /**< the one of the whole httpd; NULL: not here */
     memsess_store_t *store;        /**< made in each child before it serves; NULL: it failed */
 } memsess_srv_conf_t;
 
@@ -142,11 +142,11 @@ typedef struct memsess_dir_conf_t {
     MEMSESS_DIR_SETTINGS(MEMSESS_FIELD)
     int requires; /**< what Require directives ask of the session, see below */
     int requires_set, is_guarded; /**< some Require is here; and not just "all granted" */
-    int is_open, merges_or; /**< "all granted" alone lets in; AuthMerging Or is here */
-    int handler_set, is_admin;    /**< SetHandler is here, and of memsess-admin */
+    int is_open, merges_or; /**< "all granted" alone lets clients in; AuthMerging Or is here */
+    int handler_set, is_admin;    /**< SetHandler is here, and names memsess-admin */
 } memsess_dir_conf_t;
 
-/** Some look at it; and some let in who is not a certain user. */
+/** Some look at the session; and some let in all users but certain ones. */
 #define MEMSESS_REQUIRES_SESSION 1
 #define MEMSESS_REQUIRES_NOT_USER 2
 
@@ -165,40 +165,40 @@ const memsess_dir_conf_t *memsess_dir_conf(const request_rec *r);
 /** A time as directives have it; whether it is one. */
 int memsess_conf_time(const char *arg, apr_interval_time_t *t);
 
-/** How old the date of a session may get that is over when it was unused for so long. */
+/** How old the date of a session may get, if the session is over when unused for so long. */
 apr_interval_time_t memsess_refresh(apr_interval_time_t idle);
 
-/** The same by what a section says; never so old that it would end a session in use. */
+/** The same by the settings of a section; never so old that it would end a session in use. */
 apr_interval_time_t memsess_conf_refresh(const memsess_dir_conf_t *conf);
 
 /** What responses may do in a section: a bit for each memsess_verb_t. */
 unsigned memsess_conf_verbs(const memsess_dir_conf_t *conf);
 
-/** Forgets what an earlier reading of the configuration left. */
+/** Forgets the facts of an earlier reading of the configuration. */
 void memsess_conf_start(apr_pool_t *pconf);
 
-/** Does what can only be done when all directives have been read: checks the whole, and reads the
- * secrets; logs what is wrong. Whether a source of secrets that failed is the end of httpd is said
- * by memsess_conf_settle. */
+/** To be called when all directives have been read: checks them as a whole, reads the secrets,
+ * and logs what is wrong. memsess_conf_settle says whether httpd has to end since a source of
+ * secrets failed. */
 int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp);
 
 /**
- * Once there are logs: says which sources of secrets failed, and where a restart has brought another
- * secret to sign with; keeps the secrets for the next restart. 0: httpd is to end, since this is a
- * start and there are no secrets from before.
+ * To be called once there are logs: says which sources of secrets failed, and where a restart has
+ * brought another secret to sign with; keeps the secrets for the next restart. 0: httpd has to end,
+ * since this is a start and there are no secrets from before.
  */
 int memsess_conf_settle(server_rec *main_server, apr_pool_t *ptemp);
 
-/** Counts a cookie among those of a host's sessions; while directives are read. */
+/** Adds a cookie to those of a host's sessions; to be called while directives are read. */
 void memsess_conf_add_cookie(server_rec *s, const char *name);
 
-/** Lists the servers of all pools, so that they are counted; logs why that cannot be. */
+/** Lists the servers of all pools for the counters; logs why that fails. */
 int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf);
 
-/** Makes the local cache, if there is to be one, for the hosts that have secrets. */
+/** Makes the local cache, if one is configured, for the hosts that have secrets. */
 apr_status_t memsess_conf_cache(server_rec *main_server, apr_pool_t *pconf);
 
-/** What the store of this server needs, from a whole configuration. */
+/** The settings of this host's store, from a checked configuration. */
 void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_store_conf_t *store,
                         apr_pool_t *p);
 

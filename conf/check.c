@@ -81,7 +81,8 @@ static int tls_ok(server_rec *main_server)
     return 0;
 }
 
-/* The revision in the cookie is what makes an own copy safe, if the client did not make it up. */
+/* A copy of our own is safe because of the revision in the cookie, if the client cannot make
+ * that up. */
 static int cache_ok(server_rec *main_server)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(main_server);
@@ -102,8 +103,8 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* What tells a pool from all others here: its servers, wherever and whatever they are called, and
- * whether what is not sealed is believed. */
+/* What tells a pool from all others here: the names and addresses of its servers, and whether
+ * records that are not sealed are believed. */
 static const char *pool_text(const memsess_srv_conf_t *conf, apr_pool_t *p)
 {
     apr_array_header_t *texts = apr_array_make(p, 4, sizeof(const char *));
@@ -139,8 +140,8 @@ apr_status_t memsess_conf_cache(server_rec *main_server, apr_pool_t *pconf)
     return rv;
 }
 
-/* httpd reads its configuration twice when it starts: what is allowed, but hardly meant, is said
- * the second time, or by apachectl -t. */
+/* httpd reads its configuration twice when it starts: warnings about settings that are allowed, but
+ * hardly meant, come at the second reading, or by apachectl -t. */
 static int is_first_reading(void)
 {
     return ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG
@@ -186,11 +187,11 @@ static void warn(server_rec *main_server, say_fn *say, apr_pool_t *p)
     }
 }
 
-/* So long a start waits for name servers, whatever the number of names. */
+/* How long a start waits for name servers, for all names together. */
 #define NAMES_WAIT apr_time_from_sec(3)
 
-/* An error to nobody: a name server may come later than httpd. (In the status, children say it, for
- * as long as it is so.) */
+/* This is no error, since a name server may come up later than httpd. (Children show it in the
+ * status for as long as it holds.) */
 static void warn_of_names(server_rec *main_server, apr_pool_t *ptemp)
 {
     apr_hash_t *seen = apr_hash_make(ptemp);
@@ -224,14 +225,14 @@ static void warn_of_names(server_rec *main_server, apr_pool_t *ptemp)
     }
 }
 
-/* What holds where no section says otherwise. */
+/* The settings where no section says otherwise. */
 static const memsess_dir_conf_t *host_conf(server_rec *s)
 {
     return ap_get_module_config(s->lookup_defaults, &memsess_module);
 }
 
-/* The session cookies of a host, which has the sections of the main server too: those that are named
- * somewhere, and the host's own one where sessions are On in a section that names none. */
+/* The session cookies of a host: those that it or the main server names in any section, and the
+ * host's own one if sessions are On in a section that names none. */
 static const apr_array_header_t *cookies_of(server_rec *s, server_rec *main_server, apr_pool_t *pconf)
 {
     apr_array_header_t *names = apr_array_make(pconf, 2, sizeof(const char *));
@@ -350,7 +351,7 @@ void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_sto
     store->failover = conf->failover;
     store->unpack = MEMSESS_UNPACK_TIMES * (apr_size_t)memsess_seen.largest;
     store->secrets = conf->seal ? conf->secrets : NULL;
-    /* The length of what is compressed tells of what is in it, and length is what sealing does not
-     * hide. */
+    /* The length of a compressed record tells of its content, and sealing does not hide the
+     * length. */
     store->compress = conf->compress_set || !store->secrets ? (apr_size_t)conf->compress : 0;
 }

@@ -8,14 +8,14 @@
 #include "apr_lib.h"
 #include "apr_strings.h"
 
-/* An escaped address to come back to, at most: with the rest of Location it must pass through
- * proxies, which take 8 kB a line. */
+/* The longest escaped address to come back to: the whole Location must pass through proxies, which
+ * take 8 kB a line. */
 #define BACK_MAX 4096
 
-/* An address that can be decoded more often than this means no good. */
+/* An address that can be decoded more often than this is an attack. */
 #define DECODINGS_MAX 16
 
-/* One character, be it escaped or not; returns how many it is written with. */
+/* One character, escaped or not; returns how many characters it is written with. */
 static apr_size_t next_char(const char *s, unsigned char *c)
 {
     if (s[0] == '%' && apr_isxdigit(s[1]) && apr_isxdigit(s[2])) {
@@ -45,8 +45,8 @@ const char *memsess_login_check(const char *url)
     return NULL;
 }
 
-/* What makes the name of a host of what follows the first slash: more slashes, also those that
- * browsers think are one, and what they leave out. */
+/* Whether browsers would take the text after the first slash for a host: another slash or backslash
+ * makes it one, also after characters that browsers leave out. */
 static int is_host_sign(unsigned char c)
 {
     return c == '/' || c == '\\' || c <= ' ' || c == 0x7f;
@@ -66,7 +66,7 @@ static const char *skip_host_signs(const char *s)
     return s;
 }
 
-/* Whether that holds for whoever decodes the path behind the first slash once more, and again. */
+/* Whether that holds, too, if the path behind the first slash is decoded once more, and again. */
 static int stays_here(const char *path, apr_pool_t *p)
 {
     char *plain = apr_pstrdup(p, path);
@@ -119,7 +119,8 @@ const char *memsess_login_url(const char *url, const char *asked, apr_pool_t *p)
     }
     back = apr_pescape_urlencoded(p, return_address(asked, p));
     for (; mark; mark = strstr(url, "%s")) {
-        /* What takes the mark's place holds no further one: its percent signs precede digits. */
+        /* The text that replaces the mark has no other mark in it: its percent signs precede
+         * digits. */
         url = apr_pstrcat(p, apr_pstrmemdup(p, url, (apr_size_t)(mark - url)), back, mark + 2,
                           NULL);
     }
@@ -134,7 +135,7 @@ const char *memsess_login_path(const char *url, apr_pool_t *p)
     return plain ? plain : path;
 }
 
-/* Whether one of a media range's parameters says that it is not wanted after all. */
+/* Whether one of a media range's parameters says that the client does not want it (q=0). */
 static int is_unwanted(char **params)
 {
     char *param;

@@ -8,7 +8,7 @@
 #include "http_core.h"
 #include "memsess_conf.h"
 
-/* By the words that mod_authz_core takes it apart by. */
+/* Parses it into the words that mod_authz_core sees. */
 int memsess_is_negated(const ap_directive_t *d, apr_pool_t *p)
 {
     const char *args = d->args;
@@ -40,8 +40,8 @@ typedef struct asked_t {
     const char *provider, *args;
 } asked_t;
 
-/* An <AuthzProviderAlias> of that name puts what it says in the place of what was asked. It stands
- * in no section: httpd refuses that. So the walk is short, for a Require of an .htaccess too. */
+/* An <AuthzProviderAlias> of that name replaces the words of the Require. httpd refuses an alias
+ * within a section, so the walk is short, also for a Require in an .htaccess. */
 static void look_behind_alias(asked_t *asked, apr_pool_t *p)
 {
     const ap_directive_t *d;
@@ -84,8 +84,8 @@ static int is_among(const char *name, const char *const *names, unsigned n)
 
 #define IS_AMONG(name, names) is_among(name, names, sizeof(names) / sizeof(*(names)))
 
-/* Whether it may let in everybody, since it does not ask who or where somebody is; an expression
- * may ask for that, but it cannot be seen that it does. */
+/* Whether it may let in everybody, since it asks neither who nor where a client is. An
+ * expression may ask for that, but we cannot see whether it does. */
 static int may_be_anybody(asked_t asked, apr_pool_t *p)
 {
     static const char *const names[] = {"env", "expr", "method", "ssl"};
@@ -94,8 +94,9 @@ static int may_be_anybody(asked_t asked, apr_pool_t *p)
                                          : strcasecmp(ap_getword_conf(p, &asked.args), "denied");
 }
 
-/* A Require of some methods guards none of the others, and one that keeps out a few lets in all
- * others. Beside one that lets in everybody the others keep nobody out, unless all are asked for. */
+/* A Require for some methods does not guard the others, and one that keeps some clients out lets
+ * in all others. Beside a Require that lets in everybody the others keep nobody out, unless all
+ * must hold. */
 static void see_guard(memsess_dir_conf_t *conf, const ap_directive_t *d, asked_t asked,
                       apr_pool_t *p)
 {
@@ -110,7 +111,7 @@ static void see_guard(memsess_dir_conf_t *conf, const ap_directive_t *d, asked_t
     }
 }
 
-/* Whether a provider answers the same whoever the user is. */
+/* Whether a provider gives every user the same answer. */
 static int needs_no_user(const char *provider)
 {
     static const char *const names[] = {"all", "env", "expr", "forward-dns", "host", "ip", "local",
@@ -126,7 +127,7 @@ const char *memsess_see_require(cmd_parms *cmd, void *dir_conf, const char *args
 
     conf->requires_set = 1;
     see_guard(conf, cmd->directive, asked, cmd->temp_pool);
-    /* We alone would let everybody in. */
+    /* Without mod_authz_core everybody would be let in. */
     if (!ap_find_linked_module("mod_authz_core.c")) {
         return "Require needs mod_authz_core: load it";
     }

@@ -2,7 +2,7 @@
 
 /**
  * @file conf/others.h
- * @brief Directives of other modules that we look at: httpd calls every module that knows one.
+ * @brief Directives of other modules that we look at: httpd calls every module that knows a directive.
  */
 #ifndef MEMSESS_OTHERS_H
 #define MEMSESS_OTHERS_H
@@ -15,13 +15,13 @@
 /** Whether a Require directive is negated. */
 int memsess_is_negated(const ap_directive_t *d, apr_pool_t *p);
 
-/** Notes what Require asks of sessions in this section. */
+/** Notes what Require asks of the session in this section. */
 const char *memsess_see_require(cmd_parms *cmd, void *dir_conf, const char *args);
 
-/** AuthMerging, which is mod_authz_core's. */
+/** AuthMerging, which belongs to mod_authz_core. */
 const char *memsess_see_merging(cmd_parms *cmd, void *dir_conf, const char *how);
 
-/** Notes where SetHandler memsess-admin stands, which is for the configuration, not for .htaccess. */
+/** Notes SetHandler memsess-admin, which may stand in the configuration, not in .htaccess. */
 const char *memsess_see_handler(cmd_parms *cmd, void *dir_conf, const char *name);
 
 #endif

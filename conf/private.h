@@ -2,14 +2,14 @@
 
 /**
  * @file conf/private.h
- * @brief What memsess_conf.c (each directive) and those that look at all of them share.
+ * @brief Shared by memsess_conf.c (each directive) and the files that check all of them.
  */
 #ifndef MEMSESS_CONF_PRIVATE_H
 #define MEMSESS_CONF_PRIVATE_H
 
 #include "memsess_conf.h"
 
-/** A time-out that was set, in a section that may inherit the other one. */
+/** A time-out that was set in a section, which may inherit the other one. */
 typedef struct memsess_timeouts_t {
     server_rec *server;
     void *dir_conf;
@@ -18,19 +18,19 @@ typedef struct memsess_timeouts_t {
 
 /** A source of secrets that failed. */
 typedef struct memsess_failed_t {
-    server_rec *server;    /**< one that it is for */
+    server_rec *server;    /**< a host that it is for */
     const char *directive, *source;
-    const char *text;      /**< why, and what is done without it */
+    const char *text;      /**< why, and what happens without it */
 } memsess_failed_t;
 
-/** Where a section, or a module, has to do with a session cookie. */
+/** A session cookie, and the section or module that uses it. */
 typedef struct memsess_named_t {
     server_rec *server;
     const char *name;               /**< the cookie's; NULL: says MemSess On */
     const memsess_dir_conf_t *conf; /**< of the section; NULL: a module's */
 } memsess_named_t;
 
-/** What was seen of directives in any section, for when all have been read. */
+/** Facts about directives in any section, for the checks after all have been read. */
 typedef struct memsess_seen_t {
     apr_array_header_t *timeouts; /**< of memsess_timeouts_t */
     int sessions;                 /**< MemSess is On somewhere, or another module has sessions here */
@@ -43,22 +43,22 @@ typedef struct memsess_seen_t {
 
 extern memsess_seen_t memsess_seen;
 
-/** Adds a name to others, once. */
+/** Adds a name to a list, once. */
 void memsess_conf_add_name(apr_array_header_t *names, const char *name);
 
-/** For messages. */
+/** The name of a host, for messages. */
 const char *memsess_conf_name_of(server_rec *s, apr_pool_t *p);
 
 /**
- * Reads the secrets and passwords of all hosts; what failed is in memsess_seen.failed.
+ * Reads the secrets and passwords of all hosts; failures are in memsess_seen.failed.
  * @return 0: refused, and logged
  */
 int memsess_conf_read_secrets(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp);
 
-/** What the status says of a source that failed. */
+/** The words of the status for a source that failed. */
 const char *memsess_conf_failed_text(const memsess_failed_t *failed, apr_pool_t *p);
 
-/** Logs which hosts share pool and secret, and have no namespace named. */
+/** Logs which hosts share pool and secret without naming a namespace. */
 void memsess_conf_warn_of_shared(server_rec *main_server, apr_pool_t *ptemp);
 
 /** Logs where mod_proxy_wstunnel leads to back ends that believe our request headers. */

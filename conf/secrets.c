@@ -1,8 +1,9 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Secrets and passwords, which the configuration names the sources of: read, and what is done where
- * one cannot be had. At a start that is refused. A server that is restarted goes on with what it
- * had: first with what the source gave before, then with the secrets of that host. */
+/* Reads secrets and passwords from the sources that the configuration names, and decides what
+ * happens if one fails. At a start a failure is refused. An httpd that is restarted goes on with
+ * what it had: with what the source gave before or, if that is nothing, with the secrets of that
+ * host. */
 
 #include "conf/private.h"
 
@@ -17,15 +18,15 @@
 
 APLOG_USE_MODULE(memsess);
 
-/* How long a program may take to print a secret; and another one, once one took that long: new
- * connections wait for all of them. */
+/* How long a program may take to print a secret; and how long any other, once one took that
+ * long: new connections wait for all of them. */
 #define EXEC_WAIT apr_time_from_sec(10)
 #define EXEC_WAIT_AFTER apr_time_from_sec(1)
 
 #define AUTH_LINE "must hold one line user:password, without spaces"
 
 typedef struct reading_t {
-    apr_hash_t *sources; /* of source_t, by name: each is read once, whoever shares it */
+    apr_hash_t *sources; /* of source_t, by name: each is read once, however many hosts share it */
     apr_interval_time_t wait;
     memsess_kept_t *kept;
     apr_pool_t *pconf, *ptemp;
@@ -36,10 +37,10 @@ typedef struct source_t {
     const char *error;
 } source_t;
 
-/* What the secret of a source came from. */
+/* Where the secret of a source came from. */
 typedef enum { NOWHERE, FROM_BEFORE, FROM_SOURCE } origin_t;
 
-/* The first reading is a trial, the second one makes the server. */
+/* httpd reads its configuration twice: the first reading is a trial, the second one counts. */
 static int is_restart(void)
 {
     return ap_state_query(AP_SQ_CONFIG_GEN) > 1;
@@ -52,7 +53,7 @@ static const char *name_of_source(const char *ns, const char *source, apr_pool_t
     return apr_pstrcat(p, "secret\n", ns, "\n", source, NULL);
 }
 
-/* A host is the same one after a restart by its name, its addresses and its namespace. */
+/* After a restart, a host is known by its name, its addresses and its namespace. */
 static const char *name_of_host(server_rec *s, const char *kind, apr_pool_t *p)
 {
     const char *name = apr_psprintf(p, "host %s\n%s\n%s:%d", kind, memsess_srv_conf(s)->ns,
@@ -74,7 +75,7 @@ static const void *from_before(const reading_t *reading, const char *name, apr_s
 
 /* -- What failed ------------------------------------------------------------------------------- */
 
-/* Once, whichever hosts share the source and what is done without it. */
+/* Logs it once for all hosts that share the source and go on in the same way. */
 static void note_failed(reading_t *reading, server_rec *s, const char *directive,
                         const char *source, const char *why, const char *instead)
 {
@@ -108,7 +109,7 @@ static void log_failed(int level)
     }
 }
 
-/* Not the arguments of a program, which the log alone may have. */
+/* Without the arguments of a program, which only the log may have. */
 const char *memsess_conf_failed_text(const memsess_failed_t *failed, apr_pool_t *p)
 {
     apr_size_t len = strncasecmp(failed->source, "exec:", 5) ? strlen(failed->source)
@@ -299,7 +300,7 @@ static void read_password(reading_t *reading, server_rec *s)
 
 /* -- Both -------------------------------------------------------------------------------------- */
 
-/* A host that names nothing of ours has the server's own configuration. */
+/* A host without a directive of ours has the configuration of the main server. */
 static int is_servers_own(const memsess_srv_conf_t *conf, server_rec *s, server_rec *main_server)
 {
     return s == main_server || conf != memsess_srv_conf(main_server);
@@ -312,7 +313,7 @@ int memsess_conf_read_secrets(server_rec *main_server, apr_pool_t *pconf, apr_po
                          pconf, ptemp};
     server_rec *s;
 
-    /* Whoever only wants to see the configuration need not be able to read secrets. */
+    /* A user who only looks at the configuration need not be able to read secrets. */
     for (s = mode == AP_SQ_RM_CONFIG_DUMP ? NULL : main_server; s; s = s->next) {
         const memsess_srv_conf_t *conf = memsess_srv_conf(s);
 

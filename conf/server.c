@@ -89,7 +89,7 @@ static const char *parse_host(memsess_server_conf_t *server, const char *address
     if (*c || !*host || *host == '-' || *host == '.' || strlen(host) > 253 || strstr(host, "..")) {
         return "must be a host name or an address, with an optional port: host:11211";
     }
-    /* What is made of digits and dots alone is meant as an address. */
+    /* A word of digits and dots alone is meant as an address. */
     if (!host[strspn(host, "0123456789.")] && inet_pton(AF_INET, host, &v4) != 1) {
         return "is no IPv4 address";
     }
@@ -120,7 +120,7 @@ const char *memsess_member_address(const memsess_server_conf_t *server, apr_pool
                                        server->host, server->port);
 }
 
-/* The same server in our spelling, where it is spelled as in php.ini (tcp://host:port?weight=N&...,
+/* The same server in our spelling, if it is spelled as in php.ini (tcp://host:port?weight=N&...,
  * unix:///path:0, host:port:weight) or joined to the next one by a comma; else NULL. */
 static const char *as_spelled_here(const char *word, apr_pool_t *p)
 {
@@ -188,8 +188,8 @@ const char *memsess_member_parse(memsess_member_t *member, const char *word, apr
     return NULL;
 }
 
-/* A host whichever way it is spelled, as far as that can be told without a resolver; len receives
- * how much of the name counts. */
+/* One spelling for each host, as far as that can be told without a resolver; len receives how
+ * much of the name counts. */
 static const char *plain_host(const char *host, apr_size_t *len)
 {
     static const char mapped[] = "::ffff:";

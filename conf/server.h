@@ -11,14 +11,14 @@
 
 /**
  * From "host[:port]", "[v6][:port]" or "unix:/path", and "?weight=N&name=NAME", each optional.
- * @return NULL, or what is wrong and how to mend it
+ * @return NULL, or what is wrong and how to fix it
  */
 const char *memsess_member_parse(memsess_member_t *member, const char *word, apr_pool_t *p);
 
 /** Its address, in one spelling. */
 const char *memsess_member_address(const memsess_server_conf_t *server, apr_pool_t *p);
 
-/** Whether a pool cannot have both: of one name, or at one address. */
+/** Whether a pool cannot have both, since they have the same name or the same address. */
 int memsess_member_same(const memsess_member_t *a, const memsess_member_t *b);
 
 #endif

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Virtual hosts that share their users, where nobody said so. */
+/* Finds virtual hosts that share their users although no namespace says so. */
 
 #include "conf/private.h"
 
@@ -16,7 +16,7 @@ APLOG_USE_MODULE(memsess);
 
 #define HOSTS_SHOWN 3
 
-/* Hosts of which each knows the sessions of the others; of one site, the first alone. */
+/* Hosts that share their sessions; of several hosts of one site, the first alone. */
 typedef struct sharing_t {
     server_rec *host[HOSTS_SHOWN];
     int n; /* of all sites */
@@ -46,7 +46,7 @@ static int has_name_of(const server_rec *a, const server_rec *b)
     return has;
 }
 
-/* On other ports, say, or a part of it. */
+/* Such as the same name on another port, or a part of the site. */
 static int is_same_site(const server_rec *a, const server_rec *b)
 {
     return has_name_of(a, b) || has_name_of(b, a);
@@ -80,7 +80,7 @@ static int has_common_secret(const memsess_secrets_t *a, const memsess_secrets_t
     return !a && !b;
 }
 
-/* An administrator who names a namespace, the same one for several hosts too, means it. */
+/* An administrator who names a namespace, even the same one for several hosts, means it. */
 static int may_share(server_rec *s)
 {
     const memsess_dir_conf_t *dir = ap_get_module_config(s->lookup_defaults, &memsess_module);

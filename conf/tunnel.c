@@ -11,17 +11,17 @@
 
 APLOG_USE_MODULE(memsess);
 
-/* What a part of the configuration says of sessions. */
+/* What a part of the configuration says about sessions. */
 typedef struct says_t {
-    int on;      /* there are some */
-    int headers; /* which back ends see */
+    int on;      /* there are sessions */
+    int headers; /* and back ends see them */
 } says_t;
 
 /* A directive that makes a tunnel, and where it stands. */
 typedef struct tunnel_t {
     const ap_directive_t *directive;
     const ap_directive_t *host; /* its virtual host, or NULL */
-    const char *path;           /* of the requests that it takes; NULL: that cannot be told */
+    const char *path;           /* path of the requests that it takes; NULL: that cannot be told */
 } tunnel_t;
 
 static const char *first_word(const ap_directive_t *d, apr_pool_t *p)
@@ -30,7 +30,7 @@ static const char *first_word(const ap_directive_t *d, apr_pool_t *p)
     char *word = ap_getword_conf(p, &args);
     apr_size_t len = strlen(word);
 
-    /* A section's may end with its bracket. */
+    /* The argument of a section may end with its bracket. */
     if (*d->directive == '<' && len && word[len - 1] == '>') {
         word[len - 1] = '\0';
     }
@@ -78,7 +78,7 @@ static void place_of(tunnel_t *tunnel, const ap_directive_t *d, apr_pool_t *p)
     }
 }
 
-/* What the directives from that one on say over what was said before. */
+/* Applies the directives from that one on. */
 static says_t hear(says_t says, const ap_directive_t *d, apr_pool_t *p)
 {
     for (; d; d = d->next) {
@@ -92,8 +92,8 @@ static says_t hear(says_t says, const ap_directive_t *d, apr_pool_t *p)
     return says;
 }
 
-/* The same of sections from that one on, as far as they take the tunnel's requests. Those that may
- * take some count only where they expose. */
+/* Applies the sections from that one on, if they take the tunnel's requests. A section that may
+ * take some of them counts only if it exposes sessions. */
 static says_t hear_sections(says_t says, const ap_directive_t *d, const tunnel_t *tunnel,
                             apr_pool_t *p)
 {

@@ -26,12 +26,12 @@ typedef struct memsess_changes_t {
     int destroy;
     int destroy_all; /**< all other sessions of its user end, too; only with destroy */
     int destroy_others; /**< all other sessions of its user end, and this one goes on */
-    apr_array_header_t *end_ids;   /**< sessions of its user with these public ids end, of const char * */
+    apr_array_header_t *end_ids;   /**< sessions of its user that end: public ids, const char * */
     apr_array_header_t *end_users; /**< all sessions of these users end, of const char * */
     int renew;
     int expire;      /**< the session gets an end of its own, or loses it: */
     apr_time_t ends; /**< for expire: at that time exactly */
-    apr_interval_time_t lasts; /**< for expire: when unused for so long; both 0: the time-outs hold */
+    apr_interval_time_t lasts; /**< for expire: when unused for so long; both 0: by time-outs */
     apr_array_header_t *list; /**< of memsess_change_t, in the order of their effect */
 } memsess_changes_t;
 

@@ -27,8 +27,8 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
 
 /**
  * Decodes a record; names and values point into @a data, which must live as long as @a session.
- * @param most bytes that a compressed record may have unpacked: deflate can make a thousand times as
- *        many of a few
+ * @param most bytes that a compressed record may have unpacked: deflate can make a thousand times
+ *        as many of a few
  */
 memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
                                               const memsess_key_t *key, apr_size_t most,

@@ -88,15 +88,15 @@ typedef struct memsess_session_t {
     apr_time_t created;                        /**< its birth */
     apr_time_t used;                           /**< its last re-dating */
     apr_time_t written;                        /**< when this revision was written */
-    apr_uint16_t mark;                         /**< of the claim under which it was written; 0: none */
+    apr_uint16_t mark;                         /**< of the claim for its write; 0: none */
     apr_time_t renewed;                        /**< when it got the id that it has */
-    apr_interval_time_t idle;                  /**< the longest idle time-out under which it was used */
+    apr_interval_time_t idle;                  /**< the longest idle time-out of its uses */
     int fixed;                                 /**< over at used + idle, whatever time-outs say */
     int lasts;                                 /**< as fixed, but every use re-dates it */
     int ended;                                 /**< a tombstone: logged out or renewed, for good */
     int moved;                                 /**< a tombstone of an id: the session continues
                                                     under another one */
-    int tells;                                 /**< and a client with this one is told the new one: */
+    int tells;                                 /**< a client with this one is told the new: */
     unsigned char moved_to[MEMSESS_SEALED_ID_BYTES]; /**< see memsess_seal_id */
     int unused;                                /**< it got its id by MemSessRenew, and no request
                                                     has come with that id yet */
