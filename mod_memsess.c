@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Hooks httpd, and nothing else. */
+/* Hooks into httpd, and does nothing else. */
 
 #include <dlfcn.h>
 #include <string.h>
@@ -59,7 +59,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     return OK;
 }
 
-/* It asks a back end before there is a handler. */
+/* mod_authnz_fcgi asks a back end before there is a handler. */
 static int has_authnz_fcgi;
 
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
@@ -70,7 +70,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
                ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-/* Not reached by apachectl -t. */
+/* apachectl -t does not get here. */
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     apr_status_t rv;
@@ -87,7 +87,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     return rv == APR_SUCCESS && memsess_conf_count(s, pconf) ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-/* The same after a restart, and another one's if there are several on this machine. */
+/* The same name after a restart, and another one for each other httpd on this machine. */
 static const char *member_name(server_rec *main_server, apr_pool_t *p)
 {
     char host[APRMAXHOSTLEN + 1] = "member", *c;
@@ -104,12 +104,12 @@ static const char *member_name(server_rec *main_server, apr_pool_t *p)
     return apr_pstrcat(p, host, ":", node.tag, NULL);
 }
 
-/* So many digests are remembered for each thread: of a session that is three, where it is sealed. */
+/* How many digests are remembered for each thread; a sealed session needs three. */
 #define DIGESTS 64
 
-/* What a child process has of its own, since no connection and no thread survives a fork. */
+/* The state of a child process, since no connection and no thread survives a fork. */
 static struct {
-    memsess_pool_t *pool; /* NULL: it could not be had yet */
+    memsess_pool_t *pool; /* NULL: it could not be made yet */
     apr_pool_t *p;        /* of the stores */
     int threads;          /* of httpd's */
     volatile apr_uint32_t is_made;  /* or is being made */
@@ -136,7 +136,7 @@ static apr_status_t make_stores_over(memsess_pool_t *pool, apr_array_header_t *s
         }
         memsess_conf_store(conf, child.threads, &store_conf, p);
         rv = memsess_store_create(store, &store_conf, pool, servers, p);
-        /* What nobody named may be no memcached at all. */
+        /* A server that no directive names may be no memcached at all. */
         if (rv == APR_SUCCESS && conf->members_set) {
             rv = memsess_watch_add(watch, *store, conf->ns);
         }
@@ -144,7 +144,7 @@ static apr_status_t make_stores_over(memsess_pool_t *pool, apr_array_header_t *s
     return rv;
 }
 
-/* All of them, or none. */
+/* Makes all of them, or none. */
 static apr_status_t make_stores(server_rec *main_server)
 {
     memsess_pool_t *pool = NULL;
@@ -176,8 +176,7 @@ static apr_status_t make_stores(server_rec *main_server)
     return rv;
 }
 
-/* Made as the child begins; where that fails, each request tries it again, no more often than once
- * a second. */
+/* Made when the child begins; if that fails, requests try it again, at most once a second. */
 static void have_stores(server_rec *main_server)
 {
     apr_status_t rv;
@@ -212,11 +211,10 @@ static apr_status_t child_cleanup(void *unused)
     return APR_SUCCESS;
 }
 
-/* A prefork child ends from within a signal handler (just_die, which destroys pchild and so what
- * its request has): whatever was interrupted may hold any mutex, and waiting for a thread could
- * last for ever. So nothing is done then, and this runs before the request's own clean-ups. The
- * process goes away together with its threads and connections; what it locked is free 10 s later.
- */
+/* A prefork child ends from within a signal handler (just_die, which destroys pchild and so the
+ * request's pool). The interrupted code may hold any mutex, and waiting for a thread could last for
+ * ever. So nothing is done then, and this runs before the request's own clean-ups. The process ends
+ * with its threads and connections, and its locks are free 10 s later. */
 static apr_status_t child_abandon(void *unused)
 {
     (void)unused;
@@ -226,9 +224,9 @@ static apr_status_t child_abandon(void *unused)
     return APR_SUCCESS;
 }
 
-/* Threads that nobody waits for (a prefork child's, a look-up that hangs) may still run our code
- * when httpd unloads this module at exit(): it stays. In a child alone, so that a restart can load
- * another version. */
+/* Threads that nobody waits for (those of a prefork child, a look-up that hangs) may still run
+ * our code when httpd unloads this module at exit(), so it stays loaded. This is for children
+ * alone, so that a restart can load another version. */
 static void stay_loaded(void)
 {
     Dl_info ours;
@@ -268,7 +266,7 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
 
 /* -- Requests ---------------------------------------------------------------------------------- */
 
-/* A subrequest has a copy of its parent's environment and headers. */
+/* A subrequest has a copy of the environment and headers of its parent. */
 static int create_request(request_rec *r)
 {
     if (r->main) {
@@ -277,7 +275,8 @@ static int create_request(request_rec *r)
     return OK;
 }
 
-/* Also run for an internal redirect, whose predecessor's headers would be forgotten now. */
+/* This hook also runs for an internal redirect, before httpd forgets the headers of the request
+ * before. */
 static int post_read_request(request_rec *r)
 {
     have_stores(ap_server_conf);
@@ -289,15 +288,15 @@ static int post_read_request(request_rec *r)
     return DECLINED;
 }
 
-/* Early, so that <If> and mod_rewrite in server context know the variables; from what Location
- * sections say. */
+/* This is early, so that <If> and mod_rewrite in server context know the variables. It uses the
+ * settings of <Location>. */
 static int translate_name(request_rec *r)
 {
     if (!r->main && memsess_srv_conf(r->server)->binds) {
         memsess_own(r, 1)->top->early = 1;
     }
     memsess_expose_env(r, 0);
-    /* httpd's own answer to it echoes them all. */
+    /* httpd's own answer to TRACE echoes all headers. */
     if (r->method_number == M_TRACE) {
         memsess_take_cookies(r);
     }
@@ -313,7 +312,7 @@ static int post_perdir_config(request_rec *r)
                       "the answer that it is part of began without one, and caches may keep it: "
                       "write MemSess On where that is made", ap_escape_logitem(r->pool, r->uri));
     }
-    /* Nobody is asked again, then. */
+    /* No module is asked again after that. */
     if (own && r->prev && r->prev->per_dir_config == r->per_dir_config) {
         own->top->early = 0;
     }
@@ -328,7 +327,7 @@ static int before_auth(request_rec *r)
     return DECLINED;
 }
 
-/* The request may have become another one in its place. */
+/* Another request may have taken its place. */
 static int see_section(request_rec *r)
 {
     if (!memsess_expose_again(r)) {
@@ -346,7 +345,7 @@ static int fixups(request_rec *r)
     return see_section(r);
 }
 
-/* Behind mod_ssl, which asks for the certificate only now where a section wants it. */
+/* Behind mod_ssl, which asks only now for a certificate that a section wants. */
 static int check_access(request_rec *r)
 {
     const memsess_own_t *own = memsess_own(r, 0);
@@ -366,13 +365,13 @@ static int is_chunked(const request_rec *r)
                                                                     "Content-Length"));
 }
 
-/* As mod_cgi sees it. */
+/* As mod_cgi decides it. */
 static int is_nph(const request_rec *r)
 {
     return r->filename && !strncmp(apr_filepath_name_get(r->filename), "nph-", 4);
 }
 
-/* Before httpd's own handler of this kind, which switches to another protocol within it, and takes the
+/* Before httpd's own handler for upgrades, which switches to another protocol, and takes the
  * request there as the client sent it. */
 static int before_upgrade(request_rec *r)
 {
@@ -430,8 +429,9 @@ static int is_to_be_kept(const ap_filter_t *f)
     return f != NULL;
 }
 
-/* mod_cache stores what Vary needs of the request: it must be what it will look for, and that is
- * the request as a client sends it. Nobody behind it is to see that: the last filter takes it. */
+/* mod_cache stores the request headers that Vary names. They must be those that it will look
+ * for, which are those of the client. No filter behind it may see them: the last filter takes them
+ * out. */
 static apr_status_t pass_with_cookie(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     const memsess_own_t *own = memsess_own(f->r, 0);
@@ -459,7 +459,7 @@ static apr_status_t respond(ap_filter_t *f, apr_bucket_brigade *bb)
     apr_brigade_cleanup(bb);
     f->ctx = (void *)dead;
     ap_die(status, r);
-    /* The handler does not know, and may pass more on: to nobody. */
+    /* The handler does not know, and may pass more on, which is dropped. */
     ap_add_output_filter_handle(out_filter_handle, (void *)dead, r, f->c);
     return AP_FILTER_ERROR;
 }
@@ -501,8 +501,8 @@ static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     return is_first ? pass_with_cookie(f, bb) : ap_pass_brigade(f->next, bb);
 }
 
-/* What mod_cache has goes out past the filters before it, ours among them. The request may have come
- * there by way of a section that has a session. */
+/* A response from mod_cache's store bypasses the filters before it, ours among them. The request
+ * may have come through a section that has a session. */
 static apr_status_t last_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     if (respond(f, bb) != APR_SUCCESS) {
@@ -521,15 +521,15 @@ static void insert_filter(request_rec *r)
     }
 }
 
-/* httpd forgets most headers when it makes an error of a response. */
+/* httpd forgets most headers when it turns a response into an error. */
 static void insert_error_filter(request_rec *r)
 {
     memsess_gather(r);
     insert_filter(r);
 }
 
-/* For access logs, as %{memsess-handle}n: what the error log, traces and memsessctl call the session
- * that the cookie leads to, whether or not it is there. */
+/* For access logs, as %{memsess-handle}n: the name by which the error log, traces and memsessctl
+ * call the session of the cookie, whether it exists or not. */
 static void note_handle(request_rec *r)
 {
     const memsess_own_t *own = memsess_own(r, 0);
@@ -583,7 +583,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(memsess_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(memsess_admin_handler, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(ap, status_hook, memsess_status_hook, NULL, NULL, APR_HOOK_MIDDLE);
-    /* Last, so that mod_headers has had its say; before mod_cache stores anything. */
+    /* Last, so after mod_headers, and before mod_cache stores anything. */
     ap_hook_insert_filter(insert_filter, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_insert_error_filter(insert_error_filter, NULL, NULL, APR_HOOK_REALLY_LAST);
     out_filter_handle = ap_register_output_filter(OUT_FILTER, out_filter, NULL,

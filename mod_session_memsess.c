@@ -1,10 +1,9 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Keeps mod_session's sessions in the pool of mod_memsess, over the functions of mod_memsess.h
- * alone. Each is a session of a kind of its own, so no MemSess-* header, variable or cookie ever
- * shows it, with one attribute: what mod_session and its encoders (mod_session_crypto) made of the
- * entries.
+ * Keeps mod_session's sessions in the pool of mod_memsess, by the functions of mod_memsess.h alone.
+ * They are a kind of their own, so no MemSess-* header, variable or cookie ever shows one. Each has
+ * one attribute: the entries, as mod_session and its encoders (mod_session_crypto) encode them.
  */
 
 #include <string.h>
@@ -17,8 +16,8 @@
 #include "mod_memsess.h"
 #include "mod_session.h"
 
-/* mod_session's hooks are no optional functions. Weak, so that this module can be loaded without
- * them, to say what is missing. */
+/* mod_session's hooks are no optional functions. They are weak here, so that this module can be
+ * loaded without mod_session, to say what is missing. */
 #pragma weak ap_hook_session_load
 #pragma weak ap_hook_session_save
 #pragma weak ap_run_session_decode
@@ -47,10 +46,10 @@ typedef struct entry_t {
     struct entry_t *next;
     const memsess_kind_t *kind; /* that it was opened as first */
     memsess_t *session;         /* NULL: it could not be opened */
-    session_rec *z;             /* the only one there is, whoever asks, however often */
-    const char *user;           /* who was logged in when the request came */
+    session_rec *z;             /* the same one for all callers */
+    const char *user;           /* the user when the request came */
     int found;                  /* there is a stored session */
-    int undecodable;            /* but what is stored could not be decoded */
+    int undecodable;            /* but it could not be decoded */
     int denied;                 /* the store cannot tell, and MemSessOnError is deny */
 } entry_t;
 
@@ -63,7 +62,7 @@ static const memsess_kind_t *kind_of(const request_rec *r)
 
 /* -- The sessions of a request ----------------------------------------------------------------- */
 
-/* Subrequests and internal redirects share what the client's request has. */
+/* Subrequests and internal redirects share the session of the client's request. */
 static request_rec *client_request(request_rec *r)
 {
     while (r->main || r->prev) {
@@ -113,7 +112,7 @@ static int append_user(void *users, const char *key, const char *value)
     return 1;
 }
 
-/* Who is logged in, where mod_session says that it is written, and mod_auth_form writes it. */
+/* The user, in the entries that mod_session documents and mod_auth_form writes. */
 static const char *user_of(const session_rec *z)
 {
     apr_array_header_t *users = apr_array_make(z->pool, 2, sizeof(const char *));
@@ -122,8 +121,8 @@ static const char *user_of(const session_rec *z)
     return apr_array_pstrcat(z->pool, users, '\n');
 }
 
-/* Decoded here and not by our caller, who would make an empty session of one that cannot be
- * decoded at each call, so that what is set in it is lost. */
+/* The session is decoded here and not by mod_session, which at each call would make an empty
+ * session of one that cannot be decoded, and so would lose what is set in it. */
 static void decode(entry_t *entry, const char *data, request_rec *r)
 {
     session_rec *z = entry->z;
@@ -151,7 +150,7 @@ static void load_entry(entry_t *entry, request_rec *r)
     if (store_get(entry->session, DATA, &data, NULL) == MEMSESS_RC_OK) {
         decode(entry, apr_pstrdup(entry->z->pool, data), r);
     }
-    /* The store knows it better than what was encoded: it can be extended alone. */
+    /* The store's expiry counts, not the encoded one, since it can be extended alone. */
     store_expiry(entry->session, &entry->z->expiry);
     entry->user = user_of(entry->z);
 }
@@ -177,8 +176,8 @@ static entry_t *open_entry(request_rec *r, const memsess_kind_t *kind)
     return entry;
 }
 
-/* OK and the entry of this section, DECLINED where it has none of ours, or why it cannot be had:
- * mod_session logs APR's words for that, beside what we have said. */
+/* OK and the entry of this section; DECLINED if it has none of ours; or why it cannot be loaded:
+ * mod_session logs APR's words for that, beside our message. */
 static apr_status_t usable_entry(request_rec *r, entry_t **entry)
 {
     const memsess_kind_t *kind = kind_of(r);
@@ -201,8 +200,8 @@ static apr_status_t session_load(request_rec *r, session_rec **z)
     if (rv != OK) {
         return rv;
     }
-    /* A request that came in time goes on with the session; mod_session would end it in the
-     * middle, and then lose what is set. */
+    /* A request that came in time keeps its session; mod_session would end it in the middle of the
+     * request, and then lose what is set. */
     if (entry->z->expiry && entry->z->expiry < apr_time_now()) {
         entry->z->expiry = 0;
     }
@@ -231,15 +230,16 @@ static memsess_rc_t save_data(entry_t *entry, const session_rec *z)
 {
     memsess_rc_t rc = MEMSESS_RC_OK;
 
-    /* What we cannot read was another's, maybe: it ends, and another session begins. */
+    /* A session that we cannot read may belong to another user: it ends, and a new one begins. */
     if (entry->undecodable) {
         rc = store_destroy(entry->session);
     }
     if (rc == MEMSESS_RC_OK) {
         rc = store_set(entry->session, DATA, z->encoded, strlen(z->encoded));
     }
-    /* Whoever knows the id of a guest must not know that of the user who logs in. Said of a session
-     * that begins, too: it is a log-in, though the id that came may have been renewed meanwhile. */
+    /* An attacker who knows the id of a guest must not know that of the user who logs in. This
+     * holds for a new session, too: it is a log-in, even if the id that came was renewed meanwhile.
+     * */
     if (rc == MEMSESS_RC_OK && strcmp(user_of(z), entry->user)) {
         rc = store_renew(entry->session);
     }
@@ -249,7 +249,7 @@ static memsess_rc_t save_data(entry_t *entry, const session_rec *z)
 static memsess_rc_t save_entry(entry_t *entry, const session_rec *z)
 {
     if (has_data(z)) {
-        /* Only the expiry has moved: what others have set meanwhile stays. */
+        /* Only the expiry has moved: changes of other requests stay. */
         if (!z->dirty && entry->found && !entry->undecodable) {
             return store_expire(entry->session, z->expiry);
         }
@@ -279,8 +279,8 @@ static apr_status_t session_save(request_rec *r, session_rec *z)
 
 /* -- When the store cannot tell ---------------------------------------------------------------- */
 
-/* Before mod_auth_form, which takes a session that cannot be loaded for none, and asks for another
- * log-in. */
+/* Before mod_auth_form, which takes a session that cannot be loaded for an absent one, and asks for
+ * another log-in. */
 static int post_perdir_config(request_rec *r)
 {
     const memsess_kind_t *kind = kind_of(r);
@@ -331,7 +331,7 @@ static const command_rec commands[] = {
 
 /* -- Loading the module ------------------------------------------------------------------------ */
 
-/* What was there before this module; told in pre_config, where errors can be returned. */
+/* Modules that were loaded before this one; pre_config checks them, since it can return errors. */
 static int session_was_loaded, memsess_was_loaded;
 
 static int check_loaded(const char *name, int before, int now)

@@ -9,7 +9,7 @@
 
 #include "session/session.h"
 
-/** Checks an URL for MemSessLoginURL: NULL, or what is wrong and how to fix it. */
+/** Checks a URL for MemSessLoginURL: NULL, or what is wrong and how to fix it. */
 const char *memsess_login_check(const char *url);
 
 /**

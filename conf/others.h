@@ -2,7 +2,8 @@
 
 /**
  * @file conf/others.h
- * @brief Directives of other modules that we look at: httpd calls every module that knows a directive.
+ * @brief Directives of other modules, which we only look at: httpd calls every module that knows
+ *        one.
  */
 #ifndef MEMSESS_OTHERS_H
 #define MEMSESS_OTHERS_H

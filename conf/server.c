@@ -177,7 +177,8 @@ const char *memsess_member_parse(memsess_member_t *member, const char *word, apr
 
     if (error) {
         meant = as_spelled_here(word, p);
-        return meant ? apr_pstrcat(p, "is spelled as in other software; write ", meant, NULL) : error;
+        return meant ? apr_pstrcat(p, "is spelled as in other software; write ", meant, NULL)
+                     : error;
     }
     if (!member->weight) {
         member->weight = 1;
