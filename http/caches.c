@@ -9,6 +9,9 @@
 #include "http/expose.h"
 #include "util_filter.h"
 
+/* What an answer has that says nothing of caches itself: each is looked at twice. */
+static const char alone[] = "private";
+
 /* The items of a comma-separated header that pass. */
 static const char *filter_list(const char *list, int (*drop)(const char *item), apr_pool_t *p)
 {
@@ -42,14 +45,26 @@ static int is_targeted(const char *name, const char *value)
            || !strcasecmp(name, "Surrogate-Control") || !strcasecmp(name, "X-Accel-Expires");
 }
 
+static int count_one(void *count, const char *name, const char *value)
+{
+    (void)name;
+    (void)value;
+    ++*(int *)count;
+    return 1;
+}
+
 /* Cache-Control as a whole, wherever the handler put it. */
 static const char *take_cache_control(request_rec *r)
 {
+    const char *control = apr_table_get(r->headers_out, "Cache-Control");
     apr_table_t *both;
+    int n = 0;
 
-    if (!apr_table_get(r->headers_out, "Cache-Control")
-        && !apr_table_get(r->err_headers_out, "Cache-Control")) {
-        return NULL;
+    if (!apr_table_get(r->err_headers_out, "Cache-Control")) {
+        apr_table_do(count_one, &n, r->headers_out, "Cache-Control", NULL);
+        if (n <= 1) {
+            return control;
+        }
     }
     both = apr_table_overlay(r->pool, r->err_headers_out, r->headers_out);
 
@@ -59,18 +74,21 @@ static const char *take_cache_control(request_rec *r)
     return apr_table_get(both, "Cache-Control");
 }
 
+static const char *private_of(request_rec *r, const char *control)
+{
+    const char *kept;
+
+    if (!control || control == alone
+        || !(kept = filter_list(control, for_shared_caches, r->pool))) {
+        return alone;
+    }
+    return ap_find_list_item(r->pool, kept, "private") || ap_find_list_item(r->pool, kept, "no-store")
+               ? kept : apr_pstrcat(r->pool, kept, ", private", NULL);
+}
+
 static void make_private(request_rec *r, const char *control)
 {
-    const char *kept = control ? filter_list(control, for_shared_caches, r->pool) : NULL;
-
-    if (kept && (ap_find_list_item(r->pool, kept, "private")
-                 || ap_find_list_item(r->pool, kept, "no-store"))) {
-        apr_table_setn(r->headers_out, "Cache-Control", kept);
-    }
-    else {
-        apr_table_setn(r->headers_out, "Cache-Control",
-                       kept ? apr_pstrcat(r->pool, kept, ", private", NULL) : "private");
-    }
+    apr_table_setn(r->headers_out, "Cache-Control", private_of(r, control));
     /* For caches that know no private, and a mod_cache that is told to disregard it. */
     r->no_cache = 1;
     apr_table_unset(r->headers_out, "Expires");
@@ -108,7 +126,8 @@ static int varies_already(request_rec *r, const apr_table_t *headers)
 {
     const char *vary = apr_table_get(headers, "Vary");
 
-    return vary && (ap_find_list_item(r->pool, vary, "cookie") || !strcmp(vary, "*"));
+    return vary && (!strcasecmp(vary, "Cookie") || !strcmp(vary, "*")
+                    || ap_find_list_item(r->pool, vary, "cookie"));
 }
 
 void memsess_mind_caches(request_rec *r)
@@ -130,7 +149,8 @@ void memsess_mind_caches(request_rec *r)
     if (sets_cookie || is_own) {
         const char *control = take_cache_control(r);
 
-        if (!sets_cookie && control && ap_find_list_item(r->pool, control, "public")) {
+        if (!sets_cookie && control && control != alone
+            && ap_find_list_item(r->pool, control, "public")) {
             apr_table_setn(r->headers_out, "Cache-Control", control);
         }
         else {

@@ -140,19 +140,28 @@ static const char form_byte[256] = {
 
 typedef unsigned char bytes_t __attribute__((vector_size(16)));
 
-/* Sixteen bytes, if all of them stay one byte. */
+static int are_all(bytes_t set)
+{
+    apr_uint64_t half[2];
+
+    memcpy(half, &set, sizeof(half));
+    return (half[0] & half[1]) == APR_UINT64_MAX;
+}
+
+/* Sixteen bytes, if all of them stay one byte. Most are words. */
 static int form_block(char *to, const char *value)
 {
     bytes_t c, space, kept;
-    apr_uint64_t half[2];
 
     memcpy(&c, value, sizeof(c));
     space = (bytes_t)(c == ' ');
-    kept = (bytes_t)((c | 0x20) - 'a' < 26) | (bytes_t)(c - '0' < 10) | (bytes_t)(c == '*')
-           | (bytes_t)(c - '-' < 2) | (bytes_t)(c == '_') | space;
-    memcpy(half, &kept, sizeof(half));
-    if ((half[0] & half[1]) != APR_UINT64_MAX) {
-        return 0;
+    kept = (bytes_t)((c | 0x20) - 'a' < 26) | space;
+    if (!are_all(kept)) {
+        kept |= (bytes_t)(c - '0' < 10) | (bytes_t)(c == '*') | (bytes_t)(c - '-' < 2)
+                | (bytes_t)(c == '_');
+        if (!are_all(kept)) {
+            return 0;
+        }
     }
     c += space & ('+' - ' ');
     memcpy(to, &c, sizeof(c));
@@ -211,12 +220,15 @@ typedef struct variable_t {
     int is_odd; /* the attribute's name is another one, or has capitals */
 } variable_t;
 
-static void add_variable(apr_array_header_t *variables, const memsess_attr_t *attr, apr_pool_t *p)
+static void add_variable(apr_array_header_t *variables, const memsess_attr_t *attr,
+                         apr_size_t name_len, apr_pool_t *p)
 {
     static const char prefix[] = ENV_PREFIX "ATTR_";
-    char *name = apr_pstrcat(p, prefix, attr->name, NULL), *c;
+    char *name = apr_palloc(p, sizeof(prefix) + name_len), *c;
     int is_odd = 0;
 
+    memcpy(name, prefix, sizeof(prefix) - 1);
+    memcpy(name + sizeof(prefix) - 1, attr->name, name_len + 1);
     for (c = name + sizeof(prefix) - 1; *c; c++) {
         is_odd |= *c == '.' || *c == '-' || apr_isupper(*c);
         if (*c == '.' || *c == '-') {
@@ -304,7 +316,7 @@ static const char *form_data(const memsess_session_t *session, const apr_array_h
         *to++ = '=';
         to = form_append(to, attr, &control);
         if (variables && !control) {
-            add_variable(variables, attr, p);
+            add_variable(variables, attr, name_len, p);
         }
     }
     *to = '\0';

@@ -264,13 +264,14 @@ static int get_payload(const unsigned char *at, apr_size_t len, apr_uint32_t cou
 {
     const unsigned char *end = at + len;
     const char *previous = "";
+    memsess_attr_t *attr;
 
     if (count > len / ATTR_OVERHEAD) {
         return 0;
     }
     session->attrs = apr_array_make(p, (int)count, sizeof(memsess_attr_t));
-    while (count--) {
-        memsess_attr_t *attr = apr_array_push(session->attrs);
+    session->attrs->nelts = (int)count;
+    for (attr = (memsess_attr_t *)session->attrs->elts; count--; attr++) {
         apr_size_t name_len, left = (apr_size_t)(end - at);
 
         if (left < ATTR_OVERHEAD || left - ATTR_OVERHEAD < (name_len = *at++)
