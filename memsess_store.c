@@ -23,7 +23,7 @@
 #define RELATIVE_MAX (60 * 60 * 24 * 30)
 
 /* A key in memcached: the digest in base64url, and the tag of the server it is for. */
-#define KEY_TEXT_LEN (43 + MEMSESS_TAG_LEN)
+#define KEY_TEXT_LEN (MEMSESS_DIGEST_TEXT + MEMSESS_TAG_LEN)
 
 /* What the servers of one key said, in its own order. */
 typedef struct query_t {
@@ -86,9 +86,8 @@ const char *memsess_key_text(const memsess_copies_t *of, unsigned at, apr_pool_t
 {
     char *text = apr_palloc(p, KEY_TEXT_LEN + 1);
 
-    apr_encode_base64_binary(text, of->key->digest, sizeof(of->key->digest), APR_ENCODE_BASE64URL,
-                             NULL);
-    memcpy(text + KEY_TEXT_LEN - MEMSESS_TAG_LEN, of->store->nodes[at].tag, MEMSESS_TAG_LEN + 1);
+    memcpy(text, of->text, MEMSESS_DIGEST_TEXT);
+    memcpy(text + MEMSESS_DIGEST_TEXT, of->store->nodes[at].tag, MEMSESS_TAG_LEN + 1);
     return text;
 }
 
@@ -280,13 +279,32 @@ static void trace_answer(const query_t *query, const memsess_copy_t *copy)
                   revision);
 }
 
+/* A copy is the same to the byte as the others of its revision, so as a rule it need not be opened
+ * and taken apart once more. */
+static void take_like(query_t *query, memsess_copy_t *const *wanted, unsigned i,
+                      const memsess_get_t *gets)
+{
+    const memsess_copy_t *first = wanted[0];
+
+    if (i && first->state == COPY_HELD && gets[i].rv == APR_SUCCESS && gets[0].rv == APR_SUCCESS
+        && gets[i].len == gets[0].len && !memcmp(gets[i].data, gets[0].data, gets[0].len)) {
+        wanted[i]->state = COPY_HELD;
+        wanted[i]->session = first->session;
+        wanted[i]->aged = first->aged;
+        wanted[i]->len = first->len;
+    }
+    else {
+        take_answer(query, wanted[i], &gets[i]);
+    }
+}
+
 static void take_answers(query_t *query, memsess_copy_t *const *wanted, unsigned n,
                          const memsess_get_t *gets)
 {
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        take_answer(query, wanted[i], &gets[i]);
+        take_like(query, wanted, i, gets);
         trace_answer(query, wanted[i]);
     }
 }
@@ -393,6 +411,7 @@ void memsess_order(memsess_copies_t *of, memsess_store_t *store, const memsess_k
 
     of->store = store;
     of->key = key;
+    apr_encode_base64_binary(of->text, key->digest, sizeof(key->digest), APR_ENCODE_BASE64URL, NULL);
     of->n = memsess_ring_order(store->nodes, store->n, key, at, want);
     of->copy = apr_pcalloc(p, sizeof(*of->copy) * of->n);
     for (i = 0; i < of->n; i++) {

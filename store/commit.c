@@ -97,8 +97,8 @@ static apr_status_t claim_value(const claim_t *claim, unsigned at, const char *w
                                 apr_size_t *len, apr_pool_t *p)
 {
     apr_int64_t clock = memsess_server_clock(claim->of.store->servers[at]);
-    char *plain = apr_psprintf(p, "%s%" APR_TIME_T_FMT " %" APR_INT64_T_FMT, claim->token,
-                               claim->begun, clock ? clock + claim->ttl : 0);
+    char *plain = apr_pstrcat(p, claim->token, apr_off_t_toa(p, claim->begun), " ",
+                              apr_off_t_toa(p, clock ? clock + claim->ttl : 0), NULL);
 
     return memsess_seal(claim->of.store->conf.secrets, claim->of.key, claim_kind(what, p), plain,
                         strlen(plain), value, len, p);

@@ -43,12 +43,16 @@ typedef struct memsess_copy_t {
     int aged;           /* an older secret sealed it */
 } memsess_copy_t;
 
+/* What a digest takes in base64url. */
+#define MEMSESS_DIGEST_TEXT 43
+
 /* The copies of one record: whose they are, and what is known of each, in the key's own order. */
 typedef struct memsess_copies_t {
     memsess_store_t *store;
     const memsess_key_t *key;
     memsess_copy_t *copy;
     unsigned n;
+    char text[MEMSESS_DIGEST_TEXT + 1]; /* the key's digest in base64url */
 } memsess_copies_t;
 
 /* What became of the copies of one write. */
