@@ -41,6 +41,7 @@
  *  NO_REREAD        a reading above CLAIM_SAFE is believed; so it is where a clock that is set back
  *                   tells its age
  *  NO_HELD          a reading ends at the homes, whatever they lack
+ *  READ_ONE         a reading may end with the first copy of a server that was not away
  *  NO_SECOND        what too few servers have is not read once more
  *  NO_FRESH         a server that was away is believed alone, though another is silent; so it is
  *                   where a writer's clock tells what was written before
@@ -599,6 +600,9 @@ ask:
         fi;
         s = 0
        }
+#ifdef READ_ONE
+    :: atomic { top & fresh[me] -> wanted = 0; s = 0; break }
+#endif
     :: atomic {
         wanted == 0 ->
         if
