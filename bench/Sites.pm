@@ -58,6 +58,8 @@ our %CONTESTANTS = map {
     ['php-locked-write', 'php-locked' => '/write.php', 'the same, written', 'writes'],
     ['php-tuned-read', 'php-tuned' => '/read_and_close.php', 'PHP tuned, without lock'],
     ['php-tuned-write', 'php-tuned' => '/write.php', 'the same, written', 'writes'],
+    ['php-copied-read', 'php-copied' => '/read.php', 'PHP as most run it, two copies'],
+    ['php-copied-write', 'php-copied' => '/write.php', 'the same, written', 'writes'],
     ['pecl-read', 'php-pecl' => '/read.php', 'PHP, pecl memcache, its defaults', 'fails'],
     ['pecl-write', 'php-pecl' => '/write.php', 'the same, written', 'writes', 'fails'],
 
@@ -85,6 +87,7 @@ our @GROUPS = (
     [proxy     => qw(proxy-none proxy-read proxy-write)],
     [php       => qw(php-read php-write php-locked-read php-locked-write php-tuned-read
                      php-tuned-write)],
+    [copied    => qw(php-copied-read php-copied-write)],
     [pecl      => qw(pecl-read pecl-write)],
     [fpm       => qw(fpm-read fpm-write fpm-locked-read fpm-locked-write fpm-tuned-read
                      fpm-tuned-write)],
@@ -99,15 +102,21 @@ our @GOALS = (
     ['bare-getaddset', 'bare-getset'],
     ['read-sealed',  'read',        0.9],
     ['write-sealed', 'write',       0.9],
+    ['read-2',  'read',             0.88],
+    ['write-2', 'write',            0.75],
+    ['write-2', 'php-locked-write', 1.3],
+    ['read-2',  'php-copied-read'],
+    ['write-2', 'php-copied-write'],
     ['read-2',  'bare-get-2'],
     ['bare-get-2', 'bare-get'],
     ['write-2', 'bare-getset'],
-    ['read-sealed-2', 'read',       0.75],
+    ['read-sealed-2', 'read-2',     0.92],
+    ['write-sealed-2', 'write-2',   0.92],
     ['read-listed',  'read-user',   0.95],
     ['read-user',    'read'],
-    ['read-cached',  'none',        0.90],
+    ['read-cached',  'none',        0.93],
     ['read-cached',  'read'],
-    ['write-cached', 'bare-getset', 0.95],
+    ['write-cached', 'bare-getset', 0.85],
     ['read-cached',  'php-tuned-read',   1.4],
     ['write-cached', 'php-locked-write', 1.4],
     ['read',    'php-read',         5],
@@ -138,7 +147,7 @@ my %PLACES = (
     (map { my ($of) = /(\w+)/;
         ($_ => { site => $of, base => '/' . s/\w+-//r, make => '/write.php',
             show => '/show.php' }) }
-        qw(php-usual php-locked php-tuned fpm-usual fpm-locked fpm-tuned)),
+        qw(php-usual php-locked php-tuned php-copied fpm-usual fpm-locked fpm-tuned)),
     'php-pecl' => { site => 'php', base => '/pecl', make => '/write.php', fresh => 1 },
     (map { ($_ => { site => 'session', base => "/$_", make => '/write', show => '/show',
         fresh => 1 }) }
@@ -331,15 +340,21 @@ sub proxy_site {
 }
 
 # PHP's own defaults, but for what the names say; OPcache as Debian has it.
+# Copies by libmemcached, over connections that are kept, get each other's answers: these cannot be
+# tuned.
 sub php_settings {
-    my ($kind, $memcached) = @_;
+    my ($kind, $memcached, $second) = @_;
     return ('session.save_handler' => 'memcache',
         'session.save_path' => "tcp://$memcached->{address}") if $kind eq 'pecl';
     return (
         'session.save_handler'      => 'memcached',
-        'session.save_path'         => $memcached->{address},
-        'memcached.sess_persistent' => $kind eq 'usual' ? 0 : 1,
+        'memcached.sess_persistent' => $kind =~ /usual|copied/ ? 0 : 1,
         'memcached.sess_locking'    => $kind eq 'tuned' ? 0 : 1,
+        $kind eq 'copied' ? (
+            'session.save_path' => "$memcached->{address},$second->{address}",
+            'memcached.sess_number_of_replicas' => 1,
+            'memcached.sess_binary_protocol'    => 1,
+        ) : ('session.save_path' => $memcached->{address}),
     );
 }
 
@@ -370,18 +385,18 @@ INI
 sub php_site {
     my (%option) = @_;
     die "libphp.so is missing: use make -f Makefile.apxs bench-deps\n" if !-e 'libphp.so';
-    my @kinds = qw(usual locked tuned pecl);
-    my $memcached = Rig::memcached('memcached-php');
+    my @kinds = qw(usual locked tuned pecl copied);
+    my @memcached = map { Rig::memcached($_) } qw(memcached-php memcached-php-2);
     php_ini(@kinds);
     my $conf = qq(LoadModule php_module "%(dir)/libphp.so"\nPHPIniDir "%(dir)"\n);
     for my $kind (@kinds) {
-        my %setting = php_settings($kind, $memcached);
+        my %setting = php_settings($kind, @memcached);
         $conf .= qq(<Directory "%(dir)/htdocs/$kind">\n    SetHandler application/x-httpd-php\n)
             . join('', map {"    php_admin_value $_ \"$setting{$_}\"\n"} sort keys %setting)
             . "</Directory>\n";
     }
     my $site = Rig::httpd('php', %option, mpm => 'prefork', conf => $conf);
-    $site->{memcached} = [$memcached];
+    $site->{memcached} = \@memcached;
     return $site;
 }
 
