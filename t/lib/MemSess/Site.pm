@@ -28,6 +28,12 @@ sub top { $ENV{MEMSESS_T_ROOT} =~ s{/t$}{}r }
 
 sub modules_file { "$ENV{MEMSESS_T_ROOT}/conf/modules.conf" }
 
+# mod_cgid of httpd 2.4.69 refuses what has more than some 4 kB of environment (AH01248).
+sub cgi_module {
+    my ($mpm) = @_;
+    return $mpm eq 'prefork' || qx($ENV{MEMSESS_T_HTTPD} -v) =~ m{Apache/2\.4\.69\b} ? 'cgi' : 'cgid';
+}
+
 # The environment is how t/TEST tells the test files. cgi => 0: without CGI.
 sub prepare {
     my (%shared) = @_;
@@ -37,7 +43,7 @@ sub prepare {
     $ENV{MEMSESS_T_BACKEND}   = $shared{backend};
     $ENV{MEMSESS_T_MEMCACHED} = $shared{memcached};
     my $dir = query('LIBEXECDIR');
-    my @cgi = $shared{cgi} // 1 ? $mpm eq 'prefork' ? 'cgi' : 'cgid' : ();
+    my @cgi = $shared{cgi} // 1 ? cgi_module($mpm) : ();
     open my $out, '>', modules_file() or die modules_file() . ": $!";
     print $out qq(LoadModule $_->[0]_module "$_->[1]"\n)
         for ["mpm_$mpm", "$dir/mod_mpm_$mpm.so"],
