@@ -4,9 +4,9 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Faults qw(late);
 use MemSess::Test;
-use Time::HiRes qw(sleep time);
 
 plan tests => 16;
 
@@ -168,7 +168,7 @@ subtest 'lifetimes over 30 days' => sub {
     is state_at($c, 'long'), 'active', 'there';
     my @kept = grep { !$before{$_->[0]} } map { [/^key=(\S+)/, /exp=(\S+)/] }
         $memcached->command('lru_crawler metadump all');
-    ok scalar(grep { $_->[1] == -1 || $_->[1] > time + 1400 * 3600 } @kept),
+    ok scalar(grep { $_->[1] == -1 || $_->[1] > now + 1400 * 3600 } @kept),
         'and kept for as long in memcached' or diag explain \@kept;
 };
 
@@ -195,7 +195,7 @@ subtest 'namespaces share a pool but no session' => sub {
 
 # Several sessions age at the same time.
 my %c = map { $_ => client($m) } qw(quiet busy absolute forever reader seldom short_limit);
-my $born = time;
+my $born = now;
 subtest 'sessions that will age' => sub {
     for my $name (qw(quiet busy)) {
         is $c{$name}->get(say_via('cgi/idle', "MemSess-Set: a=$name"))->status, 200, $name;
@@ -212,7 +212,7 @@ subtest 'a session that is only read is re-dated at most every MemSessRefresh' =
         return sum($memcached->during(sub { state_at($c, $where) for 1 .. $times },
                                       qw(cmd_set cmd_touch)));
     };
-    sleep 1.3;
+    let_pass(1.3);
     my $once = $writes->($c{reader}, 'refresh', 1);
     cmp_ok $once, '>=', 1, 'after the interval it is';
     cmp_ok $writes->($c{reader}, 'refresh', 5), '<=', $once,
@@ -222,14 +222,14 @@ subtest 'a session that is only read is re-dated at most every MemSessRefresh' =
 
 subtest 'used sessions live on, absolute time-outs do not care' => sub {
     my (%seen, $told);
-    while (time - $born < 8) {
-        sleep 0.5;
-        my $age = time - $born;
+    while (now - $born < 8) {
+        let_pass(0.5);
+        my $age = now - $born;
         my %state = (busy     => state_at($c{busy}, 'idle'),
                      absolute => state_at($c{absolute}, 'absolute'),
                      forever  => state_at($c{forever}, 'forever'));
         # It passes at 6 s; a slow machine leaves doubt before and after.
-        my $when = time - $born < 5 ? 'before' : $age > 6.5 ? 'after' : 'between';
+        my $when = now - $born < 5 ? 'before' : $age > 6.5 ? 'after' : 'between';
         $seen{$when}{$_}{ $state{$_} }++ for keys %state;
         $told++ if $state{absolute} eq 'expired';
     }

@@ -4,8 +4,8 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Test;
-use Time::HiRes qw(sleep);
 
 plan tests => 16;
 
@@ -163,7 +163,7 @@ subtest 'every state, in environment and header' => sub {
     }
     my $c = client($m);
     is $c->get(say_via('cgi/idle', 'MemSess-Set: a=1'))->status, 200, 'a short session';
-    sleep 1.3;
+    let_pass(1.3);
     is $c->copy->get('/cgi/env/idle')->env('MEMSESS_STATE'), 'expired', 'env: expired';
     is_deeply [reserved($c->copy->get('/proxy/echo/idle'))], ['MemSess-State: expired'],
         'header: expired';

@@ -5,8 +5,8 @@ use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
 use File::Find;
+use MemSess::Clock;
 use MemSess::Test;
-use Time::HiRes qw(sleep);
 
 my @kinds = map { my $store = $_; map { [$store, $_] } qw(On Off) } qw(disk socache);
 plan tests => 1 + @kinds;
@@ -93,7 +93,7 @@ sub with_cache {
     subtest 'revalidation brings no cookie into the cache' => sub {
         my $page = page('public,max-age=1');
         is token(client($m)->get($page)) =~ /\./ ? 1 : 0, 1, 'kept';
-        sleep 2.1;
+        let_pass(2.1);
         my $login = client($m);
         $login->get($page, 'X-Login: dora');
         my $cookie = $login->cookie;

@@ -5,8 +5,8 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Test;
-use Time::HiRes qw(sleep);
 
 plan tests => 12;
 
@@ -110,7 +110,7 @@ subtest 'any one memcached may be killed' => sub {
 subtest 're-dating reaches every copy' => sub {
     my $m = MemSess::Member->start(servers => [@pool[0, 1]], config => 'MemSessRefresh 1s');
     my $c = started($m);
-    sleep 1.3;
+    let_pass(1.3);
     my @other;
     my @one = $pool[0]->during(sub {
         @other = $pool[1]->during(sub { is data($c), 'a=1', 'a read' }, qw(cmd_set cmd_touch));

@@ -5,9 +5,10 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Faults;
 use MemSess::Test;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 
 plan tests => 19;
 
@@ -79,7 +80,7 @@ subtest 'a late writer that is later than any claim' => sub {
     my $old     = $c->copy;
     my @release = map { late($c, $_, 'MemSess-Set: late=1') } qw(cgi cgi/none);
     $c->get(say_via('lua', 'MemSess-Destroy: 1'));
-    sleep 7;
+    let_pass(7);
     $_->() for @release;
     is_dead($old, $mark, 'after it');
 };
@@ -182,10 +183,10 @@ for my $lock (qw(commit none)) {
         for (@records, @records) {
             my ($home, @record) = @$_;
             my ($server, $key) = @$home;
-            sleep 0.6;
+            let_pass(0.6);
             $server->set($key, @record);
             is_dead($old, $mark, 'an old copy');
-            sleep 0.6;
+            let_pass(0.6);
             $server->delete($key);
             is_dead($old, $mark, 'no copy');
             ok defined $server->item($key), 'there is a tombstone again';

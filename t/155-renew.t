@@ -6,10 +6,11 @@ use lib 't/lib';
 use Apache::Test qw(-withtestmore);
 use IO::Socket::INET;
 use List::Util qw(max);
+use MemSess::Clock;
 use MemSess::Faults;
 use MemSess::Faulty;
 use MemSess::Test;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 
 my %variants = (
     plain            => '',
@@ -53,7 +54,7 @@ sub due {
         is $c->get(say_via('cgi/renew', 'MemSess-Incr: early=1'))->status, 200;
         is id_of($c->cookie), id_of($cookie), 'the id does not change before its time';
     }
-    sleep 1.1;
+    let_pass(1.1);
     return wantarray ? @c : $c[0];
 }
 
@@ -74,7 +75,7 @@ for my $variant (@variants) {
         my ($old, $public) = ($c->copy, public($c));
         $c->get(say_via('cgi/renew', 'MemSess-Incr: n=1'));
         isnt id_of($c->cookie), id_of($old->cookie), 'renewed';
-        my $time = time;
+        my $time = now;
         my $n = 1;
         for my $m (@m) {
             my @late = map { $old->copy(server => $m) } 1, 2;
@@ -87,12 +88,6 @@ for my $variant (@variants) {
         }
         $moved{$variant} = [$old, $c, $time, $n];
     };
-}
-
-sub until_after {
-    my ($time, $seconds) = @_;
-    my $left = $time + $seconds - time;
-    sleep $left if $left > 0;
 }
 
 for my $variant (@variants) {
@@ -162,7 +157,7 @@ for my $variant (@variants) {
         for my $k (1 .. 6) {
             $c->via($m[$k % 2])->get(say_via('cgi/often', 'MemSess-Incr: n=1'));
             $ids{ id_of($c->cookie) } = 1;
-            sleep 0.15;
+            let_pass(0.15);
         }
         is scalar(keys %ids), 7, 'an id each time';
         for my $m (@m) {

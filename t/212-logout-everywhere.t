@@ -4,10 +4,10 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Faults;
 use MemSess::Test;
 use MemSess::Wire;
-use Time::HiRes qw(sleep time);
 
 plan tests => 16;
 
@@ -205,7 +205,7 @@ subtest 'the epoch is lost: over, and never back' => sub {
     my ($c, @epochs) = epochs_of($ann);
     is scalar(@epochs), 2, 'two copies' or return;
     $epochs[0][0]->delete($epochs[0][1]);
-    sleep 0.3;
+    let_pass(0.3);
     all_are('active', 'one copy is lost', $c);
     ok wait_for(5, sub { state($c->copy); defined $epochs[0][0]->item($epochs[0][1]) }),
         'and repaired';
@@ -305,11 +305,11 @@ subtest 'the epoch lives as long as the sessions' => sub {
     my $ann = user();
     my $c = client($m);
     $c->get(say_via('lua', "MemSess-Set: user=$ann"));
-    my $end = time + 7;
+    my $end = now + 7;
     my $lost = 0;
-    while (time < $end) {
+    while (now < $end) {
         $lost ||= state($c->copy) ne 'active';
-        sleep 0.2;
+        let_pass(0.3);
     }
     ok !$lost, 'three idle time-outs';
     log_out($c->copy);

@@ -4,6 +4,7 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Faults qw(background);
 use MemSess::Test;
 
@@ -182,12 +183,12 @@ subtest 'SessionMaxAge' => sub {
     replace($c, 'a=1', '/aged');
     my $cookie = $c->cookie;
     for (1 .. 3) {
-        sleep 3;
+        let_pass(3);
         is entries($c, '/aged'), 'a=1', 'use prolongs it';
     }
     is $c->cookie, $cookie, 'without another id';
     my $idle = $c->copy;
-    sleep 7;
+    let_pass(7);
     is entries($idle->copy), '', 'unused it ends';
     is_deeply [grep { /^sess=/ } $idle->get('/cgi/env')->header('Set-Cookie')], [],
         'and the cookie stays';
@@ -204,7 +205,7 @@ subtest 'SessionMaxAge above the time-outs of MemSess' => sub {
     replace($c, 'a=1', '/lazy');
     my $other = browser($short);
     replace($other, 'a=1');
-    sleep 2;
+    let_pass(2);
     is entries($c, '/lazy'), 'a=1', 'lives as long as it says';
     is entries($other), '', 'without it, the time-outs count';
     $short->stop;

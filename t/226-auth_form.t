@@ -4,6 +4,7 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Test;
 
 plan tests => 6;
@@ -138,11 +139,11 @@ subtest 'expiry' => sub {
     my $c = browser();
     login($c);
     for (1 .. 3) {
-        sleep 3;
+        let_pass(3);
         is user($c->via($_ % 2 ? $m : $n)), 'ann', 'use prolongs it';
     }
     my $old = $c->copy;
-    sleep 7;
+    let_pass(7);
     is user($old->copy), 'nobody', 'unused it ends';
     my $r = login($old);
     is user($old->via($n)), 'ann', 'a log-in in the request that finds it expired counts';

@@ -5,6 +5,7 @@ use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
 use JSON::PP;
+use MemSess::Clock;
 use MemSess::Faults;
 use MemSess::Status;
 use MemSess::Test;
@@ -179,7 +180,7 @@ subtest 'what happens to sessions' => sub {
 subtest 'expired' => sub {
     my $m = MemSess::Member->start(servers => \@pool, config => "$config MemSessIdleTimeout 1s");
     my $c = started($m);
-    select undef, undef, undef, 1.3;
+    let_pass(1.3);
     is state($c->copy), 'expired';
     is status($m)->{sessions}{expired}, 1;
     $m->stop;

@@ -5,9 +5,9 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Faults;
 use MemSess::Test;
-use Time::HiRes qw(sleep time);
 
 plan tests => 12;
 
@@ -130,7 +130,6 @@ subtest 'what others changed is seen within max-age' => sub {
     my $c = started($brief[0], 'n=1');
     my $other = $c->copy->via($brief[1]);
     is data($other), 'n=1', 'seen there';
-    my $wrote = time;
     $c->get(say_via('cgi', 'MemSess-Destroy: 1'));
     ok wait_for(10, sub { state($other->copy) ne 'active' }), 'gone there too';
     none(sub { is state($_), 'none', 'no cookie, no traffic' for client($brief[0]) }, 'none');
@@ -142,7 +141,7 @@ subtest 'time-outs hold' => sub {
         config => $config . "MemSessLocalCache 1M max-age=60s\nMemSessIdleTimeout 1s\n");
     my $c = started($m, 'n=1');
     is data($c), 'n=1', 'active';
-    sleep 1.3;
+    let_pass(1.3);
     is state($c), 'expired', 'expired';
     $m->stop;
 };

@@ -6,9 +6,9 @@ use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
 use MIME::Base64 qw(decode_base64url);
+use MemSess::Clock;
 use MemSess::Faults;
 use MemSess::Test;
-use Time::HiRes qw(sleep time);
 
 my %variants = (
     plain           => '',
@@ -53,7 +53,7 @@ my @plain = @{ $m{plain} };
 sub renewed_in_vain {
     my ($m, $where) = @_;
     my $jar = started($m, 'n=0&who=ann');
-    sleep 1.1;
+    let_pass(1.1);
     my $told = $jar->copy->get($where // '/cgi/env/renew');
     my ($new) = map { /^memsess=([^;]*)/ } $told->header('Set-Cookie');
     isnt id_of($new), id_of($jar->cookie), 'renewed, and the answer is lost';
@@ -73,13 +73,13 @@ subtest 'answers are lost' => sub {
     }
     # A client that went away in the middle.
     my $jar = started($plain[0], 'n=0&who=ann');
-    sleep 1.1;
+    let_pass(1.1);
     goes_away($jar, '/cgi/env/renew');
     my $r;
     ok wait_for(10, sub { told($r = $jar->copy->get('/lua/env')) ne 'none' }), 'one that goes away';
     is $r->env('MEMSESS_STATE'), 'active', 'has its session';
 };
-my $lost_at = time;
+my $lost_at = now;
 
 subtest 'what lies in memcached tells nobody the new id' => sub {
     my ($jar, $new) = @{ $lost{plain} };
@@ -131,11 +131,11 @@ my %used;
 # These come while their id is good, before and after it is renewed, and take longer than it lives.
 my $slow_jar = started($plain[0], 'n=0');
 my @slow     = slowly_counting();
-sleep 1.1;
+let_pass(1.1);
 my $slow_new = told($slow_jar->copy->get('/cgi/env/renew'));
 push @slow, slowly_counting();
 data($slow_jar->copy(cookie => $slow_new));
-my $slow_since = time;
+my $slow_since = now;
 
 sub slowly_counting {
     return map { slow($slow_jar->copy(server => $_), 'cgi', 'MemSess-Incr: n=1') } @plain;
@@ -156,16 +156,10 @@ for my $variant (@variants) {
         # But for the lock, if there is one.
         is $sets->($_), 0, 'later ones write nothing'
             for $variant eq 'a lock' ? () : ($m[0], $m[1]);
-        $used{$variant} = [$jar, $new, $next, time];
+        $used{$variant} = [$jar, $new, $next, now];
         is told($jar->copy(server => $_)->get('/lua/env')), $new, 'the old one still leads there'
             for @m;
     };
-}
-
-sub until_after {
-    my ($time, $seconds) = @_;
-    my $left = $time + $seconds - time;
-    sleep $left if $left > 0;
 }
 
 subtest 'the old ids live for 10 s more' => sub {
@@ -212,12 +206,12 @@ subtest 'a slow answer brings the newest id, not the one it began with' => sub {
     my $jar  = started($plain[0], 'n=0');
     my $old  = $jar->copy;
     my @slow = slow($jar, 'cgi');
-    sleep 1.1;
+    let_pass(1.1);
     $jar->get('/cgi/env/renew');
     my @ids = map { id_of($_->cookie) } $old, $jar;
     # These come with the old id; by the time of their answers there is a third one.
     push @slow, map { my $c = $old->copy; [$c, slow($c, 'cgi', @$_)] } [], ['MemSess-Incr: n=1'];
-    sleep 1.1;
+    let_pass(1.1);
     $jar->via($plain[1])->get('/cgi/env/renew');
     push @ids, id_of($jar->cookie);
     is scalar(keys %{ { map { $_ => 1 } @ids } }), 3, 'renewed twice';
@@ -236,7 +230,7 @@ subtest 'A to B to C while answers are lost' => sub {
     my $first = $jar->copy;
     my $next = $jar->copy;
     for my $k (1 .. 5) {
-        sleep 0.25;
+        let_pass(0.25);
         # It comes with the id, and another one takes its place in the same request.
         $next->via($plain[$k % 2])->get(say_via('cgi/often', 'MemSess-Incr: n=1'));
     }
@@ -248,7 +242,7 @@ subtest 'A to B to C while answers are lost' => sub {
     }
     # Now the last answer is lost too, and nobody knows but who comes with the one before.
     my $one_before = $next->copy;
-    sleep 0.25;
+    let_pass(0.25);
     my $told = told($next->copy->get('/cgi/env/often'));
     isnt $told, id_of($next->cookie), 'renewed in vain';
     is told($one_before->copy(server => $_)->get('/lua/env')), $told, 'told again' for @plain;
@@ -257,7 +251,7 @@ subtest 'A to B to C while answers are lost' => sub {
 subtest 'renewed by another request in the same moment' => sub {
     for (1 .. 5) {
         my $jar = started($plain[0], 'n=0');
-        sleep 1.1;
+        let_pass(1.1);
         my @all = together(map { [$jar->copy(server => $plain[$_ % 2]), '/cgi/env/renew'] } 1 .. 8);
         my %ids = map { $_ => 1 } grep { $_ ne 'none' } map { told($_) } @all;
         is scalar(keys %ids), 1, 'one new id';
@@ -273,7 +267,7 @@ subtest 'renewed elsewhere, while a member has an own copy' => sub {
     for my $pause (1.1, 3) {
         my $jar = started($m[0], 'n=0');
         is data($jar->copy(server => $_)), 'n=0', 'a copy is there' for @m;
-        sleep $pause;
+        let_pass($pause);
         my $new = told($jar->copy->get('/cgi/env/renew'));
         isnt $new, 'none', 'renewed';
         is told($jar->copy(server => $m[1])->get('/cgi/env/renew')), $new, 'told there as well';
@@ -314,7 +308,7 @@ subtest 'members whose clocks are an hour apart' => sub {
     for my $case ([1, 2], [2, 1], [0, 1], [1, 0]) {
         my ($one, $other) = @apart[@$case];
         my $jar = started($one, 'n=0');
-        sleep 1.1;
+        let_pass(1.1);
         my $new = told($jar->copy->get('/cgi/env/renew'));
         isnt $new, 'none', 'renewed';
         is told($jar->copy(server => $other)->get('/lua/env')), $new, 'told again elsewhere';

@@ -5,9 +5,9 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Faults;
 use MemSess::Test;
-use Time::HiRes qw(sleep time);
 
 plan tests => 8;
 
@@ -142,7 +142,7 @@ subtest 'destroyed: what comes with its id soon after' => sub {
         }
         $dead{$end} = \@old;
     }
-    $ended_at = time;
+    $ended_at = now;
 };
 
 subtest 'destroyed: what was under way' => sub {
@@ -187,14 +187,12 @@ subtest 'members whose clocks are an hour apart' => sub {
 };
 
 subtest 'destroyed: 30 s later a write begins a session' => sub {
-    my $left = $ended_at + 26 - time;
-    sleep $left if $left > 0;
+    until_after($ended_at, 26);
     for my $end (sort keys %dead) {
         is_dropped(sub { $_->copy->get(say_via('cgi', lines('Set'))) }, "$end: not before", $m[0])
             for @{ $dead{$end} };
     }
-    $left = $ended_at + 30.5 - time;
-    sleep $left if $left > 0;
+    until_after($ended_at, 30.5);
     for my $end (sort keys %dead) {
         for my $m (@m) {
             for my $old (map { $_->copy(server => $m) } @{ $dead{$end} }) {

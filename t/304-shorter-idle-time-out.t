@@ -5,9 +5,9 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Faults;
 use MemSess::Test;
-use Time::HiRes qw(sleep);
 
 plan tests => 6;
 
@@ -45,7 +45,7 @@ for my $kind (sort keys %m) {
         my $c = started($m[0], 'user=ann');
         my $cookie = $c->cookie;
         is state_at($c, '/bank'), 'active', 'at first';
-        sleep 4.2;
+        let_pass(4.2);
         for my $m (@m, @m) {
             $c->via($m);
             my $r = $c->get('/cgi/env/bank');
@@ -63,7 +63,7 @@ for my $kind (sort keys %m) {
 
 subtest 'used elsewhere, it goes on there too' => sub {
     my $c = started($m{plain}[0], 'user=ann');
-    sleep 4.2;
+    let_pass(4.2);
     is state_at($c, '/bank'), 'expired', 'expired';
     set_via($c, 'a=1');
     is state_at($c, '/bank'), 'active', 'used a moment ago';
@@ -72,7 +72,7 @@ subtest 'used elsewhere, it goes on there too' => sub {
 subtest 'a log-in there begins another one' => sub {
     my $c = started($m{plain}[0], 'user=ann&cart=1');
     my $old = $c->copy;
-    sleep 4.2;
+    let_pass(4.2);
     $c->get(say_via('cgi/bank', 'MemSess-Set: user=ann', 'MemSess-Renew: 1'));
     is data($c), 'user=ann', 'with what it sets';
     is data($old), 'cart=1&user=ann', 'the other one is as it was';
@@ -103,7 +103,7 @@ subtest 'how long it is told' => sub {
         my ($left) = join('', $server->command("mg $key t")) =~ /^HD t(\d+)/;
         cmp_ok $left, '>', 60, 'kept a minute past its end at least';
     }
-    sleep 4.2;
+    let_pass(4.2);
     is state_at($c, '/bank'), 'expired', 'expired there';
     is state($c), 'active', 'not elsewhere';
     $_->[0]->delete($_->[1]) for @kept;

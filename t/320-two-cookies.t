@@ -6,11 +6,11 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Faults;
 use MemSess::Status;
 use MemSess::Test;
 use MemSess::Wire;
-use Time::HiRes qw(sleep time);
 
 # Two members of each kind, over a pool of their own.
 my $secret = "$ENV{MEMSESS_T_ROOT}/logs/two-cookies-secret";
@@ -165,7 +165,7 @@ for my $kind (@kinds) {
 
     subtest "$kind: one that was unused for too long is not live" => sub {
         my ($a, $b) = map { live($m[0], $_) } qw(a b);
-        sleep 1.3;
+        let_pass(1.3);
         with($m[0], say_via('cgi', 'MemSess-Set: x=1'), $b);
         is seen(with($m[0], '/cgi/env/short', $a, $b)), 'active name=b&x=1', 'the other counts';
         is seen(with($m[0], '/cgi/env', $a, $b)), 'active name=a',

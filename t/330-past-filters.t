@@ -6,11 +6,12 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Faults;
 use MemSess::Site;
 use MemSess::Test;
 use MemSess::WebSocket;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 
 my $backend = MemSess::WebSocket->backend;
 my $port    = $backend->port;
@@ -131,7 +132,7 @@ for my $kind (@kinds) {
         my $c = started($m[0], 'n=0');
         $c->get('/lua/env/short');
         for (1 .. 4) {
-            sleep 0.8;
+            let_pass(0.8);
             my $ws = MemSess::WebSocket->open($m[0], "/$kind/echo/short", cookie_of($c));
             is $ws->say('hello'), 'hello', 'a socket';
             $ws->close;
@@ -301,7 +302,7 @@ subtest 'nph-: a session that is only read' => sub {
     my $c = started($m[0], 'n=0');
     $c->get('/lua/env/short');
     for (1 .. 4) {
-        sleep 0.8;
+        let_pass(0.8);
         is $c->copy->get(nph('/short'))->status, 200, 'a request';
     }
     is $c->get('/cgi/env/short')->env('MEMSESS_STATE'), 'active', 'it does not expire';

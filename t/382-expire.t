@@ -4,8 +4,8 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use MemSess::Clock;
 use MemSess::Test;
-use Time::HiRes qw(sleep time);
 
 plan tests => 9;
 
@@ -44,7 +44,7 @@ for my $server ($m, $cached) {
         my $c = client($server);
         my $r = say_to($c, 'MemSess-Set: user=ann', 'MemSess-Expire: 2592000');
         is age($r), 2592000, 'the cookie lasts as long';
-        sleep 3.5;
+        let_pass(3.5);
         is at($c, 'short'), 'active', 'above both time-outs';
         is data($c), 'user=ann', 'and whole';
         is age(say_to($c, 'MemSess-Set: a=1')), 2592000, 'a write sends the cookie again';
@@ -57,16 +57,16 @@ for my $server ($m, $cached) {
     subtest "unused for so long$which" => sub {
         my $c = client($server);
         say_to($c, 'MemSess-Set: a=1', 'MemSess-Expire: 3');
-        my $began = time;
+        my $began = now;
         my $ages = '';
-        while (time - $began < 6) {
-            sleep 0.5;
+        while (now - $began < 6) {
+            let_pass(0.5);
             my $r = $c->get('/lua/env');
             is $r->env('MEMSESS_STATE'), 'active', 'in use' or last;
             $ages .= age($r);
         }
         like $ages, qr/^(?:3)+$/, 're-dated by reading, the cookie too';
-        sleep 3.2;
+        let_pass(3.2);
         is state($c), 'expired', 'below the idle time-out';
     };
 }
@@ -75,7 +75,7 @@ subtest 're-dated a tenth of the time' => sub {
     my $c = client($m);
     say_to($c, 'MemSess-Set: a=1', 'MemSess-Expire: 20');
     is join('', map { age($c->get('/lua/env')) } 1 .. 5), '', 'not at once';
-    sleep 2.1;
+    let_pass(2.1);
     is age($c->get('/lua/env')), 20, 'then';
     is age($c->get('/lua/env')), '', 'once';
 };
@@ -86,7 +86,7 @@ subtest 'back to the time-outs' => sub {
     is age(say_to($c, 'MemSess-Expire: 0')), 'none', 'a cookie until the browser is closed';
     is age(say_to($c, 'MemSess-Set: a=2')), '', 'which is not sent again';
     is at($c, 'short'), 'active', 'still there';
-    sleep 2.2;
+    let_pass(2.2);
     is at($c->copy, 'short'), 'expired', 'the idle time-out counts';
     is at($c, 'free'), 'active', 'of the section';
     my $r = $c->get(say_via('cgi/aged', 'MemSess-Expire: 1000'));
@@ -122,7 +122,7 @@ sub lifetimes {
     my @left;
     while (defined(my $line = <$socket>) ) {
         last if $line =~ /^END/;
-        push @left, $1 - time if $line =~ /exp=(\d+)/;
+        push @left, $1 - now if $line =~ /exp=(\d+)/;
     }
     return @left;
 }

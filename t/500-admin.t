@@ -5,9 +5,9 @@ use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
 use JSON::PP;
+use MemSess::Clock;
 use MemSess::Site;
 use MemSess::Test;
-use Time::HiRes qw(sleep);
 
 plan tests => 7;
 
@@ -296,7 +296,7 @@ subtest 'why, of what ended alone or lasts longer' => sub {
     my ($one, $two) = map { started($listed, 'user=lea') } 1, 2;
     $two->get(say_via('lua', 'MemSess-Destroy: id=' . $one->get('/lua/env')->env('MEMSESS_ID')));
     like $why->($_), qr/^ended alone: by MemSess-Destroy: id=/, 'one that was ended by its id' for $one;
-    my @three = map { sleep 1.1; started($listed, 'user=lea') } 1 .. 2;
+    my @three = map { let_pass(1.1); started($listed, 'user=lea') } 1 .. 2;
     like $why->($two), qr/^ended alone: .* more than MemSessUserSessions allows$/, 'one too many';
     like $why->($two, '/brief'), qr/^ended alone/, 'whatever the time-out of that section is';
     $three[1]->get(say_via('lua', 'MemSess-Destroy: others'));
@@ -308,7 +308,7 @@ subtest 'why, of what ended alone or lasts longer' => sub {
     $kept->get(say_via('lua', 'MemSess-Set: a=1', 'MemSess-Expire: 3600'));
     my $short = client($m);
     $short->get(say_via('lua', 'MemSess-Set: a=1', 'MemSess-Expire: 1'));
-    sleep 2.1;
+    let_pass(2.1);
     like $why->($long), qr/^active/, 'within its time';
     like $why->($long, '/brief'), qr/^expired: it began at .* MemSessAbsoluteTimeout here$/,
         'the other one';

@@ -7,9 +7,9 @@ use lib 't/lib';
 use Apache::Test qw(-withtestmore);
 use JSON::PP;
 use MemSess::Test;
+use MemSess::Clock;
 use MemSess::Status;
 use POSIX ();
-use Time::HiRes qw(sleep);
 
 plan tests => 13;
 
@@ -191,7 +191,7 @@ subtest 'id=' => sub {
 
 subtest 'N at most' => sub {
     my @c;
-    for (1 .. 4) { push @c, user('max'); sleep 1.1 if $_ < 4 }
+    for (1 .. 4) { push @c, user('max'); let_pass(1.1) if $_ < 4 }
     is states(@c), 'unknown active active active', 'the one that was unused for longest ends';
     is scalar @{ listed($c[3]) }, 3, 'three are left';
 };
@@ -233,7 +233,7 @@ subtest 'login age' => sub {
     ok defined $age && $age <= 1, 'a moment ago' or diag $age;
     is started($m)->get('/lua/env')->env('MEMSESS_LOGIN_AGE'), undef, 'without a user';
     is $c->get('/fresh/env', 'Accept: text/html')->status, 200, 'new enough';
-    sleep 2.1;
+    let_pass(2.1);
     cmp_ok $c->get('/lua/env')->env('MEMSESS_LOGIN_AGE'), '>=', 2, 'it grows';
     my $r = $c->get('/quick/env', 'Accept: text/html');
     is $r->status, 302, 'too old: a page';
@@ -264,7 +264,7 @@ subtest 'login age, and a local cache' => sub {
     my $age = sub { $c->via($cached[$_[0]])->get('/lua/env')->env('MEMSESS_LOGIN_AGE') };
     $age->($_) for 0, 1, 0, 1;
     my $hits = status($cached[0])->{local_cache}{hits};
-    sleep 2.1;
+    let_pass(2.1);
     cmp_ok $age->($_), '>=', 2, "member $_: a copy is no younger" for 0, 1;
     cmp_ok status($cached[0])->{local_cache}{hits}, '>', $hits, 'it was a copy';
     is $c->get('/quick/env', 'Accept: text/html')->status, 302, 'too old';

@@ -1,10 +1,12 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * A wall clock of its own for one httpd, which can be set while it runs: to be preloaded, by
- * t/lib/MemSess/Member.pm. The file that MEMSESS_T_CLOCK names holds by how many microseconds it is
- * ahead, as a signed number of eight bytes. The monotonic clock stays as it is, and so does the
- * time of files.
+ * The two clocks of one process, which a test sets while it runs: to be preloaded, by t/lib/MemSess, or
+ * linked, by the unit tests. Each of two files holds a number of microseconds, as a signed number of
+ * eight bytes: MEMSESS_T_PASSED, by how much both clocks are ahead, as if so much time had passed;
+ * and MEMSESS_T_CLOCK, by how much the wall clock alone is ahead of that, as if somebody had set it.
+ * The time of files stays as it is, and so does what the kernel waits for: a process sees at its
+ * next look at a clock that time has passed.
  *
  * Why not libfaketime: it reads its file at each call under a lock of its own, gives a condition on
  * the monotonic clock the wall clock's shift, and lets a wait that is under way end as if nobody
@@ -23,23 +25,34 @@
 #include <unistd.h>
 
 #define BILLION 1000000000
-/* How soon a wait notices that the clock was set. */
+/* How soon a wait notices that a clock was set. */
 #define SLICE 10000000
 
-static const int64_t right;
-static const volatile int64_t *ahead = &right;
+typedef int clock_gettime_t(clockid_t, struct timespec *);
 
-__attribute__((constructor)) static void open_clock(void)
+static const int64_t nothing;
+static const volatile int64_t *passed = &nothing, *ahead = &nothing;
+
+static const volatile int64_t *map(const char *variable)
 {
-    const char *name = getenv("MEMSESS_T_CLOCK");
+    const char *name = getenv(variable);
     int fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
-    void *memory = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(*ahead), PROT_READ, MAP_SHARED, fd, 0);
+    void *memory = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(nothing), PROT_READ, MAP_SHARED, fd, 0);
 
+    if (!name) {
+        return &nothing;
+    }
     if (memory == MAP_FAILED) {
         abort();
     }
     close(fd);
-    ahead = memory;
+    return memory;
+}
+
+__attribute__((constructor)) static void open_clocks(void)
+{
+    passed = map("MEMSESS_T_PASSED");
+    ahead = map("MEMSESS_T_CLOCK");
 }
 
 static void add(struct timespec *t, int64_t ns)
@@ -50,17 +63,25 @@ static void add(struct timespec *t, int64_t ns)
     t->tv_nsec = sum % BILLION + (sum % BILLION < 0 ? BILLION : 0);
 }
 
-int clock_gettime(clockid_t which, struct timespec *t)
+static int machines_clock(clockid_t which, struct timespec *t)
 {
-    static int (*volatile real)(clockid_t, struct timespec *);
-    int rv;
+    static clock_gettime_t *volatile real;
 
     if (!real) {
-        real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+        real = (clock_gettime_t *)dlsym(RTLD_NEXT, "clock_gettime");
     }
-    rv = real(which, t);
+    return real(which, t);
+}
+
+int clock_gettime(clockid_t which, struct timespec *t)
+{
+    int rv = machines_clock(which, t);
+
     if (rv == 0 && (which == CLOCK_REALTIME || which == CLOCK_REALTIME_COARSE)) {
-        add(t, *ahead * 1000);
+        add(t, (*passed + *ahead) * 1000);
+    }
+    else if (rv == 0 && (which == CLOCK_MONOTONIC || which == CLOCK_MONOTONIC_COARSE)) {
+        add(t, *passed * 1000);
     }
     return rv;
 }
@@ -87,22 +108,20 @@ time_t time(time_t *seconds)
     return t.tv_sec;
 }
 
-/* As the kernel does it: a wait for a time of the wall clock is over when that clock shows it, by
- * itself or because it was set. */
+/* As the kernel does it: a wait for a time is over when its clock shows that, by itself or because it
+ * was set. The monotonic clock began at zero when we booted. */
 int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
                            const struct timespec *restrict until)
 {
+    clockid_t which = until->tv_sec < BILLION ? CLOCK_MONOTONIC : CLOCK_REALTIME;
     int rv = ETIMEDOUT;
 
-    if (until->tv_sec < BILLION) { /* of the monotonic clock, which began at zero when we booted */
-        return pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, until);
-    }
     while (rv == ETIMEDOUT) {
         struct timespec now, slice;
         int64_t left;
 
-        clock_gettime(CLOCK_REALTIME, &now);
-        clock_gettime(CLOCK_MONOTONIC, &slice);
+        clock_gettime(which, &now);
+        machines_clock(CLOCK_MONOTONIC, &slice);
         left = (int64_t)(until->tv_sec - now.tv_sec) * BILLION + until->tv_nsec - now.tv_nsec;
         if (left <= 0) {
             break;

@@ -26,7 +26,7 @@ sub seconds { my ($code) = @_; my $start = time; $code->(); return time - $start
 
 # Long enough for every child process of a member to have seen that a server is back, and for
 # every record to be old enough to be repaired.
-sub settle { sleep 0.9 }
+sub settle { time_passes(0.9) }
 
 # ---- several requests at the same time ----
 

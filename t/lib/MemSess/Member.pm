@@ -17,7 +17,7 @@ my $count = 0;
 # config: directives that follow the site's; servers: what MemSessServers says (memcacheds
 # or strings), one line each; under: a command to run it under, as one process; clock: how far
 # its wall clock is off ('-1h', '+10m', '+250ms', 0), which set_clock then changes while it runs;
-# without it, it has the machine's; lacks: what the module cannot have ('threads', 'pipes'); mpm:
+# without it, it has the machine's, or that of MemSess::Clock; lacks: what the module cannot have ('threads', 'pipes'); mpm:
 # where it is to be another one than the site's
 sub new {
     my ($class, %args) = @_;
@@ -34,19 +34,21 @@ sub new {
     }, $class;
     $self->{command} = [@{ $args{under} // [] }, MemSess::Site::httpd(),
                         $args{under} ? '-X' : ('-D', 'FOREGROUND'), '-f', $self->{conf}];
-    my @preload;
+    my (@preload, @files);
     if (defined $args{clock}) {
         $self->{clock} = "$dir/clock";
         $self->set_clock($args{clock});
-        push @preload, 'clock';
+        push @files, "MEMSESS_T_CLOCK=$dir/clock";
     }
+    push @files, MemSess::Clock::environment() if $INC{'MemSess/Clock.pm'};
+    push @preload, 'clock' if @files;
     if ($args{lacks}) {
         $self->{fails} = "$dir/fails";
         $self->lacks($args{lacks});
         push @preload, 'fails';
+        push @files, "MEMSESS_T_FAILS=$dir/fails";
     }
-    unshift @{ $self->{command} }, 'env', MemSess::Preload::environment(@preload),
-        "MEMSESS_T_CLOCK=$dir/clock", "MEMSESS_T_FAILS=$dir/fails" if @preload;
+    unshift @{ $self->{command} }, 'env', MemSess::Preload::environment(@preload), @files if @preload;
     return $self;
 }
 

@@ -6,6 +6,7 @@ use parent 'MemSess::Process';
 
 use IO::Socket::IP;
 use IO::Socket::UNIX;
+use MemSess::Preload;
 use MemSess::Process qw(wait_for free_port);
 
 my $count = 0;
@@ -35,7 +36,10 @@ sub restart {
     my ($self) = @_;
     $self->stop;
     unlink $self->{host} if $self->is_unix;
-    $self->{command} = ['memcached', '-U', '0', '-t', '2', $self->listening, @{ $self->{args} }];
+    my @clock = $INC{'MemSess/Clock.pm'}
+        ? ('env', MemSess::Preload::environment('clock'), MemSess::Clock::environment()) : ();
+    $self->{command} = [@clock, 'memcached', '-U', '0', '-t', '2', $self->listening,
+                        @{ $self->{args} }];
     $self->launch;
     wait_for(15, sub { !$self->alive or $self->answers }) && $self->alive
         or die "memcached does not answer, see $self->{log}\n";
@@ -70,11 +74,17 @@ sub resume { my ($self) = @_; $self->signal('CONT'); $self->wait_state('[^T]') }
 
 sub wait_state {
     my ($self, $state) = @_;
-    wait_for(10, sub {
-        open my $in, '<', '/proc/' . $self->pid . '/stat' or return;
-        return <$in> =~ /\) $state /;
-    }) or die "memcached does not stop or go on\n";
+    wait_for(10, sub { $self->in_state($state) }) or die "memcached does not stop or go on\n";
 }
+
+sub in_state {
+    my ($self, $state) = @_;
+    open my $in, '<', '/proc/' . $self->pid . '/stat' or return;
+    return <$in> =~ /\) $state /;
+}
+
+# Neither gone nor stopped.
+sub is_running { my ($self) = @_; return $self->alive && $self->in_state('[^T]') }
 
 sub connection {
     my ($self) = @_;

@@ -29,6 +29,9 @@ sub stop_all {
 
 sub is_owner { $$ == $owner }
 
+# All that this process has started.
+sub started { return @started }
+
 # True as soon as the condition is, false when the deadline passes.
 sub wait_for {
     my ($seconds, $condition) = @_;
