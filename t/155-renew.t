@@ -237,16 +237,24 @@ END
         'MemSess-Destroy with Set' => ['cgi', 'MemSess-Destroy: 1', "MemSess-Set: m=$of"],
         'MemSessRenew'             => ['cgi/renew', 'MemSess-Set: n=1'],
     );
+    # More time than a claim is good for.
+    my $slowly = sub {
+        my ($c, $target) = @_;
+        $faulty->mode('slow');
+        my $request = background($c, $target);
+        ok wait_for(10, sub { $faulty->is_holding }), 'the server takes its time';
+        let_pass(2.5);
+        $faulty->mode('pass');
+        return $request->wait->status;
+    };
     for my $what (sort keys %says) {
         my ($where, @headers) = @{ $says{$what} };
         my $c   = started($m, "m=$of");
         my $old = $c->cookie;
-        $faulty->mode('slow');
-        is $c->get(say_via("$where/hasty", @headers))->status, 503, "$what: no time to try again";
+        is $slowly->($c, say_via("$where/hasty", @headers)), 503, "$what: no time to try again";
         is data($c), "m=$of", 'the session is as it was';
         is $sessions->(), 1, 'and there is no other';
-        $faulty->mode('slow');
-        is $c->get(say_via($where, @headers))->status, 200, "$what: tried again";
+        is $slowly->($c, say_via($where, @headers)), 200, "$what: tried again";
         isnt $c->cookie, $old, 'it has another id';
         like data($c), qr/^m=$of\b/, 'and is there';
         is $sessions->(), 1, 'and there is no other';

@@ -202,12 +202,12 @@ subtest 'a lock that lasts too long' => sub {
     my $m = MemSess::Member->start(servers => \@pool,
                                    config => "$config MemSessLock request\nMemSessLockWait 200ms");
     my $c = started($m);
-    my $long = background($c->copy, '/cgi/linger?2');
+    my $end = late($c, 'cgi');
     my $timeouts = sub { status($m)->{locks}{timeouts} };
     ok wait_for(20, sub { $c->copy->get('/lua/env')->status == 503 }), 'in vain';
     is $timeouts->(), 1, 'counted';
     cmp_ok status($m)->{locks}{waits}, '>=', 1, 'waits';
-    $long->wait;
+    $end->();
     $m->stop;
 };
 
@@ -259,6 +259,7 @@ subtest 'no server left' => sub {
     my $c = started($m);
     status($m);
     $one->kill9;
+    let_pass(10);    # what servers tell of themselves is asked for so seldom
     ok wait_for(30, sub { status($m)->{servers}[0]{state} eq 'down' }),
         'seen by whoever looks, without any session';
     is status($m)->{sessions}{unavailable}, 0;

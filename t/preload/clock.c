@@ -5,8 +5,9 @@
  * linked, by the unit tests. Each of two files holds a number of microseconds, as a signed number of
  * eight bytes: MEMSESS_T_PASSED, by how much both clocks are ahead, as if so much time had passed;
  * and MEMSESS_T_CLOCK, by how much the wall clock alone is ahead of that, as if somebody had set it.
- * The time of files stays as it is, and so does what the kernel waits for: a process sees at its
- * next look at a clock that time has passed.
+ * Waits for a condition, and those of poll, end when their time has passed so. What else the kernel waits
+ * for does not (memcached's epoll: it looks at the clock once a second, and when somebody connects),
+ * and the time of files stays as it is.
  *
  * Why not libfaketime: it reads its file at each call under a lock of its own, gives a condition on
  * the monotonic clock the wall clock's shift, and lets a wait that is under way end as if nobody
@@ -16,6 +17,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -129,5 +131,32 @@ int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restr
         add(&slice, left < SLICE ? left : SLICE);
         rv = pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &slice);
     }
+    return rv;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+}
+
+int poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+    static int (*volatile real)(struct pollfd *, nfds_t, int);
+    int64_t end = now_ms() + timeout, left = timeout;
+    int rv = 0;
+
+    if (!real) {
+        real = (int (*)(struct pollfd *, nfds_t, int))dlsym(RTLD_NEXT, "poll");
+    }
+    if (timeout <= 0) {
+        return real(fds, n, timeout);
+    }
+    do {
+        rv = real(fds, n, (int)(left < SLICE / 1000000 ? left : SLICE / 1000000));
+        left = end - now_ms();
+    } while (rv == 0 && left > 0);
     return rv;
 }

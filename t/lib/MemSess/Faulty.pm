@@ -8,7 +8,7 @@ package MemSess::Faulty;
 #   late     the whole answer, after a second and a half
 #   closed   connections are closed as soon as they come
 #   silent   nothing is passed on, and nothing is answered
-#   slow     the next record that is set is said to be so after two seconds and a half; then pass
+#   slow     that the next record is set is said when it is told to pass again; then it is_holding
 use strict;
 use warnings;
 use parent 'MemSess::Process';
@@ -31,6 +31,10 @@ sub address { "127.0.0.1:$_[0]{port}" }
 
 sub mode { my ($self, $mode) = @_; set_mode($self->{mode_file}, $mode) }
 
+sub is_holding { my ($self) = @_; return mode_in($self->{mode_file}) eq 'held' }
+
+sub mode_in { my ($file) = @_; open my $in, '<', $file or die "$file: $!"; return scalar <$in> }
+
 sub set_mode {
     my ($file, $mode) = @_;
     open my $out, '>', "$file.new" or die $!;
@@ -47,7 +51,7 @@ sub serve {
                                          Listen => 64, ReuseAddr => 1) or die "port $port: $@";
     MemSess::Process::say_listening($port);
     my $all = IO::Select->new($listener);
-    my (%peer, %is_client, @late, $slow);
+    my (%peer, %is_client, @late, $slow, @held);
     my $drop = sub {
         my ($s) = @_;
         my $other = delete $peer{$s};
@@ -56,7 +60,7 @@ sub serve {
     };
     while (1) {
         for my $ready ($all->can_read(0.05)) {
-            my $mode = do { open my $in, '<', $mode_file or die $!; scalar <$in> };
+            my $mode = mode_in($mode_file);
             if ($ready == $listener) {
                 my $client = $listener->accept or next;
                 my $server = $mode eq 'closed' ? undef
@@ -75,13 +79,13 @@ sub serve {
             }
             elsif ($slow and $ready == $slow) {
                 undef $slow;
-                push @late, [time + 2.5, $other, $data];
+                @held = ($other, $data);
             }
-            elsif ($is_client{$ready} or $mode eq 'pass' or $mode eq 'slow') {
+            elsif ($is_client{$ready} or $mode =~ /^(?:pass|slow|held)$/) {
                 syswrite $other, $data;
                 if ($mode eq 'slow' and $data =~ /^set [\w-]{51} /) {
                     $slow = $other;
-                    set_mode($mode_file, 'pass');
+                    set_mode($mode_file, 'held');
                 }
             }
             elsif ($mode eq 'late') {
@@ -94,6 +98,10 @@ sub serve {
                                :                      substr $data, 0, length($data) / 2;
                 $drop->($ready) if $mode eq 'cut' or $mode eq 'closed';
             }
+        }
+        if (@held and mode_in($mode_file) ne 'held') {
+            my ($to, $data) = splice @held;
+            syswrite $to, $data if $peer{$to};
         }
         while (@late and $late[0][0] < time) {
             my (undef, $to, $data) = @{ shift @late };
