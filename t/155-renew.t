@@ -62,7 +62,7 @@ my %m = map { $_ => [members('MemSessNamespace ' . tr/ /-/r . "\n$variants{$_}")
 
 # ---- the old id ----
 
-# [id before, id after, when it changed, n]
+# [id before, id after, when it changed, when that one was certainly in use, n]
 my %moved;
 my @variants = sort keys %variants;
 my @due;
@@ -86,13 +86,13 @@ for my $variant (@variants) {
             is data($c->copy(server => $_)), "early=1&n=$n", 'in the session' for @m;
             is public($old->copy(server => $m)), $public, 'the same session';
         }
-        $moved{$variant} = [$old, $c, $time, $n];
+        $moved{$variant} = [$old, $c, $time, now, $n];
     };
 }
 
 for my $variant (@variants) {
     subtest "$variant: a while later" => sub {
-        my ($old, undef, $time, $n) = @{ $moved{$variant} };
+        my ($old, undef, $time, undef, $n) = @{ $moved{$variant} };
         until_after($time, 6);
         is data($old->copy(server => $_)), "early=1&n=$n", 'still there' for @{ $m{$variant} };
     };
@@ -100,8 +100,8 @@ for my $variant (@variants) {
 
 for my $variant (@variants) {
     subtest "$variant: after 10 s" => sub {
-        my ($old, $new, $time, $n) = @{ $moved{$variant} };
-        until_after($time, 11);
+        my ($old, $new, undef, $used, $n) = @{ $moved{$variant} };
+        until_after($used, 11);
         for my $m (@{ $m{$variant} }) {
             my $late = $old->copy(server => $m);
             is state($late), 'unknown', 'the old id is dead, though it was used';

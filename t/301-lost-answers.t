@@ -144,7 +144,7 @@ for my $variant (@variants) {
     my @m = @{ $m{$variant} };
     subtest "$variant: the first use is written once" => sub {
         my ($jar, $new) = @{ $lost{$variant} };
-        my $next = $jar->copy;
+        my ($next, $before) = ($jar->copy, now);
         $next->get('/cgi/env');
         is id_of($next->cookie), $new, 'the browser has it now';
         my $sets = sub {
@@ -156,7 +156,7 @@ for my $variant (@variants) {
         # But for the lock, if there is one.
         is $sets->($_), 0, 'later ones write nothing'
             for $variant eq 'a lock' ? () : ($m[0], $m[1]);
-        $used{$variant} = [$jar, $new, $next, now];
+        $used{$variant} = [$jar, $new, $next, $before, now];
         is told($jar->copy(server => $_)->get('/lua/env')), $new, 'the old one still leads there'
             for @m;
     };
@@ -164,8 +164,8 @@ for my $variant (@variants) {
 
 subtest 'the old ids live for 10 s more' => sub {
     for my $variant (@variants) {
-        my ($jar, $new, undef, $since) = @{ $used{$variant} };
-        until_after($since, 9);
+        my ($jar, $new, undef, $before) = @{ $used{$variant} };
+        until_after($before, 9);
         is told($jar->copy(server => $_)->get('/lua/env')), $new, $variant for @{ $m{$variant} };
     }
 };
@@ -173,7 +173,7 @@ subtest 'the old ids live for 10 s more' => sub {
 for my $variant (@variants) {
     my @m = @{ $m{$variant} };
     subtest "$variant: then the old id is dead" => sub {
-        my ($jar, undef, $next, $since) = @{ $used{$variant} };
+        my ($jar, undef, $next, undef, $since) = @{ $used{$variant} };
         until_after($since, 11.3);
         for my $m (@m) {
             my $old = $jar->copy(server => $m);
