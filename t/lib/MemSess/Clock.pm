@@ -8,19 +8,25 @@ use warnings;
 use Exporter 'import';
 use MemSess::Preload;
 use MemSess::Process qw(wait_for);
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(let_pass now until_after);
+our @EXPORT = qw(let_pass now until_after hurrying);
 
 my $file = "$ENV{MEMSESS_T_ROOT}/logs/passed-$$";
-my $passed = 0;
-tell_all();
+set_passed(0);
 
-sub tell_all {
-    # In place: it is mapped, by t/preload/clock.c.
+# In place: it is mapped, by t/preload/clock.c.
+sub set_passed {
+    my ($seconds) = @_;
     open my $out, -e $file ? '+<' : '>', $file or die "$file: $!";
-    syswrite $out, pack 'q', $passed * 1e6 or die "$file: $!";
+    syswrite $out, pack 'q', 1e6 * $seconds or die "$file: $!";
     close $out or die $!;
+}
+
+sub passed {
+    open my $in, '<', $file or die "$file: $!";
+    sysread $in, my $bytes, 8 or die "$file: $!";
+    return unpack('q', $bytes) / 1e6;
 }
 
 # What such a process is started with, beside preload/clock.c.
@@ -32,23 +38,41 @@ sub let_pass {
     my ($seconds) = @_;
     my @running = grep { $_->isa('MemSess::Memcached') && $_->is_running } MemSess::Process::started();
     my %from = map { $_ => $_->stats->{time} } @running;
-    $passed += $seconds;
-    tell_all();
+    set_passed(passed() + $seconds);
     for my $server (@running) {
         wait_for(10, sub { $server->stats->{time} >= $from{$server} + int $seconds })
             or die "time does not pass for a memcached\n";
     }
-    select undef, undef, undef, 0.05;
+    sleep 0.05;
 }
 
 # The time of those processes, in seconds.
-sub now () { return time + $passed }
+sub now () { return time + passed() }
 
 # Lets pass what is left of so many seconds after that time.
 sub until_after {
     my ($time, $seconds) = @_;
     my $left = $time + $seconds - now();
     let_pass($left) if $left > 0;
+}
+
+# Runs the code; whenever the condition holds meanwhile, so many seconds pass at once.
+sub hurrying {
+    my ($seconds, $condition, $code) = @_;
+    defined(my $pid = fork) or die "fork: $!";
+    if (!$pid) {
+        $SIG{TERM} = 'DEFAULT';
+        while (1) {
+            set_passed(passed() + $seconds) if $condition->();
+            sleep 0.05;
+        }
+    }
+    my @rv = eval { $code->() };
+    my $error = $@;
+    kill 'TERM', $pid;
+    waitpid $pid, 0;
+    die $error if $error;
+    return $rv[0];
 }
 
 1;
