@@ -4,11 +4,9 @@
 
 #include <time.h>
 
-static apr_interval_time_t wall_shift, steady_shift;
-
 apr_time_t memsess_clock_wall(void)
 {
-    return apr_time_now() + wall_shift;
+    return apr_time_now();
 }
 
 apr_time_t memsess_clock_steady(void)
@@ -16,11 +14,5 @@ apr_time_t memsess_clock_steady(void)
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return apr_time_make(now.tv_sec, now.tv_nsec / 1000) + 1 + steady_shift;
-}
-
-void memsess_clock_shift(apr_interval_time_t wall, apr_interval_time_t steady)
-{
-    wall_shift = wall;
-    steady_shift = steady;
+    return apr_time_make(now.tv_sec, now.tv_nsec / 1000) + 1;
 }

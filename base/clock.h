@@ -22,7 +22,4 @@ apr_time_t memsess_clock_wall(void);
  */
 apr_time_t memsess_clock_steady(void);
 
-/** For tests: from now on both clocks show so much more than they would. */
-void memsess_clock_shift(apr_interval_time_t wall, apr_interval_time_t steady);
-
 #endif

@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The two clocks of one process, which a test sets while it runs: to be preloaded, by t/lib/MemSess, or
- * linked, by the unit tests. Each of two files holds a number of microseconds, as a signed number of
+ * The two clocks of one process, which a test sets while it runs: to be preloaded, by t/lib/MemSess,
+ * or included, by the unit tests. Each of two files holds a number of microseconds, as a signed number of
  * eight bytes: MEMSESS_T_PASSED, by how much both clocks are ahead, as if so much time had passed;
  * and MEMSESS_T_CLOCK, by how much the wall clock alone is ahead of that, as if somebody had set it.
  * Waits for a condition, and those of poll, end when their time has passed so. What else the kernel waits
@@ -13,7 +13,9 @@
  * the monotonic clock the wall clock's shift, and lets a wait that is under way end as if nobody
  * had set the clock.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,21 +30,21 @@
 
 #define BILLION 1000000000
 /* How soon a wait notices that a clock was set. */
-#define SLICE 10000000
+#define CLOCK_SLICE 10000000
 
 typedef int clock_gettime_t(clockid_t, struct timespec *);
 
-static const int64_t nothing;
-static const volatile int64_t *passed = &nothing, *ahead = &nothing;
+static const int64_t clock_nothing;
+static const volatile int64_t *clock_passed = &clock_nothing, *clock_ahead = &clock_nothing;
 
-static const volatile int64_t *map(const char *variable)
+static const volatile int64_t *clock_map(const char *variable)
 {
     const char *name = getenv(variable);
     int fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
-    void *memory = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(nothing), PROT_READ, MAP_SHARED, fd, 0);
+    void *memory = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(clock_nothing), PROT_READ, MAP_SHARED, fd, 0);
 
     if (!name) {
-        return &nothing;
+        return &clock_nothing;
     }
     if (memory == MAP_FAILED) {
         abort();
@@ -51,13 +53,13 @@ static const volatile int64_t *map(const char *variable)
     return memory;
 }
 
-__attribute__((constructor)) static void open_clocks(void)
+__attribute__((constructor)) static void clock_open(void)
 {
-    passed = map("MEMSESS_T_PASSED");
-    ahead = map("MEMSESS_T_CLOCK");
+    clock_passed = clock_map("MEMSESS_T_PASSED");
+    clock_ahead = clock_map("MEMSESS_T_CLOCK");
 }
 
-static void add(struct timespec *t, int64_t ns)
+static void clock_add(struct timespec *t, int64_t ns)
 {
     int64_t sum = t->tv_nsec + ns;
 
@@ -80,10 +82,10 @@ int clock_gettime(clockid_t which, struct timespec *t)
     int rv = machines_clock(which, t);
 
     if (rv == 0 && (which == CLOCK_REALTIME || which == CLOCK_REALTIME_COARSE)) {
-        add(t, (*passed + *ahead) * 1000);
+        clock_add(t, (*clock_passed + *clock_ahead) * 1000);
     }
     else if (rv == 0 && (which == CLOCK_MONOTONIC || which == CLOCK_MONOTONIC_COARSE)) {
-        add(t, *passed * 1000);
+        clock_add(t, *clock_passed * 1000);
     }
     return rv;
 }
@@ -110,6 +112,8 @@ time_t time(time_t *seconds)
     return t.tv_sec;
 }
 
+#ifndef __SANITIZE_THREAD__ /* which has these of its own, to see what they do */
+
 /* As the kernel does it: a wait for a time is over when its clock shows that, by itself or because it
  * was set. The monotonic clock began at zero when we booted. */
 int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
@@ -128,13 +132,13 @@ int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restr
         if (left <= 0) {
             break;
         }
-        add(&slice, left < SLICE ? left : SLICE);
+        clock_add(&slice, left < CLOCK_SLICE ? left : CLOCK_SLICE);
         rv = pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &slice);
     }
     return rv;
 }
 
-static int64_t now_ms(void)
+static int64_t clock_ms(void)
 {
     struct timespec t;
 
@@ -145,7 +149,7 @@ static int64_t now_ms(void)
 int poll(struct pollfd *fds, nfds_t n, int timeout)
 {
     static int (*volatile real)(struct pollfd *, nfds_t, int);
-    int64_t end = now_ms() + timeout, left = timeout;
+    int64_t end = clock_ms() + timeout, left = timeout;
     int rv = 0;
 
     if (!real) {
@@ -155,8 +159,10 @@ int poll(struct pollfd *fds, nfds_t n, int timeout)
         return real(fds, n, timeout);
     }
     do {
-        rv = real(fds, n, (int)(left < SLICE / 1000000 ? left : SLICE / 1000000));
-        left = end - now_ms();
+        rv = real(fds, n, (int)(left < CLOCK_SLICE / 1000000 ? left : CLOCK_SLICE / 1000000));
+        left = end - clock_ms();
     } while (rv == 0 && left > 0);
     return rv;
 }
+
+#endif

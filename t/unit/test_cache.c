@@ -117,13 +117,12 @@ static void test_too_old(void **state)
     (void)state;
     for (i = 0; i < COUNT(set); i++) {
         unit_set_wall(0);
-        memsess_clock_shift(0, 0);
         put(cache, 1, i, 10);
         unit_set_wall(apr_time_from_sec(set[i]));
         assert_true(has(cache, 1, i));
-        memsess_clock_shift(0, apr_time_from_sec(50));
+        unit_clocks_pass(apr_time_from_sec(50));
         assert_true(has(cache, 1, i));
-        memsess_clock_shift(0, apr_time_from_sec(61));
+        unit_clocks_pass(apr_time_from_sec(11));
         assert_false(has(cache, 1, i));
     }
 }

@@ -18,7 +18,7 @@ static void test_clocks_apart(void **state)
     for (i = 0; i < 30; i++) {
         edit_t edit = {"x", APR_SUCCESS, 0, 0, NULL};
 
-        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours[i % COUNT(hours)]), passed);
+        unit_set_wall(apr_time_from_sec(3600 * hours[i % COUNT(hours)]));
         place = i / 5 % 3;
         if (i % 5 == 1) {
             freeze(place);
@@ -36,7 +36,7 @@ static void test_clocks_apart(void **state)
     for (i = 0; i < COUNT(hours); i++) {
         apr_uint64_t revision = revision_at(0);
 
-        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours[i]), passed);
+        unit_set_wall(apr_time_from_sec(3600 * hours[i]));
         assert_finds(expected);
         assert_true(revision_at(0) == revision);
     }
@@ -46,6 +46,7 @@ static void test_clocks_apart(void **state)
 static void test_how_long_ago_it_was_written(void **state)
 {
     static const int hours[] = {0, 1, -1};
+    apr_interval_time_t passed = 0;
     memsess_session_t *session;
     unsigned i;
 
@@ -53,10 +54,11 @@ static void test_how_long_ago_it_was_written(void **state)
     open_store(3, 2, 1);
     session = begun("a");
     for (i = 0; i < COUNT(hours); i++) {
-        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours[i]), passed);
+        unit_set_wall(apr_time_from_sec(3600 * hours[i]));
         assert_in_range(memsess_store_written_ago(store, session), apr_time_from_sec(passed ? 3 : 0),
                         passed + apr_time_from_sec(3));
         pass_time();
+        passed += apr_time_from_sec(5);
     }
     reopen_store();
     assert_true(memsess_store_written_ago(store, session) < 0);
@@ -78,10 +80,10 @@ static void test_written_right_after_a_return(void **state)
         freeze(1);
         unit_memcached_thaw(at(1));
         unit_await(!memsess_server_is_down(handle(1)));
-        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours), passed);
+        unit_set_wall(apr_time_from_sec(3600 * hours));
         assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
         revision = revision_at(1);
-        memsess_clock_shift(passed, passed);
+        unit_set_wall(0);
         pass_time();
         unit_await(revision_at(1) > revision && revision_at(0) == revision_at(1));
         freeze(0);

@@ -253,10 +253,7 @@ static const char *evicting(const memsess_server_count_t *count)
 
 static void later(apr_interval_time_t by)
 {
-    static apr_interval_time_t ahead;
-
-    ahead = by ? ahead + by : 0;
-    memsess_clock_shift(ahead, ahead);
+    unit_clocks_pass(by);
 }
 
 static int warned(memsess_warning_t warning, const char *text)
@@ -311,7 +308,6 @@ static void test_a_server_that_evicts(void **state)
     /* One that does not tell. */
     assert_false(says(count[1], -1));
     assert_string_equal(evicting(count[1]), "none");
-    later(0);
 }
 
 static void test_what_a_server_says(void **state)
@@ -334,7 +330,6 @@ static void test_what_a_server_says(void **state)
     assert_true(memsess_count_says_due(count));
     later(apr_time_from_sec(10));
     assert_true(memsess_count_says_due(count));
-    later(0);
 }
 
 static void test_a_server_that_refuses(void **state)
@@ -353,7 +348,6 @@ static void test_a_server_that_refuses(void **state)
     later(apr_time_from_sec(601));
     assert_int_equal(warned(MEMSESS_WARN_REFUSALS, ""), 0);
     assert_true(memsess_count_refusing(count, MEMSESS_TOO_LARGE));
-    later(0);
 }
 
 static void test_samples(void **state)
@@ -365,7 +359,7 @@ static void test_samples(void **state)
     int i, k;
 
     (void)state;
-    memsess_clock_shift(0, apr_time_from_sec(86400)); /* this machine may just have been booted */
+    unit_clocks_pass(apr_time_from_sec(86400)); /* this machine may just have been booted */
     now = memsess_clock_steady() - MEMSESS_SAMPLES * MEMSESS_SAMPLE_EVERY;
     configure(unit_pool, names, &count);
     assert_true(memsess_count_sample(now));
@@ -426,13 +420,14 @@ static void test_the_wall_clock_decides_nothing(void **state)
         assert_in_range(memsess_clock_wall() - figures_of(count)->since, later,
                         later + apr_time_from_sec(5));
         later += apr_time_from_sec(601);
-        memsess_clock_shift(0, later);
+        unit_clocks_pass(apr_time_from_sec(601));
         assert_int_equal(memsess_count_warnings(unit_pool)->nelts, 0);
         assert_true(memsess_count_warn(MEMSESS_WARN_POOL, "other"));
         assert_int_equal(memsess_count_news(MEMSESS_N_REPAIRED, memsess_clock_steady()), 1);
         memsess_count(MEMSESS_N_REPAIRED);
         assert_int_equal(memsess_count_news(MEMSESS_N_REPAIRED, memsess_clock_steady()), 0);
-        memsess_clock_shift(0, later += apr_time_from_sec(61));
+        later += apr_time_from_sec(61);
+        unit_clocks_pass(apr_time_from_sec(61));
         assert_int_equal(memsess_count_news(MEMSESS_N_REPAIRED, memsess_clock_steady()), 1);
     }
 }

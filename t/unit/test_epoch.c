@@ -78,7 +78,7 @@ static void test_an_epoch_that_is_made_anew_wins(void **state)
         unit_memcached_delete(at(1), copy_key(1));
         freeze(0);
         pass_time();
-        memsess_clock_shift(passed - apr_time_from_sec(3600), passed);
+        unit_set_wall(-apr_time_from_sec(3600));
         if (change) {
             assert_int_equal(memsess_epoch_end_all(store, &key, apr_time_from_sec(5), unit_pool),
                              APR_SUCCESS);
@@ -104,7 +104,7 @@ static void test_an_epoch_that_is_made_anew_right_after_a_start(void **state)
     reopen_store();
     freeze(0);
     pass_time();
-    memsess_clock_shift(passed - apr_time_from_sec(3600), passed);
+    unit_set_wall(-apr_time_from_sec(3600));
     made = get_epoch();
     assert_memory_not_equal(made.bytes, old.bytes, MEMSESS_EPOCH_BYTES);
     thaw(0);
@@ -121,14 +121,14 @@ static void test_an_epoch_is_kept_by_members_apart(void **state)
     (void)state;
     open_store(2, 2, 1);
     for (i = 0; i < COUNT(hours); i++) {
-        memsess_clock_shift(passed + apr_time_from_sec(3600 * hours[i]), passed);
+        unit_set_wall(apr_time_from_sec(3600 * hours[i]));
         get_epoch();
         revision = i ? revision : revision_at(0);
         assert_true(revision_at(0) == revision);
     }
     /* But before servers drop it. */
-    passed += apr_time_from_sec(1000);
-    memsess_clock_shift(passed - apr_time_from_sec(3600), passed);
+    unit_let_pass(apr_time_from_sec(1000));
+    unit_set_wall(-apr_time_from_sec(3600));
     get_epoch();
     assert_true(revision_at(0) == revision + 1);
 }
@@ -247,21 +247,21 @@ static void test_a_list_of_members_apart(void **state)
         apr_array_header_t *list;
 
         next_key();
-        memsess_clock_shift(passed + apart, passed);
+        unit_set_wall(apart);
         enter_list("apart-unused____", 600, 1000, 3);
         enter_list("apart-used______", 0, 1000, 3);
-        memsess_clock_shift(passed, passed);
+        unit_set_wall(0);
         enter_list("in-step-unused__", 700, 1000, 3);
-        memsess_clock_shift(passed + apart, passed);
+        unit_set_wall(apart);
         enter_list("apart-new_______", 0, 1000, 3);
         assert_null(memsess_session_find(user_record(), "in-step-unused__"));
-        memsess_clock_shift(passed, passed);
+        unit_set_wall(0);
         enter_list("in-step-new_____", 0, 1000, 3);
         record = user_record();
         assert_null(memsess_session_find(record, "apart-unused____"));
         assert_non_null(memsess_session_find(record, "apart-used______"));
         /* Each member shows it in its own time. */
-        memsess_clock_shift(passed + apart, passed);
+        unit_set_wall(apart);
         list = memsess_epoch_list(store, record, unit_pool);
         assert_int_equal(list->nelts, 3);
         entry = &APR_ARRAY_IDX(list, 0, memsess_entry_t);

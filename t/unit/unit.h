@@ -65,28 +65,44 @@ static inline void unit_random_key(memsess_key_t *key)
     }
 }
 
-/* -- The wall clock, as whoever asks the system for it sees it ---------------------------------- */
+/* -- The clocks, as whoever asks the system for them sees them: this process, and memcacheds -------- */
 
-static volatile apr_interval_time_t unit_wall_ahead;
+#include "../preload/clock.c"
 
-/* Every look at it of this process comes by here, APR's too. */
-__attribute__((weak)) int gettimeofday(struct timeval *restrict tv, void *restrict zone)
+static int unit_clock_fd;
+static volatile int64_t *unit_passed, unit_ahead;
+
+static inline void unit_clocks_open(void)
 {
-    struct timespec now;
-    apr_time_t t;
+    void *memory;
 
-    (void)zone;
-    clock_gettime(CLOCK_REALTIME, &now);
-    t = apr_time_make(now.tv_sec, now.tv_nsec / 1000) + unit_wall_ahead;
-    tv->tv_sec = (time_t)apr_time_sec(t);
-    tv->tv_usec = (suseconds_t)apr_time_usec(t);
-    return 0;
+    unit_clock_fd = memfd_create("clock", MFD_CLOEXEC);
+    assert_true(unit_clock_fd > 0 && ftruncate(unit_clock_fd, sizeof(*unit_passed)) == 0);
+    memory = mmap(NULL, sizeof(*unit_passed), PROT_READ | PROT_WRITE, MAP_SHARED, unit_clock_fd, 0);
+    assert_true(memory != MAP_FAILED);
+    clock_passed = unit_passed = memory;
+    clock_ahead = &unit_ahead;
 }
 
-/* Until the end of the test it is set so far ahead of the right time. */
-static inline void unit_set_wall(apr_interval_time_t ahead)
+/* Until the end of the test the wall clock is set so far ahead of the right time. */
+static inline void unit_set_wall(apr_interval_time_t by)
 {
-    unit_wall_ahead = ahead;
+    unit_ahead = by;
+}
+
+/* Both clocks go on by so much: for who looks at them, waits for a condition or polls. */
+static inline void unit_clocks_pass(apr_interval_time_t by)
+{
+    *unit_passed += by;
+}
+
+/* What no test sets. */
+static inline apr_time_t unit_machines_now(void)
+{
+    struct timespec now;
+
+    machines_clock(CLOCK_MONOTONIC, &now);
+    return apr_time_make(now.tv_sec, now.tv_nsec / 1000);
 }
 
 /* -- Memory: reading one byte past the end is a crash ------------------------------------------ */
@@ -177,7 +193,6 @@ static inline int unit_setup(void **state)
     unit_seed = APR_UINT64_C(0x9e3779b97f4a7c15);
     unit_log_clear();
     unit_set_wall(0);
-    memsess_clock_shift(0, 0);
     return apr_pool_create(&unit_pool, NULL) == APR_SUCCESS ? 0 : -1;
 }
 
@@ -195,6 +210,7 @@ static inline void unit_begin(void)
 {
     apr_pool_t *process;
 
+    unit_clocks_open();
     apr_initialize();
     atexit(apr_terminate);
     /* As httpd does: writing to a closed connection is an error, not the end. */

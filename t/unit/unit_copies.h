@@ -32,23 +32,13 @@ static memsess_store_conf_t store_conf;
 static memsess_key_t key;
 static unsigned order[UNIT_MEMCACHEDS];
 
-static apr_interval_time_t passed;
-
 /* Lets time pass, so that who began to write before has sent all. */
 static inline void pass_time(void)
 {
-    passed += apr_time_from_sec(5);
-    memsess_clock_shift(passed, passed);
+    unit_let_pass(apr_time_from_sec(5));
 }
 
-static inline int unit_copies_setup(void **state)
-{
-    passed = 0;
-    return unit_wire_setup(state);
-}
-
-#define STORE_TEST(test)                                                                           \
-    cmocka_unit_test_setup_teardown(test, unit_copies_setup, unit_wire_teardown)
+#define STORE_TEST(test) WIRE_TEST(test)
 
 static inline memsess_member_t make_member(unsigned i)
 {

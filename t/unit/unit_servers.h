@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -32,9 +33,9 @@
 /* Waits until a condition holds, and fails where it does not in time. */
 #define unit_await(condition)                                                                      \
     do {                                                                                           \
-        apr_time_t await_end = apr_time_now() + PATIENCE;                                          \
+        apr_time_t await_end = unit_machines_now() + PATIENCE;                                     \
         while (!(condition)) {                                                                     \
-            if (apr_time_now() > await_end) {                                                      \
+            if (unit_machines_now() > await_end) {                                                 \
                 print_error("waited in vain for %s\n", #condition);                                \
                 fail();                                                                            \
             }                                                                                      \
@@ -125,6 +126,7 @@ static inline const char *unit_dir_write(const char *name, const char *text)
 
 typedef struct unit_memcached_t {
     pid_t pid; /* 0: does not run */
+    int frozen;
     int family;
     int port;         /* 0: a unix socket */
     const char *path; /* of that */
@@ -261,6 +263,23 @@ static inline int unit_memcached_gone(unit_memcached_t *m)
     return m->pid == 0;
 }
 
+/* In the child: with the clocks of the test. Descriptors are open to the ordinary user, whom a
+ * directory may not let in. */
+static inline void unit_memcached_follow(void)
+{
+    int so = open(UNIT_CLOCK, O_RDONLY | O_CLOEXEC), copy = memfd_create("clock.so", 0);
+    char text[40];
+
+    if (so < 0 || copy < 0 || sendfile(copy, so, NULL, 1 << 20) <= 0
+        || fcntl(unit_clock_fd, F_SETFD, 0) != 0) {
+        _exit(126);
+    }
+    snprintf(text, sizeof(text), "/proc/self/fd/%d", copy);
+    setenv("LD_PRELOAD", text, 1);
+    snprintf(text, sizeof(text), "/proc/self/fd/%d", unit_clock_fd);
+    setenv("MEMSESS_T_PASSED", text, 1);
+}
+
 /* In the child: as an ordinary user, which clears the signal that comes when the parent dies, so
  * that is asked for afterwards. */
 static inline void unit_memcached_exec(pid_t parent, char *const argv[])
@@ -268,6 +287,7 @@ static inline void unit_memcached_exec(pid_t parent, char *const argv[])
     const struct passwd *nobody = unit_is_root() ? getpwnam("nobody") : NULL;
     int null = open("/dev/null", O_RDWR);
 
+    unit_memcached_follow();
     if (nobody && (setgroups(0, NULL) || setgid(nobody->pw_gid) || setuid(nobody->pw_uid))) {
         _exit(126);
     }
@@ -382,7 +402,7 @@ static inline void unit_memcached_kill(unit_memcached_t *m)
     if (m->pid > 0) {
         kill(m->pid, SIGKILL);
         waitpid(m->pid, NULL, 0);
-        m->pid = 0;
+        m->pid = m->frozen = 0;
     }
 }
 
@@ -394,11 +414,13 @@ static inline void unit_memcached_freeze(unit_memcached_t *m)
     assert_int_equal(kill(m->pid, SIGSTOP), 0);
     assert_int_equal(waitpid(m->pid, &status, WUNTRACED), m->pid);
     assert_true(WIFSTOPPED(status));
+    m->frozen = 1;
 }
 
 static inline void unit_memcached_thaw(unit_memcached_t *m)
 {
     assert_int_equal(kill(m->pid, SIGCONT), 0);
+    m->frozen = 0;
 }
 
 /* A number of its statistics. It may have no connection left for this question, for a moment. */
@@ -410,6 +432,25 @@ static inline long unit_memcached_stat(const unit_memcached_t *m, const char *na
     unit_await((answer = unit_ask(m, "stats\r\n", 7, "END", NULL)) != NULL
                && (line = strstr(answer, wanted)) != NULL);
     return atol(line + strlen(wanted));
+}
+
+/* Lets time pass, as all memcacheds see too that are there to see it: they look at the clock when
+ * somebody connects. */
+static inline void unit_let_pass(apr_interval_time_t by)
+{
+    long before[UNIT_MEMCACHEDS];
+    int i;
+
+    for (i = 0; i < unit_memcacheds_n; i++) {
+        const unit_memcached_t *m = &unit_memcacheds[i];
+
+        before[i] = m->pid && !m->frozen && !m->auth ? unit_memcached_stat(m, "time") : 0;
+    }
+    unit_clocks_pass(by);
+    for (i = 0; i < unit_memcacheds_n; i++) {
+        unit_await(!before[i] || unit_memcached_stat(&unit_memcacheds[i], "time")
+                                     >= before[i] + apr_time_sec(by));
+    }
 }
 
 /* Reads a key as memcached has it; NULL: it has not. */
@@ -472,6 +513,7 @@ typedef struct unit_faulty_t {
     pthread_mutex_t lock;
     unit_answers_t answers;
     const char *stats; /* what it answers to it; NULL: as to version */
+    int before, after; /* an answer to get or set so many seconds pass */
     int listener, port, stop[2];
     int accepted, asked; /* connections and commands, under the lock */
 } unit_faulty_t;
@@ -513,6 +555,7 @@ static inline int unit_faulty_hear(unit_faulty_t *f, int fd)
     ssize_t n = recv(fd, line, sizeof(line) - 1, 0);
     unit_answers_t a;
     const char *answer, *stats;
+    int before, after;
 
     if (n <= 0) {
         return 0;
@@ -521,6 +564,8 @@ static inline int unit_faulty_hear(unit_faulty_t *f, int fd)
     pthread_mutex_lock(&f->lock);
     a = f->answers;
     stats = f->stats ? f->stats : a.version;
+    before = f->before;
+    after = f->after;
     f->asked++;
     pthread_mutex_unlock(&f->lock);
     if (!strncmp(line, "quit", 4)) {
@@ -528,9 +573,14 @@ static inline int unit_faulty_hear(unit_faulty_t *f, int fd)
     }
     answer = !strncmp(line, "get ", 4) ? a.get : !strncmp(line, "set ", 4) ? a.set
              : !strncmp(line, "stats", 5) ? stats : a.version;
+    if (!strncmp(line, "version", 7)) {
+        before = after = 0;
+    }
+    unit_clocks_pass(apr_time_from_sec(before));
     if (answer) {
         unit_faulty_say(fd, answer, line, a.trickle);
     }
+    unit_clocks_pass(apr_time_from_sec(after));
     return !(a.close && strncmp(line, "version", 7) != 0);
 }
 
@@ -584,6 +634,15 @@ static inline void unit_faulty_answers(const unit_answers_t *answers)
 {
     pthread_mutex_lock(&unit_faulty.lock);
     unit_faulty.answers = *answers;
+    pthread_mutex_unlock(&unit_faulty.lock);
+}
+
+/* Time passes when it answers, for who waits for that too. */
+static inline void unit_faulty_passes(int before, int after)
+{
+    pthread_mutex_lock(&unit_faulty.lock);
+    unit_faulty.before = before;
+    unit_faulty.after = after;
     pthread_mutex_unlock(&unit_faulty.lock);
 }
 
