@@ -11,6 +11,7 @@ use MemSess::Faults;
 use MemSess::Status;
 use MemSess::Test;
 use MemSess::Wire;
+use Time::HiRes qw(sleep);
 
 # Two members of each kind, over a pool of their own.
 my $secret = "$ENV{MEMSESS_T_ROOT}/logs/two-cookies-secret";
