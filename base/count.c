@@ -66,7 +66,7 @@ struct memsess_server_count_t {
     figure_t ahead; /* ahead of this machine's monotonic clock, in seconds; 0: not known */
     figure_t behind_since; /* when it told an earlier time than was expected; 0: it did not */
     figure_t set_back;     /* how often such an earlier time was believed */
-    figure_t started, known_at; /* when it says that it was started, and when it first said so */
+    figure_t started, known_at; /* when it was started, as it says; when it first said so */
     figure_t refusal, refused_at, refusal_logged_at;
     figure_t says[MEMSESS_SAYS_N]; /* one more than the server says; 0: it does not say */
     figure_t says_at;

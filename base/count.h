@@ -183,12 +183,12 @@ const char *memsess_count_evicting(const memsess_server_count_t *count, const ch
 void memsess_count_server_told(memsess_server_count_t *count, apr_int64_t seconds,
                                apr_time_t steady);
 
-/** Notes when a server says that it was started, by its own clock: where that changes, it is another
+/** Notes when a server says that it was started, by its own clock: if that changes, it is another
  * server, or one that has lost its memory. */
 void memsess_count_server_started(memsess_server_count_t *count, apr_int64_t started,
                                   apr_time_t steady);
 
-/** How long it has been the same server, as far as this member knows. */
+/** For how long it has been the same server, as far as this member knows. */
 apr_interval_time_t memsess_count_server_known(const memsess_server_count_t *count,
                                                apr_time_t steady);
 
