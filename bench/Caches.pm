@@ -1,7 +1,7 @@
 package Caches;
 
-# What a local cache could be made of, side by side: our ring, and httpd's own
-# shared memory under a mutex.
+# Candidates for a local cache, side by side: our ring, and httpd's own shared
+# memory under a mutex.
 
 use strict;
 use warnings;
@@ -63,8 +63,8 @@ sub measure {
     };
 }
 
-# Each cache right beside the ring, so that both meet the same machine; now the
-# one first, now the other.
+# Each cache runs right beside the ring, so that both meet the same machine, in
+# alternating order.
 sub one_round {
     my ($round, $site, $work, $busy) = @_;
     my %seen;

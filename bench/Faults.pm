@@ -40,7 +40,7 @@ sub load {
     return Rig::wrk_look($wrk);
 }
 
-# Until this member has seen all its servers answer, and its copies are whole.
+# Waits until this member has seen all its servers answer, and its copies are whole.
 sub recover {
     my ($site) = @_;
     my $backs = sub { my $log = Rig::slurp($site->{log}); [scalar(() = $log =~ /is down/g),

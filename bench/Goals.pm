@@ -1,6 +1,6 @@
 package Goals;
 
-# What is to be reached, and how far it was: shown once more at the end of all.
+# The goals, and how far they were reached: shown again at the very end.
 
 use strict;
 use warnings;
@@ -26,7 +26,7 @@ sub is_reached {
         : $noted->{ratio} <= $noted->{goal};
 }
 
-# For the chart; none where there is nothing. Bars that reach the line reach their
+# The panel of the chart, if there are goals. Bars that reach the line reach their
 # goal.
 sub panel {
     return if !@noted;
@@ -48,7 +48,7 @@ sub summary {
     return;
 }
 
-# The speed of all, the latency of reads while servers fail, and what that is worth.
+# The speed of all, the latency of reads while servers fail, and the goals.
 sub everything {
     Speed::run(@_);
     Faults::run('read');

@@ -1,6 +1,6 @@
 package Profile;
 
-# What one child costs: its memory over many requests, and the instructions of
+# The cost of one child: its memory over many requests, and the instructions of
 # one request.
 
 use strict;
@@ -47,7 +47,7 @@ sub memory_header {
     return;
 }
 
-# Samples at every tenth; growth counts from the first, when all is warm.
+# It samples at every tenth; growth counts from the first sample, when all is warm.
 sub many_requests {
     my ($what, $total, @paths) = @_;
     my $site = site_of_one();
@@ -71,7 +71,7 @@ sub many_requests {
     return;
 }
 
-# wrk cannot count the requests of one connection, so this one is spoken here.
+# wrk cannot count the requests of one connection, so this client is our own.
 sub one_connection {
     my ($total) = @_;
     my $site = site_of_one();
@@ -126,7 +126,7 @@ sub profile {
             '--toggle-collect=ap_run_process_connection', '--zero-before=bench_mark'] }, $name);
     my $place = $places->{ $contestant->{place} };
     my $cookie = Sites::cookie_of($name, $place);
-    # Warm first: connections to memcached are made once, not for every request.
+    # Requests before it warm up: connections to memcached are made once, not for every request.
     for my $path (($contestant->{path}) x 20, '/mark', ($contestant->{path}) x $requests) {
         my $set = $place->{site}->get($path, $cookie)->{headers}{'set-cookie'};
         ($cookie) = $set =~ /^([^;]+)/ if $set && $contestant->{follows};

@@ -1,6 +1,6 @@
 package Report;
 
-# What all benchmarks say of themselves, and where they leave their results.
+# What all benchmarks print, and where they leave their results.
 
 use strict;
 use warnings;
@@ -38,7 +38,7 @@ sub say_on {
     return;
 }
 
-# Leaves the results: what was said, and files by name.
+# Writes the results: what was printed, and files by name.
 sub leave {
     my ($name, %files) = @_;
     $files{"$name.txt"} = $said;
@@ -61,7 +61,7 @@ sub median {
     return ($sorted[$#sorted / 2] + $sorted[@sorted / 2]) / 2;
 }
 
-# Says what this ran on; returns its lines.
+# Prints what this ran on; returns the lines.
 sub machine {
     my ($model) = Rig::slurp('/proc/cpuinfo') =~ /^model name\s*:\s*(.*)/m;
     my $cores = () = Rig::slurp('/proc/cpuinfo') =~ /^processor\s*:/mg;

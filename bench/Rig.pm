@@ -63,9 +63,9 @@ sub _raise_limits {
     return;
 }
 
-# Takes what is to be measured into the directory that all the rest happens in,
-# so that a build meanwhile does no harm; and leaves root's rights behind, which
-# nothing here needs, so that it goes the same way for everyone.
+# Copies what is measured into the directory where everything happens, so that a
+# build meanwhile does no harm, and drops root's rights, which nothing here needs,
+# so that it runs alike for every user.
 sub settle {
     my (@files) = @_;
     _raise_limits();
@@ -99,7 +99,7 @@ sub write_file {
     return "$dir/$name";
 }
 
-# A module, of its own source and more.
+# A module, from its own source and others.
 sub build {
     my ($source, @more) = @_;
     output_of('apxs', '-c', (map {"-Wc,$_"} qw(-Wall -Wextra -Wshadow -I.)), $source, @more);
@@ -170,7 +170,7 @@ sub stop {
     return;
 }
 
-# Runs a command to its end; its output, or death with what it said.
+# Runs a command to its end; returns its output, or dies with it.
 sub output_of {
     my (@command) = @_;
     my $file = "$dir/output";
@@ -236,7 +236,7 @@ sub memcached_set {
     return;
 }
 
-# What a memcached that nobody uses counts as connections while it is asked.
+# The connections that an unused memcached counts while it is asked.
 sub memcached_idle {
     my ($memcached) = @_;
     return $memcached->{idle};
@@ -251,10 +251,10 @@ sub memcached_get {
     return $value;
 }
 
-# What it counts, by name; kinds: none, or 'slabs' and the like.
+# Its counters, by name; kinds: none, or 'slabs' and the like.
 sub memcached_stats {
     my ($memcached, @kind) = @_;
-    # Always on the same connection: one that is closed may be counted for a while.
+    # It always uses the same connection, since a closed one may be counted for a while.
     my $socket = $memcached->{asked} ||= _memcached_socket($memcached);
     my %stat;
     print $socket "stats @kind\r\n";
@@ -274,8 +274,8 @@ sub apxs {
 
 sub httpd_program { return apxs('SBINDIR') . '/' . apxs('progname') }
 
-# One process, so that its memory and its time are one figure; a thread for
-# every connection and more; and nothing on the way that is not compared.
+# It has one process, so that its memory and its time are one figure; a thread
+# for every connection and more; and no modules that are not compared.
 my $CONFIG = <<'CONFIG';
 ServerName localhost
 ServerRoot "%(dir)"
@@ -355,11 +355,11 @@ sub httpd {
     return bless $self, __PACKAGE__;
 }
 
-# Stops what a site consists of.
+# Stops the processes of a site.
 sub close_site {
     my ($self) = @_;
     delete $self->{http};
-    # Those that would miss the others first.
+    # Those that need the others are stopped first.
     stop($_) for reverse(@{ $self->{pids} }), map { $_->{pid} } @{ $self->{memcached} };
     return;
 }
@@ -404,9 +404,8 @@ sub child {
     return @children ? $children[0] : $self->{pid};
 }
 
-# Ticks that a process has used, and those of its that have ended. Hundreds of
-# children use less than a tick each, so where there is one thread it is asked
-# for nanoseconds.
+# Ticks that a process and its ended children have used. Hundreds of children use
+# less than a tick each, so a process with one thread is asked for nanoseconds.
 sub _ticks {
     my ($pid, @stat) = @_;
     my ($ns) = $stat[17] == 1 ? slurp("/proc/$pid/schedstat") =~ /^(\d+)/ : ();
@@ -485,7 +484,7 @@ sub wrk_look {
     return \%seen;
 }
 
-# The same, where nothing may go wrong.
+# The same for a run in which nothing may fail.
 sub wrk_end {
     my ($wrk) = @_;
     my $seen = wrk_look($wrk);

@@ -16,7 +16,7 @@ use List::Util qw(sum);
 my $KEYS = $ENV{BENCH_KEYS} || 10_000_000;
 my $CLIENTS = 10_000;
 
-# Connections to a memcached but for the one that asks.
+# Connections to a memcached, without the one that asks.
 sub connections {
     my ($memcached) = @_;
     return Rig::memcached_stats($memcached)->{curr_connections} - Rig::memcached_idle($memcached);
@@ -75,8 +75,8 @@ sub all_connections {
 my @LIMITS = (1, 2, 4, undef);
 my $ROUNDS = 5;
 
-# One child of 32 threads for each number of connections, over the same memcacheds; in each round
-# all of them, each time from another first one.
+# There is one child of 32 threads for each number of connections, over the same memcacheds. Each round
+# runs all of them, beginning with another one each time.
 sub turns_of {
     my ($copies, $path) = @_;
     my @memcached = map { Rig::memcached("memcached-$_") } 1 .. $copies;

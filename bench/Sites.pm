@@ -1,7 +1,7 @@
 package Sites;
 
-# Who is set against whom: the servers of each contestant, filled with sessions
-# that are all alike, and a check that these are read and written.
+# The contestants: the servers of each, filled with sessions that are all alike,
+# and a check that these are read and written.
 
 use strict;
 use warnings;
@@ -94,7 +94,7 @@ our @GROUPS = (
     [session   => qw(cookie-read cookie-write dbd-read dbd-write)],
 );
 
-# What is set against what, and how far it should get.
+# The pairs that are compared, and their goals.
 our @GOALS = (
     ['read',    'bare-get',         0.95],
     ['write',   'bare-getset',      0.75],
@@ -133,9 +133,9 @@ our @GOALS = (
 );
 
 # A place: its site, the path that all of its own begin with, and those that make
-# and show a session. fresh: sessions are made anew for every run, since ids change
+# and show a session. fresh: new sessions are made for every run, since ids change
 # with every write, or a run leaves locks. The yardstick gets the same request as
-# we do, with a cookie that it does not look at.
+# mod_memsess, with a cookie that it does not look at.
 my %PLACES = (
     bare  => { site => 'bare', cookies => ['memsess=' . 'x' x 24] },
     one   => { site => 'one',   make => '/write', show => '/show' },
@@ -214,7 +214,7 @@ sub make_session {
     return $cookie;
 }
 
-# What is there of a session, which must be there whole.
+# A session, which must be there whole.
 sub show_session {
     my ($site, $path, $cookie) = @_;
     my ($state, $form) = split /\n/, $site->get($path, $cookie)->{content};
@@ -224,7 +224,7 @@ sub show_session {
     return $form;
 }
 
-# The same as memcached has it, of a PHP that would leave a lock if it was asked.
+# The same from memcached, for a PHP that would leave a lock if it was asked.
 sub peek_session {
     my ($memcached, $cookie) = @_;
     my ($id) = $cookie =~ /=(.*)/;
@@ -271,7 +271,7 @@ LoadModule bench_api_module "%(dir)/mod_api.so"
 </Location>
 CONFIG
 
-# As few sections as the yardstick has: what httpd takes to look for one is not ours.
+# It has as few sections as the yardstick: the time that httpd takes to find one is not ours.
 sub session_section {
     my ($path, $handler, @more) = @_;
     my @lines = ($handler ? "SetHandler $handler" : (), 'MemSess On', @more);
@@ -381,7 +381,7 @@ display_errors = 0
 INI
 }
 
-# Kinds of PHP, by where their settings differ.
+# Kinds of PHP, by the settings that differ.
 sub php_site {
     my (%option) = @_;
     die "libphp.so is missing: use make -f Makefile.apxs bench-deps\n" if !-e 'libphp.so';
@@ -530,8 +530,8 @@ sub cookie_of {
     return $place->{cookies}[0];
 }
 
-# One request of a contestant, by itself: it must answer, have its session, and
-# change it if it writes and leave it alone if not. Follows a new cookie.
+# One single request of a contestant: it must answer, have its session, change it
+# if it writes, and leave it alone if not. A new cookie is taken.
 sub check {
     my ($name, $place) = @_;
     my $contestant = $CONTESTANTS{$name};

@@ -50,9 +50,9 @@ sub measure {
     return $seen;
 }
 
-# Every round runs all contestants, each time from another first one: what the
-# machine does besides meets all alike, and ratios are taken within a round. Two
-# rounds at least, and no further one when it is late.
+# Every round runs all contestants, beginning with another one each time: so other
+# work of the machine meets all alike, and ratios are taken within a round. There
+# are two rounds at least, and no further one when time is up.
 sub rounds {
     my ($places, $connections, $rounds, $end, @names) = @_;
     my (%result, %stalled);
@@ -71,9 +71,9 @@ sub rounds {
     return \%result;
 }
 
-# What has a goal is measured once more, the two right after each other, now the
-# one first, now the other: over a whole round a machine may change its speed by
-# more than what is looked for. Returns ratios by "one / other", for each figure.
+# Pairs with a goal are measured again, one right after the other, in alternating
+# order: over a whole round a machine may change its speed by more than the
+# difference. Returns ratios by "one / other", for each figure.
 sub pairs {
     my ($places, $connections, $rounds, $end, @goals) = @_;
     my %ratios;
@@ -130,7 +130,7 @@ sub table {
     return;
 }
 
-# Those of which both could be measured; of some, only such as have a goal.
+# The pairs of which both could be measured; of some, only those with a goal.
 sub comparable {
     my ($result, $with_goal) = @_;
     return grep { $result->{ $_->[0] } && $result->{ $_->[1] } && (!$with_goal || $_->[2]) }
@@ -154,7 +154,7 @@ sub ratios {
     return;
 }
 
-# A log that has grown tells of work that was measured and not meant.
+# If a log has grown, something was measured that was not meant.
 sub complaints {
     my ($places) = @_;
     my %sites = map { $_->{site}{name} => $_->{site} } values %$places;
@@ -211,7 +211,7 @@ sub run {
     say_on("$Sites::SESSION_BYTES-byte sessions of @{[scalar @Sites::ATTRIBUTES]} attributes; "
         . "keep-alive; a request's session is nobody else's at that time; CPU seconds are of "
         . "10^6 requests\n\n");
-    # The first has pairs too; each number of connections gets its part of the time.
+    # The first one has pairs, too; each number of connections gets its part of the time.
     my @parts = ($ROUNDS, $ROUNDS / 2, ($ROUNDS_MORE) x $#CONNECTIONS);
     my $begun = time();
     my $end = sub { return $begun + 60 * $MINUTES * sum(@parts[0 .. $_[0]]) / sum(@parts) };

@@ -1,7 +1,7 @@
 package Trips;
 
-# What each operation asks of memcached, by memcached's own counters, and how
-# many answers a request waits for in turn, by its time with slow servers.
+# The commands of each operation, by memcached's own counters, and how many
+# answers a request waits for in turn, by its time with slow servers.
 
 use strict;
 use warnings;
@@ -44,8 +44,8 @@ sub counters {
     return \%sum;
 }
 
-# How long its requests take: the median, in seconds. Counters see these alone. A
-# new cookie of the same session is taken, as clients do.
+# How long its requests take: the median, in seconds. Counters see only these
+# requests. A new cookie of the same session is taken, as clients do.
 sub repeat {
     my ($site, $path, %option) = @_;
     my $form = Sites::session_form(0);

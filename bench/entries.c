@@ -3,10 +3,10 @@
 /*
  * How many sessions session/cache.c holds: entries MEGABYTES BYTES...
  *
- * For each size of a session's attributes: a cache of so many megabytes is given sessions until it
- * has long been full; then the bytes that each takes of the ring, how many are found, and the
- * memory of the cache by these. For small ones that is more: the index has a slot for every 512
- * bytes, and where four sessions share a bucket a fifth has no place.
+ * For each size of a session's attributes, a cache of so many megabytes gets sessions until it has
+ * long been full. Printed are the bytes that each takes of the ring, how many are found, and the
+ * memory of the cache for each of these. For small sessions that is more: the index has a slot for
+ * every 512 bytes, and if four sessions share a bucket, a fifth one has no place.
  */
 #include <stdio.h>
 #include <stdlib.h>

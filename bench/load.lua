@@ -1,7 +1,7 @@
--- wrk's requests: one after the other of each session in a file of cookies, an
--- empty line being none. So no two requests under way are of the same session.
--- With "follows", a session's next request has the cookie that was last set;
--- the header X-Session tells whose that is.
+-- wrk's requests: one for each session in a file of cookies in turn; an empty line
+-- is a request without a cookie. So no two requests under way have the same session.
+-- With "follows", a session's next request has the cookie that was last set; the
+-- header X-Session says which session that is.
 
 local requests, at = {}, 0
 

@@ -119,7 +119,7 @@ static int answer_get_2(request_rec *r)
     return answer_none(r);
 }
 
-/* What was read is written again; before that, where it claims, a key that nobody has had yet. */
+/* Writes what was read; before that, if it claims, it adds a new key. */
 static int put_back(request_rec *r, int claims)
 {
     char *value, *claim;
@@ -182,7 +182,7 @@ static int answer_read(request_rec *r)
     return has_session(r) ? answer_none(r) : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-/* With a query string: sets what it says, which is how a session is made. */
+/* With a query string it sets those attributes: so sessions are made. */
 static int answer_write(request_rec *r)
 {
     const char *changes = r->args;
@@ -225,7 +225,7 @@ static int answer_show(request_rec *r)
                               data ? data : "", "\n", NULL));
 }
 
-/* What mod_session exposes; its expiry, which comes first, is left out. */
+/* The session as mod_session exposes it, without the expiry, which comes first. */
 static const char *session_data(request_rec *r)
 {
     const char *data = apr_table_get(r->subprocess_env, "HTTP_SESSION");

@@ -1,18 +1,18 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * What a local cache could be made of, side by side: each keeps and gives out the same sessions, as
- * the same records, and differs in where the record lies and what guards it.
+ * Candidates for a local cache, side by side: each keeps and gives out the same sessions, as the same
+ * records. They differ in where a record lies and what guards it.
  *
  *   ring      session/cache.c: a ring of records in shared memory, without a lock
  *   shmcb     mod_socache_shmcb under a mutex, which it needs
- *   slotmem   mod_slotmem_shm under a mutex: a record in the slot that its key says, where there
- *             is room for one
+ *   slotmem   mod_slotmem_shm under a mutex: a record lies in the slot that its key says, if there
+ *             is room for it
  *   unlocked  the same without a mutex: the record's own hash tells a torn one
  *
  * /caches/WHICH/get?N reads N sessions at random, in one request; /caches/WHICH/mixed?N writes
- * every tenth instead. What is missing is put, as a request would do that read it from the pool.
- * /caches/misses tells how many were, and begins to count anew.
+ * every tenth instead. A missing session is put, as by a request that reads it from the pool.
+ * /caches/misses says how many were missing, and resets the counter.
  */
 #include "httpd.h"
 #include "ap_provider.h"
@@ -34,7 +34,7 @@
 #define SESSIONS 10000
 #define ATTRIBUTES 8
 #define ATTRIBUTE_LEN 126 /* with its name, 128 */
-#define SLOT_SIZE 2048    /* of slotmem: what is larger could not be kept */
+#define SLOT_SIZE 2048    /* of slotmem, which could keep no larger record */
 #define LIFETIME apr_time_from_sec(3600)
 #define REVISION 1
 
@@ -185,7 +185,7 @@ static apr_uint64_t next_random(apr_uint64_t *state)
     return *state;
 }
 
-/* Memory is given back after each, as it is after each request. */
+/* Memory is freed after each, as it is after each request. */
 static void work(const cache_t *cache, long count, int mixed, apr_pool_t *parent)
 {
     apr_uint64_t random = (apr_uint64_t)apr_time_now() * 2654435761u | 1;

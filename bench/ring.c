@@ -3,11 +3,11 @@
 /*
  * Placement by store/ring.c, simulated: ring KEYS SERVERS...
  *
- * For each number of servers: the emptiest and the fullest server's share of the first copies, and
- * of both copies, as a multiple of the mean; how many keys have another first server when one
- * joins or leaves, as a multiple of the least possible. Of some of the keys (all, where there are
- * few servers) both orders are made, with and without that one: of how many the rest of the order
- * changed. Nanoseconds for one look-up. With a thread for each processor.
+ * For each number of servers it prints the share of the emptiest and of the fullest server, of the
+ * first copies and of both copies, as a multiple of the mean; how many keys have another first server
+ * when one joins or leaves, as a multiple of the least possible; and the nanoseconds of one look-up.
+ * For some keys (all, if there are few servers) it makes both orders, with and without that server,
+ * and prints for how many the rest of the order changed. It uses a thread for each processor.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ typedef struct {
     long *first, *both, moved, astray;
 } part_t;
 
-/* Any bytes that are well spread do for a digest. */
+/* Any bytes that are well spread will do as a digest. */
 static void make_key(memsess_key_t *key, apr_uint64_t number)
 {
     size_t i;

@@ -15,8 +15,8 @@
  *         Require      valid-user
  *     </Location>
  *
- * /counter/login takes the user whom httpd has authenticated, by whatever AuthType, into the
- * session; all other pages know the user from there. /counter/logout ends it.
+ * /counter/login puts the user whom httpd has authenticated, by any AuthType, into the session; all
+ * other pages know the user from the session. /counter/logout ends it.
  */
 #include "httpd.h"
 #include "http_config.h"

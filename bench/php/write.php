@@ -1,5 +1,5 @@
 <?php
-// With a query string: sets what it says, which is how a session is made.
+// With a query string it sets those attributes: so sessions are made.
 header('Content-Type: text/plain');
 session_start();
 if ($_GET) {

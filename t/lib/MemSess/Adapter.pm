@@ -1,7 +1,7 @@
 package MemSess::Adapter;
-# An application of clients/NAME/test behind two members: sessions at /app (errors are told to it),
-# the same under MemSessLock request at /locked, and without mod_memsess at /bare. It answers
-# /app/NAME?ARGUMENT alike in all languages, and `behaves` says what all of them do.
+# An application of clients/NAME/test behind two members: sessions are at /app (the application learns
+# of errors), the same under MemSessLock request at /locked, and without mod_memsess at /bare. It
+# answers /app/NAME?ARGUMENT alike in all languages, and `behaves` tries what all of them do.
 use strict;
 use warnings;
 use parent 'MemSess::Process';
@@ -110,7 +110,7 @@ sub config {
     );
 }
 
-# What the client is answered, which is 200.
+# The answer to the client, whose status is 200.
 sub said {
     my ($c, $target, $what) = @_;
     my $r = $c->get("/app/$target");
@@ -131,7 +131,7 @@ sub dump_is {
     is json($json->decode(said($c, 'dump'))), json($wanted), $what;
 }
 
-# What each of the adapters does, in subtests. lacks: what its framework has not.
+# Tries what each adapter does, in subtests. lacks: what its framework does not have.
 sub behaves {
     my ($self, %lacks) = @_;
     my ($one, $two) = $self->members;
@@ -192,7 +192,7 @@ sub quiet {
     is client($one)->get('/app/untouched')->header('Set-Cookie'), '', 'no session without a change';
 }
 
-# By FastCGI an attribute has 8 kB at most, so these are more and smaller.
+# By FastCGI an attribute has 8 kB at most, so there are more and smaller ones.
 sub large {
     my ($self, $one, $two) = @_;
     my $size = $self->{attribute} // 20000;
@@ -213,7 +213,7 @@ sub large {
     is length said($c, 'get?part1'), 8160 - 6 + 2, 'is there';
 }
 
-# clients/NAME/test has a program that says whether what clients/vectors.json says holds.
+# clients/NAME/test has a program that says whether clients/vectors.json holds.
 sub vectors {
     my (@command) = @_;
     open my $out, '-|', @command or die "$command[0]: $!";
@@ -231,7 +231,7 @@ sub parallel {
         my ($k) = @_;
         my $other = $c->copy->via($k % 2 ? $one : $two);
         my $status;
-        # Of so many that wait, a slow application has some turned away: they come again.
+        # If an application is slow, some of so many waiting requests are turned away: they come again.
         wait_for(30, sub { ($status = $other->get('/locked/add?count')->status) != 503 });
         return $status;
     });

@@ -1,12 +1,12 @@
 package MemSess::BlackHole;
-# A memcached that can vanish from the network: what is sent to it stays without any answer, no
-# refusal either, and it has its memory when it is there again. Of two kinds:
+# A memcached that can vanish from the network: it then answers nothing, not even a refusal, and still
+# has its memory when it comes back. There are two kinds:
 #
 # 'namespace': it runs in a network namespace of its own, behind a pair of virtual interfaces, and
 # vanishes when it has no route back. For that the whole test runs in a namespace, where an ordinary
-# user may do this; all of it goes with the last process that is in it.
-# 'silent': a process between us and memcached keeps silent. Where the kernel allows no namespaces,
-# there is this one alone.
+# user may do this; the namespace ends with its last process.
+# 'silent': a process between the test and memcached keeps silent. Where the kernel allows no
+# namespaces, this is the only kind.
 use strict;
 use warnings;
 use parent 'MemSess::Memcached';
@@ -16,7 +16,7 @@ use MemSess::Process qw(wait_for);
 
 my ($us, $it) = qw(192.0.2.1 192.0.2.2);    # of TEST-NET-1: of nobody else's network
 
-# To be called before anything is started: the test begins anew, as the same user, in a namespace.
+# To be called before anything is started: the test starts again, as the same user, in a namespace.
 # NAMESPACES=no does without.
 sub enter {
     return if $ENV{NAMESPACES};

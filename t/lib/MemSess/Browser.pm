@@ -12,7 +12,7 @@ use MemSess::Process qw(wait_for free_port);
 my $count = 0;
 my $json  = JSON::PP->new->utf8->allow_nonref;
 
-# Which of the two programs is missing; nothing: none.
+# The missing ones of the two programs.
 sub missing { return grep { system("command -v $_ >/dev/null 2>&1") } qw(chromium chromedriver) }
 
 sub start {
@@ -60,7 +60,7 @@ sub call {
 
 sub visit { my ($self, $url) = @_; return $self->call(POST => '/url', { url => $url }) }
 
-# The value of an asynchronous function's body, run in the page.
+# Runs the body of an asynchronous function in the page, and returns its value.
 sub run {
     my ($self, $script, @args) = @_;
     return $self->call(POST => '/execute/async', { args => \@args, script =>
@@ -70,13 +70,13 @@ sub run {
 
 sub text { my ($self) = @_; return $self->run('return document.body.innerText') }
 
-# All of them, with name, value, httpOnly and so on.
+# All cookies, with name, value, httpOnly and so on.
 sub cookies { my ($self) = @_; return @{ $self->call(GET => '/cookie') } }
 
 sub cookie { my ($self) = @_; my ($c) = grep { $_->{name} eq 'memsess' } $self->cookies;
     return $c ? $c->{value} : undef }
 
-# Clicks so many times in a row, as a finger does, on what a CSS selector finds.
+# Clicks so many times in a row, as a finger does, on the element that a CSS selector finds.
 sub click {
     my ($self, $selector, $times) = @_;
     my ($element) = values %{ $self->call(POST => '/element', { using => 'css selector',

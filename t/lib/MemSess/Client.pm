@@ -1,10 +1,10 @@
 package MemSess::Client;
-# A browser with one cookie: it keeps what it is told to keep, and sends it.
+# A browser with one cookie: it keeps the cookie that is set, and sends it.
 use strict;
 use warnings;
 use MemSess::HTTP qw(request);
 
-# Every session cookie there ever was in this test: none may be found in a log.
+# Every session cookie of this test: none may be found in a log.
 our %secrets;
 
 # server: anything with a port

@@ -1,5 +1,5 @@
 package MemSess::Faults;
-# What the fault suite (t/1*.t) says in one word.
+# The words of the fault suite (t/1*.t).
 use strict;
 use warnings;
 
@@ -17,7 +17,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(pool seconds together background at_once mark holders homes marked repaired settle
                  black_hole late slow goes_away id_of items attr public children_of timing);
 
-# For all members here: what fails is found soon, and tried again soon.
+# For all members here: a failure is found soon, and the server is tried again soon.
 sub timing { "MemSessTimeout 250ms\nMemSessRetry 100ms\n" }
 
 sub pool { my ($n, %args) = @_; return map { MemSess::Memcached->start(%args) } 1 .. $n }
@@ -30,7 +30,7 @@ sub settle { time_passes(0.9) }
 
 # ---- several requests at the same time ----
 
-# A request that is under way: [client, target, headers]. What it answers is wait()ed for.
+# A request that is under way: [client, target, headers]. wait() waits for its answer.
 sub background {
     my ($client, $target, @headers) = @_;
     my $s = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $client->{server}->port)
@@ -73,7 +73,7 @@ sub MemSess::Faults::Request::wait {
     return $r;
 }
 
-# Runs the code in so many processes at once, code(0), code(1), ...; what they return, as text.
+# Runs the code in so many processes at once, code(0), code(1), ...; returns their results, as text.
 sub at_once {
     my ($n, $code, $meanwhile) = @_;
     my @all = map {
@@ -98,8 +98,9 @@ sub at_once {
 
 my $files = 0;
 
-# A request whose CGI has read the session, and answers with these lines when what is returned is
-# called: late($client, where, lines). The answer is not for that client's jar, that of slow() is.
+# A request whose CGI has read the session, and which answers with these lines when the returned
+# function is called: late($client, where, lines). Its answer does not go into that client's jar; that
+# of slow() does.
 sub late {
     my ($c, @what) = @_;
     return slow($c->copy, @what);
@@ -117,7 +118,7 @@ sub slow {
     };
 }
 
-# A client that sends a request and is gone: the server answers to nobody.
+# A client that sends a request and closes the connection: nobody gets the answer.
 sub goes_away {
     my ($c, $target) = @_;
     my $s = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $c->{server}->port)
@@ -127,19 +128,19 @@ sub goes_away {
     close $s;
 }
 
-# The id in a cookie, without the revision and all else that may follow.
+# The id in a cookie, without the revision and anything else behind it.
 sub id_of { return $_[0] =~ s/[.~].*//sr }
 
 # ---- where copies are ----
 
 my $marks = 0;
 
-# A word that is in one session alone.
+# A word that only one session has.
 sub mark { return sprintf 'Mark%dx%dMark', $$, ++$marks }
 
-# All items of a server, over one connection: key => value. memcached's list of keys lacks some
-# now and then, so it is asked until it is as long as it should be; it may never be, since what has
-# expired counts too.
+# All items of a server, over one connection: key => value. memcached's list of keys lacks some now and
+# then, so it is read until it is as long as it should be. It may never be, since expired items count,
+# too.
 sub items {
     my ($server) = @_;
     my %keys;
@@ -178,7 +179,7 @@ sub homes {
     } @servers;
 }
 
-# A session that says so, and its homes: client, mark, [server, key]...
+# A session with a mark, and its homes: client, mark, [server, key]...
 sub marked {
     my ($member, @servers) = @_;
     my $mark = mark();
@@ -206,8 +207,8 @@ sub public { my ($c) = @_; return $c->copy->get('/lua/env')->env('MEMSESS_ID') }
 
 # ---- other ----
 
-# A port that takes no connection and refuses none: the queue of its listener is full. Returns
-# the sockets that make it so; it is over when they are gone.
+# A port that neither accepts nor refuses connections: the queue of its listener is full. Returns the
+# sockets that fill it; the port is usual again when they are closed.
 sub black_hole {
     my ($port) = @_;
     my $listener = IO::Socket::INET->new(LocalHost => '127.0.0.1', LocalPort => $port, Listen => 0,

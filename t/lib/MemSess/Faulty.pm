@@ -1,7 +1,7 @@
 package MemSess::Faulty;
 # Stands before a real memcached and spoils its answers, as told by mode():
 #   pass     nothing is spoilt
-#   garbage  something else is answered
+#   garbage  the answer is garbage
 #   error    SERVER_ERROR is answered
 #   cut      half of the answer, then the connection is closed
 #   hang     half of the answer, then nothing more

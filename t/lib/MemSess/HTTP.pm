@@ -1,5 +1,5 @@
 package MemSess::HTTP;
-# Raw HTTP: what goes out is what the test says, what comes back keeps every line.
+# Raw HTTP: the request is exactly what the test says, and the answer keeps every line.
 use strict;
 use warnings;
 
@@ -9,13 +9,13 @@ use IPC::Open2;
 
 our @EXPORT_OK = qw(request raw h2);
 
-# The answer to the bytes given; undef if none came. The connection is closed by the
-# server, so a request that leaves it open must say Connection: close.
+# The answer to these bytes; undef if none came. httpd has to close the connection, so a request that
+# would leave it open must say Connection: close.
 sub raw {
     my ($port, $bytes, %how) = @_;
     my ($in, $out, $pid);
     if ($how{tls}) {
-        # On stderr it remarks on the self-signed certificate.
+        # Its remarks on the self-signed certificate go to stderr.
         my $cert = $how{cert} ? "-cert '$how{cert}' -key '$how{cert}'" : '';
         $cert .= " $how{tls}" if $how{tls} =~ /^-/;    # more options
         $pid = open2($in, $out, "exec openssl s_client -quiet -noservername $cert "
@@ -53,7 +53,7 @@ sub request {
     return raw($port, join("\r\n", @lines, '', '') . ($body // ''), %how);
 }
 
-# What is answered by HTTP/2. curl itself hangs with the sanitizers' libraries.
+# The answer by HTTP/2. curl itself hangs with the sanitizers' libraries.
 sub h2 {
     my ($port, $target, @headers) = @_;
     delete local $ENV{LD_PRELOAD};
@@ -103,7 +103,7 @@ sub header {
     return wantarray ? @values : join ', ', @values;
 }
 
-# Whatever begins like ours, in interim responses too.
+# All headers with our prefix, in interim responses, too.
 sub leaks { grep { /^memsess-/i } @{ $_[0]{interim} }, $_[0]->lines }
 
 # One variable of the environment that /cgi/env and the like print; undef if unset.

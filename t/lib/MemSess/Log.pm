@@ -4,7 +4,7 @@ use strict;
 use warnings;
 use MemSess::Process ();
 
-# All of this process, for what is checked at the end.
+# All logs of this process, for the checks at its end.
 our @logs;
 
 sub new {
@@ -24,8 +24,8 @@ sub faults {
     return @lines[grep { $lines[$_] =~ /$pattern/ && !is_httpds_own($_, \@lines) } 0 .. $#lines];
 }
 
-# Where a child of the event MPM is told to stop at once, its main thread closes the workers'
-# sockets while these end, and may look at one that is gone already. The line that tells so is near.
+# When a child of the event MPM is told to stop at once, its main thread closes the workers' sockets
+# while these end, and may use one that is freed already. A line close by says that.
 sub is_httpds_own {
     my ($at, $lines) = @_;
     my ($from, $to) = ($at < 5 ? 0 : $at - 5, $at + 20 > $#$lines ? $#$lines : $at + 20);

@@ -52,7 +52,7 @@ sub new {
     return $self;
 }
 
-# Those of the site, but for the MPM that it is to have.
+# The modules of the site, with the MPM of this member.
 sub modules {
     my ($dir, $mpm) = @_;
     return MemSess::Site::modules_file() unless $mpm;
@@ -67,8 +67,8 @@ sub modules {
     return "$dir/modules.conf";
 }
 
-# From now on the system gives the module no more of these ('threads', 'pipes'), or none of it
-# fails any more: for a member that was made with lacks.
+# For a member that was made with lacks: from now on the system gives the module no more of these
+# ('threads', 'pipes'), or all of them again.
 sub lacks {
     my ($self, $what) = @_;
     unlink glob "$self->{fails}-*";
@@ -79,13 +79,13 @@ sub lacks {
 my %microseconds = (ms => 1e3, s => 1e6, m => 60e6, h => 3600e6, d => 86400e6);
 
 # Sets the wall clock of a running member that was made with one, for all its processes at once:
-# to the machine's time and this ('-10m', 0), whatever it showed before. Its monotonic clock goes
-# on as ever, and so do the test and the memcacheds. The times of files are the machine's.
+# to the machine's time and this ('-10m', 0), whatever it showed before. Its monotonic clock, the test
+# and the memcacheds do not notice. The times of files are the machine's.
 sub set_clock {
     my ($self, $off) = @_;
     my ($n, $unit) = $off =~ /^([+-]?\d+)(ms|[smhd])$/ or $off eq '0' or die "no such time: $off\n";
     $self->{clock} or die "a member has a clock of its own only if it is made with one\n";
-    # In place: it is mapped, by t/preload/clock.c.
+    # The file is written in place, since t/preload/clock.c maps it.
     open my $out, -e $self->{clock} ? '+<' : '>', $self->{clock} or die "$self->{clock}: $!";
     syswrite $out, pack('q', $unit ? $n * $microseconds{$unit} : 0) or die "$self->{clock}: $!";
     close $out or die $!;
@@ -107,7 +107,7 @@ sub start {
     die "httpd does not start:\n" . $self->output . $self->{error_log}->text;
 }
 
-# Writes the configuration; a running server takes it at its next (graceful) restart.
+# Writes the configuration; a running member takes it at its next restart, graceful or not.
 sub configure {
     my ($self, $config) = @_;
     $self->{config} = $config;
@@ -146,14 +146,14 @@ sub accepts {
 sub graceful { $_[0]->reload('USR1') }
 sub restart  { $_[0]->await_rest; return $_[0]->reload('HUP') }
 
-# httpd's event MPM may crash by itself when SIGHUP meets a connection: its listener uses memory
-# that is given back. So none may be left, the one that showed that the start was over included.
+# httpd's event MPM may crash when SIGHUP meets a connection: its listener uses freed memory. So no
+# connection may be left, not even the one that showed the end of the start.
 sub await_rest {
     my ($self) = @_;
     wait_for(20, sub { !$self->connections }) or die "connections of httpd do not end\n";
 }
 
-# How many that were accepted, or wait for it, are not closed here.
+# How many accepted or waiting connections are not closed yet.
 sub connections {
     my ($self) = @_;
     my $port = sprintf ':%04X', $self->{port};

@@ -1,5 +1,5 @@
 package MemSess::Memcached;
-# A real memcached, and what a test wants to know of it or do to it.
+# A real memcached, and what a test asks it or does to it.
 use strict;
 use warnings;
 use parent 'MemSess::Process';
@@ -52,7 +52,7 @@ sub listening {
     return ('-l', $self->{host} =~ /:/ ? "[$self->{host}]" : $self->{host}, '-p', $self->{port});
 }
 
-# As MemSessServers spells it.
+# The address as MemSessServers spells it.
 sub address {
     my ($self) = @_;
     return "unix:$self->{host}" if $self->is_unix;
@@ -61,7 +61,7 @@ sub address {
 
 sub port { $_[0]{port} }
 
-# That it is ours that answers, not another's at the same port.
+# Whether ours answers, and not another process at the same port.
 sub answers {
     my ($self) = @_;
     my $stats = eval { $self->stats };
@@ -119,7 +119,7 @@ sub stats {
     return { map { /^STAT (\S+) (.*)/ } $self->command('stats') };
 }
 
-# How far the figures named went up while the code ran.
+# By how much these figures grew while the code ran.
 sub during {
     my ($self, $code, @names) = @_;
     my $before = $self->stats;
@@ -129,7 +129,7 @@ sub during {
     return wantarray ? @grown : $grown[0];
 }
 
-# The number of commands about items, whatever they did.
+# The number of commands about items, whatever their answers were.
 sub traffic {
     my ($self, $code) = @_;
     my $sum = 0;

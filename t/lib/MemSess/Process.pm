@@ -75,7 +75,7 @@ sub launch {
     return $self;
 }
 
-# What it has written to its log.
+# Its output in the log.
 sub output {
     my ($self) = @_;
     open my $in, '<', $self->{log} or return '';
@@ -84,7 +84,7 @@ sub output {
 }
 
 # A server that this Perl file is when it is run, with a port to listen on and arguments.
-# That it writes "listening on PORT" tells it from another's at the same port.
+# By its line "listening on PORT" it is told from another process at the same port.
 sub launch_perl {
     my ($self, $file, @args) = @_;
     for (1 .. 5) {
@@ -119,7 +119,7 @@ sub signal {
     return $self->alive && kill $signal, $self->{pid};
 }
 
-# Waits for the end; the whole session is killed if it does not come.
+# Waits for the end; if it does not come, the whole session is killed.
 sub stop {
     my ($self, $signal) = @_;
     my $pid = $self->{pid} or return 1;

@@ -1,8 +1,7 @@
 package MemSess::Recipe;
 # A recipe of examples/ with all that it needs: memcacheds, its own program if it has one
-# (examples/NAME/backend PORT), and members with its site.conf. In the common site of the tests
-# sessions are off here, but for two handlers of the tests' own, so that what is on is what the
-# recipe says.
+# (examples/NAME/backend PORT), and members with its site.conf. Sessions of the tests' common site are
+# off here, except for two handlers of the tests, so that only the recipe switches sessions on.
 use strict;
 use warnings;
 use parent 'MemSess::Process';
@@ -47,7 +46,7 @@ sub accepts {
     return IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $self->{port}, Timeout => 5);
 }
 
-# The modules are those that the recipe tells one to enable.
+# The modules are those that the recipe says to enable.
 sub config {
     my ($self, $more) = @_;
     open my $in, '<', "$self->{dir}/site.conf" or die "$self->{dir}/site.conf: $!";
@@ -73,8 +72,8 @@ sub config {
     );
 }
 
-# Comments of site.conf that say so: Page, where to begin, and Try, commands, each with URL for a
-# member's and LOGS for its logs.
+# The comments of a kind in site.conf: Page, where to begin, and Try, commands, in which URL stands for
+# a member's and LOGS for the directory of its logs.
 sub says {
     my ($name, $what) = @_;
     open my $in, '<', MemSess::Site::top() . "/examples/$name/site.conf" or die "there is no recipe $name\n";

@@ -1,6 +1,6 @@
 package MemSess::Site;
-# What all servers of the tests have in common: where things are, which modules are
-# loaded, and the variables that t/conf/site.conf stands on.
+# What all members of the tests have in common: where things are, which modules are loaded, and the
+# variables that t/conf/site.conf uses.
 use strict;
 use warnings;
 
@@ -23,7 +23,7 @@ sub query {
 
 sub httpd { $ENV{MEMSESS_T_HTTPD} }
 
-# What has t, conf.d, docs and so on: a copy of the checkout.
+# The directory with t, conf.d, docs and so on: a copy of the checkout.
 sub top { $ENV{MEMSESS_T_ROOT} =~ s{/t$}{}r }
 
 sub modules_file { "$ENV{MEMSESS_T_ROOT}/conf/modules.conf" }

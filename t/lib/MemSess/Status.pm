@@ -1,5 +1,5 @@
 package MemSess::Status;
-# What /status of a member says, in the forms for machines.
+# The /status of a member, in the forms for machines.
 use strict;
 use warnings;
 

@@ -1,5 +1,5 @@
 package MemSess::Test;
-# What the test files say in one word.
+# The words of the test files.
 use strict;
 use warnings;
 
@@ -18,7 +18,7 @@ use Time::HiRes qw(sleep);
 our @EXPORT = qw(client server shared_memcached say_via escape set_via state data started
                  time_passes clears_cookie leaves_cookie back_again in_use raw wait_for sum private_file);
 
-# Apache::Test has failures told on STDOUT, where prove hides them.
+# Apache::Test reports failures on STDOUT, where prove hides them.
 {
     package Apache::Test;
     no warnings 'redefine';
@@ -47,7 +47,7 @@ sub shared_memcached {
 
 sub client { MemSess::Client->new(@_) }
 
-# A file that nobody else can read, as secrets must be; the suite's copy goes, and it does.
+# A file that nobody else can read, as secrets must be; it is removed with the copy of the suite.
 sub private_file {
     my ($name, $text) = @_;
     my $path = "$ENV{MEMSESS_T_ROOT}/logs/$name-$$";
@@ -57,7 +57,7 @@ sub private_file {
     return $path;
 }
 
-# Everything but letters and digits, so that no layer sees anything in it.
+# Encodes everything but letters and digits, so that no layer finds a meaning in it.
 sub escape {
     my ($text) = @_;
     $text =~ s/([^A-Za-z0-9])/sprintf '%%%02X', ord $1/ge;
@@ -76,7 +76,7 @@ sub say_via {
     return "/$kind/say$path?" . escape(join("\n", @lines) . "\n\n$body");
 }
 
-# Has the session changed: set_via($client, 'a=1&b=2')
+# Changes the session: set_via($client, 'a=1&b=2')
 sub set_via {
     my ($client, $form, $handler) = @_;
     my $r = $client->get(say_via($handler // 'cgi', "MemSess-Set: $form"));
@@ -84,15 +84,15 @@ sub set_via {
     return $r;
 }
 
-# What the session is to the next request (of a script that starts no process). Of the
-# ways to write the same form one is picked, so that it can be compared.
+# The session as the next request sees it (of a script that starts no process). It is in one of the
+# ways to write the same form, so that it can be compared.
 sub state { $_[0]->get('/lua/env')->env('MEMSESS_STATE') }
 sub data {
     my $data = $_[0]->get('/lua/env')->env('MEMSESS_DATA') // return;
     return $data =~ s/\+/%20/gr =~ s/(%..)/\U$1/gr;
 }
 
-# A client with a session that says form, which is not the matter of the test.
+# A client with a session of these attributes.
 sub started {
     my ($server, $form, @how) = @_;
     my $client = client($server, @how);
@@ -107,12 +107,12 @@ sub clears_cookie {
         && /Max-Age=0|Expires=[^;]*1970/i } $r->header('Set-Cookie');
 }
 
-# Neither sets nor clears it.
+# Whether an answer neither sets nor clears the cookie.
 sub leaves_cookie { my ($r) = @_; return !grep { /^memsess=/ } $r->header('Set-Cookie') }
 
-# Waits until the member uses a server that was away: until the condition is true, and
-# then for as long as its other child processes may take, each of which finds out for
-# itself, by MemSessRetry (300ms in all tests that have servers come back).
+# Waits until the member uses a server that was away: until the condition is true, and then as long as
+# its other child processes may take, each of which finds out by MemSessRetry (300ms in all tests in
+# which servers come back).
 sub back_again {
     my ($condition) = @_;
     my $back = wait_for(20, $condition);
@@ -140,7 +140,7 @@ sub in_use {
     back_again(sub { 1 });
 }
 
-# What no test ever wants: a crash, or a cookie in a log.
+# Failures of every test: a crash, or a cookie in a log.
 END {
     MemSess::Process::stop_all();
     if (MemSess::Process::is_owner()) {

@@ -1,8 +1,8 @@
 package MemSess::WebSocket;
-# Both ends of WebSockets. The back end, a process of its own, answers /echo with 101 and whatever it
-# is told, word for word. Of the query: wait=FILE, not before that file is there; early, 103 goes
-# before; status=403, that instead of 101, and the connection stays open. The client speaks HTTP/1,
-# or HTTP/2 (RFC 8441).
+# Both ends of WebSockets. The back end, a process of its own, answers /echo with 101, and then repeats
+# each message. Its query may say wait=FILE, to answer when that file exists; early, to send 103
+# before; status=403, to answer that in place of 101 and leave the connection open. The client speaks
+# HTTP/1, or HTTP/2 (RFC 8441).
 use strict;
 use warnings;
 use parent 'MemSess::Process';
@@ -24,7 +24,7 @@ sub port { $_[0]{port} }
 
 # ---- the client ----
 
-# Opens one: (a member, a target, header lines); how it was answered is in {response}.
+# Opens a WebSocket: (a member, a target, header lines); the answer is in {response}.
 sub open {
     my ($class, $server, $target, @headers) = @_;
     my $self = $class->begin($server, $target, @headers);
@@ -46,7 +46,7 @@ sub connected {
     return IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $server->port) || die $@;
 }
 
-# The head of the answer, those of interim answers before it, and nothing of what follows.
+# The head of the answer and those of interim answers before it, without the bytes that follow.
 sub answered {
     my ($self) = @_;
     my $head = '';
@@ -62,7 +62,7 @@ sub answered {
 
 sub status { my ($self) = @_; return $self->{head} =~ m{.*^HTTP/1\.1 (\d+)}ms ? $1 : 0 }
 
-# What a message is answered with.
+# The answer to a message.
 sub say {
     my ($self, $text) = @_;
     my $mask = 'abcd';
@@ -80,7 +80,7 @@ sub hear {
     });
 }
 
-# What the parser takes from the front of what came in; undef where nothing more comes.
+# What the parser takes from the front of the input; undef if nothing more comes.
 sub take {
     my ($self, $parser) = @_;
     my $select = IO::Select->new($self->{socket});

@@ -1,20 +1,20 @@
 package MemSess::Wire;
-# Stands before a real memcached and understands what goes by, so that single answers can be
-# spoilt, as told by mode(). A mode may end in /get (readings alone) or /set (set, add, replace);
-# else everything is spoilt, the prober's question too:
+# Stands before a real memcached and parses the traffic, so that it can spoil single answers, as told by
+# mode(). A mode may end in /get (only readings) or /set (set, add, replace); otherwise every answer is
+# spoilt, also the one to the prober:
 #   pass       nothing is spoilt
 #   mute       no answer, ever
-#   drip=SECS  the answer, a byte at a time, and so long between two of them
+#   drip=SECS  the answer, a byte at a time, with so long between two bytes
 #   cut        the first half of the answer, then the connection is closed
 #   shut       no answer, the connection is closed
-#   garbage    something else is answered
+#   garbage    the answer is garbage
 #   key        a value comes under the name of another key
-#   other      a record comes that belongs to another key: one that was set before. (An older one of
-#              the same key could not be told from memory that is old, nor could what is no record
-#              from one that is damaged, which counts as missing.)
+#   other      a record of another key comes, one that was set before. (An older record of the same
+#              key could not be told from old memory, nor bytes that are no record from a damaged
+#              record, which counts as missing.)
 #   twice      the answer, and a little later once more
 #   refuse     SERVER_ERROR
-#   slow=SECS  the answer, late: nothing is wrong with it
+#   slow=SECS  the right answer, but late
 # Each connection has a process of its own, and all keep one journal.
 use strict;
 use warnings;
@@ -56,7 +56,7 @@ sub mode {
     rename "$self->{base}.new", "$self->{base}.mode" or die $!;
 }
 
-# What went by, a line each: connection and command, or connection and SPOILT.
+# The journal, a line for each event: connection and command, or connection and SPOILT.
 sub journal {
     my ($self) = @_;
     open my $in, '<', "$self->{base}.journal" or return;
@@ -128,7 +128,7 @@ sub converse {
     }
 }
 
-# For "other": the last records of two keys, by whomever they were set, each after its key.
+# For "other": the last records of two keys, from any connection, each after its key.
 sub remember {
     my ($key, $data) = @_;
     rename "$base.last", "$base.other" if (recall('last'))[0] ne $key;
@@ -168,7 +168,7 @@ sub spoil {
                : $mode eq 'other' ? another($answer, $key)
                : $mode eq 'twice' ? $answer
                : die "no such mode: $mode\n";
-    # Noted before it leaves: whoever has read it may ask again at once.
+    # This is noted before the answer leaves, since its reader may ask again at once.
     note('SPOILT') if $spoilt ne $answer or $mode =~ /^drip|^twice/;
     if ($mode =~ /^drip=(.*)/) {
         my $gap = $1;
