@@ -14,9 +14,10 @@ our $SESSION_BYTES = 1024;
 our $LISTED = 10;    # sessions of one user
 our @ATTRIBUTES = qw(cart csrf lang mail name role seen theme);
 
-# Each by its name, where its sessions live (see below), the path that is asked there, and what
-# the table says of it. writes: so it does. follows: it needs a client that takes each new cookie.
-# fails: it is known to answer errors or not at all, which is then reported and no reason to stop.
+# Each contestant has its name, the place of its sessions (see below), the path that is asked there,
+# and its words in the table. writes: it changes the session. follows: it needs a client that takes
+# each new cookie. fails: it is known to answer errors or not at all, which is then reported and no
+# reason to stop.
 our %CONTESTANTS = map {
     my ($name, $place, $path, $says, @traits) = @$_;
     ($name => { place => $place, path => $path, says => $says, map { $_ => 1 } @traits });
