@@ -971,7 +971,7 @@ static void find_rest(query_t *query, unsigned from, memsess_reading_t *reading)
     reading->facts = is_there ? facts_of(query) : (memsess_facts_t){0};
 }
 
-void memsess_find(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
+void memsess_store_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
 {
     query_t query;
     unsigned from = 0;
@@ -1013,25 +1013,16 @@ static apr_status_t same_again(void *baton, const memsess_session_t *newest,
 
 /* What is lacking somewhere is written once more, as a revision of its own: so a repair can undo no
  * commit. Left to whoever is writing, if somebody is. */
-static void repair(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
+void memsess_store_repair(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
 {
     memsess_session_t *again;
 
     if (reading->facts.lacks
         && memsess_store_commit(store, reading, MEMSESS_REPAIRING, same_again, &again, p)
                == APR_SUCCESS) {
-        memsess_count_add(MEMSESS_N_REPAIRED, reading->facts.lacks);
-        memsess_log(MEMSESS_LOG_DEBUG, 0, "repaired %u of the copies of session %s",
-                    reading->facts.lacks, memsess_key_log(&reading->key, p));
         reading->session = again;
         reading->facts = (memsess_facts_t){.answered = reading->facts.answered};
     }
-}
-
-void memsess_store_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
-{
-    memsess_find(store, reading, p);
-    repair(store, reading, p);
 }
 
 /* One of several readings whose first homes are asked all at once. */
@@ -1067,7 +1058,6 @@ void memsess_store_read_all(memsess_store_t *store, memsess_reading_t *const *re
         take_answers(&part->query, part->wanted, part->n, part->gets);
         readings[i]->read_at = read_at;
         find_rest(&part->query, part->from, readings[i]);
-        repair(store, readings[i], p);
     }
 }
 

@@ -78,14 +78,20 @@ typedef struct memsess_reading_t {
 } memsess_reading_t;
 
 /**
- * Reads all copies in one round trip; the highest revision wins, and copies that are missing or
- * older are repaired. What is read lives in @a p.
+ * Reads all copies in one round trip; the highest revision wins. What is read lives in @a p. What lacks
+ * copies is told in the facts: whoever writes the record repairs it, or else memsess_store_repair.
  */
 void memsess_store_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p);
 
 /** Reads several keys, all different, in the time of one. */
 void memsess_store_read_all(memsess_store_t *store, memsess_reading_t *const *readings, unsigned n,
                             apr_pool_t *p);
+
+/**
+ * Writes what lacks copies by a reading once more, as a revision of its own; left to whoever is writing,
+ * if somebody is. The reading is then what was written. Nothing is done where nothing lacks.
+ */
+void memsess_store_repair(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p);
 
 /** Two members may be that far apart in what they take for a server's clock, in seconds. */
 #define MEMSESS_CLOCK_ERROR 3

@@ -27,6 +27,7 @@
 #include "http/caches.h"
 #include "http/expose.h"
 #include "http/interim.h"
+#include "http/repair.h"
 #include "http/request.h"
 #include "http/status.h"
 #include "http/writeback.h"
@@ -505,12 +506,14 @@ static apr_status_t out_filter(ap_filter_t *f, apr_bucket_brigade *bb)
  * may have come through a section that has a session. */
 static apr_status_t last_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
-    if (respond(f, bb) != APR_SUCCESS) {
-        return AP_FILTER_ERROR;
+    if (!f->ctx) {
+        f->ctx = (void *)committed;
+        if (respond(f, bb) != APR_SUCCESS) {
+            return AP_FILTER_ERROR;
+        }
+        memsess_take_cookies(f->r);
     }
-    memsess_take_cookies(f->r);
-    ap_remove_output_filter(f);
-    return ap_pass_brigade(f->next, bb);
+    return memsess_repair_behind(f, bb);
 }
 
 static void insert_filter(request_rec *r)

@@ -10,6 +10,7 @@
 #include "conf/others.h"
 #include "conf/server.h"
 #include "http/json.h"
+#include "http/repair.h"
 #include "http/request.h"
 #include "http/status.h"
 #include "http_core.h"
@@ -174,6 +175,7 @@ static const char *judge_live(request_rec *r, const memsess_session_t *session)
     if (session->login.user[0]
         && memsess_epoch_key(&epoch.key, conf_of(r)->ns, session->login.user) == APR_SUCCESS) {
         memsess_store_read(conf_of(r)->store, &epoch, r->pool);
+        memsess_repair_see(memsess_own(r, 1)->top, &epoch);
         switch (memsess_epoch_judge(session, &epoch)) {
         case MEMSESS_ENDED:
             return memsess_epoch_why(session, &epoch);
@@ -347,6 +349,7 @@ static int list(request_rec *r, const char *name)
         if (memsess_user_make(user, conf->secrets, i, conf->ns, name) == APR_SUCCESS
             && memsess_epoch_key(&epoch.key, conf->ns, user) == APR_SUCCESS) {
             memsess_store_read(conf->store, &epoch, r->pool);
+            memsess_repair_see(memsess_own(r, 1)->top, &epoch);
         }
         if (epoch.found == MEMSESS_UNAVAILABLE || epoch.found == MEMSESS_UNSEEN) {
             return unavailable(r, "the servers that have the user's list are silent");

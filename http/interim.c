@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "apr_strings.h"
+#include "http/repair.h"
 #include "http/writeback.h"
 #include "http_connection.h"
 #include "http_log.h"
@@ -185,7 +186,7 @@ static apr_status_t interim_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         return drop_data(f, bb);
     }
     APR_BRIGADE_PREPEND(bb, clean);
-    return ap_pass_brigade(f->next, bb);
+    return interim->r ? ap_pass_brigade(f->next, bb) : memsess_repair_behind_head(r, f, bb);
 }
 
 /* -- Interim answers of HTTP/2 back ends ---------------------------------------------------------

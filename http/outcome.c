@@ -7,6 +7,7 @@
 #include "apr_strings.h"
 #include "base/clock.h"
 #include "http/renew.h"
+#include "http/repair.h"
 #include "http_log.h"
 #include "http_protocol.h"
 #include "session/record.h"
@@ -304,7 +305,10 @@ static apr_status_t change_session(memsess_commit_t *c, apr_interval_time_t wait
     }
     upon = memsess_req_reading(c->req);
     rv = memsess_store_commit(c->store, &upon, wait, next_revision, c, c->r->pool);
-    if (rv != APR_SUCCESS && rv != MEMSESS_UNSURE) {
+    if (rv == APR_SUCCESS) {
+        memsess_repair_done(c->top, &upon.key);
+    }
+    else if (rv != MEMSESS_UNSURE) {
         unwrite_fresh(c);
     }
     return rv;

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "http/repair.h"
 #include "http/request_private.h"
 #include "session/seal.h"
 #include "store/epoch.h"
@@ -56,6 +57,7 @@ void memsess_renew_follow(memsess_req_t *req, memsess_store_t *store, int comes,
         }
         next.key = req->key;
         memsess_store_read(store, &next, p);
+        memsess_repair_see(req->top, &next);
         memsess_req_take(req, &next);
         /* Those that follow are younger. */
         if (!moves && comes && is_dead(req, store, p)) {

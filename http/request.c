@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/renew.h"
+#include "http/repair.h"
 #include "http_log.h"
 #include "mod_ssl.h"
 #include "store/epoch.h"
@@ -224,7 +225,7 @@ static void read_at_once(memsess_req_t *req, memsess_store_t *store, apr_pool_t 
     memsess_reading_t *own = req->ahead ? &req->ahead[req->at] : &alone;
     memsess_reading_t *readings[MEMSESS_COOKIES_MAX + 1];
     const char *user = req->all_sent[req->at].user;
-    unsigned n = 0;
+    unsigned n = 0, i;
 
     if (!own->read_at) {
         do {
@@ -238,6 +239,9 @@ static void read_at_once(memsess_req_t *req, memsess_store_t *store, apr_pool_t 
             req->epoch_of = user;
         }
         memsess_store_read_all(store, readings, n, p);
+        for (i = 0; i < n; i++) {
+            memsess_repair_see(req->top, readings[i]);
+        }
     }
     memsess_req_take(req, own);
 }
@@ -251,6 +255,7 @@ static void read_epoch(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p
         req->epoch.found = MEMSESS_UNAVAILABLE;
         if (memsess_epoch_key(&req->epoch.key, req->ns, user) == APR_SUCCESS) {
             memsess_store_read(store, &req->epoch, p);
+            memsess_repair_see(req->top, &req->epoch);
             req->epoch_of = user;
         }
     }

@@ -70,6 +70,7 @@ struct memsess_top_t {
     apr_pool_t *p;
     server_rec *server;
     memsess_req_t *sessions;
+    apr_array_header_t *lacking; /**< of memsess_reading_t: what is to be repaired, see http/repair.h */
     apr_array_header_t *asked; /**< write-back headers so far, see http/writeback.c */
     int is_admin;              /**< the client sent MemSess-Admin: 1 */
     int early;                 /**< mod_ssl may still ask for the certificate of the client */

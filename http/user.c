@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "apr_strings.h"
+#include "http/repair.h"
 #include "http_log.h"
 #include "store/epoch.h"
 
@@ -161,6 +162,7 @@ static apr_status_t judge_epoch(const memsess_commit_t *c)
         return rv;
     }
     memsess_store_read(c->store, epoch, c->r->pool);
+    memsess_repair_see(c->top, epoch);
     if (memsess_epoch_judge(c->req->session, epoch) == MEMSESS_FOUND) {
         return APR_SUCCESS;
     }
@@ -205,6 +207,7 @@ apr_status_t memsess_commit_keep_user(memsess_commit_t *c, apr_interval_time_t w
         return rv;
     }
     rv = memsess_epoch_keep(c->store, &c->req->epoch, &entry, c->r->pool);
+    memsess_repair_see(c->top, &c->req->epoch);
     if (rv != APR_SUCCESS && rv != MEMSESS_BUSY) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a user's epoch could not be "
                       "re-dated: %s", memsess_commit_words(c, rv));

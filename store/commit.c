@@ -466,6 +466,8 @@ typedef struct commit_t {
     claim_t claim;
     memsess_reading_t newest;         /* what is built upon */
     apr_interval_time_t wait;         /* for others; 0 or MEMSESS_REPAIRING: they come first */
+    const memsess_session_t *found;   /* as it was read at first */
+    unsigned lacked;                  /* copies of that, of those that this commit writes */
     const memsess_session_t *ours;    /* written, but not to all of its servers; or NULL */
     const memsess_session_t *partial; /* newest as it was first seen on some of its servers only */
     apr_time_t partial_since;
@@ -511,7 +513,7 @@ static apr_status_t look_again(commit_t *c)
     memsess_session_t *newest = c->newest.session;
     memsess_reading_t now = {.key = c->newest.key};
 
-    memsess_find(c->claim.of.store, &now, c->p);
+    memsess_store_read(c->claim.of.store, &now, c->p);
     switch (now.found) {
     case MEMSESS_ENDED:
         if (memsess_is_newer(now.session, newest)) {
@@ -547,6 +549,16 @@ static int is_done(const memsess_session_t *next, const memsess_sent_t *sent)
     return sent->stored && sent->stored == next->placement.n;
 }
 
+/* What another has written meanwhile is on its way to where it is not yet. */
+static void count_repaired(const commit_t *c)
+{
+    if (c->lacked) {
+        memsess_count_add(MEMSESS_N_REPAIRED, c->lacked);
+        memsess_log(MEMSESS_LOG_DEBUG, 0, "repaired %u of the copies of session %s", c->lacked,
+                    memsess_key_log(c->claim.of.key, c->p));
+    }
+}
+
 /* What became of the next revision, by what became of its copies. */
 static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_sent_t *sent)
 {
@@ -554,6 +566,7 @@ static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_
         if (sent->stored < c->claim.of.store->conf.copies) {
             memsess_count(MEMSESS_N_UNDER_REPLICATED);
         }
+        count_repaired(c);
         drop_strays(c, c->newest.session, next);
         return APR_SUCCESS;
     }
@@ -580,6 +593,7 @@ static apr_status_t write_claimed(commit_t *c)
         next = apr_pmemdup(c->p, c->newest.session, sizeof(*next));
     }
     else {
+        c->lacked = memsess_is_same(c->newest.session, c->found) ? c->newest.facts.lacks : 0;
         rv = c->make(c->baton, c->newest.session, &next, c->p);
     }
     if (rv != APR_SUCCESS) {
@@ -788,6 +802,7 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_reading_
     memset(&c, 0, sizeof(c));
     c.claim.ttl = claim_ttl(store);
     c.newest = *upon;
+    c.found = upon->session;
     c.wait = wait;
     c.make = make;
     c.baton = baton;

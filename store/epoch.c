@@ -253,15 +253,19 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     return rv;
 }
 
-static apr_status_t write_next(memsess_store_t *store, const memsess_reading_t *epoch,
+static apr_status_t write_next(memsess_store_t *store, memsess_reading_t *epoch,
                                next_epoch_t *want, apr_interval_time_t wait, apr_pool_t *p)
 {
+    apr_status_t rv;
+
     /* Any name that is not empty will do: the key says whose it is. */
     memcpy(want->login.user, "AAAAAAAAAAAAAAAA", MEMSESS_USER_LEN + 1);
     want->ahead = memsess_store_ahead(store);
     want->store = store;
     want->key = &epoch->key;
-    return memsess_store_commit(store, epoch, wait, next_revision, want, p);
+    rv = memsess_store_commit(store, epoch, wait, next_revision, want, p);
+    epoch->facts.lacks = rv == APR_SUCCESS ? 0 : epoch->facts.lacks;
+    return rv;
 }
 
 static apr_status_t write_first(memsess_store_t *store, memsess_reading_t *epoch,
@@ -272,7 +276,7 @@ static apr_status_t write_first(memsess_store_t *store, memsess_reading_t *epoch
     return rv == APR_SUCCESS ? write_next(store, epoch, want, wait, p) : rv;
 }
 
-apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_reading_t *epoch,
+apr_status_t memsess_epoch_keep(memsess_store_t *store, memsess_reading_t *epoch,
                                 const memsess_entry_t *entry, apr_pool_t *p)
 {
     next_epoch_t want = {.what = KEEP, .entry = entry};
@@ -292,18 +296,10 @@ apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_reading_t 
                : write_next(store, epoch, &want, 0, p);
 }
 
-/* Reads the record, and makes the next one of it, or the first. */
-static apr_status_t change(memsess_store_t *store, memsess_reading_t *epoch, next_epoch_t *want,
-                           apr_interval_time_t wait, apr_pool_t *p)
+/* Makes the next one of what was read, or the first. */
+static apr_status_t change_read(memsess_store_t *store, memsess_reading_t *epoch,
+                                next_epoch_t *want, apr_interval_time_t wait, apr_pool_t *p)
 {
-    apr_status_t rv = memsess_random(want->login.epoch, MEMSESS_EPOCH_BYTES);
-
-    if (!epoch->read_at) {
-        memsess_store_read(store, epoch, p);
-    }
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
     switch (epoch->found) {
     case MEMSESS_UNAVAILABLE:
         return MEMSESS_DOWN;
@@ -321,13 +317,27 @@ static apr_status_t change(memsess_store_t *store, memsess_reading_t *epoch, nex
     }
 }
 
+static apr_status_t change(memsess_store_t *store, memsess_reading_t *epoch, next_epoch_t *want,
+                           apr_interval_time_t wait, apr_pool_t *p)
+{
+    apr_status_t rv = memsess_random(want->login.epoch, MEMSESS_EPOCH_BYTES);
+
+    memsess_store_read(store, epoch, p);
+    if (rv == APR_SUCCESS) {
+        rv = change_read(store, epoch, want, wait, p);
+    }
+    /* Where that has not written it. */
+    memsess_store_repair(store, epoch, p);
+    return rv;
+}
+
 apr_status_t memsess_epoch_enter(memsess_login_t *login, memsess_store_t *store,
                                  const memsess_key_t *key, const memsess_entry_t *entry,
                                  unsigned most, apr_interval_time_t wait, apr_pool_t *p)
 {
     memsess_reading_t epoch = {.key = *key};
     next_epoch_t want = {.what = KEEP, .entry = entry, .most = most};
-    apr_status_t rv;
+    apr_status_t rv = memsess_random(want.login.epoch, MEMSESS_EPOCH_BYTES);
 
     memsess_store_read(store, &epoch, p);
     if (epoch.found == MEMSESS_FOUND && !most) {
@@ -335,9 +345,10 @@ apr_status_t memsess_epoch_enter(memsess_login_t *login, memsess_store_t *store,
         rv = memsess_epoch_keep(store, &epoch, entry, p);
         rv = rv == MEMSESS_BUSY ? APR_SUCCESS : rv;
     }
-    else {
-        rv = change(store, &epoch, &want, wait, p);
+    else if (rv == APR_SUCCESS) {
+        rv = change_read(store, &epoch, &want, wait, p);
     }
+    memsess_store_repair(store, &epoch, p);
     memcpy(login->epoch, want.login.epoch, MEMSESS_EPOCH_BYTES);
     login->listed = most != 0;
     return rv;

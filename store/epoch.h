@@ -70,8 +70,9 @@ apr_status_t memsess_epoch_enter(memsess_login_t *login, memsess_store_t *store,
 apr_array_header_t *memsess_epoch_list(const memsess_store_t *store,
                                        const memsess_session_t *record, apr_pool_t *p);
 
-/** Has it, as it was found, outlive a session that is re-dated now; dates its entry in the list. */
-apr_status_t memsess_epoch_keep(memsess_store_t *store, const memsess_reading_t *epoch,
+/** Has it, as it was found, outlive a session that is re-dated now; dates its entry in the list. Where
+ * that wrote it, no copy is lacking any more. */
+apr_status_t memsess_epoch_keep(memsess_store_t *store, memsess_reading_t *epoch,
                                 const memsess_entry_t *entry, apr_pool_t *p);
 
 /**

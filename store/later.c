@@ -67,6 +67,7 @@ static void later_look(void *baton)
     if (!is_any_just_back(later->store, &later->placement)
         && apr_pool_create_unmanaged_ex(&p, NULL, NULL) == APR_SUCCESS) {
         memsess_store_read(later->store, &reading, p);
+        memsess_store_repair(later->store, &reading, p);
         apr_pool_destroy(p);
         memsess_later_done(later->store, &later->lease);
     }

@@ -103,9 +103,6 @@ int memsess_is_vouched(const memsess_copies_t *of, const memsess_session_t *newe
 void memsess_complain(const memsess_copies_t *of, const memsess_server_t *server, const char *item,
                       const char *trouble, apr_pool_t *p);
 
-/** memsess_store_read without repairing anything. */
-void memsess_find(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p);
-
 /** Asks all servers of a key, all at once, whatever each of them says. */
 void memsess_ask_all(const memsess_copies_t *of, apr_pool_t *p);
 

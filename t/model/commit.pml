@@ -73,7 +73,7 @@
  *  NO_UNSEEN        what is not seen for now is taken for what is not there
  * and what the code does,
  *  AT_ONCE          claims in any order
- *  REPAIRS          a writer repairs first, as a reader does
+ *  REPAIRS          somebody repairs right before a writer writes: a reader beside it, in fewer states
  * and beginnings:
  *  RETURNED         server 1 missed a revision, and is back with its old memory
  *  NOTICED          and everybody knows that it was away

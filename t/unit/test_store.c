@@ -205,6 +205,69 @@ static void test_missing_copies_are_repaired(void **state)
     }
 }
 
+static apr_uint64_t figure(memsess_counter_t counter)
+{
+    apr_uint64_t figures[MEMSESS_N];
+
+    memsess_count_read(figures);
+    return figures[counter];
+}
+
+static void test_reading_leaves_repairs_to_others(void **state)
+{
+    memsess_reading_t reading, *readings[] = {&reading};
+    unsigned all;
+
+    (void)state;
+    open_store(3, 2, 1);
+    written("value");
+    unit_memcached_delete(at(1), copy_key(1));
+    pass_time();
+    for (all = 0; all < 2; all++) {
+        reading = (memsess_reading_t){.key = key};
+        if (all) {
+            memsess_store_read_all(store, readings, 1, unit_pool);
+        }
+        else {
+            memsess_store_read(store, &reading, unit_pool);
+        }
+        assert_int_equal(reading.found, MEMSESS_FOUND);
+        assert_int_equal(reading.facts.lacks, 1);
+        assert_revisions("1 - -");
+    }
+    memsess_store_repair(store, &reading, unit_pool);
+    assert_int_equal(reading.facts.lacks, 0);
+    assert_int_equal(reading.session->revision, 2);
+    assert_revisions("2 2 -");
+    memsess_store_repair(store, &reading, unit_pool);
+    assert_revisions("2 2 -");
+}
+
+static void test_a_change_repairs_what_it_is_made_upon(void **state)
+{
+    edit_t edit = {.append = "+"};
+    memsess_reading_t reading;
+    apr_uint64_t repaired_before;
+    unsigned place;
+
+    (void)state;
+    open_store(3, 2, 1);
+    written("v");
+    repaired_before = figure(MEMSESS_N_REPAIRED);
+    for (place = 0; place < 2; place++) {
+        unit_memcached_delete(at(place), copy_key(place));
+        pass_time();
+        reading = (memsess_reading_t){.key = key};
+        memsess_store_read(store, &reading, unit_pool);
+        assert_int_equal(reading.facts.lacks, 1);
+        assert_int_equal(memsess_store_commit(store, &reading, 0, make_next, &edit, unit_pool),
+                         APR_SUCCESS);
+        assert_revisions(place ? "3 3 -" : "2 2 -");
+        assert_int_equal(figure(MEMSESS_N_REPAIRED) - repaired_before, place + 1);
+    }
+    assert_finds("v++");
+}
+
 static void test_damaged_copies_are_repaired(void **state)
 {
     static const char *const garbage[] = {"", "MSS", "MSS\1", "garbage", "a:1:{s:1:\"b\";i:1;}"};
@@ -567,6 +630,8 @@ int main(void)
         STORE_TEST(test_expiry_in_memcached),
         STORE_TEST(test_highest_revision_wins),
         STORE_TEST(test_missing_copies_are_repaired),
+        STORE_TEST(test_reading_leaves_repairs_to_others),
+        STORE_TEST(test_a_change_repairs_what_it_is_made_upon),
         STORE_TEST(test_damaged_copies_are_repaired),
         STORE_TEST(test_complaints_are_few),
         STORE_TEST(test_sealed),

@@ -29,7 +29,7 @@ static inline memsess_store_t *unit_store_start(memsess_pool_t **pool,
 static __thread memsess_reading_t unit_readings[UNIT_READINGS];
 static __thread unsigned unit_readings_n;
 
-/** Reads, as a request does that changes nothing. */
+/** Reads and repairs, as a request does that changes nothing. */
 static inline memsess_found_t unit_read(memsess_store_t *store, const memsess_key_t *key,
                                         memsess_session_t **session, apr_pool_t *p)
 {
@@ -37,6 +37,7 @@ static inline memsess_found_t unit_read(memsess_store_t *store, const memsess_ke
 
     *reading = (memsess_reading_t){.key = *key};
     memsess_store_read(store, reading, p);
+    memsess_store_repair(store, reading, p);
     *session = reading->session;
     return reading->found;
 }
