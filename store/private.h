@@ -2,7 +2,7 @@
 
 /**
  * @file store/private.h
- * @brief What memsess_store.c (copies), store/commit.c (claims) and store/lock.c share.
+ * @brief What the files of the store share.
  */
 #ifndef MEMSESS_STORE_PRIVATE_H
 #define MEMSESS_STORE_PRIVATE_H
@@ -79,6 +79,16 @@ int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *p
 /** What that server's own clock said when it was written to, in seconds; 0: nobody knew. */
 apr_int64_t memsess_written_at(const memsess_store_t *store, const memsess_placement_t *placement,
                                unsigned at);
+
+/** Whether it is not known to be down. */
+int memsess_is_up(const memsess_store_t *store, const memsess_copy_t *copy);
+
+/** Whether the one copy of a session stays on that server; @a before is the session as it was. */
+int memsess_stays(const memsess_store_t *store, const memsess_session_t *before, int outdated,
+                  const memsess_copy_t *copy);
+
+/** What records are sealed as. */
+#define MEMSESS_RECORD "record"
 
 /** Whether the server that is the i-th in a key's order is one of those that bits tell. */
 int memsess_has_bit(apr_uint64_t those, unsigned i);

@@ -1,0 +1,144 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "store/private.h"
+
+#include <string.h>
+
+#include "apr_atomic.h"
+#include "apr_encode.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+/* A key in memcached: the digest in base64url, and the tag of the server it is for. */
+#define KEY_TEXT_LEN (MEMSESS_DIGEST_TEXT + MEMSESS_TAG_LEN)
+const char *memsess_key_text(const memsess_copies_t *of, unsigned at, apr_pool_t *p)
+{
+    char *text = apr_palloc(p, KEY_TEXT_LEN + 1);
+
+    memcpy(text, of->text, MEMSESS_DIGEST_TEXT);
+    memcpy(text + MEMSESS_DIGEST_TEXT, of->store->nodes[at].tag, MEMSESS_TAG_LEN + 1);
+    return text;
+}
+
+int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,
+                     unsigned at)
+{
+    unsigned i;
+
+    for (i = 0; i < placement->n; i++) {
+        if (!memcmp(placement->tag[i], store->nodes[at].tag, MEMSESS_TAG_LEN)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+apr_int64_t memsess_written_at(const memsess_store_t *store, const memsess_placement_t *placement,
+                               unsigned at)
+{
+    unsigned i;
+
+    for (i = 0; i < placement->n; i++) {
+        if (!memcmp(placement->tag[i], store->nodes[at].tag, MEMSESS_TAG_LEN)) {
+            return placement->clock[i];
+        }
+    }
+    return 0;
+}
+
+apr_interval_time_t memsess_store_written_ago(const memsess_store_t *store,
+                                              const memsess_session_t *session)
+{
+    apr_int64_t longest = -1;
+    unsigned i;
+
+    for (i = 0; i < store->n; i++) {
+        apr_int64_t then = memsess_written_at(store, &session->placement, i);
+        apr_int64_t now = memsess_server_clock(store->servers[i]);
+
+        if (then && now && now - then > longest) {
+            longest = now - then;
+        }
+    }
+    return longest < 0 ? -1 : apr_time_from_sec(longest);
+}
+
+/* Nothing that was written beside it undoes the end of a session. */
+int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b)
+{
+    return !a->ended != !b->ended ? a->ended : a->revision > b->revision;
+}
+
+int memsess_is_same(const memsess_session_t *a, const memsess_session_t *b)
+{
+    return a->revision == b->revision && !a->ended == !b->ended && a->mark == b->mark
+           && a->written == b->written;
+}
+
+int memsess_is_blank(const memsess_session_t *session)
+{
+    return !session->written;
+}
+
+/* At most so many lines a second: whoever can write to a server could fill the disk. */
+#define COMPLAINTS 20
+
+void memsess_complain(const memsess_copies_t *of, const memsess_server_t *server, const char *item,
+                      const char *trouble, apr_pool_t *p)
+{
+    memsess_store_t *store = of->store;
+
+    if (memsess_due(&store->complained_at, memsess_clock_steady(), apr_time_from_sec(1))) {
+        apr_atomic_set32(&store->complaints, 0);
+    }
+    if (apr_atomic_inc32(&store->complaints) < COMPLAINTS) {
+        memsess_log(MEMSESS_LOG_ERR, 0, "server %s: the %s of session %s is %s",
+                    memsess_server_conf(server)->name, item, memsess_key_log(of->key, p), trouble);
+    }
+}
+
+/* How many servers of a key's order are ever looked at: its homes and as many stand-ins, and with
+ * them those that stand in while all of these are down. */
+static unsigned reach(const memsess_store_t *store)
+{
+    unsigned want = store->conf.failover ? 4 * store->conf.copies + 4 : store->conf.copies;
+
+    want = want < MEMSESS_REACH_MAX ? want : MEMSESS_REACH_MAX;
+    return want < store->n ? want : store->n;
+}
+
+void memsess_order(memsess_copies_t *of, memsess_store_t *store, const memsess_key_t *key,
+                   apr_pool_t *p)
+{
+    unsigned want = reach(store), i;
+    unsigned *at = apr_palloc(p, sizeof(*at) * want);
+
+    of->store = store;
+    of->key = key;
+    apr_encode_base64_binary(of->text, key->digest, sizeof(key->digest), APR_ENCODE_BASE64URL, NULL);
+    of->n = memsess_ring_order(store->nodes, store->n, key, at, want);
+    of->copy = apr_pcalloc(p, sizeof(*of->copy) * of->n);
+    for (i = 0; i < of->n; i++) {
+        of->copy[i].at = at[i];
+    }
+}
+
+int memsess_has_bit(apr_uint64_t those, unsigned i)
+{
+    return (int)(those >> i & 1);
+}
+
+int memsess_is_up(const memsess_store_t *store, const memsess_copy_t *copy)
+{
+    return !memsess_server_is_down(store->servers[copy->at]);
+}
+
+/* With one copy a session stays where it lies for as long as that server is up: members with an
+ * older list of servers look for it nowhere else. But not where a server before that one would
+ * show what it has from before. */
+int memsess_stays(const memsess_store_t *store, const memsess_session_t *before, int outdated,
+                  const memsess_copy_t *copy)
+{
+    return store->conf.copies == 1 && before && !outdated
+           && memsess_is_placed(store, &before->placement, copy->at);
+}
