@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#include "store/private.h"
+#include "store/claim.h"
 
 #include <string.h>
 

@@ -145,21 +145,4 @@ int memsess_later_begin(memsess_store_t *store, memsess_lease_t *lease, void (*l
 void memsess_later_done(memsess_store_t *store, memsess_lease_t *lease);
 void memsess_later_over(memsess_store_t *store);
 
-/** A claim of something of a session that is kept up while its holder lives. */
-typedef struct memsess_claim_t memsess_claim_t;
-
-/** Nothing is claimed yet. */
-memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t *key,
-                                    const char *what, apr_uint32_t ttl, apr_pool_t *p);
-
-/** @return APR_SUCCESS; MEMSESS_BUSY where somebody else has it; or why the store cannot tell */
-apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t *session,
-                                apr_pool_t *p);
-
-/** It is to live for another ttl. */
-void memsess_claim_renew(memsess_claim_t *claim, apr_pool_t *p);
-
-/** It is given back; where servers are away, as soon as they are back. */
-void memsess_claim_drop(memsess_claim_t *claim, apr_pool_t *p);
-
 #endif

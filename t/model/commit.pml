@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The commit protocol of store/commit.c, for spin: one session, N copies of it on NS servers in
+ * The commit protocol of store/claim.c and store/commit.c, for spin: one session, N copies of it on NS servers in
  * the session's own order 0, 1, 2; writers that increment once, one that ends the session, readers
  * that repair. Or one user's epoch (EPOCH): log-ins that make it where there is none, and one that
  * ends all sessions. t/model/run says which configurations are searched, all of them exhaustively.
