@@ -1,9 +1,15 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#include "store/private.h"
+#include "memsess_store.h"
 
 #include "apr_hash.h"
 #include "apr_strings.h"
+#include "base/clock.h"
+#include "base/count.h"
+#include "store/again.h"
+#include "store/commit.h"
+#include "store/read.h"
+#include "store/write.h"
 
 static apr_status_t server_of(memsess_server_t **server, const memsess_server_conf_t *conf,
                               memsess_pool_t *pool, apr_hash_t *servers, apr_pool_t *p)
@@ -50,23 +56,92 @@ apr_status_t memsess_store_create(memsess_store_t **result, const memsess_store_
     return rv;
 }
 
-static apr_status_t same_again(void *baton, const memsess_session_t *newest,
-                               memsess_session_t **next, apr_pool_t *p)
+apr_interval_time_t memsess_store_written_ago(const memsess_store_t *store,
+                                              const memsess_session_t *session)
 {
-    *next = *(memsess_session_t **)baton = apr_pmemdup(p, newest, sizeof(*newest));
-    return APR_SUCCESS;
+    return memsess_written_ago(store, session);
 }
 
-/* What is lacking somewhere is written once more, as a revision of its own: so a repair can undo no
- * commit. Left to whoever is writing, if somebody is. */
+/* Clocks that differ by no more go alike: what one takes for a server's may be off by so much. */
+#define ALIKE (2 * MEMSESS_CLOCK_ERROR)
+
+/* The middle one, since a server's own may be wrong too. */
+apr_interval_time_t memsess_store_ahead(const memsess_store_t *store)
+{
+    apr_int64_t wall = apr_time_sec(memsess_clock_wall()), ahead[MEMSESS_REACH_MAX], middle;
+    unsigned n = 0, i, k;
+
+    for (i = 0; i < store->n && n < MEMSESS_REACH_MAX; i++) {
+        apr_int64_t clock = memsess_server_clock(store->servers[i]);
+
+        if (clock) {
+            for (k = n++; k > 0 && ahead[k - 1] > clock - wall; k--) {
+                ahead[k] = ahead[k - 1];
+            }
+            ahead[k] = clock - wall;
+        }
+    }
+    middle = n ? ahead[(n - 1) / 2] : 0;
+    return middle > ALIKE || middle < -ALIKE ? apr_time_from_sec(middle) : 0;
+}
+
+void memsess_store_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
+{
+    memsess_read(store, reading, p);
+}
+
+void memsess_store_read_all(memsess_store_t *store, memsess_reading_t *const *readings, unsigned n,
+                            apr_pool_t *p)
+{
+    memsess_read_all(store, readings, n, p);
+}
+
 void memsess_store_repair(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
 {
-    memsess_session_t *again;
+    memsess_placement_t where = {.n = 0};
 
-    if (reading->facts.lacks
-        && memsess_store_commit(store, reading, MEMSESS_REPAIRING, same_again, &again, p)
-               == APR_SUCCESS) {
-        reading->session = again;
-        reading->facts = (memsess_facts_t){.answered = reading->facts.answered};
+    memsess_commit_again(store, reading, &where, p);
+    memsess_read_again(store, &reading->key, &where);
+}
+
+apr_status_t memsess_store_blank(memsess_reading_t *reading, memsess_store_t *store, apr_pool_t *p)
+{
+    return memsess_blank(reading, store, p);
+}
+
+apr_status_t memsess_store_write(memsess_store_t *store, const memsess_key_t *key,
+                                 memsess_session_t *session, apr_pool_t *p)
+{
+    apr_status_t rv = memsess_write(store, key, session, p);
+
+    if (rv == APR_SUCCESS) {
+        memsess_read_again(store, key, &session->placement);
     }
+    return rv;
+}
+
+void memsess_store_unwrite(memsess_store_t *store, const memsess_key_t *key,
+                           const memsess_session_t *session, apr_pool_t *p)
+{
+    memsess_unwrite(store, key, session, p);
+}
+
+memsess_session_t *memsess_tombstone(const memsess_session_t *session, apr_pool_t *p)
+{
+    memsess_session_t *tombstone = apr_pmemdup(p, session, sizeof(*session));
+
+    tombstone->ended = 1;
+    tombstone->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
+    return tombstone;
+}
+
+apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_reading_t *upon,
+                                  apr_interval_time_t wait, memsess_next_t *make, void *baton,
+                                  apr_pool_t *p)
+{
+    memsess_placement_t where = {.n = 0};
+    apr_status_t rv = memsess_commit(store, upon, wait, make, baton, &where, p);
+
+    memsess_read_again(store, &upon->key, &where);
+    return rv;
 }

@@ -8,6 +8,7 @@
 #include "apr_strings.h"
 #include "base/clock.h"
 #include "session/seal.h"
+#include "store/later.h"
 
 const char memsess_claim_first[] = "first";
 

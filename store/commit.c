@@ -1,19 +1,25 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#include "store/claim.h"
+#include "store/commit.h"
 
 #include <string.h>
 
 #include "apr_strings.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/claim.h"
+#include "store/read.h"
+#include "store/write.h"
 
 /* Exact commits without a compare-and-swap: docs/protocol.md has the protocol, and what it rests on. */
+
+/* As the wait of a commit: the same is written once more, by whoever has the time. */
+#define REPAIRING (-1)
 
 typedef struct commit_t {
     memsess_claim_t claim;
     memsess_reading_t newest;         /* what is built upon */
-    apr_interval_time_t wait;         /* for others; 0 or MEMSESS_REPAIRING: they come first */
+    apr_interval_time_t wait;         /* for others; 0 or REPAIRING: they come first */
     const memsess_session_t *found;   /* as it was read at first */
     unsigned lacked;                  /* copies of that, of those that this commit writes */
     const memsess_session_t *ours;    /* written, but not to all of its servers; or NULL */
@@ -21,6 +27,7 @@ typedef struct commit_t {
     apr_time_t partial_since;
     memsess_next_t *make;
     void *baton;
+    memsess_placement_t *where; /* of what was written last */
     apr_pool_t *p;
 } commit_t;
 
@@ -61,7 +68,7 @@ static apr_status_t look_again(commit_t *c)
     memsess_session_t *newest = c->newest.session;
     memsess_reading_t now = {.key = c->newest.key};
 
-    memsess_store_read(c->claim.of.store, &now, c->p);
+    memsess_read(c->claim.of.store, &now, c->p);
     switch (now.found) {
     case MEMSESS_ENDED:
         if (memsess_is_newer(now.session, newest)) {
@@ -152,6 +159,9 @@ static apr_status_t write_claimed(commit_t *c)
     next->mark = c->claim.mark;
     memsess_write_copies(&sent, &c->claim.of, next, &c->newest,
                          c->claim.begun + MEMSESS_CLAIM_SAFE, c->p);
+    if (sent.stored) {
+        *c->where = next->placement;
+    }
     return outcome(c, next, &sent);
 }
 
@@ -235,7 +245,7 @@ static void claim_partial(commit_t *c)
         c->partial_since = now;
     }
     c->claim.is_sent = now - c->partial_since > under_way || is_as_old(c, before, under_way)
-                       || (c->wait == MEMSESS_REPAIRING && !is_apart(c, before)
+                       || (c->wait == REPAIRING && !is_apart(c, before)
                            && memsess_clock_wall() - before->written > under_way);
 }
 
@@ -343,9 +353,9 @@ static apr_status_t commit(commit_t *c)
                          c->wait);
 }
 
-apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_reading_t *upon,
-                                  apr_interval_time_t wait, memsess_next_t *make, void *baton,
-                                  apr_pool_t *p)
+apr_status_t memsess_commit(memsess_store_t *store, const memsess_reading_t *upon,
+                            apr_interval_time_t wait, memsess_next_t *make, void *baton,
+                            memsess_placement_t *where, apr_pool_t *p)
 {
     commit_t c;
 
@@ -356,7 +366,29 @@ apr_status_t memsess_store_commit(memsess_store_t *store, const memsess_reading_
     c.wait = wait;
     c.make = make;
     c.baton = baton;
+    c.where = where;
     c.p = p;
     memsess_order(&c.claim.of, store, &upon->key, p);
     return commit(&c);
+}
+
+static apr_status_t same_again(void *baton, const memsess_session_t *newest,
+                               memsess_session_t **next, apr_pool_t *p)
+{
+    *next = *(memsess_session_t **)baton = apr_pmemdup(p, newest, sizeof(*newest));
+    return APR_SUCCESS;
+}
+
+/* What is lacking somewhere is written once more, as a revision of its own: so a repair can undo no
+ * commit. Left to whoever is writing, if somebody is. */
+void memsess_commit_again(memsess_store_t *store, memsess_reading_t *reading,
+                          memsess_placement_t *where, apr_pool_t *p)
+{
+    memsess_session_t *again;
+
+    if (reading->facts.lacks
+        && memsess_commit(store, reading, REPAIRING, same_again, &again, where, p) == APR_SUCCESS) {
+        reading->session = again;
+        reading->facts = (memsess_facts_t){.answered = reading->facts.answered};
+    }
 }

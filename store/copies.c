@@ -46,8 +46,8 @@ apr_int64_t memsess_written_at(const memsess_store_t *store, const memsess_place
     return 0;
 }
 
-apr_interval_time_t memsess_store_written_ago(const memsess_store_t *store,
-                                              const memsess_session_t *session)
+apr_interval_time_t memsess_written_ago(const memsess_store_t *store,
+                                        const memsess_session_t *session)
 {
     apr_int64_t longest = -1;
     unsigned i;

@@ -1,12 +1,13 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#include "store/claim.h"
+#include "memsess_store.h"
 
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/count.h"
 #include "base/thread.h"
+#include "store/claim.h"
 
 /*
  * The lock of a session is a claim that is kept up for as long as its holder lives. In a process

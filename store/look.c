@@ -2,7 +2,7 @@
 
 #include "store/look.h"
 
-#include "store/private.h"
+#include "store/read.h"
 
 static const char *state_of(const memsess_copy_t *copy)
 {

@@ -7,7 +7,7 @@
 #ifndef MEMSESS_LOOK_H
 #define MEMSESS_LOOK_H
 
-#include "memsess_store.h"
+#include "store/copies.h"
 
 /** What one server answered. */
 typedef struct memsess_look_t {

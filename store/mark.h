@@ -11,7 +11,7 @@
 #ifndef MEMSESS_MARK_H
 #define MEMSESS_MARK_H
 
-#include "memsess_store.h"
+#include "store/copies.h"
 
 /** Of what was ended just now, and for how many seconds what comes with its id counts as late. */
 #define MEMSESS_MARK_END "end"

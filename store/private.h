@@ -9,7 +9,7 @@
 
 #include <pthread.h>
 
-#include "memsess_store.h"
+#include "store/copies.h"
 #include "store/ring.h"
 
 struct memsess_store_t {
@@ -55,16 +55,6 @@ typedef struct memsess_copies_t {
     char text[MEMSESS_DIGEST_TEXT + 1]; /* the key's digest in base64url */
 } memsess_copies_t;
 
-/* What became of the copies of one write. */
-typedef struct memsess_sent_t {
-    unsigned stored;
-    unsigned refused; /* certainly not stored; what was there is as it was */
-    unsigned unsent;  /* it was too late for them */
-    unsigned failed;  /* they may have been stored or not */
-    int down;         /* whether one of these is down now, so that others would be chosen */
-    apr_status_t rv;  /* why, unless all were stored */
-} memsess_sent_t;
-
 /** The servers of a key in its own order, as many as are ever looked at; the key stays the caller's. */
 void memsess_order(memsess_copies_t *of, memsess_store_t *store, const memsess_key_t *key,
                    apr_pool_t *p);
@@ -80,6 +70,10 @@ int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *p
 apr_int64_t memsess_written_at(const memsess_store_t *store, const memsess_placement_t *placement,
                                unsigned at);
 
+/** As memsess_store_written_ago. */
+apr_interval_time_t memsess_written_ago(const memsess_store_t *store,
+                                        const memsess_session_t *session);
+
 /** Whether it is not known to be down. */
 int memsess_is_up(const memsess_store_t *store, const memsess_copy_t *copy);
 
@@ -92,9 +86,6 @@ int memsess_stays(const memsess_store_t *store, const memsess_session_t *before,
 
 /** Whether the server that is the i-th in a key's order is one of those that bits tell. */
 int memsess_has_bit(apr_uint64_t those, unsigned i);
-
-/** The copies of a revision are all sent within this time, or not at all. */
-#define MEMSESS_ALL_SENT apr_time_from_msec(100)
 
 /** Of two records of one session, the one that counts: a tombstone, else the higher revision. */
 int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b);
@@ -112,37 +103,5 @@ int memsess_is_vouched(const memsess_copies_t *of, const memsess_session_t *newe
 /** Says what is wrong with an item on a server; not more often than a log can bear. */
 void memsess_complain(const memsess_copies_t *of, const memsess_server_t *server, const char *item,
                       const char *trouble, apr_pool_t *p);
-
-/** Asks all servers of a key, all at once, whatever each of them says. */
-void memsess_ask_all(const memsess_copies_t *of, apr_pool_t *p);
-
-/** Whether a server has a record of a later version; what it has otherwise is not told. */
-int memsess_is_later_at(const memsess_copies_t *of, const memsess_copy_t *copy, apr_pool_t *p);
-
-/** As the wait of memsess_store_commit: the same is written once more, by whoever has the time. */
-#define MEMSESS_REPAIRING (-1)
-
-/**
- * Writes a revision, all copies at the same time, to the first servers in order that are not down.
- * Under a claim: each copy is sent once at most, to claimed servers alone, and none at @a not_after
- * or later (by the monotonic clock), nor MEMSESS_ALL_SENT after this call
- * began to send. What refuses it becomes COPY_REFUSED, and is not chosen again.
- * @param before what it follows under the claim; NULL: nobody knows of the session yet
- */
-void memsess_write_copies(memsess_sent_t *sent, const memsess_copies_t *of,
-                          memsess_session_t *session, const memsess_reading_t *before,
-                          apr_time_t not_after, apr_pool_t *p);
-
-/** Where one of these servers has just come back, the record is read, and so repaired, once that is
- * some seconds ago. */
-void memsess_read_later(memsess_store_t *store, const memsess_key_t *key,
-                        const memsess_placement_t *placement);
-
-/** Has @a look called every MEMSESS_LEASE_EVERY seconds until it calls memsess_later_done; then, or when
- * the process ends, @a end, which calls memsess_later_over. @return whether there was room */
-int memsess_later_begin(memsess_store_t *store, memsess_lease_t *lease, void (*look)(void *),
-                        void (*end)(void *), void *baton);
-void memsess_later_done(memsess_store_t *store, memsess_lease_t *lease);
-void memsess_later_over(memsess_store_t *store);
 
 #endif

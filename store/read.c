@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#include "store/private.h"
+#include "store/read.h"
 
 #include <string.h>
 
@@ -594,7 +594,7 @@ static void find_rest(query_t *query, unsigned from, memsess_reading_t *reading)
     reading->facts = is_there ? facts_of(query) : (memsess_facts_t){0};
 }
 
-void memsess_store_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
+void memsess_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
 {
     query_t query;
     unsigned from = 0;
@@ -635,8 +635,8 @@ typedef struct part_t {
     memsess_get_t *gets;
 } part_t;
 
-void memsess_store_read_all(memsess_store_t *store, memsess_reading_t *const *readings, unsigned n,
-                            apr_pool_t *p)
+void memsess_read_all(memsess_store_t *store, memsess_reading_t *const *readings, unsigned n,
+                      apr_pool_t *p)
 {
     part_t *parts = apr_pcalloc(p, sizeof(*parts) * n);
     memsess_get_t *gets = apr_pcalloc(p, sizeof(*gets) * n * MEMSESS_COPIES_MAX), *end = gets;

@@ -10,7 +10,7 @@
 #ifndef MEMSESS_RESYNC_H
 #define MEMSESS_RESYNC_H
 
-#include "memsess_store.h"
+#include "store/copies.h"
 
 /** The first part of a record's key in memcached, the same on all servers. */
 #define MEMSESS_DIGEST_LEN 43

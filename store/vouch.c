@@ -19,7 +19,7 @@ static int is_plain(const memsess_copy_t *copy)
 int memsess_is_vouched(const memsess_copies_t *of, const memsess_session_t *newest)
 {
     const memsess_store_t *store = of->store;
-    apr_interval_time_t ago = memsess_store_written_ago(store, newest);
+    apr_interval_time_t ago = memsess_written_ago(store, newest);
     unsigned copies = store->conf.copies < of->n ? store->conf.copies : of->n - 1, silent = 0, i;
 
     for (i = 0; i < of->n; i++) {

@@ -8,7 +8,7 @@
 #ifndef MEMSESS_WATCH_H
 #define MEMSESS_WATCH_H
 
-#include "memsess_store.h"
+#include "store/copies.h"
 
 typedef struct memsess_watch_t memsess_watch_t;
 

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-#include "store/private.h"
+#include "store/write.h"
 
 #include <string.h>
 
@@ -154,14 +154,11 @@ void memsess_write_copies(memsess_sent_t *sent, const memsess_copies_t *of,
                       memsess_key_log(of->key, p), memsess_server_conf(puts[i].server)->name,
                       session->revision, put_words(puts[i].rv));
     }
-    if (sent->stored) {
-        memsess_read_later(of->store, of->key, &session->placement);
-    }
 }
 
 /* Nobody knows of the session yet, so it can be sent as often as servers fail. */
-apr_status_t memsess_store_write(memsess_store_t *store, const memsess_key_t *key,
-                                 memsess_session_t *session, apr_pool_t *p)
+apr_status_t memsess_write(memsess_store_t *store, const memsess_key_t *key,
+                           memsess_session_t *session, apr_pool_t *p)
 {
     memsess_copies_t of;
     memsess_sent_t sent;
@@ -179,8 +176,8 @@ apr_status_t memsess_store_write(memsess_store_t *store, const memsess_key_t *ke
     return sent.stored ? APR_SUCCESS : sent.rv;
 }
 
-void memsess_store_unwrite(memsess_store_t *store, const memsess_key_t *key,
-                           const memsess_session_t *session, apr_pool_t *p)
+void memsess_unwrite(memsess_store_t *store, const memsess_key_t *key,
+                     const memsess_session_t *session, apr_pool_t *p)
 {
     memsess_copies_t of;
     unsigned i;
@@ -193,15 +190,6 @@ void memsess_store_unwrite(memsess_store_t *store, const memsess_key_t *key,
             memsess_server_delete(store->servers[at], memsess_key_text(&of, at, p));
         }
     }
-}
-
-memsess_session_t *memsess_tombstone(const memsess_session_t *session, apr_pool_t *p)
-{
-    memsess_session_t *tombstone = apr_pmemdup(p, session, sizeof(*session));
-
-    tombstone->ended = 1;
-    tombstone->attrs = apr_array_make(p, 1, sizeof(memsess_attr_t));
-    return tombstone;
 }
 
 /* The latest that a server's own clock says, those of servers that are away included. */
@@ -233,30 +221,7 @@ static apr_uint64_t winning_revision(const memsess_store_t *store)
     return (apr_uint64_t)(latest ? latest : apr_time_sec(memsess_clock_wall())) << 20;
 }
 
-/* Clocks that differ by no more go alike: what one takes for a server's may be off by so much. */
-#define ALIKE (2 * MEMSESS_CLOCK_ERROR)
-
-/* The middle one, since a server's own may be wrong too. */
-apr_interval_time_t memsess_store_ahead(const memsess_store_t *store)
-{
-    apr_int64_t wall = apr_time_sec(memsess_clock_wall()), ahead[MEMSESS_REACH_MAX], middle;
-    unsigned n = 0, i, k;
-
-    for (i = 0; i < store->n && n < MEMSESS_REACH_MAX; i++) {
-        apr_int64_t clock = memsess_server_clock(store->servers[i]);
-
-        if (clock) {
-            for (k = n++; k > 0 && ahead[k - 1] > clock - wall; k--) {
-                ahead[k] = ahead[k - 1];
-            }
-            ahead[k] = clock - wall;
-        }
-    }
-    middle = n ? ahead[(n - 1) / 2] : 0;
-    return middle > ALIKE || middle < -ALIKE ? apr_time_from_sec(middle) : 0;
-}
-
-apr_status_t memsess_store_blank(memsess_reading_t *reading, memsess_store_t *store, apr_pool_t *p)
+apr_status_t memsess_blank(memsess_reading_t *reading, memsess_store_t *store, apr_pool_t *p)
 {
     apr_status_t rv = memsess_session_make(&reading->session, memsess_clock_wall(), p);
     memsess_copy_t *chosen[MEMSESS_COPIES_MAX];

@@ -1,0 +1,25 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file store/read.h
+ * @brief The copies of a record: read and compared.
+ */
+#ifndef MEMSESS_READ_H
+#define MEMSESS_READ_H
+
+#include "store/private.h"
+
+/** As memsess_store_read. */
+void memsess_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p);
+
+/** As memsess_store_read_all. */
+void memsess_read_all(memsess_store_t *store, memsess_reading_t *const *readings, unsigned n,
+                      apr_pool_t *p);
+
+/** Asks all servers of a key, all at once, whatever each of them says. */
+void memsess_ask_all(const memsess_copies_t *of, apr_pool_t *p);
+
+/** Whether a server has a record of a later version; what it has otherwise is not told. */
+int memsess_is_later_at(const memsess_copies_t *of, const memsess_copy_t *copy, apr_pool_t *p);
+
+#endif
