@@ -15,14 +15,6 @@
 
 APLOG_USE_MODULE(memsess);
 
-const char *memsess_conf_name_of(server_rec *s, apr_pool_t *p)
-{
-    return s->is_virtual ? apr_psprintf(p, "virtual host %s:%d (%s, line %u)",
-                                        s->server_hostname ? s->server_hostname : "?", s->port,
-                                        s->defn_name, s->defn_line_number)
-                         : "the server";
-}
-
 static int copies_ok(server_rec *s, apr_pool_t *ptemp)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(s);

@@ -7,6 +7,7 @@
 #ifndef MEMSESS_CONF_PRIVATE_H
 #define MEMSESS_CONF_PRIVATE_H
 
+#include "apr_strings.h"
 #include "memsess_conf.h"
 
 /** A time-out that was set in a section, which may inherit the other one. */
@@ -47,7 +48,13 @@ extern memsess_seen_t memsess_seen;
 void memsess_conf_add_name(apr_array_header_t *names, const char *name);
 
 /** The name of a host, for messages. */
-const char *memsess_conf_name_of(server_rec *s, apr_pool_t *p);
+static inline const char *memsess_conf_name_of(server_rec *s, apr_pool_t *p)
+{
+    return s->is_virtual ? apr_psprintf(p, "virtual host %s:%d (%s, line %u)",
+                                        s->server_hostname ? s->server_hostname : "?", s->port,
+                                        s->defn_name, s->defn_line_number)
+                         : "the server";
+}
 
 /**
  * Reads the secrets and passwords of all hosts; failures are in memsess_seen.failed.

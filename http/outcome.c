@@ -14,18 +14,6 @@
 
 APLOG_USE_MODULE(memsess);
 
-/* For logs. */
-const char *memsess_commit_words(const memsess_commit_t *c, apr_status_t rv)
-{
-    return memsess_error_words(rv, memsess_srv_conf(c->top->server)->timeout,
-                               apr_palloc(c->r->pool, MEMSESS_WORDS_LEN));
-}
-
-memsess_cache_t *memsess_commit_cache(const memsess_commit_t *c)
-{
-    return memsess_srv_conf(c->top->server)->cache;
-}
-
 /* What this member's next request of the session is to see. */
 static void cache_commit(const memsess_commit_t *c, apr_status_t rv)
 {
@@ -70,32 +58,6 @@ static void send_cookie(memsess_commit_t *c, const char *id)
     MEMSESS_TRACE(c->r, "cookie %s: %s", c->conf->cookie->name, id ? "set" : "cleared");
     apr_table_addn(c->r->err_headers_out, "Set-Cookie", cookie);
     c->top->cookie_set = 1;
-}
-
-/* For how long the session goes on by the end of its own that the changes give it; 0: they do not. */
-apr_interval_time_t memsess_commit_own_time(const memsess_commit_t *c)
-{
-    if (!c->changes || c->changes->ends <= c->now) {
-        return c->changes ? c->changes->lasts : 0;
-    }
-    return c->changes->ends - c->now;
-}
-
-void memsess_commit_mark_used(const memsess_commit_t *c, memsess_session_t *session)
-{
-    if (c->changes && c->changes->expire) {
-        session->fixed = c->changes->ends != 0;
-        session->lasts = c->changes->lasts != 0;
-        session->idle = memsess_commit_own_time(c);
-        session->used = c->now;
-    }
-    if (session->fixed) {
-        return;
-    }
-    session->used = c->now;
-    if (!session->lasts && session->idle < c->conf->idle) {
-        session->idle = c->conf->idle;
-    }
 }
 
 /* Where the client may not know the id yet, an older secret signed the cookie, or it hints at

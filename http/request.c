@@ -13,38 +13,10 @@
 #include "mod_ssl.h"
 #include "store/epoch.h"
 
-extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
 const char *const memsess_state_names[] = {"none",    "active",  "unknown",
                                            "expired", "invalid", "unavailable"};
-
-static memsess_top_t *top_make(request_rec *r)
-{
-    memsess_top_t *top = apr_pcalloc(r->pool, sizeof(*top));
-
-    top->r = r;
-    top->p = r->pool;
-    top->server = r->server;
-    return top;
-}
-
-memsess_own_t *memsess_own(request_rec *r, int make)
-{
-    memsess_own_t *own = ap_get_module_config(r->request_config, &memsess_module);
-    request_rec *parent = r->main ? r->main : r->prev;
-
-    if (!own) {
-        memsess_own_t *parents = parent ? memsess_own(parent, make) : NULL;
-
-        if (parents || make) {
-            own = apr_pcalloc(r->pool, sizeof(*own));
-            own->top = parents ? parents->top : top_make(r);
-            ap_set_module_config(r->request_config, &memsess_module, own);
-        }
-    }
-    return own;
-}
 
 static const char *const cookie_names[] = {"none", "invalid", "valid"};
 static const char *const found_names[] = {"found", "missing", "unseen", "ended", "unavailable"};
@@ -202,19 +174,6 @@ static apr_uint64_t revision_known(const memsess_req_t *req, const memsess_key_t
     apr_uint64_t had = cache ? memsess_cache_known(cache, key) : 0;
 
     return said > had ? said : had;
-}
-
-memsess_reading_t memsess_req_reading(const memsess_req_t *req)
-{
-    return (memsess_reading_t){.key = req->key, .read_at = req->read_at, .found = req->found,
-                               .session = req->session, .facts = req->facts};
-}
-
-void memsess_req_take(memsess_req_t *req, const memsess_reading_t *reading)
-{
-    req->found = reading->found;
-    req->session = reading->session ? reading->session : req->session;
-    req->facts = reading->facts;
 }
 
 /* In one round trip: the session, the epoch of the user that the cookie hints at, and what other

@@ -1,0 +1,25 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+#include "http/status.h"
+
+#include "apr_strings.h"
+
+apr_interval_time_t memsess_status_latency(const memsess_server_figures_t *figures, double share)
+{
+    return memsess_percentile(figures->recent.n ? &figures->recent : &figures->all, share);
+}
+
+const char *memsess_status_error(const memsess_shown_t *shown, apr_pool_t *p)
+{
+    return memsess_error_words(shown->figures.last_error, shown->server->timeout,
+                               apr_palloc(p, MEMSESS_WORDS_LEN));
+}
+
+const char *memsess_status_time(apr_time_t t, apr_pool_t *p)
+{
+    apr_time_exp_t at;
+
+    apr_time_exp_gmt(&at, t);
+    return apr_psprintf(p, "%d-%02d-%02dT%02d:%02d:%02dZ", at.tm_year + 1900, at.tm_mon + 1,
+                        at.tm_mday, at.tm_hour, at.tm_min, at.tm_sec);
+}
