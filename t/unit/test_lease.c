@@ -18,10 +18,12 @@ typedef struct held_t {
 static memsess_crew_t *crew;
 static memsess_leases_t *leases;
 static held_t held[LEASES];
+static volatile int goes_on;
 
 static int setup(void **state)
 {
     memset(held, 0, sizeof(held));
+    goes_on = 0;
     assert_int_equal(memsess_crew_create(&crew), APR_SUCCESS);
     assert_int_equal(memsess_leases_create(&leases, crew), APR_SUCCESS);
     return unit_setup(state);
@@ -29,6 +31,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+    goes_on = 1;
     memsess_leases_destroy(leases);
     memsess_crew_destroy(crew);
     return unit_teardown(state);
@@ -51,9 +54,9 @@ static void end(void *baton)
     __atomic_add_fetch(&((held_t *)baton)->ended, 1, __ATOMIC_SEQ_CST);
 }
 
-static void begin(unsigned i, volatile int *goes_on)
+static void begin(unsigned i, volatile int *until)
 {
-    held[i].goes_on = goes_on;
+    held[i].goes_on = until;
     memsess_lease_begin(leases, &held[i].lease, renew, end, &held[i]);
 }
 
@@ -77,7 +80,6 @@ static void pass_until(volatile int *renewed, int times)
  * locks run out. */
 static void test_many_are_renewed_side_by_side(void **state)
 {
-    volatile int goes_on = 0;
     unsigned i;
 
     (void)state;
@@ -102,8 +104,6 @@ static void test_many_are_renewed_side_by_side(void **state)
 /* Whoever ends one does not wait; that is left to the renewal, and nothing is renewed after. */
 static void test_one_is_ended_while_it_is_renewed(void **state)
 {
-    volatile int goes_on = 0;
-
     (void)state;
     begin(0, &goes_on);
     pass_until(&held[0].begun, 1);
