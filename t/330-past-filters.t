@@ -53,7 +53,7 @@ END
 my @pool = pool(2);
 my @m = map { MemSess::Member->start(servers => \@pool, config => $config) } 1, 2;
 
-plan tests => 9 * @kinds + 10;
+plan tests => 10 * @kinds + 9;
 
 my $files = 0;
 sub file { return sprintf '%s/logs/past-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$files }
@@ -197,18 +197,18 @@ for my $kind (@kinds) {
         $ws->close;
         $off->graceful_stop;
     };
-}
 
-subtest 'a WebSocket over HTTP/2' => sub {
-    my $c = started($m[0], 'n=0');
-    my $ws = MemSess::WebSocket::H2->open($m[0], '/http/echo', cookie_of($c), 'X-Incr: n');
-    is $ws->status, 200, 'a tunnel';
-    is $ws->say('hello'), 'hello', 'it works';
-    is_free($c, 'while it is open');
-    is $ws->say('again'), 'again', 'it still works';
-    is data($c), 'n=2', 'a change by a module is made too';
-    $ws->close;
-};
+    subtest "$kind: over HTTP/2" => sub {
+        my $c = started($m[0], 'n=0');
+        my $ws = MemSess::WebSocket::H2->open($m[0], "/$kind/echo", cookie_of($c), 'X-Incr: n');
+        is $ws->status, 200, 'a tunnel';
+        is $ws->say('hello'), 'hello', 'it works';
+        is_free($c, 'while it is open');
+        is $ws->say('again'), 'again', 'it still works';
+        is data($c), 'n=2', 'a change by a module is made too';
+        $ws->close;
+    };
+}
 
 subtest 'a WebSocket that mod_lua serves' => sub {
     my $c = started($m[0], 'n=0');
