@@ -22,21 +22,38 @@ typedef struct slot_t {
     int in_server;
     apr_size_t value, set;
     apr_int64_t least, most;
+    const char *name;
 } slot_t;
 
-#define SRV_SLOT(type, field, value, args, name, setter, least, most, help)                        \
-    static const slot_t slot_##field = {1, offsetof(memsess_srv_conf_t, field),                    \
-                                        offsetof(memsess_srv_conf_t, field##_set), least, most};
-#define DIR_SLOT(type, field, value, args, name, setter, least, most, help)                        \
-    static const slot_t slot_##field = {0, offsetof(memsess_dir_conf_t, field),                    \
-                                        offsetof(memsess_dir_conf_t, field##_set), least, most};
+#define SLOT(conf_t, in_server, field, name, least, most)                                          \
+    static const slot_t slot_##field = {in_server, offsetof(conf_t, field),                        \
+                                        offsetof(conf_t, field##_set), least, most, name};
+#define SRV_SLOT(type, field, value, args, name, kind, least, most, help)                          \
+    SLOT(memsess_srv_conf_t, 1, field, name, least, most)
+#define DIR_SLOT(type, field, value, args, name, kind, least, most, help)                          \
+    SLOT(memsess_dir_conf_t, 0, field, name, least, most)
 MEMSESS_SRV_SETTINGS(SRV_SLOT)
 MEMSESS_DIR_SETTINGS(DIR_SLOT)
+
+/* The defaults of second words. */
+#define DEFAULT_WORD(type, field, value) static const type default_##field = value;
+#define DEFAULT_TAKE1(type, field, value)
+#define DEFAULT_TAKE12 DEFAULT_TAKE1
+#define DEFAULT_ITERATE DEFAULT_TAKE1
+#define SECOND(type, field, value, args, name, kind, least, most, help)                            \
+    DEFAULT_##args(type, field, value)
+MEMSESS_SRV_SETTINGS(SECOND)
 
 memsess_seen_t memsess_seen;
 
 const char *const memsess_verb_names[] = {"destroy", "unset", "set",  "incr",
                                           "expire",  "renew", "admin"};
+
+const char *const memsess_flag_words[] = {"Off", "On"};
+const char *const memsess_lock_words[] = {"none", "commit", "request"};
+const char *const memsess_on_error_words[] = {"deny", "anonymous"};
+const char *const memsess_expose_words[] = {"none", "env", "headers", "user-sessions"};
+const char *const memsess_bind_words[] = {"off", "ua", "ip", "tls"};
 
 void memsess_conf_start(apr_pool_t *pconf)
 {
@@ -51,8 +68,8 @@ void memsess_conf_start(apr_pool_t *pconf)
 
 /* -- Structures ------------------------------------------------------------------------------- */
 
-#define DEFAULT(type, field, value, args, name, setter, least, most, help) conf->field = value;
-#define MERGE(type, field, value, args, name, setter, least, most, help)                           \
+#define DEFAULT(type, field, value, args, name, kind, least, most, help) conf->field = value;
+#define MERGE(type, field, value, args, name, kind, least, most, help)                           \
     conf->field = add->field##_set ? add->field : base->field;                                     \
     conf->field##_set = add->field##_set || base->field##_set;
 
@@ -71,7 +88,6 @@ void *memsess_srv_conf_create(apr_pool_t *p, server_rec *s)
     (void)s;
     MEMSESS_SRV_SETTINGS(DEFAULT)
     conf->members = default_members(p);
-    conf->conn_idle = apr_time_from_sec(60);
     return conf;
 }
 
@@ -81,7 +97,6 @@ void *memsess_srv_conf_merge(apr_pool_t *p, void *base_v, void *add_v)
     memsess_srv_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
 
     MEMSESS_SRV_SETTINGS(MERGE)
-    conf->conn_idle = add->max_conns_set ? add->conn_idle : base->conn_idle;
     conf->binds = base->binds || add->binds;
     conf->in_section = base->in_section || add->in_section;
     return conf;
@@ -152,10 +167,9 @@ static const char *refuse(cmd_parms *cmd, const char *arg, const char *why)
     return apr_pstrcat(cmd->pool, cmd->cmd->name, " ", arg, ": ", why, NULL);
 }
 
-/* The place of the value, marked as set; was_set says whether this section set it before. */
-static void *place(cmd_parms *cmd, void *dir_conf, int *was_set)
+/* The place of a value, marked as set; was_set tells whether this section set it before. */
+static void *place_of(const slot_t *slot, cmd_parms *cmd, void *dir_conf, int *was_set)
 {
-    const slot_t *slot = cmd->info;
     char *conf = slot->in_server ? (char *)memsess_srv_conf(cmd->server) : dir_conf;
     unsigned char *set = (unsigned char *)conf + slot->set;
 
@@ -164,6 +178,12 @@ static void *place(cmd_parms *cmd, void *dir_conf, int *was_set)
     }
     *set = 1;
     return conf + slot->value;
+}
+
+/* That of the directive. */
+static void *place(cmd_parms *cmd, void *dir_conf, int *was_set)
+{
+    return place_of(cmd->info, cmd, dir_conf, was_set);
 }
 
 /* The index of a word among some; -1: it is none of them. */
@@ -194,8 +214,6 @@ static const char *set_word(cmd_parms *cmd, void *dir_conf, const char *arg,
 
 static const char *set_flag(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    static const char *const words[] = {"off", "on"};
-
     if (cmd->info == &slot_enabled && !strcasecmp(arg, "on")) {
         memsess_seen.sessions = 1;
         APR_ARRAY_PUSH(memsess_seen.cookies, memsess_named_t) =
@@ -203,21 +221,17 @@ static const char *set_flag(cmd_parms *cmd, void *dir_conf, const char *arg)
         memsess_srv_conf(cmd->server)->in_section |=
             dir_conf != ap_get_module_config(cmd->server->lookup_defaults, &memsess_module);
     }
-    return set_word(cmd, dir_conf, arg, words, 2, "must be On or Off");
+    return set_word(cmd, dir_conf, arg, memsess_flag_words, 2, "must be On or Off");
 }
 
 static const char *set_lock(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    static const char *const words[] = {"none", "commit", "request"};
-
-    return set_word(cmd, dir_conf, arg, words, 3, "must be none, commit or request");
+    return set_word(cmd, dir_conf, arg, memsess_lock_words, 3, "must be none, commit or request");
 }
 
 static const char *set_on_error(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    static const char *const words[] = {"deny", "anonymous"};
-
-    return set_word(cmd, dir_conf, arg, words, 2, "must be deny or anonymous");
+    return set_word(cmd, dir_conf, arg, memsess_on_error_words, 2, "must be deny or anonymous");
 }
 
 /* A number of bytes, or of K, M or G of them; 0: it is no such number. */
@@ -366,21 +380,18 @@ static const char *set_bits(cmd_parms *cmd, void *dir_conf, const char *arg,
 
 static const char *set_expose(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    static const char *const words[] = {"none", "env", "headers", "user-sessions"};
-
-    return set_bits(cmd, dir_conf, arg, words, 4,
+    return set_bits(cmd, dir_conf, arg, memsess_expose_words, 4,
                     "must be any of env, headers and user-sessions, or none");
 }
 
 static const char *set_bind(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
-    static const char *const words[] = {"off", "ua", "ip", "tls"};
-
-    if (!strcasecmp(arg, words[1 + MEMSESS_BIND_TLS])) {
+    if (!strcasecmp(arg, memsess_bind_words[1 + MEMSESS_BIND_TLS])) {
         memsess_seen.tls = cmd->directive;
     }
-    memsess_srv_conf(cmd->server)->binds |= strcasecmp(arg, words[0]) != 0;
-    return set_bits(cmd, dir_conf, arg, words, 4, "must be any of ua, ip and tls, or off");
+    memsess_srv_conf(cmd->server)->binds |= strcasecmp(arg, memsess_bind_words[0]) != 0;
+    return set_bits(cmd, dir_conf, arg, memsess_bind_words, 4,
+                    "must be any of ua, ip and tls, or off");
 }
 
 static const char *set_keys(cmd_parms *cmd, void *dir_conf, const char *arg)
@@ -496,27 +507,38 @@ static const char *set_secret(cmd_parms *cmd, void *dir_conf, const char *arg)
     return NULL;
 }
 
+/* The second word of a directive, a setting of its own: the end of its name, and a time. Where it is
+ * left out, that says the default. */
+static const char *set_second(cmd_parms *cmd, const slot_t *slot, const char *arg,
+                              apr_interval_time_t value)
+{
+    const char *word = strchr(slot->name, ' ') + 1;
+    apr_size_t len = strlen(word);
+
+    if (arg && (strncasecmp(arg, word, len) || !memsess_conf_time(arg + len, &value)
+                || value < slot->least || value > slot->most)) {
+        return refuse(cmd, arg, apr_psprintf(cmd->pool, "must be %s and a time from %"
+                                             APR_INT64_T_FMT " ms to %" APR_INT64_T_FMT " s: %s",
+                                             word, apr_time_as_msec(slot->least),
+                                             apr_time_sec(slot->most),
+                                             spelled_time(arg + strcspn(arg, "0123456789"),
+                                                          cmd->pool)));
+    }
+    *(apr_interval_time_t *)place_of(slot, cmd, NULL, NULL) = value;
+    return NULL;
+}
+
 static const char *set_connections(cmd_parms *cmd, void *dir_conf, const char *max,
                                    const char *idle)
 {
-    memsess_srv_conf_t *conf = memsess_srv_conf(cmd->server);
     const char *error = set_int(cmd, dir_conf, max);
 
-    conf->conn_idle = apr_time_from_sec(60);
-    if (!error && idle
-        && (strncasecmp(idle, "idle=", 5) || !memsess_conf_time(idle + 5, &conf->conn_idle)
-            || conf->conn_idle < MEMSESS_MS)) {
-        return refuse(cmd, idle, apr_pstrcat(cmd->pool, "must be idle= and a time: ",
-                                             spelled_time(idle + strcspn(idle, "0123456789"),
-                                                          cmd->pool), NULL));
-    }
-    return error;
+    return error ? error : set_second(cmd, &slot_conn_idle, idle, default_conn_idle);
 }
 
 static const char *set_local_cache(cmd_parms *cmd, void *dir_conf, const char *size,
                                    const char *max_age)
 {
-    memsess_srv_conf_t *conf = memsess_srv_conf(cmd->server);
     const slot_t *slot = cmd->info;
     apr_int64_t n = strcasecmp(size, "off") ? parse_size(size) : 0;
 
@@ -528,16 +550,7 @@ static const char *set_local_cache(cmd_parms *cmd, void *dir_conf, const char *s
                                  "or Off");
     }
     *(apr_int64_t *)place(cmd, dir_conf, NULL) = n;
-    conf->cache_max_age = apr_time_from_sec(1);
-    if (max_age && (strncasecmp(max_age, "max-age=", 8)
-                    || !memsess_conf_time(max_age + 8, &conf->cache_max_age)
-                    || conf->cache_max_age < MEMSESS_MS
-                    || conf->cache_max_age > apr_time_from_sec(3600))) {
-        return refuse(cmd, max_age, apr_pstrcat(
-                          cmd->pool, "must be max-age= and a time from 1ms to 1h: ",
-                          spelled_time(max_age + strcspn(max_age, "0123456789"), cmd->pool), NULL));
-    }
-    return NULL;
+    return set_second(cmd, &slot_cache_max_age, max_age, default_cache_max_age);
 }
 
 static const char *set_auth(cmd_parms *cmd, void *dir_conf, const char *arg)
@@ -577,10 +590,15 @@ static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
 
 /* -- The commands ----------------------------------------------------------------------------- */
 
-#define SRV_COMMAND(type, field, value, args, name, setter, least, most, help)                     \
-    AP_INIT_##args(name, setter, (void *)&slot_##field, RSRC_CONF, help),
-#define DIR_COMMAND(type, field, value, args, name, setter, least, most, help)                     \
-    AP_INIT_##args(name, setter, (void *)&slot_##field, RSRC_CONF | ACCESS_CONF, help),
+#define COMMAND_TAKE1(...) AP_INIT_TAKE1(__VA_ARGS__),
+#define COMMAND_TAKE12(...) AP_INIT_TAKE12(__VA_ARGS__),
+#define COMMAND_TAKE_ARGV(...) AP_INIT_TAKE_ARGV(__VA_ARGS__),
+#define COMMAND_ITERATE(...) AP_INIT_ITERATE(__VA_ARGS__),
+#define COMMAND_WORD(...) /* of another command */
+#define SRV_COMMAND(type, field, value, args, name, kind, least, most, help)                       \
+    COMMAND_##args(name, set_##kind, (void *)&slot_##field, RSRC_CONF, help)
+#define DIR_COMMAND(type, field, value, args, name, kind, least, most, help)                       \
+    COMMAND_##args(name, set_##kind, (void *)&slot_##field, RSRC_CONF | ACCESS_CONF, help)
 
 const command_rec memsess_commands[] = {
     MEMSESS_SRV_SETTINGS(SRV_COMMAND)

@@ -44,6 +44,14 @@ typedef struct memsess_seen_t {
 
 extern memsess_seen_t memsess_seen;
 
+/** The words of directives that take one of some, or any; each stands for its index, of the latter
+ * the first for none and the others for bits. */
+extern const char *const memsess_flag_words[2];
+extern const char *const memsess_lock_words[3];
+extern const char *const memsess_on_error_words[2];
+extern const char *const memsess_expose_words[4];
+extern const char *const memsess_bind_words[4];
+
 /** Adds a name to a list, once. */
 void memsess_conf_add_name(apr_array_header_t *names, const char *name);
 
