@@ -8,7 +8,9 @@
 #include "apr_shm.h"
 #include "apr_strings.h"
 #include "base/clock.h"
+#include "base/history.h"
 #include "base/log.h"
+#include "base/roster.h"
 #include "base/version.h"
 
 #define STRIPES 16
@@ -46,6 +48,8 @@ typedef struct shared_t {
         figure_t at, logged_at;
         char text[MEMSESS_WARNING_LEN];
     } warning[MEMSESS_WARNINGS];
+    memsess_history_t history;
+    memsess_roster_t roster;
     struct {
         LINE figure_t figure[MEMSESS_N];
     } stripe[STRIPES];
@@ -109,8 +113,8 @@ static apr_array_header_t *advice; /* of memsess_advice_t */
 /* -- Names ------------------------------------------------------------------------------------ */
 
 const memsess_counter_name_t memsess_counter_names[MEMSESS_N] = {
-#define COUNTER_NAME(name, group, title, figure, meaning)                                          \
-    [MEMSESS_N_##name] = {#group, title, #figure, meaning},
+#define COUNTER_NAME(name, group, title, figure, is_bad, meaning)                                  \
+    [MEMSESS_N_##name] = {#group, title, #figure, meaning, is_bad},
     MEMSESS_COUNTERS(COUNTER_NAME)
 #undef COUNTER_NAME
 };
@@ -225,6 +229,7 @@ apr_status_t memsess_count_list(const memsess_counted_t *server, memsess_server_
         if (!strcmp(entry->address, server->address)) {
             entry->implied &= server->implied;
             entry->timeout = entry->timeout == server->timeout ? server->timeout : 0;
+            entry->copies = entry->copies < server->copies ? entry->copies : server->copies;
             *count = entry->count;
             return APR_SUCCESS;
         }
@@ -558,8 +563,7 @@ static void read_totals(const memsess_server_count_t *count, memsess_server_figu
     }
 }
 
-/* The time that the wall clock would have shown, had it been set as it is now; 0: never. */
-static apr_time_t shown(apr_time_t at)
+apr_time_t memsess_count_shown(apr_time_t at)
 {
     return at ? memsess_clock_wall() - (memsess_clock_steady() - at) : 0;
 }
@@ -589,7 +593,7 @@ static void read_interval(const interval_t *interval, memsess_server_figures_t *
         figures->recent.bucket[k] += interval->bucket[k];
     }
     figures->recent.n += histogram.n;
-    sample->at = shown(interval->at);
+    sample->at = memsess_count_shown(interval->at);
     sample->span = interval->span;
     sample->operations = histogram.n;
     sample->errors = interval->errors;
@@ -605,9 +609,9 @@ void memsess_count_read_server(const memsess_server_count_t *count,
 
     read_totals(count, figures);
     figures->down = count->down != 0;
-    figures->since = shown((apr_time_t)count->since);
+    figures->since = memsess_count_shown((apr_time_t)count->since);
     figures->last_error = (apr_status_t)count->error;
-    figures->last_error_at = shown((apr_time_t)count->error_at);
+    figures->last_error_at = memsess_count_shown((apr_time_t)count->error_at);
     for (i = 0; i < MEMSESS_SAYS_N; i++) {
         figures->says[i] = figures->down ? -1 : (apr_int64_t)count->says[i] - 1;
     }
@@ -623,7 +627,89 @@ void memsess_count_read_server(const memsess_server_count_t *count,
 
 apr_time_t memsess_count_since(void)
 {
-    return shown(shared->began);
+    return memsess_count_shown(shared->began);
+}
+
+/* -- The whole, now and lately ----------------------------------------------------------------- */
+
+static apr_uint64_t operations_of(const memsess_server_count_t *count, apr_uint64_t *errors)
+{
+    memsess_server_figures_t figures;
+
+    read_totals(count, &figures);
+    *errors += figures.errors;
+    return figures.all.n;
+}
+
+/* What nobody named, and nobody used, is no server of ours. */
+static int is_ours(const memsess_counted_t *server)
+{
+    apr_uint64_t errors = 0;
+
+    return !server->implied || operations_of(server->count, &errors);
+}
+
+memsess_alive_t memsess_count_alive(void)
+{
+    memsess_alive_t alive = {-1, 0, 0, 0};
+    double sessions = 0;
+    int i;
+
+    for (i = 0; listed && i < listed->nelts; i++) {
+        const memsess_counted_t *server = &APR_ARRAY_IDX(listed, i, memsess_counted_t);
+        apr_int64_t items = server->count->down
+                                ? -1 : (apr_int64_t)server->count->says[MEMSESS_SAYS_ITEMS] - 1;
+
+        if (items >= 0) {
+            alive.servers++;
+            alive.items += items;
+            sessions += (double)items / (server->copies ? server->copies : 1);
+        }
+        else {
+            alive.silent += (unsigned)is_ours(server);
+        }
+    }
+    alive.sessions = alive.servers ? (apr_int64_t)(sessions + 0.5) : -1;
+    return alive;
+}
+
+void memsess_count_now(memsess_moment_t *moment)
+{
+    int i;
+
+    memset(moment, 0, sizeof(*moment));
+    moment->at = memsess_clock_steady();
+    memsess_count_read(moment->value);
+    for (i = 0; listed && i < listed->nelts; i++) {
+        const memsess_counted_t *server = &APR_ARRAY_IDX(listed, i, memsess_counted_t);
+
+        moment->value[MEMSESS_H_OPERATIONS] += operations_of(server->count,
+                                                             &moment->value[MEMSESS_H_ERRORS]);
+        if (is_ours(server)) {
+            moment->value[server->count->down ? MEMSESS_H_DOWN : MEMSESS_H_UP]++;
+        }
+    }
+    moment->value[MEMSESS_H_ALIVE] = (apr_uint64_t)(memsess_count_alive().sessions + 1);
+}
+
+int memsess_count_minute(const memsess_moment_t *now, memsess_moment_t *moment)
+{
+    if (now->at - shared->began < apr_time_from_sec(60)) {
+        memset(moment, 0, sizeof(*moment));
+        moment->at = shared->began;
+        return 1;
+    }
+    return memsess_history_minute(&shared->history, now->at, moment);
+}
+
+const memsess_history_t *memsess_count_history(void)
+{
+    return &shared->history;
+}
+
+memsess_roster_t *memsess_count_roster(void)
+{
+    return &shared->roster;
 }
 
 /* -- What operators are told ------------------------------------------------------------------- */
@@ -731,6 +817,7 @@ static void sample_server(memsess_server_count_t *count, apr_time_t now)
 
 int memsess_count_sample(apr_time_t now)
 {
+    memsess_moment_t moment;
     int i;
 
     if (!memsess_due(&shared->sampled_at, now, MEMSESS_SAMPLE_EVERY)) {
@@ -739,5 +826,8 @@ int memsess_count_sample(apr_time_t now)
     for (i = 0; listed && i < listed->nelts; i++) {
         sample_server(APR_ARRAY_IDX(listed, i, memsess_counted_t).count, now);
     }
+    memsess_count_now(&moment);
+    moment.at = now;
+    memsess_history_note(&shared->history, &moment);
     return 1;
 }

@@ -17,46 +17,46 @@
 #include "base/error.h"
 
 /*
- * C(name, group, title, figure, meaning)
+ * C(name, group, title, figure, is_bad, meaning)
  *
  * A counter is its row here, and nothing else: the page, JSON (GROUP.FIGURE), Prometheus
- * (memsess_GROUP_FIGURE_total) and mod_status take it from the row. Counters of one group stand
- * together, under one title.
+ * (memsess_GROUP_FIGURE_total) and mod_status take it from the row, and so do rates and the history
+ * of an hour. Counters of one group stand together, under one title. A bad one is red where it rises.
  */
 #define MEMSESS_COUNTERS(C)                                                                        \
-    C(CREATED, sessions, "Sessions", created,                                                      \
+    C(CREATED, sessions, "Sessions", created, 0,                                                   \
       "Sessions begun")                                                                            \
-    C(LOADED, sessions, "Sessions", loaded,                                                        \
+    C(LOADED, sessions, "Sessions", loaded, 0,                                                     \
       "Requests that found their session")                                                         \
-    C(MISSED, sessions, "Sessions", missed,                                                        \
+    C(MISSED, sessions, "Sessions", missed, 0,                                                     \
       "Requests whose session certainly is not there")                                             \
-    C(COMMITTED, sessions, "Sessions", committed,                                                  \
+    C(COMMITTED, sessions, "Sessions", committed, 0,                                               \
       "Responses whose changes are in the store")                                                  \
-    C(MERGED, sessions, "Sessions", merged,                                                        \
+    C(MERGED, sessions, "Sessions", merged, 0,                                                     \
       "Of these, upon the changes of another request")                                             \
-    C(DESTROYED, sessions, "Sessions", destroyed,                                                  \
+    C(DESTROYED, sessions, "Sessions", destroyed, 0,                                               \
       "Sessions ended by a response")                                                              \
-    C(EXPIRED, sessions, "Sessions", expired,                                                      \
+    C(EXPIRED, sessions, "Sessions", expired, 0,                                                   \
       "Requests whose session was over by its time-outs")                                          \
-    C(REJECTED, sessions, "Sessions", rejected,                                                    \
+    C(REJECTED, sessions, "Sessions", rejected, 0,                                                 \
       "Cookies malformed or forged")                                                               \
-    C(UNAVAILABLE, sessions, "Sessions", unavailable,                                              \
+    C(UNAVAILABLE, sessions, "Sessions", unavailable, 1,                                           \
       "Requests that the store could not answer")                                                  \
-    C(REPAIRED, copies, "Copies", repaired,                                                        \
+    C(REPAIRED, copies, "Copies", repaired, 0,                                                     \
       "Copies that were missing or old and were written again")                                    \
-    C(UNDER_REPLICATED, copies, "Copies", under_replicated,                                        \
+    C(UNDER_REPLICATED, copies, "Copies", under_replicated, 1,                                     \
       "Writes that reached fewer servers than wanted")                                             \
-    C(LOCK_WAITS, locks, "Locks", waits,                                                           \
+    C(LOCK_WAITS, locks, "Locks", waits, 0,                                                        \
       "Requests that waited for another one of the same session")                                  \
-    C(LOCK_TIMEOUTS, locks, "Locks", timeouts,                                                     \
+    C(LOCK_TIMEOUTS, locks, "Locks", timeouts, 1,                                                  \
       "Requests that waited for longer than MemSessLockWait")                                      \
-    C(CACHE_HITS, local_cache, "Local cache", hits,                                                \
+    C(CACHE_HITS, local_cache, "Local cache", hits, 0,                                             \
       "Sessions served from this member's own copy")                                               \
-    C(CACHE_MISSES, local_cache, "Local cache", misses,                                            \
+    C(CACHE_MISSES, local_cache, "Local cache", misses, 0,                                         \
       "Sessions that had to be asked for")
 
 typedef enum {
-#define MEMSESS_COUNTER(name, group, title, figure, meaning) MEMSESS_N_##name,
+#define MEMSESS_COUNTER(name, group, title, figure, is_bad, meaning) MEMSESS_N_##name,
     MEMSESS_COUNTERS(MEMSESS_COUNTER)
 #undef MEMSESS_COUNTER
     MEMSESS_N
@@ -65,6 +65,7 @@ typedef enum {
 /** A counter's row. */
 typedef struct memsess_counter_name_t {
     const char *group, *title, *figure, *meaning;
+    int is_bad;
 } memsess_counter_name_t;
 
 extern const memsess_counter_name_t memsess_counter_names[MEMSESS_N];
@@ -81,6 +82,7 @@ typedef struct memsess_counted_t {
     unsigned weight;
     int implied; /**< by the default of MemSessServers alone */
     apr_interval_time_t timeout; /**< MemSessTimeout; 0: virtual hosts have several */
+    unsigned copies; /**< of a session; the fewest, where virtual hosts have several */
     memsess_server_count_t *count;
 } memsess_counted_t;
 
@@ -150,6 +152,8 @@ void memsess_count_watched(void);
     S(LIMIT, limit_maxbytes, memory_limit_bytes, memory_limit_bytes, gauge,                        \
       "What they may take (its -m)")                                                               \
     S(ITEMS, curr_items, items, items, gauge, "Items that it has")                                 \
+    S(HITS, get_hits, get_hits, get_hits_total, counter, "Reads that found something")             \
+    S(MISSES, get_misses, get_misses, get_misses_total, counter, "Reads that found nothing")       \
     S(EVICTIONS, evictions, evictions, evictions_total, counter,                                   \
       "Items that it threw out before their time, for want of memory")                             \
     S(UPTIME, uptime, uptime_s, uptime_seconds, gauge, "For how long it has been running")
@@ -243,6 +247,35 @@ void memsess_count_read_server(const memsess_server_count_t *count,
 
 /** When counting began. */
 apr_time_t memsess_count_since(void);
+
+/** A moment of the steady clock as the wall clock would have shown it, had it been set as it is now;
+ * 0: never. */
+apr_time_t memsess_count_shown(apr_time_t at);
+
+/** How many sessions there are, as well as that can be known: what servers say that they have,
+ * divided by copies. */
+typedef struct memsess_alive_t {
+    apr_int64_t sessions;     /**< -1: no server tells */
+    apr_int64_t items;        /**< of the servers that tell */
+    unsigned servers, silent; /**< how many tell, and how many are down or do not */
+} memsess_alive_t;
+
+memsess_alive_t memsess_count_alive(void);
+
+typedef struct memsess_moment_t memsess_moment_t;   /* base/history.h */
+typedef struct memsess_history_t memsess_history_t;
+
+/** All figures as they are now. */
+void memsess_count_now(memsess_moment_t *moment);
+
+/** The first moment of the last minute, or when counting began; 0: what there is, is older. */
+int memsess_count_minute(const memsess_moment_t *now, memsess_moment_t *moment);
+
+/** What is remembered of the last hour. */
+const memsess_history_t *memsess_count_history(void);
+
+/** The members that were seen; see base/roster.h. */
+struct memsess_roster_t *memsess_count_roster(void);
 
 /** The bucket of a latency; and the first latency, in microseconds, above a bucket. */
 unsigned memsess_bucket_of(apr_interval_time_t took);

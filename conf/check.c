@@ -276,6 +276,13 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
     return ok;
 }
 
+unsigned memsess_conf_copies(const memsess_srv_conf_t *conf)
+{
+    int servers = conf->members->nelts;
+
+    return (unsigned)(conf->copies < servers ? conf->copies : servers);
+}
+
 static apr_status_t count_members(const memsess_srv_conf_t *conf, apr_pool_t *pconf)
 {
     apr_status_t rv = APR_SUCCESS;
@@ -286,7 +293,7 @@ static apr_status_t count_members(const memsess_srv_conf_t *conf, apr_pool_t *pc
         memsess_counted_t counted = {member->server.name,
                                      memsess_member_address(&member->server, pconf),
                                      member->weight, !conf->members_set,
-                                     conf->timeout, NULL};
+                                     conf->timeout, memsess_conf_copies(conf), NULL};
 
         rv = memsess_count_list(&counted, &member->server.count);
     }
@@ -339,7 +346,7 @@ void memsess_conf_store(const memsess_srv_conf_t *conf, int threads, memsess_sto
         server->idle = conf->conn_idle;
     }
     store->members = members;
-    store->copies = (unsigned)(conf->copies < members->nelts ? conf->copies : members->nelts);
+    store->copies = memsess_conf_copies(conf);
     store->failover = conf->failover;
     store->unpack = MEMSESS_UNPACK_TIMES * (apr_size_t)memsess_seen.largest;
     store->secrets = conf->seal ? conf->secrets : NULL;

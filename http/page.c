@@ -9,8 +9,11 @@
 #include "apr_encode.h"
 #include "apr_general.h"
 #include "apr_strings.h"
+#include "base/roster.h"
 #include "base/version.h"
+#include "http/chart.h"
 #include "http_protocol.h"
+#include "memsess_conf.h"
 
 #define REFRESH 5 /* seconds */
 
@@ -38,6 +41,11 @@ static const char style[] =
     "border-bottom:1px solid var(--line)}"
     ".load{fill:var(--load)}.errors{fill:var(--bad)}"
     ".slow{fill:none;stroke:var(--slow);stroke-width:1.5;vector-effect:non-scaling-stroke}"
+    ".spark{width:4.5rem;height:1.2rem;margin:.2rem 0 0 auto;border:0}"
+    ".spark path{fill:none;stroke:var(--soft);stroke-width:1.5;"
+    "vector-effect:non-scaling-stroke}.spark-bad path{stroke:var(--bad)}"
+    ".warned{color:var(--slow)}"
+    ".conf{font:.8rem/1.5 ui-monospace,monospace;margin:.5rem 0 0}.conf b{font-weight:700}"
     ".key{font-weight:700}.key-load{color:var(--load)}.key-slow{color:var(--slow)}"
     "table{border-collapse:collapse;width:100%}"
     "th,td{text-align:left;vertical-align:top;padding:.15rem 0;font-weight:400}th{width:100%}"
@@ -45,36 +53,6 @@ static const char style[] =
     "tr+tr>*{border-top:1px solid var(--line)}";
 
 /* -- Words ------------------------------------------------------------------------------------ */
-
-/* 1234567 as 1,234,567. */
-static const char *number(apr_uint64_t n, apr_pool_t *p)
-{
-    return n < 1000 ? apr_psprintf(p, "%" APR_UINT64_T_FMT, n)
-                    : apr_psprintf(p, "%s,%03u", number(n / 1000, p), (unsigned)(n % 1000));
-}
-
-static const char *duration(apr_interval_time_t t, apr_pool_t *p)
-{
-    apr_int64_t s = t > 0 ? apr_time_sec(t) : 0;
-
-    if (s < 120) {
-        return apr_psprintf(p, "%" APR_INT64_T_FMT " s", s);
-    }
-    if (s < 2 * 3600) {
-        return apr_psprintf(p, "%" APR_INT64_T_FMT " min", s / 60);
-    }
-    return s < 48 * 3600 ? apr_psprintf(p, "%" APR_INT64_T_FMT " h", s / 3600)
-                         : apr_psprintf(p, "%" APR_INT64_T_FMT " days", s / 86400);
-}
-
-static const char *latency(apr_interval_time_t t, apr_pool_t *p)
-{
-    if (t < 1000) {
-        return apr_psprintf(p, "%" APR_INT64_T_FMT " \xC2\xB5s", t);
-    }
-    return t < 1000000 ? apr_psprintf(p, t < 10000 ? "%.1f ms" : "%.0f ms", (double)t / 1000)
-                       : apr_psprintf(p, "%.1f s", (double)t / 1000000);
-}
 
 /* In UTC; without the day where that is today's. */
 static const char *moment(apr_time_t t, apr_time_t now, apr_pool_t *p)
@@ -90,107 +68,10 @@ static const char *escaped(const char *text, apr_pool_t *p)
     return ap_escape_html2(p, text, 1);
 }
 
-/* -- Charts ----------------------------------------------------------------------------------- */
-
-#define WIDTH 600.0
-#define HEIGHT 60.0
-
-/* What the highest bar and the highest point of a chart stand for. */
-typedef struct scale_t {
-    double rate;
-    apr_interval_time_t p99;
-} scale_t;
-
-static double rate_of(apr_uint64_t n, const memsess_sample_t *sample)
-{
-    return sample->span > 0 ? (double)n * 1e6 / (double)sample->span : 0;
-}
-
-static scale_t scale_of(const memsess_server_figures_t *f)
-{
-    scale_t scale = {0, 0};
-    unsigned i;
-
-    for (i = 0; i < f->samples; i++) {
-        double rate = rate_of(f->sample[i].operations, &f->sample[i]);
-
-        scale.rate = rate > scale.rate ? rate : scale.rate;
-        scale.p99 = f->sample[i].p99 > scale.p99 ? f->sample[i].p99 : scale.p99;
-    }
-    return scale;
-}
-
-static double place(apr_time_t at, apr_time_t now)
-{
-    double span = (double)(MEMSESS_SAMPLES * MEMSESS_SAMPLE_EVERY);
-
-    return WIDTH - WIDTH * (double)(now - at) / span;
-}
-
-static void send_bars(request_rec *r, const memsess_server_figures_t *f, const scale_t *scale,
-                      apr_time_t now)
-{
-    unsigned i;
-
-    for (i = 0; i < f->samples && scale->rate > 0; i++) {
-        const memsess_sample_t *sample = &f->sample[i];
-        double end = place(sample->at, now), begin = place(sample->at - sample->span, now);
-        double all = HEIGHT * rate_of(sample->operations, sample) / scale->rate;
-        double bad = HEIGHT * rate_of(sample->errors, sample) / scale->rate;
-
-        if (sample->operations) {
-            ap_rprintf(r, "<rect class=\"load\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
-                       "height=\"%.1f\"/>", begin, HEIGHT - all, end - begin - 1, all);
-        }
-        if (sample->errors) {
-            ap_rprintf(r, "<rect class=\"errors\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
-                       "height=\"%.1f\"/>", begin, HEIGHT - bad, end - begin - 1, bad);
-        }
-    }
-}
-
-/* A line through the p99 of all samples that have one, broken where some have none. */
-static void send_line(request_rec *r, const memsess_server_figures_t *f, const scale_t *scale,
-                      apr_time_t now)
-{
-    int drawing = 0;
-    unsigned i;
-
-    if (!scale->p99) {
-        return;
-    }
-    ap_rputs("<path class=\"slow\" d=\"", r);
-    for (i = 0; i < f->samples; i++) {
-        const memsess_sample_t *sample = &f->sample[i];
-        double y = HEIGHT - (HEIGHT - 2) * (double)sample->p99 / (double)scale->p99;
-
-        if (sample->operations) {
-            ap_rprintf(r, "%c%.1f %.1fH%.1f", drawing ? 'L' : 'M',
-                       place(sample->at - sample->span, now), y, place(sample->at, now) - 1);
-        }
-        drawing = sample->operations != 0;
-    }
-    ap_rputs("\"/>", r);
-}
-
-static void send_chart(request_rec *r, const memsess_server_figures_t *f, apr_time_t now)
-{
-    scale_t scale = scale_of(f);
-    const char *text = apr_psprintf(r->pool, "at most %.*f/s", scale.rate < 10 ? 1 : 0,
-                                    scale.rate);
-    const char *p99 = latency(scale.p99, r->pool);
-
-    ap_rprintf(r, "<svg viewBox=\"0 0 %.0f %.0f\" preserveAspectRatio=\"none\" role=\"img\" "
-               "aria-label=\"The last five minutes: load %s, p99 at most %s\">", WIDTH, HEIGHT,
-               text, p99);
-    send_bars(r, f, &scale, now);
-    send_line(r, f, &scale, now);
-    ap_rprintf(r, "</svg><p class=\"soft\">5 min: <span class=\"key key-load\">\xE2\x96\xAE</span> "
-               "load, %s; <span class=\"key key-slow\">\xE2\x80\x94</span> p99, at most %s</p>\n",
-               text, p99);
-}
-
 /* -- Servers ---------------------------------------------------------------------------------- */
+
+/* For so long an error is news. */
+#define NEWS apr_time_from_sec(300)
 
 static void send_row(request_rec *r, const char *name, const char *value, int bad)
 {
@@ -205,26 +86,58 @@ static const char *bytes(apr_int64_t n, apr_pool_t *p)
     return n < 0 ? "?" : apr_pstrdup(p, apr_strfsize(n, text));
 }
 
+/* A part of a whole, which may be none. */
+static const char *percent(apr_int64_t part, apr_int64_t whole, apr_pool_t *p)
+{
+    return whole > 0 ? apr_psprintf(p, "%.*f %%", part * 1000 < whole * 999 && part ? 1 : 0,
+                                    100.0 * (double)part / (double)whole) : "?";
+}
+
 /* What it says of itself, as far as it does. */
 static void send_says(request_rec *r, const memsess_shown_t *shown)
 {
     const apr_int64_t *says = shown->figures.says;
+    apr_int64_t memory = says[MEMSESS_SAYS_MEMORY], limit = says[MEMSESS_SAYS_LIMIT];
+    apr_int64_t hits = says[MEMSESS_SAYS_HITS], misses = says[MEMSESS_SAYS_MISSES];
     apr_pool_t *p = r->pool;
 
-    if (says[MEMSESS_SAYS_MEMORY] >= 0) {
-        send_row(r, "memory", apr_psprintf(p, "%s of %s", bytes(says[MEMSESS_SAYS_MEMORY], p),
-                                           bytes(says[MEMSESS_SAYS_LIMIT], p)), 0);
+    if (memory >= 0) {
+        send_row(r, "memory", apr_psprintf(p, "%s of %s", bytes(memory, p), bytes(limit, p)), 0);
+        send_row(r, "of it in use", percent(memory, limit, p), 0);
     }
     if (says[MEMSESS_SAYS_ITEMS] >= 0) {
-        send_row(r, "items", number((apr_uint64_t)says[MEMSESS_SAYS_ITEMS], p), 0);
+        send_row(r, "items", memsess_status_number((apr_uint64_t)says[MEMSESS_SAYS_ITEMS], p), 0);
     }
     if (says[MEMSESS_SAYS_EVICTIONS] >= 0) {
-        send_row(r, "evictions", number((apr_uint64_t)says[MEMSESS_SAYS_EVICTIONS], p),
+        send_row(r, "evictions",
+                 memsess_status_number((apr_uint64_t)says[MEMSESS_SAYS_EVICTIONS], p),
                  memsess_count_evicting(shown->server->count, "", p) != NULL);
     }
-    if (says[MEMSESS_SAYS_UPTIME] >= 0) {
-        send_row(r, "running for", duration(apr_time_from_sec(says[MEMSESS_SAYS_UPTIME]), p), 0);
+    if (hits >= 0 && misses >= 0 && hits + misses > 0) {
+        send_row(r, "reads that found something", percent(hits, hits + misses, p), 0);
     }
+    if (says[MEMSESS_SAYS_UPTIME] >= 0) {
+        send_row(r, "running for",
+                 memsess_status_duration(apr_time_from_sec(says[MEMSESS_SAYS_UPTIME]), p), 0);
+    }
+}
+
+static void send_server_table(request_rec *r, const memsess_shown_t *shown, apr_time_t now)
+{
+    const memsess_server_figures_t *f = &shown->figures;
+    int is_news = f->down || (f->last_error_at && now - f->last_error_at < NEWS);
+    apr_pool_t *p = r->pool;
+
+    ap_rputs("<table>\n", r);
+    send_row(r, "latency, p50", memsess_chart_latency(memsess_status_latency(f, 0.5), p), 0);
+    send_row(r, "latency, p99", memsess_chart_latency(memsess_status_latency(f, 0.99), p), 0);
+    send_row(r, "operations", memsess_status_number(f->all.n, p), 0);
+    send_row(r, "errors", memsess_status_number(f->errors, p), f->errors && is_news);
+    send_row(r, "of these, time-outs", memsess_status_number(f->timeouts, p),
+             f->timeouts && is_news);
+    send_row(r, "weight", memsess_status_number(shown->server->weight, p), 0);
+    send_says(r, shown);
+    ap_rputs("</table>\n", r);
 }
 
 static void send_server(request_rec *r, const memsess_shown_t *shown, apr_time_t now)
@@ -235,67 +148,23 @@ static void send_server(request_rec *r, const memsess_shown_t *shown, apr_time_t
 
     ap_rprintf(r, "<article class=\"is-%s\"><h2>%s <span class=\"%s\">%s</span></h2>\n"
                "<p class=\"soft\">%s for %s, since %s", state, escaped(shown->server->name, p),
-               f->down ? "bad" : "good", state, state, duration(now - f->since, p),
+               f->down ? "bad" : "good", state, state, memsess_status_duration(now - f->since, p),
                moment(f->since, now, p));
     if (strcmp(shown->server->name, shown->server->address)) {
         ap_rprintf(r, "; at %s", escaped(shown->server->address, p));
     }
     ap_rputs("</p>\n", r);
-    send_chart(r, f, now);
-    ap_rputs("<table>\n", r);
-    send_row(r, "latency, p50", latency(memsess_status_latency(f, 0.5), p), 0);
-    send_row(r, "latency, p99", latency(memsess_status_latency(f, 0.99), p), 0);
-    send_row(r, "operations", number(f->all.n, p), 0);
-    send_row(r, "errors", number(f->errors, p), f->errors != 0);
-    send_row(r, "of these, time-outs", number(f->timeouts, p), f->timeouts != 0);
-    send_row(r, "weight", number(shown->server->weight, p), 0);
-    send_says(r, shown);
-    ap_rputs("</table>\n", r);
+    memsess_chart_send(r, f, now);
+    send_server_table(r, shown, now);
     if (f->last_error_at) {
         ap_rprintf(r, "<p class=\"soft\">Last error %s ago: %s</p>\n",
-                   duration(now - f->last_error_at, p), escaped(memsess_status_error(shown, p), p));
+                   memsess_status_duration(now - f->last_error_at, p),
+                   escaped(memsess_status_error(shown, p), p));
     }
     ap_rputs("</article>\n", r);
 }
 
-/* Servers that are up, and full. */
-static int is_losing(const memsess_status_t *status)
-{
-    int i, is = 0;
-
-    for (i = 0; i < status->warnings->nelts; i++) {
-        memsess_warning_t warning = APR_ARRAY_IDX(status->warnings, i, memsess_advice_t).warning;
-
-        is |= warning == MEMSESS_WARN_EVICTIONS || warning == MEMSESS_WARN_REFUSALS;
-    }
-    return is;
-}
-
-static void send_verdict(request_rec *r, const memsess_status_t *status)
-{
-    const char *down = "", *but = is_losing(status) ? ", but sessions are lost" : "";
-    int i, n = 0, all = status->servers->nelts;
-
-    for (i = 0; i < all; i++) {
-        const memsess_shown_t *shown = &APR_ARRAY_IDX(status->servers, i, memsess_shown_t);
-
-        if (shown->figures.down) {
-            down = apr_psprintf(r->pool, "%s%s %s for %s", down, n++ ? "," : ":",
-                                escaped(shown->server->name, r->pool),
-                                duration(status->now - shown->figures.since, r->pool));
-        }
-    }
-    if (!n) {
-        ap_rprintf(r, "<p class=\"verdict %s\">%s up%s.</p>\n", *but ? "bad" : "good",
-                   all == 1 ? "The server is"
-                            : apr_psprintf(r->pool, "All %d servers are", all), but);
-        return;
-    }
-    ap_rprintf(r, "<p class=\"verdict bad\">%d of %d server%s down%s.</p>\n", n, all,
-               all == 1 ? " is" : n == 1 ? "s is" : "s are", down);
-}
-
-/* -- Everything else -------------------------------------------------------------------------- */
+/* -- Counters, rates and the last hour ---------------------------------------------------------- */
 
 /* As a figure's name reads: under_replicated is under-replicated. */
 static const char *figure_words(const char *figure, apr_pool_t *p)
@@ -308,23 +177,197 @@ static const char *figure_words(const char *figure, apr_pool_t *p)
     return words;
 }
 
+static void send_name(request_rec *r, const char *name, const char *meaning)
+{
+    ap_rprintf(r, "<tr><th scope=\"row\">%s<br><span class=\"soft\">%s</span></th><td>", name,
+               meaning);
+}
+
+/* Its last hour, how often it happens each second, and the total. */
+static void send_figure(request_rec *r, const memsess_status_t *status, unsigned figure,
+                        const char *name, const char *meaning, int is_bad)
+{
+    double rate = status->before.at
+                      ? memsess_history_rate(&status->before, &status->at, figure) : 0;
+    int is_red = is_bad && rate > 0;
+
+    send_name(r, name, meaning);
+    memsess_chart_spark(r, status, figure, name, is_bad);
+    ap_rprintf(r, "<span class=\"%s\">%s</span></td><td%s>%s</td></tr>\n", is_red ? "bad" : "soft",
+               !status->before.at ? "?"
+               : apr_psprintf(r->pool, "%.*f/s", rate > 0 && rate < 10 ? rate < 0.1 ? 2 : 1 : 0,
+                              rate),
+               is_red ? " class=\"bad\"" : "",
+               memsess_status_number(status->at.value[figure], r->pool));
+}
+
+/* What the estimate is made of, and so what it cannot know. */
+static void send_basis(request_rec *r, const memsess_alive_t *alive)
+{
+    ap_rprintf(r, "<p class=\"soft\">Sessions alive are an estimate: the items of %u server%s, %s, "
+               "divided by the copies. Claims of the last seconds, lists of users, ended sessions that "
+               "a server still has, and whatever else is there count too.", alive->servers,
+               alive->servers == 1 ? "" : "s",
+               memsess_status_number((apr_uint64_t)alive->items, r->pool));
+    if (alive->silent) {
+        ap_rprintf(r, " <span class=\"bad\">%u server%s not tell.</span>", alive->silent,
+                   alive->silent == 1 ? " does" : "s do");
+    }
+    ap_rputs("</p>\n", r);
+}
+
+static void send_alive(request_rec *r, const memsess_status_t *status)
+{
+    const memsess_alive_t *alive = &status->alive;
+
+    send_name(r, "sessions alive", "By what servers tell");
+    memsess_chart_spark(r, status, MEMSESS_H_ALIVE, "sessions alive", 0);
+    ap_rprintf(r, "</td><td>%s</td></tr>\n", alive->sessions < 0 ? "?" : apr_pstrcat(
+                   r->pool, "about ",
+                   memsess_status_number((apr_uint64_t)alive->sessions, r->pool), NULL));
+}
+
+static void send_now(request_rec *r, const memsess_status_t *status)
+{
+    const memsess_moment_t *at = &status->at, *before = &status->before;
+    apr_uint64_t hits = memsess_history_rise(before, at, MEMSESS_N_CACHE_HITS);
+    apr_uint64_t all = hits + memsess_history_rise(before, at, MEMSESS_N_CACHE_MISSES);
+
+    ap_rputs("<section><h3>Now, and the last hour</h3><table>\n", r);
+    send_alive(r, status);
+    send_figure(r, status, MEMSESS_H_OPERATIONS, "operations", "What servers were asked", 0);
+    send_figure(r, status, MEMSESS_H_ERRORS, "errors", "Of these, refused or failed", 1);
+    if (before->at && all) {
+        send_row(r, "local cache, hits within the last minute",
+                 percent((apr_int64_t)hits, (apr_int64_t)all, r->pool), 0);
+    }
+    ap_rputs("</table>\n", r);
+    send_basis(r, &status->alive);
+    ap_rputs("</section>\n", r);
+}
+
 static void send_counters(request_rec *r, const memsess_status_t *status)
 {
-    int i;
+    unsigned i;
 
     for (i = 0; i < MEMSESS_N; i++) {
         const memsess_counter_name_t *name = &memsess_counter_names[i];
-        const char *words = apr_pstrcat(r->pool, figure_words(name->figure, r->pool),
-                                        "<br><span class=\"soft\">", name->meaning, "</span>", NULL);
 
-        if (memsess_counter_begins_group(i)) {
+        if (memsess_counter_begins_group((int)i)) {
             ap_rprintf(r, "%s<section><h3>%s</h3><table>\n", i ? "</table></section>\n" : "",
                        name->title);
         }
-        send_row(r, words, number(status->figure[i], r->pool), 0);
+        send_figure(r, status, i, figure_words(name->figure, r->pool), name->meaning, name->is_bad);
     }
     ap_rputs("</table></section>\n", r);
 }
+
+/* -- Members ----------------------------------------------------------------------------------- */
+
+/* Clocks this far apart, in seconds, are warned of. */
+#define APART 3
+
+static void send_member(request_rec *r, const memsess_status_t *status,
+                        const memsess_fellow_t *fellow)
+{
+    apr_pool_t *p = r->pool;
+    const char *version = *fellow->version ? escaped(fellow->version, p) : "not told";
+
+    ap_rprintf(r, "<tr><th scope=\"row\">%s<br><span class=\"soft\">version %s</span>",
+               escaped(fellow->name, p), version);
+    if (fellow->differs) {
+        ap_rputs("<br><span class=\"bad\">its pool is another</span>", r);
+    }
+    if (fellow->ahead > APART || fellow->ahead < -APART) {
+        ap_rprintf(r, "<br><span class=\"bad\">its clock is %" APR_INT64_T_FMT " s %s</span>",
+                   fellow->ahead < 0 ? -fellow->ahead : fellow->ahead,
+                   fellow->ahead < 0 ? "behind" : "ahead");
+    }
+    ap_rprintf(r, "</th><td>%s</td></tr>\n", fellow->is_self ? "this one" : apr_pstrcat(
+                   p, memsess_status_duration(status->at.at - fellow->seen_at, p), " ago", NULL));
+}
+
+static void send_members(request_rec *r, const memsess_status_t *status)
+{
+    int i;
+
+    ap_rputs("<section><h3>Members seen</h3>\n<p class=\"soft\">Each leaves a sign on the servers of "
+             "MemSessServers once a minute, first some 15 s after its start.</p><table>\n", r);
+    for (i = 0; i < status->members->nelts; i++) {
+        send_member(r, status, &APR_ARRAY_IDX(status->members, i, memsess_fellow_t));
+    }
+    ap_rputs("</table></section>\n", r);
+}
+
+/* -- The configuration in force ----------------------------------------------------------------- */
+
+static const char *host_name(const memsess_host_t *host, apr_pool_t *p)
+{
+    return !*host->name ? "The server itself"
+           : apr_psprintf(p, host->port ? "%s:%u" : "%s", escaped(host->name, p), host->port);
+}
+
+static void send_settings(request_rec *r, const char *title, const apr_array_header_t *settings)
+{
+    int i;
+
+    if (!settings->nelts) {
+        return;
+    }
+    ap_rprintf(r, "<p class=\"conf\"><b>%s</b>", title);
+    for (i = 0; i < settings->nelts; i++) {
+        const memsess_setting_t *setting = &APR_ARRAY_IDX(settings, i, memsess_setting_t);
+        apr_size_t len = strlen(setting->directive);
+
+        ap_rprintf(r, "<br>%s%s%s", setting->directive,
+                   setting->directive[len - 1] == '=' ? "" : " ", escaped(setting->value, r->pool));
+    }
+    ap_rputs("</p>\n", r);
+}
+
+static void send_host(request_rec *r, const memsess_host_t *host)
+{
+    apr_pool_t *p = r->pool;
+    int i;
+
+    ap_rprintf(r, "<section><h3>%s</h3>\n<p class=\"soft\">On %s</p><table>\n", host_name(host, p),
+               escaped(apr_array_pstrcat(p, host->servers, ' '), p));
+    send_row(r, "copies of each session", memsess_status_number(host->copies, p), 0);
+    send_row(r, "namespace", *host->ns ? escaped(host->ns, p) : "none", 0);
+    send_row(r, "cookies", host->is_signed ? "signed" : "not signed", 0);
+    send_row(r, "records", host->is_sealed ? "sealed" : "not sealed", 0);
+    ap_rputs("</table>\n", r);
+    send_settings(r, "Set for all of it", host->settings);
+    for (i = 0; i < host->sections->nelts; i++) {
+        const memsess_section_t *section = &APR_ARRAY_IDX(host->sections, i, memsess_section_t);
+
+        send_settings(r, apr_pstrcat(p, "In ", escaped(section->name, p), NULL), section->settings);
+    }
+    ap_rputs("</section>\n", r);
+}
+
+/* Those that are as the server itself are only named. */
+static void send_hosts(request_rec *r, const memsess_status_t *status)
+{
+    const char *alike = "";
+    int i;
+
+    for (i = 0; i < status->hosts->nelts; i++) {
+        const memsess_host_t *host = &APR_ARRAY_IDX(status->hosts, i, memsess_host_t);
+
+        if (host->is_like_first) {
+            alike = apr_pstrcat(r->pool, alike, *alike ? ", " : "", host_name(host, r->pool), NULL);
+        }
+        else {
+            send_host(r, host);
+        }
+    }
+    if (*alike) {
+        ap_rprintf(r, "<section><h3>As the server itself</h3>\n<p>%s</p></section>\n", alike);
+    }
+}
+
+/* -- The page ----------------------------------------------------------------------------------- */
 
 /* The page's own style, and nothing else; sent beside whatever policy the site has. */
 static const char *send_policy(request_rec *r)
@@ -356,11 +399,13 @@ void memsess_page_send(request_rec *r, const memsess_status_t *status)
                "<meta http-equiv=\"refresh\" content=\"%d\"><title>mod_memsess on %s</title>\n"
                "<style nonce=\"%s\">%s</style></head>\n<body><h1>mod_memsess on %s</h1>\n",
                REFRESH, escaped(host, r->pool), nonce, style, escaped(host, r->pool));
-    send_verdict(r, status);
+    ap_rprintf(r, "<p class=\"verdict %s\">%s</p>\n",
+               status->verdict.is_bad ? "bad" : status->verdict.is_warned ? "warned" : "good",
+               escaped(status->verdict.text, r->pool));
     ap_rprintf(r, "<p class=\"soft\">At %.8s UTC; refreshes every %d s. Counting for %s, all child "
                "processes together. Version " MEMSESS_VERSION ".</p>\n",
                memsess_status_time(status->now, r->pool) + 11, REFRESH,
-               duration(status->now - status->since, r->pool));
+               memsess_status_duration(status->now - status->since, r->pool));
     for (i = 0; i < status->warnings->nelts; i++) {
         ap_rprintf(r, "%s<li>%s</li>\n%s", i ? "" : "<ul>",
                    escaped(APR_ARRAY_IDX(status->warnings, i, memsess_advice_t).text, r->pool),
@@ -371,6 +416,11 @@ void memsess_page_send(request_rec *r, const memsess_status_t *status)
         send_server(r, &APR_ARRAY_IDX(status->servers, i, memsess_shown_t), status->now);
     }
     ap_rputs("</div>\n<div class=\"columns\">\n", r);
+    send_now(r, status);
     send_counters(r, status);
+    send_members(r, status);
+    ap_rputs("</div>\n<h2>The configuration in force</h2>\n<p class=\"soft\">What is set, with what "
+             "is inherited; all else is as its default.</p>\n<div class=\"columns\">\n", r);
+    send_hosts(r, status);
     ap_rputs("</div></body></html>\n", r);
 }

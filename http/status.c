@@ -7,9 +7,10 @@
 #include "apr_lib.h"
 #include "apr_strings.h"
 #include "base/clock.h"
-#include "base/version.h"
+#include "base/roster.h"
 #include "http/json.h"
 #include "http_core.h"
+#include "http_main.h"
 #include "http_protocol.h"
 #include "http_request.h"
 #include "mod_status.h"
@@ -44,237 +45,47 @@ static memsess_status_t *take_figures(apr_pool_t *p)
 
     status->now = memsess_clock_wall();
     status->since = memsess_count_since();
+    memsess_count_now(&status->at);
+    if (!memsess_count_minute(&status->at, &status->before)) {
+        status->before.at = 0;
+    }
+    status->minutes = apr_palloc(p, MEMSESS_MINUTES * sizeof(*status->minutes));
+    status->n_minutes = memsess_history_hour(memsess_count_history(), status->at.at,
+                                             status->minutes);
+    status->alive = memsess_count_alive();
     status->servers = apr_array_make(p, 4, sizeof(memsess_shown_t));
     status->warnings = memsess_count_warnings(p);
-    memsess_count_read(status->figure);
+    status->hosts = memsess_status_hosts(ap_server_conf, p);
+    status->members = memsess_roster_read(memsess_count_roster(), status->at.at, p);
     take_servers(status, 0, p);
     if (!status->servers->nelts) {
         take_servers(status, 1, p);
     }
+    status->verdict = memsess_status_verdict(status, p);
     return status;
 }
 
-/* -- JSON ------------------------------------------------------------------------------------- */
+/* -- Words ------------------------------------------------------------------------------------ */
 
-/* What a server says of itself. */
-static void json_says(request_rec *r, const memsess_server_figures_t *f)
+const char *memsess_status_number(apr_uint64_t n, apr_pool_t *p)
 {
-    unsigned i;
-
-    for (i = 0; i < MEMSESS_SAYS_N; i++) {
-        ap_rprintf(r, "\"%s\": %s, ", memsess_says_names[i].json,
-                   f->says[i] < 0 ? "null" : apr_psprintf(r->pool, "%" APR_INT64_T_FMT,
-                                                          f->says[i]));
-    }
+    return n < 1000 ? apr_psprintf(p, "%" APR_UINT64_T_FMT, n)
+                    : apr_psprintf(p, "%s,%03u", memsess_status_number(n / 1000, p),
+                                   (unsigned)(n % 1000));
 }
 
-static void json_server(request_rec *r, const memsess_shown_t *shown)
+const char *memsess_status_duration(apr_interval_time_t t, apr_pool_t *p)
 {
-    const memsess_server_figures_t *f = &shown->figures;
+    apr_int64_t s = t > 0 ? apr_time_sec(t) : 0;
 
-    ap_rprintf(r, "{\"name\": %s, \"address\": %s, \"state\": \"%s\", \"since\": \"%s\", "
-               "\"weight\": %u, \"operations\": %" APR_UINT64_T_FMT ", \"errors\": %"
-               APR_UINT64_T_FMT ", \"timeouts\": %" APR_UINT64_T_FMT ", \"latency_us\": {\"p50\": %"
-               APR_INT64_T_FMT ", \"p99\": %" APR_INT64_T_FMT "}, ",
-               memsess_json_string(shown->server->name, r->pool),
-               memsess_json_string(shown->server->address, r->pool), f->down ? "down" : "up",
-               memsess_status_time(f->since, r->pool), shown->server->weight, f->all.n, f->errors,
-               f->timeouts, memsess_status_latency(f, 0.5), memsess_status_latency(f, 0.99));
-    json_says(r, f);
-    ap_rputs("\"last_error\": ", r);
-    if (f->last_error_at) {
-        ap_rprintf(r, "{\"at\": \"%s\", \"text\": %s}}",
-                   memsess_status_time(f->last_error_at, r->pool),
-                   memsess_json_string(memsess_status_error(shown, r->pool), r->pool));
+    if (s < 120) {
+        return apr_psprintf(p, "%" APR_INT64_T_FMT " s", s);
     }
-    else {
-        ap_rputs("null}", r);
+    if (s < 2 * 3600) {
+        return apr_psprintf(p, "%" APR_INT64_T_FMT " min", s / 60);
     }
-}
-
-static void json_counters(request_rec *r, const memsess_status_t *status)
-{
-    int i;
-
-    for (i = 0; i < MEMSESS_N; i++) {
-        const memsess_counter_name_t *name = &memsess_counter_names[i];
-
-        if (memsess_counter_begins_group(i)) {
-            ap_rprintf(r, "%s,\n \"%s\": {", i ? "}" : "", name->group);
-        }
-        else {
-            ap_rputs(", ", r);
-        }
-        ap_rprintf(r, "\"%s\": %" APR_UINT64_T_FMT, name->figure, status->figure[i]);
-    }
-    ap_rputs("}", r);
-}
-
-static void send_json(request_rec *r, const memsess_status_t *status)
-{
-    int i;
-
-    ap_set_content_type(r, "application/json");
-    ap_rprintf(r, "{\"module\": \"mod_memsess\", \"version\": \"" MEMSESS_VERSION "\", "
-               "\"uptime_s\": %" APR_INT64_T_FMT ",\n \"servers\": [",
-               apr_time_sec(status->now - status->since));
-    for (i = 0; i < status->servers->nelts; i++) {
-        ap_rputs(i ? ",\n             " : "", r);
-        json_server(r, &APR_ARRAY_IDX(status->servers, i, memsess_shown_t));
-    }
-    ap_rputs("]", r);
-    json_counters(r, status);
-    ap_rputs(",\n \"warnings\": [", r);
-    for (i = 0; i < status->warnings->nelts; i++) {
-        ap_rprintf(r, "%s%s", i ? ", " : "",
-                   memsess_json_string(APR_ARRAY_IDX(status->warnings, i, memsess_advice_t).text,
-                                       r->pool));
-    }
-    ap_rputs("]}\n", r);
-}
-
-/* -- Prometheus's text format ----------------------------------------------------------------- */
-
-static void family(request_rec *r, const char *name, const char *type, const char *help)
-{
-    ap_rprintf(r, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static const char *label(const char *text, apr_pool_t *p)
-{
-    char *quoted = apr_palloc(p, 2 * strlen(text) + 1), *to = quoted;
-
-    for (; *text; text++) {
-        if (*text == '\\' || *text == '"' || *text == '\n') {
-            *to++ = '\\';
-        }
-        *to++ = (char)(*text == '\n' ? 'n' : *text);
-    }
-    *to = '\0';
-    return quoted;
-}
-
-static const char *labels(const memsess_counted_t *server, apr_pool_t *p)
-{
-    return apr_psprintf(p, "server=\"%s\",address=\"%s\"", label(server->name, p),
-                        label(server->address, p));
-}
-
-enum { SERVER_UP, SERVER_SINCE, SERVER_WEIGHT, SERVER_OPERATIONS, SERVER_ERRORS, SERVER_TIMEOUTS };
-
-static apr_uint64_t server_figure(const memsess_shown_t *shown, int which)
-{
-    const memsess_server_figures_t *f = &shown->figures;
-    const apr_uint64_t figures[] = {!f->down, (apr_uint64_t)apr_time_sec(f->since),
-                                    shown->server->weight, f->all.n, f->errors, f->timeouts};
-
-    return figures[which];
-}
-
-static void send_server_family(request_rec *r, const memsess_status_t *status, int which)
-{
-    static const char *const families[][3] = {
-        {"memsess_server_up", "gauge", "1: the server is up; 0: it is down"},
-        {"memsess_server_since_timestamp_seconds", "gauge", "When that began"},
-        {"memsess_server_weight", "gauge", "Its share of the sessions"},
-        {"memsess_server_operations_total", "counter", "What the server was asked"},
-        {"memsess_server_errors_total", "counter", "Operations that failed or were refused"},
-        {"memsess_server_timeouts_total", "counter", "Of these, because MemSessTimeout was over"},
-    };
-    int i;
-
-    family(r, families[which][0], families[which][1], families[which][2]);
-    for (i = 0; i < status->servers->nelts; i++) {
-        const memsess_shown_t *shown = &APR_ARRAY_IDX(status->servers, i, memsess_shown_t);
-
-        ap_rprintf(r, "%s{%s} %" APR_UINT64_T_FMT "\n", families[which][0],
-                   labels(shown->server, r->pool), server_figure(shown, which));
-    }
-}
-
-/* What servers say of themselves; no sample of one that does not. */
-static void send_says_family(request_rec *r, const memsess_status_t *status, int which)
-{
-    const memsess_says_name_t *name = &memsess_says_names[which];
-    int i;
-
-    family(r, name->prometheus, name->type, name->meaning);
-    for (i = 0; i < status->servers->nelts; i++) {
-        const memsess_shown_t *shown = &APR_ARRAY_IDX(status->servers, i, memsess_shown_t);
-
-        if (shown->figures.says[which] >= 0) {
-            ap_rprintf(r, "%s{%s} %" APR_INT64_T_FMT "\n", name->prometheus,
-                       labels(shown->server, r->pool), shown->figures.says[which]);
-        }
-    }
-}
-
-/* A bucket for each doubling, from 16 microseconds to 4 seconds. */
-static void send_histogram(request_rec *r, const memsess_shown_t *shown)
-{
-    const memsess_server_figures_t *f = &shown->figures;
-    const char *who = labels(shown->server, r->pool);
-    apr_uint64_t sum = 0;
-    unsigned i;
-
-    for (i = 0; i < MEMSESS_BUCKETS; i++) {
-        apr_interval_time_t end = memsess_bucket_end(i);
-
-        sum += f->all.bucket[i];
-        if (i % 4 == 3 && end >= 16 && end <= 1 << 22) {
-            ap_rprintf(r, "memsess_server_latency_seconds_bucket{%s,le=\"%.6f\"} %"
-                       APR_UINT64_T_FMT "\n", who, (double)end / 1e6, sum);
-        }
-    }
-    ap_rprintf(r, "memsess_server_latency_seconds_bucket{%s,le=\"+Inf\"} %" APR_UINT64_T_FMT "\n"
-               "memsess_server_latency_seconds_sum{%s} %.6f\n"
-               "memsess_server_latency_seconds_count{%s} %" APR_UINT64_T_FMT "\n", who, f->all.n,
-               who, (double)f->total / 1e6, who, f->all.n);
-}
-
-/* One for each kind, so that what is not there is seen to be so. */
-static void send_warnings(request_rec *r, const memsess_status_t *status)
-{
-    int there[MEMSESS_WARNINGS] = {0}, i;
-
-    for (i = 0; i < status->warnings->nelts; i++) {
-        there[APR_ARRAY_IDX(status->warnings, i, memsess_advice_t).warning] = 1;
-    }
-    family(r, "memsess_warning", "gauge", "1: there is a warning of this kind; 0: there is none");
-    for (i = 0; i < MEMSESS_WARNINGS; i++) {
-        ap_rprintf(r, "memsess_warning{kind=\"%s\"} %d\n", memsess_warning_kinds[i], there[i]);
-    }
-}
-
-static void send_prometheus(request_rec *r, const memsess_status_t *status)
-{
-    int i;
-
-    ap_set_content_type(r, "text/plain; version=0.0.4; charset=utf-8");
-    family(r, "memsess_info", "gauge", "Always 1; the label has the module's version");
-    ap_rputs("memsess_info{version=\"" MEMSESS_VERSION "\"} 1\n", r);
-    family(r, "memsess_uptime_seconds", "gauge", "For how long it has been counting");
-    ap_rprintf(r, "memsess_uptime_seconds %" APR_INT64_T_FMT "\n",
-               apr_time_sec(status->now - status->since));
-    send_warnings(r, status);
-    for (i = 0; i < MEMSESS_N; i++) {
-        const memsess_counter_name_t *counter = &memsess_counter_names[i];
-        const char *name = apr_pstrcat(r->pool, "memsess_", counter->group, "_", counter->figure,
-                                       "_total", NULL);
-
-        family(r, name, "counter", counter->meaning);
-        ap_rprintf(r, "%s %" APR_UINT64_T_FMT "\n", name, status->figure[i]);
-    }
-    for (i = SERVER_UP; i <= SERVER_TIMEOUTS; i++) {
-        send_server_family(r, status, i);
-    }
-    for (i = 0; i < MEMSESS_SAYS_N; i++) {
-        send_says_family(r, status, i);
-    }
-    family(r, "memsess_server_latency_seconds", "histogram", "How long operations took");
-    for (i = 0; i < status->servers->nelts; i++) {
-        send_histogram(r, &APR_ARRAY_IDX(status->servers, i, memsess_shown_t));
-    }
+    return s < 48 * 3600 ? apr_psprintf(p, "%" APR_INT64_T_FMT " h", s / 3600)
+                         : apr_psprintf(p, "%" APR_INT64_T_FMT " days", s / 86400);
 }
 
 /* -- mod_status ------------------------------------------------------------------------------- */
@@ -296,16 +107,13 @@ static const char *short_name(const memsess_counter_name_t *name, apr_pool_t *p)
 
 static void hook_short(request_rec *r, const memsess_status_t *status)
 {
-    int i, down = 0;
+    int i, down = memsess_status_down(status);
 
-    for (i = 0; i < status->servers->nelts; i++) {
-        down += APR_ARRAY_IDX(status->servers, i, memsess_shown_t).figures.down;
-    }
     ap_rprintf(r, "MemSessServersUp: %d\nMemSessServersDown: %d\n", status->servers->nelts - down,
                down);
     for (i = 0; i < MEMSESS_N; i++) {
         ap_rprintf(r, "MemSess%s: %" APR_UINT64_T_FMT "\n",
-                   short_name(&memsess_counter_names[i], r->pool), status->figure[i]);
+                   short_name(&memsess_counter_names[i], r->pool), status->at.value[i]);
     }
 }
 
@@ -339,7 +147,7 @@ static void hook_html(request_rec *r, const memsess_status_t *status)
     for (i = 0; i < MEMSESS_N; i++) {
         if (!strcmp(memsess_counter_names[i].group, "sessions")) {
             ap_rprintf(r, "%s %s %" APR_UINT64_T_FMT, i ? "," : "",
-                       memsess_counter_names[i].figure, status->figure[i]);
+                       memsess_counter_names[i].figure, status->at.value[i]);
         }
     }
     ap_rputs("</dt>\n</dl>\n", r);
@@ -367,7 +175,9 @@ typedef struct format_t {
 
 /* The first is the default. */
 static const format_t formats[] = {
-    {"html", memsess_page_send}, {"json", send_json}, {"prometheus", send_prometheus},
+    {"html", memsess_page_send},
+    {"json", memsess_status_json},
+    {"prometheus", memsess_status_prometheus},
 };
 
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))

@@ -9,6 +9,8 @@
 #include "apr_strings.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/roster.h"
+#include "base/version.h"
 #include "session/seal.h"
 #include "store/private.h"
 #include "store/ring.h"
@@ -16,17 +18,27 @@
 /*
  * Each member leaves an item on every server, at a key that depends on the namespace alone:
  *
- *   1 MEMBER AHEAD POOL...
+ *   1 MEMBER AHEAD POOL... SIGN...
  *
  * its name, by how many seconds its clock is ahead of the server's own ("-" where the server does
- * not tell), and a fingerprint of each of its pools in this namespace. Before it does so it reads
- * what another member left. Offsets are compared, not times, so it does not matter how long an item
- * has been there. Where records are sealed, so are items: what nobody of us has left is not read, and
- * none of its words comes into a log.
+ * not tell), and a fingerprint of each of its pools in this namespace. Offsets are compared, not
+ * times, so it does not matter how long an item has been there. Signs are this member's own, and
+ * those that it found of other members, so that all know all though there is one item:
+ *
+ *   :m:MEMBER:VERSION:WHEN:AHEAD:POOL.POOL
+ *
+ * WHEN is the server's own time at which that member left it. (Version 0.1 takes signs for pools, of
+ * which they are none, since no fingerprint has a colon.) Where two members write at once, one's
+ * sign is a minute old. Where records are sealed, so are items: what nobody of us has left is not
+ * read, and none of its words comes into a log.
  */
 #define ITEM_TTL 300
 #define ITEM "members"
-#define NAME_MAX_LEN 80
+#define ITEM_MAX 4000
+#define SIGNS_MAX 30
+
+/* What a sign says of a member's pool and clock is believed for this long, in seconds. */
+#define SIGN_FRESH 90
 
 /* Servers tell their time in whole seconds. */
 #define APART 3
@@ -140,7 +152,7 @@ static const char *item_text(const memsess_key_t *key, apr_pool_t *p)
     return text;
 }
 
-/* The fingerprints of all our pools in a namespace. */
+/* The fingerprints of all our pools in a namespace, joined by a dot, which none of them has. */
 static const char *pools_in(const memsess_watch_t *watch, const char *ns, apr_pool_t *p)
 {
     const char *pools = "";
@@ -150,7 +162,7 @@ static const char *pools_in(const memsess_watch_t *watch, const char *ns, apr_po
         const watched_t *watched = &APR_ARRAY_IDX(watch->stores, i, watched_t);
 
         if (!strcmp(watched->ns, ns) && !strstr(pools, watched->pool)) {
-            pools = apr_pstrcat(p, pools, " ", watched->pool, NULL);
+            pools = apr_pstrcat(p, pools, *pools ? "." : "", watched->pool, NULL);
         }
     }
     return pools;
@@ -159,7 +171,7 @@ static const char *pools_in(const memsess_watch_t *watch, const char *ns, apr_po
 /* Whether an item is one of these; its words are then shown in logs. */
 static int is_item(const char *data, apr_size_t len)
 {
-    return len > 2 && len < 1000 && !memcmp(data, "1 ", 2) && strlen(data) == len
+    return len > 2 && len < ITEM_MAX && !memcmp(data, "1 ", 2) && strlen(data) == len
            && strspn(data, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.: ")
                   == len;
 }
@@ -171,40 +183,140 @@ static void warn(memsess_warning_t warning, const char *text)
     }
 }
 
-/* What another member left at a server, compared with what we are about to leave there. */
-static void compare(const memsess_watch_t *watch, memsess_server_t *server, char *theirs,
-                    const char *ahead, const char *pools, apr_pool_t *p)
+/* A member, as an item tells of it. */
+typedef struct sign_t {
+    const char *member, *version;
+    const char *ahead;
+    const char *pools; /* joined by one character that none of them has */
+    apr_int64_t when;  /* by the server's clock; 0: not known */
+} sign_t;
+
+/* One of our pools is one of theirs. */
+static int is_shared(const char *ours, const char *theirs, apr_pool_t *p)
+{
+    char *state, *pool = apr_strtok(apr_pstrdup(p, theirs), ". ", &state);
+
+    while (pool && !strstr(ours, pool)) {
+        pool = apr_strtok(NULL, ". ", &state);
+    }
+    return pool != NULL;
+}
+
+/* Notes a member that was seen at a server, and compares what it says with what we say there. */
+static void compare(memsess_server_t *server, const sign_t *theirs, const sign_t *ours,
+                    apr_pool_t *p)
 {
     const char *name = memsess_server_conf(server)->name;
-    char *state, *word, *member, *their_ahead;
-    int shared = 0;
+    apr_int64_t age = theirs->when && ours->when > theirs->when ? ours->when - theirs->when : 0;
+    memsess_fellow_t fellow = {
+        .name = theirs->member, .version = theirs->version,
+        .seen_at = memsess_clock_steady() - apr_time_from_sec(age),
+        .is_self = theirs == ours, .differs = !is_shared(ours->pools, theirs->pools, p),
+        .knows_ahead = strcmp(ours->ahead, "-") && strcmp(theirs->ahead, "-")};
 
-    apr_strtok(theirs, " ", &state);
-    member = apr_strtok(NULL, " ", &state);
-    their_ahead = apr_strtok(NULL, " ", &state);
-    if (!member || !their_ahead || !strcmp(member, watch->member)
-        || strlen(member) > NAME_MAX_LEN) {
+    if (fellow.knows_ahead) {
+        fellow.ahead = apr_atoi64(theirs->ahead) - apr_atoi64(ours->ahead);
+    }
+    memsess_roster_note(memsess_count_roster(), &fellow);
+    if (age > SIGN_FRESH) {
         return;
     }
-    while ((word = apr_strtok(NULL, " ", &state))) {
-        shared |= strstr(pools, word) != NULL;
-    }
-    if (!shared) {
+    if (fellow.differs) {
         warn(MEMSESS_WARN_POOL,
              apr_psprintf(p, "member %s has another pool than this one, seen at server %s: names "
                           "and weights in MemSessServers must be alike on all members, or sessions "
-                          "are not found", member, name));
+                          "are not found", theirs->member, name));
     }
-    if (strcmp(ahead, "-") && strcmp(their_ahead, "-")) {
-        apr_int64_t apart = apr_atoi64(their_ahead) - apr_atoi64(ahead);
+    if (fellow.ahead > APART || fellow.ahead < -APART) {
+        warn(MEMSESS_WARN_CLOCK,
+             apr_psprintf(p, "the clock of member %s is %" APR_INT64_T_FMT " s %s of this one's: "
+                          "sessions end too early or too late; set both by NTP", theirs->member,
+                          fellow.ahead < 0 ? -fellow.ahead : fellow.ahead,
+                          fellow.ahead < 0 ? "behind" : "ahead"));
+    }
+}
 
-        if (apart > APART || apart < -APART) {
-            warn(MEMSESS_WARN_CLOCK,
-                 apr_psprintf(p, "the clock of member %s is %" APR_INT64_T_FMT " s %s of this "
-                              "one's: sessions end too early or too late; set both by NTP", member,
-                              apart < 0 ? -apart : apart, apart < 0 ? "behind" : "ahead"));
+static int is_name_ok(const char *name)
+{
+    return *name && strlen(name) <= MEMSESS_MEMBER_LEN;
+}
+
+/* The next field of a sign, up to a colon; NULL: there is none. */
+static char *field(char **at)
+{
+    char *begin = *at, *colon = begin ? strchr(begin, ':') : NULL;
+
+    if (colon) {
+        *colon = '\0';
+    }
+    *at = colon ? colon + 1 : NULL;
+    return begin;
+}
+
+/* From a word; whether it is a sign. The member's name is of two fields. */
+static int parse_sign(sign_t *sign, const char *word, apr_pool_t *p)
+{
+    char *at = apr_pstrdup(p, word + 3), *host, *tag, *version, *when, *ahead, *pools;
+
+    if (strncmp(word, ":m:", 3)) {
+        return 0;
+    }
+    host = field(&at);
+    tag = field(&at);
+    version = field(&at);
+    when = field(&at);
+    ahead = field(&at);
+    pools = field(&at);
+    if (!pools || at || strlen(version) > MEMSESS_MEMBER_VERSION_LEN) {
+        return 0;
+    }
+    *sign = (sign_t){apr_pstrcat(p, host, ":", tag, NULL), version, ahead, pools, apr_atoi64(when)};
+    return is_name_ok(sign->member) && sign->when > 0;
+}
+
+static const char *sign_text(const sign_t *sign, apr_pool_t *p)
+{
+    return apr_psprintf(p, " :m:%s:%s:%" APR_INT64_T_FMT ":%s:%s", sign->member, sign->version,
+                        sign->when, sign->ahead, sign->pools);
+}
+
+/* As far as the server's clock is known; a time to come is none. */
+static int is_recent(const sign_t *sign, const sign_t *ours)
+{
+    apr_int64_t age = ours->when - sign->when;
+
+    return ours->when && age <= ITEM_TTL && age >= -APART;
+}
+
+/* Reads what members left at a server, compares it with our own, and returns the signs of others that
+ * are to stay there. */
+static const char *read_signs(memsess_server_t *server, char *item, const sign_t *ours,
+                              apr_pool_t *p)
+{
+    char *state, *word;
+    const char *keep = "";
+    sign_t last = {"", "", "-", "", 0}, sign;
+    int n = 0, is_told = 0;
+
+    word = apr_strtok(item, " ", &state);
+    last.member = word && (word = apr_strtok(NULL, " ", &state)) ? word : "";
+    last.ahead = word && (word = apr_strtok(NULL, " ", &state)) ? word : "-";
+    while (word && (word = apr_strtok(NULL, " ", &state))) {
+        if (*word != ':') {
+            last.pools = apr_pstrcat(p, last.pools, ".", word, NULL);
+        }
+        else if (parse_sign(&sign, word, p) && is_recent(&sign, ours)
+                 && strcmp(sign.member, ours->member) && n++ < SIGNS_MAX) {
+            keep = apr_pstrcat(p, keep, sign_text(&sign, p), NULL);
+            compare(server, &sign, ours, p);
+            is_told |= !strcmp(sign.member, last.member);
         }
     }
+    /* Version 0.1 leaves no signs. */
+    if (!is_told && is_name_ok(last.member) && strcmp(last.member, ours->member)) {
+        compare(server, &last, ours, p);
+    }
+    return keep;
 }
 
 /* What is there was left by a member with another secret, or by nobody of us. */
@@ -255,28 +367,38 @@ static void leave_item(const place_t *place, const memsess_key_t *key, char *ite
     }
 }
 
+/* What this member has to say at a server. */
+static sign_t own_sign(const memsess_watch_t *watch, const place_t *place, apr_pool_t *p)
+{
+    apr_int64_t when = memsess_count_server_clock(memsess_server_conf(place->server)->count);
+    apr_int64_t ahead = apr_time_sec(memsess_clock_wall()) - when;
+
+    return (sign_t){watch->member, MEMSESS_VERSION,
+                    when ? apr_psprintf(p, "%" APR_INT64_T_FMT, ahead) : "-",
+                    pools_in(watch, place->ns, p), when};
+}
+
 static void exchange(const memsess_watch_t *watch, const place_t *place, apr_pool_t *p)
 {
-    const char *pools = pools_in(watch, place->ns, p), *ahead = "-";
-    const memsess_server_conf_t *conf = memsess_server_conf(place->server);
-    apr_int64_t seconds = memsess_count_server_clock(conf->count);
+    sign_t ours = own_sign(watch, place, p);
+    const char *others;
     memsess_key_t key;
-    char *item;
+    char *item, *pools;
 
     if (memsess_server_is_down(place->server)
-        || memsess_key_make(&key, place->ns, ITEM) != APR_SUCCESS) {
+        || memsess_key_make(&key, place->ns, ITEM) != APR_SUCCESS
+        || take_item(place, &key, &item, p) != APR_SUCCESS) {
         return;
     }
-    if (seconds) {
-        ahead = apr_psprintf(p, "%" APR_INT64_T_FMT, apr_time_sec(memsess_clock_wall()) - seconds);
+    others = read_signs(place->server, item, &ours, p);
+    compare(place->server, &ours, &ours, p);
+    pools = apr_pstrdup(p, ours.pools);
+    for (item = pools; (item = strchr(item, '.'));) {
+        *item = ' ';
     }
-    if (take_item(place, &key, &item, p) == APR_SUCCESS) {
-        if (*item) {
-            compare(watch, place->server, item, ahead, pools, p);
-        }
-        item = apr_psprintf(p, "1 %s %s%s", watch->member, ahead, pools);
-        leave_item(place, &key, item, p);
-    }
+    item = apr_psprintf(p, "1 %s %s %s%s%s", ours.member, ours.ahead, pools,
+                        ours.when && strchr(ours.member, ':') ? sign_text(&ours, p) : "", others);
+    leave_item(place, &key, item, p);
 }
 
 static void compare_next(memsess_watch_t *watch)

@@ -10,7 +10,7 @@ use MemSess::Faults;
 use MemSess::Status;
 use MemSess::Test;
 
-plan tests => 12;
+plan tests => 15;
 
 my $config = timing() . q(
     <Location "/status">
@@ -60,6 +60,43 @@ subtest 'the shape of the JSON' => sub {
     is_deeply $s->{local_cache}, { hits => 0, misses => 0 };
 };
 
+subtest 'rates, history and the estimate' => sub {
+    my $m = MemSess::Member->start(servers => \@pool, config => $config);
+    started($m)->get('/lua/env') for 1 .. 3;
+    my $s = status($m);
+    my $rates = $s->{rates};
+    cmp_ok $rates->{seconds}, '>', 0, 'of the last minute, or since the start';
+    for my $group (qw(sessions copies locks local_cache)) {
+        is_deeply [sort keys %{ $rates->{$group} }], [sort keys %{ $s->{$group} }], "$group: rates";
+        is_deeply [sort keys %{ $s->{history}{$group} }], [sort keys %{ $s->{$group} }],
+            'and a history';
+    }
+    # Within the first minute they are of all that was counted.
+    my $n = sub { sprintf '%.1f', $rates->{sessions}{$_[0]} * $rates->{seconds} };
+    cmp_ok abs($n->($_) - $s->{sessions}{$_}), '<=', 0.1 + $rates->{seconds} * 0.001, "rate: $_"
+        for qw(created loaded committed);
+    cmp_ok $rates->{operations}, '>', 0, 'operations';
+    is $rates->{errors}, 0, 'errors';
+    my @series = map { ref eq 'HASH' ? values %$_ : $_ } values %{ $s->{history} };
+    is_deeply [grep { ref ne 'ARRAY' || @$_ != @{ $s->{history}{at} } } @series], [],
+        'each with a value for each minute';
+    ok wait_for(30, sub {
+        my $alive = status($m)->{alive_estimate};
+        $alive->{servers} == 2 && $alive->{items} && !$alive->{silent_servers}
+            && abs($alive->{sessions} - $alive->{items} / 2) <= 0.5;
+    }), 'sessions alive: items by copies';
+    my $page = client($m)->get('/status')->body;
+    like $page, qr/sessions alive<br>.*>about \d/, 'on the page';
+    like $page, qr/an estimate: the items of 2 servers, \d+, divided by the copies/, 'which says of what';
+    like client($m)->get('/status?format=prometheus')->body,
+        qr/^memsess_sessions_alive_estimate \d+$/m, 'to Prometheus';
+    my ($sent, $seen) = @{ (servers_of($m))[0] }{qw(get_hits get_misses)};
+    like "$sent $seen", qr/^\d+ \d+$/, 'what servers tell of reads';
+    $m->stop;
+};
+
+sub servers_of { return @{ status($_[0])->{servers} } }
+
 subtest 'requests' => sub {
     my $c = started($m);
     for my $target ('/status', '/status?format=json', '/status?format=prometheus') {
@@ -91,6 +128,7 @@ subtest 'requests' => sub {
 subtest 'the page' => sub {
     my $r = client($m)->get('/status');
     my $page = $r->body;
+    my $json = status($m);
     like scalar($r->header('Content-Type')), qr{^text/html; charset=utf-8};
     my ($nonce) = scalar($r->header('Content-Security-Policy'))
         =~ /^default-src 'none'; style-src 'nonce-([A-Za-z0-9+\/]{24})';/;
@@ -101,10 +139,11 @@ subtest 'the page' => sub {
         'needs nothing else';
     like $page, qr/<meta http-equiv="refresh" content="\d+">/, 'refreshes itself';
     like $page, qr/<meta name="viewport" content="width=device-width/, 'on a phone too';
-    like $page, qr/All 2 servers are up/, 'the verdict';
+    like $page, qr/All 2 servers are up; sessions have 2 copies/, 'the verdict';
+    is $json->{verdict}{text}, ($page =~ /<p class="verdict \w+">([^<]*)/)[0], 'as in JSON';
+    is $json->{verdict}{is}, 'warned', 'there is no secret';
     like $page, qr/<h2>\Q@{[ $_->address ]}\E <span class="good">up/, $_->address for @pool;
     like $page, qr/<svg /, 'a chart';
-    my $json = status($m);
     my %title = (local_cache => 'Local cache');
     for my $group (grep { ref $json->{$_} eq 'HASH' } qw(sessions copies locks local_cache)) {
         my $title = $title{$group} // ucfirst $group;
@@ -224,6 +263,7 @@ subtest 'servers' => sub {
         is $after[$_]{last_error}, undef, 'no last error';
     }
     $pool[0]->kill9;
+    my $verdict = sub { my $v = status($m)->{verdict}; "$v->{is}: $v->{text}" };
     my ($loaded, $unavailable, $less) = grown(sub {
         $c->get('/lua/env') for 1 .. 3;
         set_via($c, "m=$mark&n=2");
@@ -237,6 +277,10 @@ subtest 'servers' => sub {
     like $sick->{last_error}{text}, qr/refused|closed|end of file|abort|reset/i, 'why';
     cmp_ok $sick->{since}, 'ge', $before[0]{since}, 'since when';
     is status($m)->{servers}[1]{state}, 'up', 'the other one';
+    like $verdict->(), qr/^bad: 1 of 2 servers is down: \Q@{[ $pool[0]->address ]}\E for \d+ s; sessions are served from their other copies; .*fewer servers/,
+        'the verdict';
+    like client($m)->get('/status?format=prometheus')->body, qr/^memsess_ok 0$/m, 'to Prometheus';
+    is status($m)->{alive_estimate}{silent_servers}, 1, 'which the estimate lacks';
     my ($repaired) = grown(sub {
         $pool[0]->restart;
         ok wait_for(20, sub { status($m)->{servers}[0]{state} eq 'up' }), 'up again';
@@ -265,6 +309,8 @@ subtest 'no server left' => sub {
     is status($m)->{sessions}{unavailable}, 0;
     $c->get('/lua/env') for 1 .. 3;
     is status($m)->{sessions}{unavailable}, 3, 'unavailable';
+    like status($m)->{verdict}{text}, qr/^1 of 1 server is down: .*; no session is available; 3 requests had no answer from the store within the last minute\.$/,
+        'the verdict';
     client($m)->get(say_via('cgi', 'MemSess-Set: a=1'));
     is status($m)->{sessions}{unavailable}, 4, 'for a new one too';
     $m->graceful;
@@ -312,5 +358,78 @@ subtest 'virtual hosts' => sub {
     is_deeply [sort map { "$_->{name} $_->{weight}" } @{ status($m)->{servers} }],
         [sort "$a 3", "$b 1", 'odd 1'],
             'the servers of all, each once; no default that nobody uses';
+    $m->stop;
+};
+
+subtest 'a server that came back' => sub {
+    my @two = pool(2);
+    my $m = MemSess::Member->start(servers => \@two, config => $config);
+    my $c = started($m);
+    my $text = sub { status($m)->{verdict}{text} };
+    like $text->(), qr/sessions have 2 copies;/, 'two copies';
+    select undef, undef, undef, 5.5;
+    $two[0]->kill9;
+    $c->get('/lua/env') for 1 .. 2;
+    $two[0]->restart;
+    ok wait_for(20, sub { status($m)->{servers}[0]{state} eq 'up' }), 'up again';
+    like $text->(), qr/sessions have 2 copies, but one fewer where they were not used since \Q@{[ $two[0]->address ]}\E came back \d+ s ago/,
+        'it lacks copies'
+        or diag $text->();
+    $m->stop;
+};
+
+subtest 'the configuration in force' => sub {
+    my ($a, $b) = map { $_->address } @pool;
+    my $m = MemSess::Member->start(config => qq(
+        $config
+        MemSessServers $a?weight=3 $b
+        MemSessConnections 7 idle=90s
+        MemSessIdleTimeout 2h
+        <Location "/app">
+            MemSessWritebackVerbs set unset
+            MemSessBind ua
+            MemSessLoginURL /in?back=%s&x=y
+        </Location>
+        <VirtualHost *>
+            ServerName one.example
+            MemSessServers $b?name=odd
+            MemSessNamespace <shop>
+            MemSessCookie __Host-a Secure=on Max-Age=60
+            MemSessExposeKeys user cart.*
+            MemSessLock none
+            <LocationMatch "^/x/.*">
+                MemSessOnError anonymous
+            </LocationMatch>
+        </VirtualHost>
+        <VirtualHost *>
+            ServerName two.example
+        </VirtualHost>));
+    my @hosts = @{ status($m)->{hosts} };
+    my ($first, $one, $two) = @hosts;
+    is_deeply [map { $_->{name} } @hosts], [undef, 'one.example', 'two.example'], 'each host';
+    is_deeply [map { "@{ $_->{servers} }" } @hosts], ["$a $b", 'odd', "$a $b"], 'pools';
+    is_deeply [map { $_->{copies} } @hosts], [2, 1, 2], 'copies';
+    is_deeply [map { $_->{namespace} } @hosts], ['', '<shop>', ''], 'namespaces';
+    is_deeply [map { $_->{signed} || $_->{sealed} ? 1 : 0 } @hosts], [0, 0, 0], 'no secret';
+    my %set = %{ $first->{settings} };
+    is $set{MemSessServers}, "$a?weight=3 $b", 'a value as directives have it';
+    is $set{'MemSessConnections'}, '7', 'a number';
+    is $set{'MemSessConnections idle='}, '90s', 'and the second word';
+    is $set{MemSessIdleTimeout}, '2h', 'a time';
+    is $set{MemSessRedundancy}, undef, 'what is not set';
+    is_deeply $first->{sections}, [{ section => '/app', settings => { MemSessBind => 'ua',
+        MemSessWritebackVerbs => 'unset set', MemSessLoginURL => '/in?back=%s&x=y' } }], 'a section';
+    %set = %{ $one->{settings} };
+    is $set{MemSessServers}, "$b?name=odd", "a host's own";
+    is $set{MemSessIdleTimeout}, '2h', 'and what it inherits';
+    is $set{MemSessCookie}, '__Host-a Path=/ SameSite=Lax Secure=on HttpOnly=on Max-Age=60', 'cookie';
+    is "$set{MemSessExposeKeys} $set{MemSessLock}", 'user cart.* none', 'words';
+    is_deeply $one->{sections}, [{ section => '~ ^/x/.*', settings => {
+        MemSessOnError => 'anonymous' } }], 'sections of its own';
+    is_deeply $two->{settings}, $first->{settings}, 'a host without settings of its own';
+    my $page = client($m)->get('/status')->body;
+    like $page, qr{<section><h3>one\.example</h3>.*On odd<.*<td>&lt;shop&gt;</td>}s, 'the page';
+    like $page, qr{<h3>As the server itself</h3>\n<p>two\.example</p>}, 'names what is alike';
+    unlike $page, qr/<shop>/, 'escaped';
     $m->stop;
 };

@@ -6,6 +6,7 @@ use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
 use Digest::SHA;
+use JSON::PP;
 use MemSess::Faults;
 use MemSess::Status;
 use MemSess::Test;
@@ -138,6 +139,21 @@ subtest 'members whose pools differ' => sub {
     like "@{ status($one)->{warnings} }", qr/another pool than this one/, 'JSON';
     is_deeply kinds($one), [qw(pool)], 'Prometheus';
     like client($one)->get('/status')->body, qr/<li>member \S+ has another pool/, 'the page';
+    like status($one)->{verdict}{text}, qr/^All 2 servers are up, but another member has another pool/,
+        'and its verdict';
+    # Who compared last has found the signs of all.
+    ok wait_for(70, sub { ($one) = grep { @{ status($_)->{members} } == 3 } @differ }),
+        'all members are seen, not only who was the last at a server';
+    my $seen = status($one)->{members};
+    is_deeply [map { $_->{is_this} ? 1 : 0 } @$seen], [1, 0, 0], 'this one is the first';
+    is_deeply [map { $_->{version} } @$seen], [(status($one)->{version}) x 3], 'versions';
+    is_deeply [grep { $_->{seen_s_ago} > 200 || abs $_->{clock_ahead_s} > 3 } @$seen], [], 'just now, clocks alike';
+    cmp_ok scalar(grep { !$_->{same_pool} } @$seen), '>=', 1, 'and whose pool is another';
+    like client($one)->get('/status?format=prometheus')->body,
+        qr/^memsess_member_seen_seconds\{member="\Q$seen->[1]{name}\E",version="[\d.]+"\} \d+$/m,
+        'to Prometheus';
+    like client($one)->get('/status')->body,
+        qr{<th scope="row">\Q$seen->[1]{name}\E<br>.*version \d.*</th><td>\d+ s ago</td>}, 'the page';
     $_->stop for @differ;
 };
 
@@ -157,6 +173,9 @@ subtest 'a member whose clock is ahead' => sub {
     is scalar(grep { /clock of member web9/ } @{ status($plain)->{warnings} }), 1,
         'in the status too';
     is_deeply kinds($plain), [qw(clock pool secret)], 'Prometheus; its pool is another, too';
+    my ($web9) = grep { $_->{name} eq 'web9:abc' } @{ status($plain)->{members} };
+    is_deeply [@$web9{qw(version is_this)}, $web9->{same_pool} ? 1 : 0], [undef, JSON::PP::false, 0],
+        'among the members, which told no version';
     $plain->stop;
 };
 

@@ -21,7 +21,8 @@ static void configure(apr_pool_t *process, const char *const *names,
 
     assert_int_equal(memsess_count_begin(process, unit_pool), APR_SUCCESS);
     for (i = 0; names[i]; i++) {
-        memsess_counted_t server = {names[i], names[i], 1, 0, 0, NULL};
+        memsess_counted_t server = {.name = names[i], .address = names[i], .weight = 1,
+                                    .copies = 1};
 
         assert_int_equal(memsess_count_list(&server, &counts[i]), APR_SUCCESS);
     }
@@ -166,8 +167,10 @@ static void test_counts_outlive_a_configuration(void **state)
 
 static void test_a_server_is_listed_once(void **state)
 {
-    memsess_counted_t server = {"first", "a:1", 3, 1, 5, NULL};
-    memsess_counted_t second = {"second", "a:1", 1, 0, 5, NULL};
+    memsess_counted_t server = {.name = "first", .address = "a:1", .weight = 3, .implied = 1,
+                                .timeout = 5, .copies = 2};
+    memsess_counted_t second = {.name = "second", .address = "a:1", .weight = 1, .timeout = 5,
+                                .copies = 1};
     memsess_server_count_t *count, *same;
     const memsess_counted_t *listed;
 
@@ -181,6 +184,7 @@ static void test_a_server_is_listed_once(void **state)
     assert_string_equal(listed->name, "first");
     assert_int_equal(listed->weight, 3);
     assert_false(listed->implied);
+    assert_int_equal(listed->copies, 1);
     assert_int_equal(listed->timeout, 5);
     /* Which of them was over cannot be told afterwards. */
     second.timeout = 6;

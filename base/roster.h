@@ -1,0 +1,49 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file base/roster.h
+ * @brief The members that one member has seen lately, in memory that its children share and that is
+ *        all zero at first.
+ */
+#ifndef MEMSESS_ROSTER_H
+#define MEMSESS_ROSTER_H
+
+#include "apr_pools.h"
+#include "apr_tables.h"
+#include "apr_time.h"
+
+/** So many are shown; of more, those that were seen last. */
+#define MEMSESS_ROSTER 32
+/** One that was not seen for this long is forgotten. */
+#define MEMSESS_ROSTER_FOR apr_time_from_sec(600)
+
+#define MEMSESS_MEMBER_LEN 80
+#define MEMSESS_MEMBER_VERSION_LEN 24
+
+/** One of them. */
+typedef struct memsess_fellow_t {
+    const char *name;
+    const char *version; /**< of the module; "": it does not tell */
+    apr_time_t seen_at;  /**< when it left its last sign, by the steady clock */
+    int is_self;
+    int knows_ahead;     /**< and its clock is so many seconds ahead of this member's: */
+    apr_int64_t ahead;
+    int differs;         /**< it has another pool than this member in a namespace of both */
+} memsess_fellow_t;
+
+typedef struct memsess_roster_t {
+    struct {
+        volatile apr_uint64_t seen_at, ahead, is_self; /* ahead: shifted, 0: not known */
+        volatile apr_uint64_t differed_at;
+        char name[MEMSESS_MEMBER_LEN + 1], version[MEMSESS_MEMBER_VERSION_LEN + 1];
+    } slot[MEMSESS_ROSTER];
+} memsess_roster_t;
+
+/** A member was seen; by one thread of all children at a time. */
+void memsess_roster_note(memsess_roster_t *roster, const memsess_fellow_t *fellow);
+
+/** Those that were seen lately, of memsess_fellow_t: this one first, others by name. */
+apr_array_header_t *memsess_roster_read(const memsess_roster_t *roster, apr_time_t now,
+                                        apr_pool_t *p);
+
+#endif

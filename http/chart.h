@@ -1,0 +1,27 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file http/chart.h
+ * @brief Small charts for the status page: SVG within the page, without script.
+ */
+#ifndef MEMSESS_CHART_H
+#define MEMSESS_CHART_H
+
+#include "http/status.h"
+
+/** A latency, for people. */
+const char *memsess_chart_latency(apr_interval_time_t t, apr_pool_t *p);
+
+/** A server's load, errors and latency in its last minutes. */
+void memsess_chart_send(request_rec *r, const memsess_server_figures_t *f, apr_time_t now);
+
+/**
+ * The last hour of one figure (a counter, or one of base/history.h), in a line: how often each second
+ * it happened, or how much there was.
+ * @param name of the figure, for those who do not see it
+ * @return the most that it shows
+ */
+double memsess_chart_spark(request_rec *r, const memsess_status_t *status, unsigned figure,
+                           const char *name, int is_bad);
+
+#endif
