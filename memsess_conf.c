@@ -7,6 +7,7 @@
 
 #include "apr_lib.h"
 #include "apr_strings.h"
+#include "conf/help.h"
 #include "conf/login.h"
 #include "conf/others.h"
 #include "conf/server.h"
@@ -28,10 +29,10 @@ typedef struct slot_t {
 #define SLOT(conf_t, in_server, field, name, least, most)                                          \
     static const slot_t slot_##field = {in_server, offsetof(conf_t, field),                        \
                                         offsetof(conf_t, field##_set), least, most, name};
-#define SRV_SLOT(type, field, value, args, name, kind, least, most, help)                          \
-    SLOT(memsess_srv_conf_t, 1, field, name, least, most)
-#define DIR_SLOT(type, field, value, args, name, kind, least, most, help)                          \
-    SLOT(memsess_dir_conf_t, 0, field, name, least, most)
+#define SRV_SLOT(type, field, value, args, name, kind, least, most)                                \
+    SLOT(memsess_srv_conf_t, 1, field, #name, least, most)
+#define DIR_SLOT(type, field, value, args, name, kind, least, most)                                \
+    SLOT(memsess_dir_conf_t, 0, field, #name, least, most)
 MEMSESS_SRV_SETTINGS(SRV_SLOT)
 MEMSESS_DIR_SETTINGS(DIR_SLOT)
 
@@ -40,7 +41,7 @@ MEMSESS_DIR_SETTINGS(DIR_SLOT)
 #define DEFAULT_TAKE1(type, field, value)
 #define DEFAULT_TAKE12 DEFAULT_TAKE1
 #define DEFAULT_ITERATE DEFAULT_TAKE1
-#define SECOND(type, field, value, args, name, kind, least, most, help)                            \
+#define SECOND(type, field, value, args, name, kind, least, most)                                  \
     DEFAULT_##args(type, field, value)
 MEMSESS_SRV_SETTINGS(SECOND)
 
@@ -68,8 +69,8 @@ void memsess_conf_start(apr_pool_t *pconf)
 
 /* -- Structures ------------------------------------------------------------------------------- */
 
-#define DEFAULT(type, field, value, args, name, kind, least, most, help) conf->field = value;
-#define MERGE(type, field, value, args, name, kind, least, most, help)                           \
+#define DEFAULT(type, field, value, args, name, kind, least, most) conf->field = value;
+#define MERGE(type, field, value, args, name, kind, least, most)                                   \
     conf->field = add->field##_set ? add->field : base->field;                                     \
     conf->field##_set = add->field##_set || base->field##_set;
 
@@ -595,10 +596,11 @@ static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
 #define COMMAND_TAKE_ARGV(...) AP_INIT_TAKE_ARGV(__VA_ARGS__),
 #define COMMAND_ITERATE(...) AP_INIT_ITERATE(__VA_ARGS__),
 #define COMMAND_WORD(...) /* of another command */
-#define SRV_COMMAND(type, field, value, args, name, kind, least, most, help)                       \
-    COMMAND_##args(name, set_##kind, (void *)&slot_##field, RSRC_CONF, help)
-#define DIR_COMMAND(type, field, value, args, name, kind, least, most, help)                       \
-    COMMAND_##args(name, set_##kind, (void *)&slot_##field, RSRC_CONF | ACCESS_CONF, help)
+#define SRV_COMMAND(type, field, value, args, name, kind, least, most)                             \
+    COMMAND_##args(#name, set_##kind, (void *)&slot_##field, RSRC_CONF, MEMSESS_HELP_##name)
+#define DIR_COMMAND(type, field, value, args, name, kind, least, most)                             \
+    COMMAND_##args(#name, set_##kind, (void *)&slot_##field, RSRC_CONF | ACCESS_CONF,              \
+                   MEMSESS_HELP_##name)
 
 const command_rec memsess_commands[] = {
     MEMSESS_SRV_SETTINGS(SRV_COMMAND)

@@ -41,89 +41,62 @@ extern const char *const memsess_verb_names[];
 #define MEMSESS_TIME_MAX (apr_time_from_sec(3600) * 24 * 36500)
 
 /*
- * S(type, field, default, arguments, directive, kind, least, most, help)
+ * S(type, field, default, arguments, directive, kind, least, most)
  *
+ * What httpd -L says of a directive is made from docs/directives.md: conf/help.h.
  * A kind is parsed by set_KIND in memsess_conf.c, and shown by show_KIND in conf/show.c. WORD in the
  * place of arguments: the second word of the directive before it, which says the default where it is
  * left out. Of one virtual host or the whole server:
  */
 #define MEMSESS_SRV_SETTINGS(S)                                                                    \
-    S(const apr_array_header_t *, members, NULL, ITERATE, "MemSessServers", servers, 0, 0,         \
-      "host[:port], [v6][:port] or unix:/path, each with optional ?weight=N&name=NAME")            \
-    S(int, copies, 2, TAKE1, "MemSessRedundancy", int, 1, 16,                                      \
-      "copies of every session, each on another server")                                           \
-    S(int, failover, 1, TAKE1, "MemSessFailover", flag, 0, 1,                                      \
-      "On or Off: while a server is down the next in a session's own order stands in")             \
-    S(apr_interval_time_t, timeout, 250 * MEMSESS_MS, TAKE1, "MemSessTimeout", time,               \
-      MEMSESS_MS, apr_time_from_sec(3600), "the longest wait of one operation for one server")     \
-    S(apr_interval_time_t, retry, 2000 * MEMSESS_MS, TAKE1, "MemSessRetry", time,                  \
-      10 * MEMSESS_MS, apr_time_from_sec(3600), "how soon a server that failed is tried again")    \
-    S(int, max_conns, 0, TAKE12, "MemSessConnections", connections, 1, 100000,                     \
-      "connections to each server from each child process, and idle=T to close unused ones")       \
-    S(apr_interval_time_t, conn_idle, apr_time_from_sec(60), WORD, "MemSessConnections idle=",     \
-      time, MEMSESS_MS, MEMSESS_TIME_MAX, "how long an unused connection is kept")                 \
-    S(const char *, auth, NULL, TAKE1, "MemSessServerAuth", auth, 0, 0,                            \
-      "file with user:password for memcached's text authentication")                               \
-    S(const char *, ns, "", TAKE1, "MemSessNamespace", namespace, 0, 0,                            \
-      "sessions of two namespaces never meet")                                                     \
-    S(const apr_array_header_t *, sources, NULL, ITERATE, "MemSessSecret", secret, 0, 0,           \
-      "file:/path or exec:/path; the first signs cookies and seals records, all are accepted")     \
-    S(int, user_sessions, 0, TAKE1, "MemSessUserSessions", user_sessions, 1, 100,                  \
-      "a list of each user's sessions is kept, so many at most; or Off")                           \
-    S(int, seal, 1, TAKE1, "MemSessSeal", flag, 0, 1,                                              \
-      "On or Off: whether records are encrypted and authenticated in memcached")                   \
-    S(apr_int64_t, compress, 2048, TAKE1, "MemSessCompress", compress, 1, 1000000000,              \
-      "records above this many bytes are compressed, or Off")                                      \
-    S(apr_int64_t, cache_size, 0, TAKE12, "MemSessLocalCache", local_cache, MEMSESS_CACHE_MIN,     \
-      APR_INT64_C(1) << 40, "bytes of shared memory for this server's own copies of sessions, "    \
-      "and max-age=T; or Off")                                                                     \
-    S(apr_interval_time_t, cache_max_age, apr_time_from_sec(1), WORD, "MemSessLocalCache max-age=",\
-      time, MEMSESS_MS, apr_time_from_sec(3600), "the oldest copy that is served")
+    S(const apr_array_header_t *, members, NULL, ITERATE, MemSessServers, servers, 0, 0)           \
+    S(int, copies, 2, TAKE1, MemSessRedundancy, int, 1, 16)                                        \
+    S(int, failover, 1, TAKE1, MemSessFailover, flag, 0, 1)                                        \
+    S(apr_interval_time_t, timeout, 250 * MEMSESS_MS, TAKE1, MemSessTimeout, time, MEMSESS_MS,     \
+      apr_time_from_sec(3600))                                                                     \
+    S(apr_interval_time_t, retry, 2000 * MEMSESS_MS, TAKE1, MemSessRetry, time, 10 * MEMSESS_MS,   \
+      apr_time_from_sec(3600))                                                                     \
+    S(int, max_conns, 0, TAKE12, MemSessConnections, connections, 1, 100000)                       \
+    S(apr_interval_time_t, conn_idle, apr_time_from_sec(60), WORD, MemSessConnections idle=, time, \
+      MEMSESS_MS, MEMSESS_TIME_MAX)                                                                \
+    S(const char *, auth, NULL, TAKE1, MemSessServerAuth, auth, 0, 0)                              \
+    S(const char *, ns, "", TAKE1, MemSessNamespace, namespace, 0, 0)                              \
+    S(const apr_array_header_t *, sources, NULL, ITERATE, MemSessSecret, secret, 0, 0)             \
+    S(int, user_sessions, 0, TAKE1, MemSessUserSessions, user_sessions, 1, 100)                    \
+    S(int, seal, 1, TAKE1, MemSessSeal, flag, 0, 1)                                                \
+    S(apr_int64_t, compress, 2048, TAKE1, MemSessCompress, compress, 1, 1000000000)                \
+    S(apr_int64_t, cache_size, 0, TAKE12, MemSessLocalCache, local_cache, MEMSESS_CACHE_MIN,       \
+      APR_INT64_C(1) << 40)                                                                        \
+    S(apr_interval_time_t, cache_max_age, apr_time_from_sec(1), WORD, MemSessLocalCache max-age=,  \
+      time, MEMSESS_MS, apr_time_from_sec(3600))
 
 /* And of any section of the server's configuration: */
 #define MEMSESS_DIR_SETTINGS(S)                                                                    \
-    S(int, enabled, 0, TAKE1, "MemSess", flag, 0, 1, "On or Off: requests here have a session")    \
-    S(const memsess_cookie_t *, cookie, &memsess_cookie_default, TAKE_ARGV, "MemSessCookie",       \
-      cookie, 0, 0, "the cookie's name, then any of Path= Domain= SameSite= Secure= HttpOnly= "    \
-      "Partitioned Max-Age=")                                                                      \
-    S(int, cookie_forward, 0, TAKE1, "MemSessCookieForward", flag, 0, 1,                           \
-      "On or Off: whether back ends and CGI see the session cookie")                               \
-    S(apr_interval_time_t, idle, apr_time_from_sec(30 * 60), TAKE1, "MemSessIdleTimeout",          \
-      time, apr_time_from_sec(1), MEMSESS_TIME_MAX, "a session unused for this long is over")      \
-    S(apr_interval_time_t, absolute, apr_time_from_sec(24 * 3600), TAKE1,                          \
-      "MemSessAbsoluteTimeout", time, 0, MEMSESS_TIME_MAX,                                         \
-      "a session this old is over; 0: never")                                                      \
-    S(apr_interval_time_t, refresh, 0, TAKE1, "MemSessRefresh", time, 0, MEMSESS_TIME_MAX,         \
-      "a session that is only read is re-dated in the store at most this often")                   \
-    S(apr_interval_time_t, renew, 0, TAKE1, "MemSessRenew", time, 0, MEMSESS_TIME_MAX,             \
-      "the id changes this often; 0: never by itself")                                             \
-    S(int, expose, MEMSESS_EXPOSE_ENV, ITERATE, "MemSessExpose", expose, 0, 0,                     \
-      "any of env, headers and user-sessions, or none")                                            \
-    S(const apr_array_header_t *, expose_keys, NULL, ITERATE, "MemSessExposeKeys", keys, 0, 0,     \
-      "names of the attributes that are exposed, * at the end matches the rest")                   \
-    S(int, writeback, 0, TAKE1, "MemSessWriteback", flag, 0, 1,                                    \
-      "On or Off: whether responses may change the session")                                       \
-    S(const apr_array_header_t *, writeback_keys, NULL, ITERATE, "MemSessWritebackKeys", keys,     \
-      0, 0, "names of the attributes that responses may change")                                   \
-    S(int, writeback_verbs, 0, ITERATE, "MemSessWritebackVerbs", verbs, 0, 0,                      \
-      "any of set, unset, incr, renew, destroy, expire and admin: what responses may do")          \
-    S(int, lock, MEMSESS_LOCK_COMMIT, TAKE1, "MemSessLock", lock, 0, 0,                            \
-      "none, commit or request: what parallel requests of one session do to each other")           \
-    S(apr_interval_time_t, lock_wait, apr_time_from_sec(10), TAKE1, "MemSessLockWait", time,       \
-      0, apr_time_from_sec(3600), "the longest wait for others who change the session")            \
-    S(int, on_error, MEMSESS_DENY, TAKE1, "MemSessOnError", on_error, 0, 0,                        \
-      "deny or anonymous: what to do when the store cannot answer")                                \
-    S(apr_int64_t, max_size, MEMSESS_MAX_SIZE, TAKE1, "MemSessMaxSize", size, 1, 1000000000,       \
-      "a session larger than this many bytes is refused")                                          \
-    S(int, bind, 0, ITERATE, "MemSessBind", bind, 0, 0,                                            \
-      "any of ua and ip, or off: what of the client a session is bound to")                        \
-    S(const char *, user_attr, "user", TAKE1, "MemSessUserAttr", attr_name, 0, 0,                  \
-      "the attribute that says who is logged in")                                                  \
-    S(const char *, login_url, NULL, TAKE1, "MemSessLoginURL", login_url, 0, 0,                    \
-      "where AuthType MemSess sends those who are not logged in: a path on this site, in which %s "\
-      "is where to come back to; or none")
+    S(int, enabled, 0, TAKE1, MemSess, flag, 0, 1)                                                 \
+    S(const memsess_cookie_t *, cookie, &memsess_cookie_default, TAKE_ARGV, MemSessCookie, cookie, \
+      0, 0)                                                                                        \
+    S(int, cookie_forward, 0, TAKE1, MemSessCookieForward, flag, 0, 1)                             \
+    S(apr_interval_time_t, idle, apr_time_from_sec(30 * 60), TAKE1, MemSessIdleTimeout, time,      \
+      apr_time_from_sec(1), MEMSESS_TIME_MAX)                                                      \
+    S(apr_interval_time_t, absolute, apr_time_from_sec(24 * 3600), TAKE1, MemSessAbsoluteTimeout,  \
+      time, 0, MEMSESS_TIME_MAX)                                                                   \
+    S(apr_interval_time_t, refresh, 0, TAKE1, MemSessRefresh, time, 0, MEMSESS_TIME_MAX)           \
+    S(apr_interval_time_t, renew, 0, TAKE1, MemSessRenew, time, 0, MEMSESS_TIME_MAX)               \
+    S(int, expose, MEMSESS_EXPOSE_ENV, ITERATE, MemSessExpose, expose, 0, 0)                       \
+    S(const apr_array_header_t *, expose_keys, NULL, ITERATE, MemSessExposeKeys, keys, 0, 0)       \
+    S(int, writeback, 0, TAKE1, MemSessWriteback, flag, 0, 1)                                      \
+    S(const apr_array_header_t *, writeback_keys, NULL, ITERATE, MemSessWritebackKeys, keys, 0, 0) \
+    S(int, writeback_verbs, 0, ITERATE, MemSessWritebackVerbs, verbs, 0, 0)                        \
+    S(int, lock, MEMSESS_LOCK_COMMIT, TAKE1, MemSessLock, lock, 0, 0)                              \
+    S(apr_interval_time_t, lock_wait, apr_time_from_sec(10), TAKE1, MemSessLockWait, time, 0,      \
+      apr_time_from_sec(3600))                                                                     \
+    S(int, on_error, MEMSESS_DENY, TAKE1, MemSessOnError, on_error, 0, 0)                          \
+    S(apr_int64_t, max_size, MEMSESS_MAX_SIZE, TAKE1, MemSessMaxSize, size, 1, 1000000000)         \
+    S(int, bind, 0, ITERATE, MemSessBind, bind, 0, 0)                                              \
+    S(const char *, user_attr, "user", TAKE1, MemSessUserAttr, attr_name, 0, 0)                    \
+    S(const char *, login_url, NULL, TAKE1, MemSessLoginURL, login_url, 0, 0)
 
-#define MEMSESS_FIELD(type, field, value, args, name, kind, least, most, help)                   \
+#define MEMSESS_FIELD(type, field, value, args, name, kind, least, most)                           \
     type field;                                                                                    \
     unsigned char field##_set;
 

@@ -205,9 +205,9 @@ static void show(apr_array_header_t *shown, const char *directive, const char *v
     APR_ARRAY_PUSH(shown, memsess_setting_t) = (memsess_setting_t){directive, value};
 }
 
-#define SHOW(type, field, default, args, name, kind, least, most, help)                            \
+#define SHOW(type, field, default, args, name, kind, least, most)                                  \
     if (conf->field##_set) {                                                                       \
-        show(shown, name, show_##kind(&conf->field, p));                                           \
+        show(shown, #name, show_##kind(&conf->field, p));                                          \
     }
 
 apr_array_header_t *memsess_conf_show_srv(const memsess_srv_conf_t *conf, apr_pool_t *p)

@@ -35,6 +35,10 @@ subtest 'all of them, and no other' => sub {
     cmp_ok scalar @real, '>', 20, 'mod_info lists the directives of the module' or diag $list;
     is_deeply [sort grep { $entry{$_}{module} eq 'memsess' } keys %entry], \@real,
         'docs/directives.md has the same' or diag $edit;
+    my %help = $list =~ m{<tt>(\w+) - <i>(.*?)</i>}gs;
+    like $help{MemSessBind}, qr/^off\|WORD\.\.\.: .*\btls\b/, 'httpd tells of each word';
+    is_deeply [grep { !index $entry{$_}{syntax}, $help{$_} =~ s/:.*//sr } grep { /\W/ } @real], [],
+        'and of arguments';
     $m->stop;
 };
 
