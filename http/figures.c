@@ -23,3 +23,24 @@ const char *memsess_status_time(apr_time_t t, apr_pool_t *p)
     return apr_psprintf(p, "%d-%02d-%02dT%02d:%02d:%02dZ", at.tm_year + 1900, at.tm_mon + 1,
                         at.tm_mday, at.tm_hour, at.tm_min, at.tm_sec);
 }
+
+const char *memsess_status_number(apr_uint64_t n, apr_pool_t *p)
+{
+    return n < 1000 ? apr_psprintf(p, "%" APR_UINT64_T_FMT, n)
+                    : apr_psprintf(p, "%s,%03u", memsess_status_number(n / 1000, p),
+                                   (unsigned)(n % 1000));
+}
+
+const char *memsess_status_duration(apr_interval_time_t t, apr_pool_t *p)
+{
+    apr_int64_t s = t > 0 ? apr_time_sec(t) : 0;
+
+    if (s < 120) {
+        return apr_psprintf(p, "%" APR_INT64_T_FMT " s", s);
+    }
+    if (s < 2 * 3600) {
+        return apr_psprintf(p, "%" APR_INT64_T_FMT " min", s / 60);
+    }
+    return s < 48 * 3600 ? apr_psprintf(p, "%" APR_INT64_T_FMT " h", s / 3600)
+                         : apr_psprintf(p, "%" APR_INT64_T_FMT " days", s / 86400);
+}
