@@ -106,7 +106,7 @@ static void test_history_outlives_a_configuration(void **state)
     assert_int_equal(memsess_history_rise(&from, &now, MEMSESS_H_ERRORS), 1);
     assert_int_equal(now.value[MEMSESS_H_UP], 1);
     for (i = 0; i < 30; i++) {
-        memsess_clock_shift(0, (i + 1) * MEMSESS_SAMPLE_EVERY);
+        unit_clocks_pass(MEMSESS_SAMPLE_EVERY);
         assert_true(memsess_count_sample(memsess_clock_steady()));
     }
     assert_int_equal(memsess_count_begin(unit_pool, unit_pool), APR_SUCCESS);
@@ -120,7 +120,6 @@ static void test_history_outlives_a_configuration(void **state)
     assert_int_equal(now.value[MEMSESS_H_DOWN], 1);
     assert_true(from.value[MEMSESS_H_ALIVE] == 5);
     assert_true(now.value[MEMSESS_H_ALIVE] == 0);
-    memsess_clock_shift(0, 0);
 }
 
 /* -- Members ------------------------------------------------------------------------------------ */
