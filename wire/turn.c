@@ -141,16 +141,19 @@ apr_status_t memsess_turn_take(memsess_conn_t **c, memsess_turns_t *turns,
                                apr_interval_time_t wait)
 {
     memsess_waiter_t waiter = {.c = NULL};
-    int close = 0;
+    int close = 0, was_down;
 
     pthread_mutex_lock(&turns->lock);
-    waiter.c = turns->first || is_down(turns) ? NULL : grab(turns);
+    /* Looked at once: the server may come back at any moment, and nobody calls a thread that waits
+     * beside a connection which rests. */
+    was_down = is_down(turns);
+    waiter.c = turns->first || was_down ? NULL : grab(turns);
     if (waiter.c) {
         close = is_too_old(turns, waiter.c) && !is_limited(turns);
     }
     else {
         turns->is_wanted = 1;
-        if (wait && !is_down(turns)) {
+        if (wait && !was_down) {
             wait_in_turn(turns, &waiter, wait);
         }
     }
@@ -159,7 +162,7 @@ apr_status_t memsess_turn_take(memsess_conn_t **c, memsess_turns_t *turns,
     if (close) {
         memsess_conn_close(*c, turns->link);
     }
-    return *c ? APR_SUCCESS : is_down(turns) ? MEMSESS_DOWN : MEMSESS_UNSENT;
+    return *c ? APR_SUCCESS : was_down || is_down(turns) ? MEMSESS_DOWN : MEMSESS_UNSENT;
 }
 
 void memsess_turn_give(memsess_turns_t *turns, memsess_conn_t *c)

@@ -266,6 +266,57 @@ static void test_nothing_is_opened_to_a_server_that_is_down(void **state)
     assert_null(c);
 }
 
+typedef struct flips_t {
+    volatile apr_uint32_t down, stop;
+} flips_t;
+
+static void *flip_main(void *data)
+{
+    flips_t *flips = data;
+
+    while (!flips->stop) {
+        flips->down = !flips->down;
+    }
+    return NULL;
+}
+
+/* A server that comes back while a request looks for a connection: the request does not wait where
+ * one rests. */
+static void test_nobody_waits_beside_a_connection_that_rests(void **state)
+{
+    memsess_server_conf_t conf = server_conf("127.0.0.1", 1);
+    memsess_link_t link = {.conf = &conf};
+    flips_t flips = {0, 0};
+    memsess_turns_t turns = {.n = 0};
+    memsess_conn_t *c;
+    pthread_t thread;
+    int i, given = 0;
+
+    (void)state;
+    conf.idle = PATIENCE;
+    memsess_turns_init(&turns, &link, &flips.down);
+    assert_int_equal(memsess_turn_take(&c, &turns, 0), APR_SUCCESS);
+    c->mc = (apr_memcache_t *)&conf; /* as if it were open */
+    c->rested = memsess_clock_steady();
+    memsess_turn_give(&turns, c);
+    assert_int_equal(pthread_create(&thread, NULL, flip_main, &flips), 0);
+    for (i = 0; i < 1000000; i++) {
+        apr_status_t rv = memsess_turn_take(&c, &turns, PATIENCE);
+
+        assert_int_not_equal(rv, MEMSESS_UNSENT);
+        if (rv == APR_SUCCESS) {
+            memsess_turn_give(&turns, c);
+            given++;
+        }
+    }
+    flips.stop = 1;
+    pthread_join(thread, NULL);
+    assert_true(given > 0);
+    flips.down = 0;
+    assert_int_equal(memsess_turn_take(&c, &turns, 0), APR_SUCCESS);
+    free(c);
+}
+
 /* A server that is slow, but answers in time, serves all who wait for it, though all of them together
  * take longer than its time-out. */
 static void test_waiting_for_a_connection_is_no_time_out(void **state)
@@ -486,6 +537,7 @@ int main(void)
         WIRE_TEST(test_threads_while_a_server_restarts),
         WIRE_TEST(test_waiting_for_a_connection_is_bounded),
         WIRE_TEST(test_nothing_is_opened_to_a_server_that_is_down),
+        WIRE_TEST(test_nobody_waits_beside_a_connection_that_rests),
         WIRE_TEST(test_waiting_for_a_connection_is_no_time_out),
         WIRE_TEST(test_reading_several_with_few_connections),
         WIRE_TEST(test_a_full_server_serves_those_it_has_accepted),
