@@ -34,11 +34,6 @@ static const char *show_int(const void *value, apr_pool_t *p)
     return apr_itoa(p, *(const int *)value);
 }
 
-static const char *show_connections(const void *value, apr_pool_t *p)
-{
-    return show_int(value, p);
-}
-
 static const char *show_user_sessions(const void *value, apr_pool_t *p)
 {
     return *(const int *)value ? show_int(value, p) : memsess_flag_words[0];
@@ -52,11 +47,6 @@ static const char *show_size(const void *value, apr_pool_t *p)
 static const char *show_compress(const void *value, apr_pool_t *p)
 {
     return *(const apr_int64_t *)value ? show_size(value, p) : memsess_flag_words[0];
-}
-
-static const char *show_local_cache(const void *value, apr_pool_t *p)
-{
-    return show_compress(value, p);
 }
 
 /* By the largest unit that tells it whole. */
@@ -84,25 +74,9 @@ static const char *show_text(const void *value, apr_pool_t *p)
     return text ? text : "none";
 }
 
-/* The file's name, and nothing of what is in it. */
-static const char *show_auth(const void *value, apr_pool_t *p)
-{
-    return show_text(value, p);
-}
-
 static const char *show_namespace(const void *value, apr_pool_t *p)
 {
     return **(const char *const *)value ? show_text(value, p) : "\"\"";
-}
-
-static const char *show_attr_name(const void *value, apr_pool_t *p)
-{
-    return show_text(value, p);
-}
-
-static const char *show_login_url(const void *value, apr_pool_t *p)
-{
-    return show_text(value, p);
 }
 
 static const char *show_keys(const void *value, apr_pool_t *p)
@@ -197,6 +171,13 @@ static const char *show_cookie(const void *value, apr_pool_t *p)
                        cookie->max_age ? apr_psprintf(p, "%" APR_INT64_T_FMT,
                                                       apr_time_sec(cookie->max_age)) : "", NULL);
 }
+
+/* These are set in ways of their own, and shown like others; of auth, the file's name alone. */
+#define show_connections show_int
+#define show_local_cache show_compress
+#define show_auth show_text
+#define show_attr_name show_text
+#define show_login_url show_text
 
 /* -- All of them ------------------------------------------------------------------------------- */
 

@@ -5,15 +5,6 @@
 #include "apr_strings.h"
 #include "http_protocol.h"
 
-const char *memsess_chart_latency(apr_interval_time_t t, apr_pool_t *p)
-{
-    if (t < 1000) {
-        return apr_psprintf(p, "%" APR_INT64_T_FMT " \xC2\xB5s", t);
-    }
-    return t < 1000000 ? apr_psprintf(p, t < 10000 ? "%.1f ms" : "%.0f ms", (double)t / 1000)
-                       : apr_psprintf(p, "%.1f s", (double)t / 1000000);
-}
-
 /* -- A server's last minutes ------------------------------------------------------------------ */
 
 #define WIDTH 600.0
@@ -102,7 +93,7 @@ void memsess_chart_send(request_rec *r, const memsess_server_figures_t *f, apr_t
     scale_t scale = scale_of(f);
     const char *text = apr_psprintf(r->pool, "at most %.*f/s", scale.rate < 10 ? 1 : 0,
                                     scale.rate);
-    const char *p99 = memsess_chart_latency(scale.p99, r->pool);
+    const char *p99 = memsess_status_took(scale.p99, r->pool);
 
     ap_rprintf(r, "<svg viewBox=\"0 0 %.0f %.0f\" preserveAspectRatio=\"none\" role=\"img\" "
                "aria-label=\"The last five minutes: load %s, p99 at most %s\">", WIDTH, HEIGHT,

@@ -9,9 +9,6 @@
 
 #include "http/status.h"
 
-/** A latency, for people. */
-const char *memsess_chart_latency(apr_interval_time_t t, apr_pool_t *p);
-
 /** A server's load, errors and latency in its last minutes. */
 void memsess_chart_send(request_rec *r, const memsess_server_figures_t *f, apr_time_t now);
 

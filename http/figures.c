@@ -44,3 +44,12 @@ const char *memsess_status_duration(apr_interval_time_t t, apr_pool_t *p)
     return s < 48 * 3600 ? apr_psprintf(p, "%" APR_INT64_T_FMT " h", s / 3600)
                          : apr_psprintf(p, "%" APR_INT64_T_FMT " days", s / 86400);
 }
+
+const char *memsess_status_took(apr_interval_time_t t, apr_pool_t *p)
+{
+    if (t < 1000) {
+        return apr_psprintf(p, "%" APR_INT64_T_FMT " \xC2\xB5s", t);
+    }
+    return t < 1000000 ? apr_psprintf(p, t < 10000 ? "%.1f ms" : "%.0f ms", (double)t / 1000)
+                       : apr_psprintf(p, "%.1f s", (double)t / 1000000);
+}

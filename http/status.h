@@ -71,6 +71,9 @@ const char *memsess_status_time(apr_time_t t, apr_pool_t *p);
 /** How long something lasts, for people. */
 const char *memsess_status_duration(apr_interval_time_t t, apr_pool_t *p);
 
+/** A latency, for people. */
+const char *memsess_status_took(apr_interval_time_t t, apr_pool_t *p);
+
 /** 1234567 as 1,234,567. */
 const char *memsess_status_number(apr_uint64_t n, apr_pool_t *p);
 

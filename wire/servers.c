@@ -847,12 +847,17 @@ static apr_status_t run_version(memsess_server_t *server)
     return run_one(&use, server, version_operation, NULL, AT_ONCE);
 }
 
-/* Asked for its version first, as by any use: one that hangs is found down by it, so that a request
- * which then goes on to store does not wait for it twice. */
+/* As any use would find it: a server that hangs is down after this, so that a request which goes on
+ * does not wait for it twice. */
+static apr_status_t try_version(memsess_server_t *server)
+{
+    return memsess_server_is_down(server) ? MEMSESS_DOWN : run_version(server);
+}
+
 apr_status_t memsess_server_tell(memsess_server_t *server)
 {
     told_t told = {.seconds = 0};
-    apr_status_t rv = memsess_server_is_down(server) ? MEMSESS_DOWN : run_version(server);
+    apr_status_t rv = try_version(server);
 
     if (in_step(rv)) {
         rv = ask_stats(server, &told);
@@ -863,14 +868,16 @@ apr_status_t memsess_server_tell(memsess_server_t *server)
     return rv;
 }
 
-/* Another one may answer under the same address. Of one that was put back to what it was before, the clock
- * goes after; and a clock that was set back says nothing. */
+/* Another server may answer under the same address. If a machine was put back to an earlier state,
+ * its clock is behind; and a clock that was set back proves nothing. */
 int memsess_server_kept(memsess_server_t *server, apr_interval_time_t since)
 {
     const memsess_server_count_t *count = server->conf.count;
+    apr_status_t rv = try_version(server);
     told_t told;
 
-    return !memsess_server_is_down(server) && ask_stats(server, &told) == APR_SUCCESS
+    /* Unsent: all connections are in use, so it is there. */
+    return (in_step(rv) || rv == MEMSESS_UNSENT) && ask_stats(server, &told) == APR_SUCCESS
            && memsess_count_server_known(count, memsess_clock_steady()) > since
            && !told.says[MEMSESS_SAYS_EVICTIONS] && told.seconds > 0
            && told.seconds + CLOCK_ERROR >= memsess_server_clock(server)

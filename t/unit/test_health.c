@@ -238,13 +238,7 @@ static void test_restart_costs_no_mget(void **state)
     int i;
 
     (void)state;
-    memset(gets, 0, sizeof(gets));
-    open_pool();
-    gets[0].server = add_port(a->port);
-    gets[0].key = "key-a";
-    gets[1].server = add_port(b->port);
-    gets[1].key = "key-b";
-    start_pool();
+    open_two(gets, a, b);
     for (i = 0; i < 4; i++) {
         assert_int_equal(set(gets[0].server, "key-a", "a"), APR_SUCCESS);
         assert_int_equal(set(gets[1].server, "key-b", "b"), APR_SUCCESS);

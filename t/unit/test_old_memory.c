@@ -216,13 +216,17 @@ static void test_a_frozen_home_costs_one_timeout(void **state)
     assert_finds_not(MEMSESS_MISSING);
 }
 
-/* Away for a moment, with its memory; no time passes. */
-static void blink(unsigned place)
+/* Back with its memory, and no time passes. */
+static void thaw_at_once(unsigned place)
 {
-    unit_memcached_freeze(at(place));
-    know_down(place);
     unit_memcached_thaw(at(place));
     unit_await(!memsess_server_is_down(handle(place)));
+}
+
+static void blink(unsigned place)
+{
+    freeze(place);
+    thaw_at_once(place);
 }
 
 /* A session that nobody has used since one of its homes was away for a moment, and then the other goes:
@@ -239,35 +243,28 @@ static void test_old_memory_that_others_vouch_for(void **state)
     }
     begun("a");
     blink(0);
-    unit_memcached_freeze(at(1));
-    know_down(1);
+    freeze(1);
     assert_finds("a");
     assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
-    unit_memcached_thaw(at(1));
-    unit_await(!memsess_server_is_down(handle(1)));
+    thaw_at_once(1);
     assert_finds("ab");
     /* What was written meanwhile is seen where it stands in. */
     blink(0);
     next_key();
     begun("c");
-    unit_memcached_freeze(at(0));
-    know_down(0);
+    freeze(0);
     assert_int_equal(commit(read_session(), "d"), APR_SUCCESS);
-    unit_memcached_thaw(at(0));
-    unit_await(!memsess_server_is_down(handle(0)));
-    unit_memcached_freeze(at(1));
-    know_down(1);
+    thaw_at_once(0);
+    freeze(1);
     assert_finds("cd");
-    unit_memcached_thaw(at(1));
-    unit_await(!memsess_server_is_down(handle(1)));
+    thaw_at_once(1);
     /* But not where it may have been lost. */
     next_key();
     begun("e");
     blink(0);
     unit_memcached_kill(at(2));
     unit_memcached_start(at(2));
-    unit_memcached_freeze(at(1));
-    know_down(1);
+    freeze(1);
     assert_finds_not(MEMSESS_UNAVAILABLE);
     unit_memcached_thaw(at(1));
 }
@@ -280,8 +277,7 @@ static void test_old_memory_that_nobody_vouches_for(void **state)
     unit_await(memsess_server_kept(handle(0), apr_time_from_sec(MEMSESS_CLOCK_ERROR + 2)));
     begun("a");
     blink(0);
-    unit_memcached_freeze(at(1));
-    know_down(1);
+    freeze(1);
     assert_finds_not(MEMSESS_UNAVAILABLE);
     unit_memcached_thaw(at(1));
 }

@@ -573,13 +573,7 @@ static void test_mget_of_large_and_odd_values(void **state)
     unsigned i;
 
     (void)state;
-    memset(gets, 0, sizeof(gets));
-    open_pool();
-    gets[0].server = add_port(a->port);
-    gets[0].key = "key-a";
-    gets[1].server = add_port(b->port);
-    gets[1].key = "key-b";
-    start_pool();
+    open_two(gets, a, b);
     for (i = 0; i < LARGE; i++) {
         value[i] = "\r\nEND VALUE\0"[unit_below(12)];
     }
@@ -612,15 +606,9 @@ static void test_mget_checks_answers(void **state)
     int n;
 
     (void)state;
-    memset(gets, 0, sizeof(gets));
-    open_pool();
-    gets[0].server = add_port(a->port);
-    gets[1].server = add_port(b->port);
-    gets[0].key = "key-a";
-    gets[1].key = "key-b";
+    open_two(gets, a, b);
     gets[0].check = gets[1].check = is_mine;
     gets[0].baton = gets[1].baton = "mine";
-    start_pool();
     unit_memcached_set(a, "key-a", "mine", 4);
     unit_memcached_set(b, "key-b", "yours", 5);
     for (n = 2; n >= 1; n--) {

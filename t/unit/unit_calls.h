@@ -49,6 +49,19 @@ static inline memsess_server_t *one_server(unit_memcached_t **m)
     return server;
 }
 
+/** A pool of two servers, and a key to ask of each. */
+static inline void open_two(memsess_get_t gets[2], const unit_memcached_t *a,
+                            const unit_memcached_t *b)
+{
+    memset(gets, 0, 2 * sizeof(*gets));
+    open_pool();
+    gets[0].server = add_port(a->port);
+    gets[0].key = "key-a";
+    gets[1].server = add_port(b->port);
+    gets[1].key = "key-b";
+    start_pool();
+}
+
 static inline apr_status_t get(memsess_server_t *server, const char *key, char **data,
                                apr_size_t *len)
 {
