@@ -114,28 +114,26 @@ time_t time(time_t *seconds)
 
 #ifndef __SANITIZE_THREAD__ /* which has these of its own, to see what they do */
 
-/* As the kernel does it: a wait for a time is over when its clock shows that, by itself or because it
- * was set. The monotonic clock began at zero when we booted. */
+/* A wait for a time is over when its clock shows that, whether it went on or was set. The kernel knows
+ * the machine's clock alone, so it is asked for a slice of time after the other; between two of them
+ * the caller looks at its condition, as after any wake-up: a signal that came as a slice ended would
+ * otherwise be lost. The monotonic clock began at zero when we booted. */
 int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
                            const struct timespec *restrict until)
 {
-    clockid_t which = until->tv_sec < BILLION ? CLOCK_MONOTONIC : CLOCK_REALTIME;
-    int rv = ETIMEDOUT;
+    struct timespec now, slice;
+    int64_t left;
+    int rv;
 
-    while (rv == ETIMEDOUT) {
-        struct timespec now, slice;
-        int64_t left;
-
-        clock_gettime(which, &now);
-        machines_clock(CLOCK_MONOTONIC, &slice);
-        left = (int64_t)(until->tv_sec - now.tv_sec) * BILLION + until->tv_nsec - now.tv_nsec;
-        if (left <= 0) {
-            break;
-        }
-        clock_add(&slice, left < CLOCK_SLICE ? left : CLOCK_SLICE);
-        rv = pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &slice);
+    clock_gettime(until->tv_sec < BILLION ? CLOCK_MONOTONIC : CLOCK_REALTIME, &now);
+    left = (int64_t)(until->tv_sec - now.tv_sec) * BILLION + until->tv_nsec - now.tv_nsec;
+    if (left <= 0) {
+        return ETIMEDOUT;
     }
-    return rv;
+    machines_clock(CLOCK_MONOTONIC, &slice);
+    clock_add(&slice, left < CLOCK_SLICE ? left : CLOCK_SLICE);
+    rv = pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &slice);
+    return rv == ETIMEDOUT ? 0 : rv;
 }
 
 static int64_t clock_ms(void)
