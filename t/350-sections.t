@@ -5,6 +5,7 @@ use warnings;
 use lib 't/lib';
 
 use Apache::Test qw(-withtestmore);
+use File::Path qw(make_path);
 use MemSess::Client;
 use MemSess::HTTP qw(request);
 use MemSess::Site;
@@ -33,7 +34,7 @@ my $w = $m->dir . '/w';
 sub place {
     my ($path, $text, $mode) = @_;
     my ($dir) = "$w/$path" =~ m{^(.*)/};
-    system('mkdir', '-p', $dir) == 0 or die $dir;
+    make_path($dir);
     open my $out, '>', "$w/$path" or die "$w/$path: $!";
     print $out $text;
     close $out;
