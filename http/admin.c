@@ -28,10 +28,10 @@ APLOG_USE_MODULE(memsess);
 
 #define HANDLER MEMSESS_ADMIN_HANDLER
 
-/* Bytes of a form, and of one of its fields. */
+/* Limits, in bytes: of a form, and of one of its fields. */
 #define FORM_MAX 8192
 
-/* What a request may name. */
+/* The fields that a request may have. */
 enum { USER, ID, COOKIE, RESYNC, FIELDS };
 #define FORM "a form has one of user=NAME, user=NAME&id=PUBLIC_ID, cookie=VALUE and resync=RECORDS, " \
              "and each field once"
@@ -39,7 +39,7 @@ static const char *const field_names[FIELDS] = {"user", "id", "cookie", "resync"
 
 /* -- The guards ------------------------------------------------------------------------------- */
 
-/* Why nobody may be served here; NULL: nothing. */
+/* Why requests are refused here; NULL: they are not. */
 static const char *unguarded(request_rec *r)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
@@ -57,7 +57,7 @@ static const char *unguarded(request_rec *r)
 
 /* -- Answers ---------------------------------------------------------------------------------- */
 
-/* An answer with an error in it. */
+/* Answers with an error. */
 static int refuse(request_rec *r, int status, const char *why)
 {
     r->status = status;
@@ -78,7 +78,7 @@ static const memsess_srv_conf_t *conf_of(const request_rec *r)
     return memsess_srv_conf(r->server);
 }
 
-/* Ends all sessions of a user, or the one that has this id. */
+/* Ends all sessions of a user, or only the one with this id. */
 static int end(request_rec *r, const char *name, const char *id)
 {
     const memsess_srv_conf_t *conf = conf_of(r);
@@ -107,7 +107,7 @@ static int end(request_rec *r, const char *name, const char *id)
 
 /* -- Why -------------------------------------------------------------------------------------- */
 
-/* Microseconds as seconds; what is not known is null. */
+/* Microseconds as seconds; null for an unknown time. */
 static const char *seconds(apr_time_t t, apr_pool_t *p)
 {
     return t ? apr_psprintf(p, "%" APR_TIME_T_FMT, apr_time_sec(t)) : "null";
@@ -140,12 +140,12 @@ static int count_silent(const apr_array_header_t *looks)
     return n;
 }
 
-/* What a session that nobody has ended is: sections differ in their time-outs, and nobody says for
- * which one this is asked. */
+/* Judges a session that nobody has ended. Sections differ in their time-outs, and the request names
+ * no section, so this one's decide. */
 static const char *judge_section(request_rec *r, const memsess_session_t *session, apr_time_t now)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
-    int is_free = session->fixed || session->lasts; /* MemSess-Expire: whatever the time-outs say */
+    int is_free = session->fixed || session->lasts; /* MemSess-Expire overrides the time-outs */
     const char *used = memsess_status_time(session->used, r->pool);
 
     if (!is_free && conf->absolute && session->created + conf->absolute < now) {
@@ -161,7 +161,7 @@ static const char *judge_section(request_rec *r, const memsess_session_t *sessio
     return apr_psprintf(r->pool, "active: last used at %s", used);
 }
 
-/* Of a session that is there: whether its time, or its user's sessions, are over. */
+/* Says whether a session is over: by its own time, or because its user's sessions were ended. */
 static const char *judge_live(request_rec *r, const memsess_session_t *session)
 {
     apr_time_t now = memsess_clock_wall();
@@ -188,7 +188,7 @@ static const char *judge_live(request_rec *r, const memsess_session_t *session)
     return judge_section(r, session, now);
 }
 
-/* In one line, what all of it means. */
+/* What all copies together mean, in one line. */
 static const char *judge(request_rec *r, const apr_array_header_t *looks)
 {
     const memsess_session_t *newest = memsess_look_newest(looks);
@@ -263,7 +263,7 @@ static int why(request_rec *r, const char *cookie)
 
 /* -- Resync ----------------------------------------------------------------------------------- */
 
-/* "DIGEST.SECONDS": the key of a record, and how long it has to live. Whether it is one. */
+/* Parses "DIGEST.SECONDS": the key of a record, and how long it has to live; 0: it is malformed. */
 static int parse_record(const char *word, apr_uint32_t *ttl)
 {
     const char *dot = strchr(word, '.'), *end;
@@ -277,7 +277,7 @@ static int parse_record(const char *word, apr_uint32_t *ttl)
     return !*end && *ttl > 0;
 }
 
-/* Makes these records whole; how many of them came to what. */
+/* Makes these records whole, and answers how many of them ended in which state. */
 static int resync(request_rec *r, const char *records)
 {
     static const char *const names[MEMSESS_RESYNC_N] = {
@@ -308,7 +308,7 @@ static int resync(request_rec *r, const char *records)
     return OK;
 }
 
-/* The servers of this virtual host's pool. */
+/* Lists the servers of this virtual host's pool. */
 static int list_servers(request_rec *r)
 {
     const apr_array_header_t *members = conf_of(r)->members;
@@ -328,14 +328,14 @@ static int list_servers(request_rec *r)
 
 /* -- The list --------------------------------------------------------------------------------- */
 
-/* Two JSON arrays as one. */
+/* Joins two JSON arrays. */
 static const char *join_lists(const char *a, const char *b, apr_pool_t *p)
 {
     return !strcmp(a, "[]") ? b : !strcmp(b, "[]") ? a
            : apr_pstrcat(p, apr_pstrmemdup(p, a, strlen(a) - 1), ", ", b + 1, NULL);
 }
 
-/* Those that were logged in under each of the secrets, one after the other. */
+/* Lists the sessions that were logged in under each of the secrets, one secret after the other. */
 static int list(request_rec *r, const char *name)
 {
     const memsess_srv_conf_t *conf = conf_of(r);
@@ -385,7 +385,7 @@ static int get(request_rec *r)
     return list(r, user);
 }
 
-/* A field's bytes as a string; NULL where there is a NUL in them. */
+/* A field's bytes as a string; NULL: there is a NUL in them. */
 static const char *field_text(const ap_form_pair_t *pair, apr_pool_t *p)
 {
     char *text;
@@ -395,7 +395,7 @@ static const char *field_text(const ap_form_pair_t *pair, apr_pool_t *p)
                    && !memchr(text, '\0', len) ? apr_pstrmemdup(p, text, len) : NULL;
 }
 
-/* What the form says, or why it cannot be taken. */
+/* Reads the form's fields; returns NULL, or why the form is refused. */
 static const char *read_form(request_rec *r, const char *fields[FIELDS], int *status)
 {
     apr_array_header_t *pairs = NULL;

@@ -2,7 +2,7 @@
 
 /**
  * @file http/admin.h
- * @brief SetHandler memsess-admin: a user's sessions, to be listed and ended, and what became of one.
+ * @brief SetHandler memsess-admin: lists and ends a user's sessions, and tells what became of one.
  */
 #ifndef MEMSESS_ADMIN_H
 #define MEMSESS_ADMIN_H

@@ -98,7 +98,7 @@ static memsess_state_t memsess_state(memsess_t *s)
     return state;
 }
 
-/* The session as it is with the changes pending; NULL, and why, where there is none. */
+/* The session with the pending changes; NULL: there is none, and rc says why. */
 static const memsess_session_t *look(memsess_t *s, memsess_rc_t *rc)
 {
     memsess_state_t state = memsess_state(s);
@@ -170,7 +170,7 @@ static memsess_rc_t memsess_expiry(memsess_t *s, apr_time_t *when)
 
 /* -- Changing --------------------------------------------------------------------------------- */
 
-/* Whether the session can be changed; it is then ready to take changes. */
+/* Makes the session ready for changes; the result says whether it can be changed. */
 static memsess_rc_t begin_change(memsess_t *s)
 {
     if (s->top->responded) {
@@ -185,7 +185,7 @@ static memsess_rc_t begin_change(memsess_t *s)
     return MEMSESS_RC_OK;
 }
 
-/* The view, for changing: the session as it was found, or an empty one that begins. */
+/* The view that changes are made in: the session as it was found, or an empty one that begins. */
 static memsess_session_t *make_view(memsess_t *s)
 {
     memsess_rc_t rc;
@@ -200,7 +200,8 @@ static memsess_session_t *make_view(memsess_t *s)
     return s->view;
 }
 
-/* Makes a change in the view and remembers it for the commit; or takes it back. */
+/* Makes a change in the view and remembers it for the commit; a session that gets too large keeps
+ * its old value. */
 static memsess_rc_t change(memsess_t *s, const memsess_change_t *wanted)
 {
     memsess_session_t *view = make_view(s);
@@ -287,7 +288,7 @@ static memsess_rc_t memsess_incr(memsess_t *s, const char *name, apr_int64_t by,
     return rc;
 }
 
-/* For what makes sense only where there is a session, or one begins. */
+/* For changes that make sense only if there is a session, or one begins. */
 static memsess_rc_t begin_change_of_some(memsess_t *s)
 {
     memsess_rc_t rc = begin_change(s);
@@ -323,7 +324,7 @@ static memsess_rc_t end_session(memsess_t *s, int all)
     memsess_rc_t rc = begin_change_of_some(s);
     memsess_changes_t end;
 
-    /* What is over by this section's time-outs may be live elsewhere. */
+    /* A session that has expired by this section's time-outs may be live in another section. */
     if (rc == MEMSESS_RC_ABSENT && memsess_state(s) == MEMSESS_STATE_EXPIRED) {
         rc = MEMSESS_RC_OK;
     }

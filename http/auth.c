@@ -62,7 +62,7 @@ void memsess_auth_again(request_rec *r)
     memsess_auth_find_user(r);
 }
 
-/* httpd makes REDIRECT_REMOTE_USER of it. */
+/* Otherwise httpd would pass that user on as REDIRECT_REMOTE_USER. */
 void memsess_auth_part(request_rec *r)
 {
     request_rec *from;
@@ -74,7 +74,7 @@ void memsess_auth_part(request_rec *r)
     }
 }
 
-/* What the client asked for, before any internal redirect or look-up. */
+/* The request that the client sent, before any internal redirect or look-up. */
 static const request_rec *asked_for(const request_rec *r)
 {
     while (r->prev || r->main) {
@@ -83,14 +83,15 @@ static const request_rec *asked_for(const request_rec *r)
     return r;
 }
 
-/* Whether it is the request, or what a front controller looks up in its place: nothing else is there.
- * What a page includes, or a directory lists, is a part of an answer that is open. */
+/* Whether this request decides the answer: it is the client's own, or a front controller's look-up
+ * in place of a file that does not exist. What a page includes or a directory lists is part of an
+ * answer that is already open. */
 static int answers_for(const request_rec *r)
 {
     return !r->main || r->main->finfo.filetype == APR_NOFILE;
 }
 
-/* Where a front controller answers for it, the section of that program decides. */
+/* If a front controller answers for the page, the section of that program decides. */
 static void say_that_login_is_closed(const request_rec *r, const request_rec *asked)
 {
     const char *page = ap_escape_logitem(r->pool, asked->uri);
@@ -106,7 +107,8 @@ static void say_that_login_is_closed(const request_rec *r, const request_rec *as
                                             ap_escape_logitem(r->pool, r->uri), page));
 }
 
-/* Not for what is looked up on the way to another answer, a subrequest or an error document. */
+/* Whether to redirect. A look-up for another answer, a subrequest and an error document must
+ * not. */
 static int can_redirect(const request_rec *r, const char *url)
 {
     const request_rec *asked = asked_for(r);
@@ -135,7 +137,7 @@ static int ask_to_log_in(request_rec *r)
                        memsess_login_url(url, asked_for(r)->unparsed_uri, r->pool));
         return HTTP_MOVED_TEMPORARILY;
     }
-    /* A scheme that no browser knows, and so asks no password for; 401 must name one. */
+    /* 401 must name a scheme. Browsers do not know this one, so they ask for no password. */
     apr_table_setn(r->err_headers_out, "WWW-Authenticate",
                    realm ? apr_pstrcat(r->pool, AUTH_TYPE " realm=\"", realm, "\"", NULL)
                          : AUTH_TYPE);
@@ -150,7 +152,7 @@ int memsess_auth_check_user(request_rec *r)
         return ask_to_log_in(r);
     }
     if (!is_ours(r)) {
-        /* Require memsess has nobody else to say that it could not be decided. */
+        /* Without an AuthType, nobody else says that Require memsess could not be decided. */
         return own && own->undecided && !ap_auth_type(r) ? memsess_req_deny(r) : DECLINED;
     }
     if (!memsess_req_enabled(r)) {
@@ -163,7 +165,8 @@ int memsess_auth_check_user(request_rec *r)
     if (r->user) {
         return OK;
     }
-    /* Whoever may be logged in is not to log in again, MemSessOnError anonymous or not. */
+    /* A user who may be logged in is not asked to log in again, even with MemSessOnError
+     * anonymous. */
     return memsess_req_depend(memsess_req(r), r) == MEMSESS_STATE_UNAVAILABLE ? memsess_req_deny(r)
                                                                               : ask_to_log_in(r);
 }
@@ -173,7 +176,7 @@ int memsess_auth_check_user(request_rec *r)
 typedef struct requirement_t {
     const char *name;
     apr_array_header_t *values; /* of const ap_expr_info_t * */
-    int is_plain;               /* what denies here cannot grant by negation */
+    int is_plain;               /* it is never negated, so a denial grants nothing */
 } requirement_t;
 
 static const char *parse_requirement(cmd_parms *cmd, const char *line, const void **parsed)
@@ -183,7 +186,7 @@ static const char *parse_requirement(cmd_parms *cmd, const char *line, const voi
 
     requirement->name = ap_getword_conf(cmd->pool, &line);
     requirement->values = apr_array_make(cmd->pool, 2, sizeof(const ap_expr_info_t *));
-    /* An <AuthzProviderAlias> may be negated where it is used. */
+    /* A Require in an <AuthzProviderAlias> may be negated where the alias is used. */
     requirement->is_plain = !strcasecmp(cmd->directive->directive, "Require")
                             && !memsess_is_negated(cmd->directive, cmd->temp_pool);
     *parsed = requirement;
@@ -191,7 +194,8 @@ static const char *parse_requirement(cmd_parms *cmd, const char *line, const voi
         return apr_psprintf(cmd->pool, "Require memsess: '%s' must be an attribute's name, 1 to 64 "
                             "of [A-Za-z0-9_.-]", requirement->name);
     }
-    /* Each word by itself, so that what an expression comes to is one value, spaces and all. */
+    /* Words are parsed one by one, so that the result of an expression is one value, spaces
+     * included. */
     while (!error && *line) {
         word = ap_getword_conf(cmd->pool, &line);
         if (!*word) {
@@ -227,7 +231,8 @@ static int has_value(request_rec *r, const requirement_t *requirement, const cha
     return 0;
 }
 
-/* The store could not answer. A denial, negated, would deny nothing; this ends it all. */
+/* The store could not answer. A negated denial would deny nothing, so a general error ends the
+ * authorization. */
 static authz_status undecided(request_rec *r, const requirement_t *requirement)
 {
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: Require memsess %s: denied: %s",
@@ -257,7 +262,7 @@ static authz_status check_requirement(request_rec *r, const char *line, const vo
     if (attr && has_value(r, requirement, attr->value)) {
         return AUTHZ_GRANTED;
     }
-    /* Who has not logged in yet may have it then. */
+    /* A client that has not logged in yet may have the attribute after the log-in. */
     return is_ours(r) && !r->user ? AUTHZ_DENIED_NO_USER : AUTHZ_DENIED;
 }
 
@@ -278,7 +283,8 @@ static const char *parse_age(cmd_parms *cmd, const char *line, const void **pars
     return NULL;
 }
 
-/* Whoever logged in longer ago may be let in when that is done again: see memsess_auth_check_user. */
+/* A user who logged in longer ago may be let in after another log-in: see
+ * memsess_auth_check_user. */
 static authz_status check_age(request_rec *r, const char *line, const void *parsed)
 {
     const apr_interval_time_t *most = parsed;
@@ -309,7 +315,7 @@ const authz_provider memsess_auth_age_provider = {check_age, parse_age};
 
 /* -- While the store is away ------------------------------------------------------------------- */
 
-/* Asks all others first: of what they answer, some is no answer without the session. */
+/* Asks all other modules first, since some of their answers do not count without the session. */
 static int ask_others(request_rec *r, int (*ask)(request_rec *r))
 {
     int requires = memsess_dir_conf(r)->requires, status;
@@ -345,10 +351,10 @@ int memsess_auth_user(request_rec *r)
 
 /* -- The configuration ------------------------------------------------------------------------ */
 
-/* What is looked for in the whole configuration. */
+/* What the survey of the whole configuration looks for. */
 typedef struct survey_t {
-    const ap_directive_t *needs; /* the first that needs a session */
-    int is_on;                   /* there are sessions somewhere */
+    const ap_directive_t *needs; /* the first directive that needs a session */
+    int is_on;                   /* some section has sessions */
     int ok;
     server_rec *server;
     apr_pool_t *p;

@@ -2,7 +2,8 @@
 
 /**
  * @file http/auth.h
- * @brief AuthType MemSess: the session says who the user is. Require memsess: and what else is so.
+ * @brief AuthType MemSess: the session says who the user is. Require memsess: it says who is let
+ *        in.
  */
 #ifndef MEMSESS_AUTH_H
 #define MEMSESS_AUTH_H
@@ -12,27 +13,28 @@
 #include "mod_auth.h"
 
 /**
- * Before any authorization: tells who is logged in, so that somebody who is, but may not come here,
- * is forbidden instead of asked to log in again; and REMOTE_USER is there where nobody requires it.
+ * To be called before any authorization: finds the user. So a user who is logged in, but not let in
+ * here, is forbidden instead of asked to log in again; and REMOTE_USER is set even if no Require
+ * needs it.
  */
 int memsess_auth_find_user(request_rec *r);
 
-/** Who the user is, where we have said so; else NULL. */
+/** The user, if this module has told who it is; else NULL. */
 const char *memsess_auth_told(const request_rec *r);
 
-/** Says it again, for the section that the request has now. */
+/** Finds the user again, for the section that the request has now. */
 void memsess_auth_again(request_rec *r);
 
-/** Before a handler: has no variable tell a user whom the section that the request came from has
- * told, and this one has not. */
+/** Before a handler: if the section that the request came from told a user, and this one does not,
+ * no variable tells that user. */
 void memsess_auth_part(request_rec *r);
 
-/** For a request that needs a user: OK, or to the login page, 401 or 503. */
+/** For a request that needs a user: returns OK, a redirect to the login page, 401 or 503. */
 int memsess_auth_check_user(request_rec *r);
 
 /**
- * Asked before httpd's own authorization, without and with a user: an outage denies what might be
- * denied if the session could be read, whoever negates what. 503 then.
+ * To be called before httpd's own authorization, without and with a user: if the session cannot be
+ * read, and it might deny the request, the answer is 503, even if a requirement is negated.
  */
 int memsess_auth_userless(request_rec *r);
 int memsess_auth_user(request_rec *r);
@@ -43,7 +45,7 @@ extern const authz_provider memsess_auth_provider;
 /** Require memsess-login-age T */
 extern const authz_provider memsess_auth_age_provider;
 
-/** Logs where AuthType MemSess or Require memsess certainly finds no session; 0 then. */
+/** Logs where AuthType MemSess or Require memsess can never find a session, and returns 0 then. */
 int memsess_auth_conf_check(server_rec *main_server, apr_pool_t *ptemp);
 
 #endif

@@ -9,10 +9,11 @@
 #include "http/expose.h"
 #include "util_filter.h"
 
-/* What an answer has that says nothing of caches itself: each is looked at twice. */
+/* The Cache-Control of an answer that has none of its own. Each answer is looked at twice, and the
+ * address of this string shows the second time that the handler did not set it. */
 static const char alone[] = "private";
 
-/* The items of a comma-separated header that pass. */
+/* The items of a comma-separated header that are not dropped. */
 static const char *filter_list(const char *list, int (*drop)(const char *item), apr_pool_t *p)
 {
     apr_array_header_t *kept = apr_array_make(p, 4, sizeof(const char *));
@@ -34,7 +35,8 @@ static int for_shared_caches(const char *item)
     return !strcasecmp(item, "public") || !strncasecmp(item, "s-maxage", 8);
 }
 
-/* What a cache, or a network of them, takes word from in place of Cache-Control (RFC 9213). */
+/* Whether caches, or one network of caches, obey this header in place of Cache-Control (RFC
+ * 9213). */
 static int is_targeted(const char *name, const char *value)
 {
     static const char suffix[] = "-Cache-Control";
@@ -53,7 +55,7 @@ static int count_one(void *count, const char *name, const char *value)
     return 1;
 }
 
-/* Cache-Control as a whole, wherever the handler put it. */
+/* The whole Cache-Control, whichever table the handler put it into. */
 static const char *take_cache_control(request_rec *r)
 {
     const char *control = apr_table_get(r->headers_out, "Cache-Control");
@@ -89,7 +91,8 @@ static const char *private_of(request_rec *r, const char *control)
 static void make_private(request_rec *r, const char *control)
 {
     apr_table_setn(r->headers_out, "Cache-Control", private_of(r, control));
-    /* For caches that know no private, and a mod_cache that is told to disregard it. */
+    /* This is for caches that do not know "private", and for a mod_cache that is told to ignore
+     * it. */
     r->no_cache = 1;
     apr_table_unset(r->headers_out, "Expires");
     apr_table_unset(r->err_headers_out, "Expires");
@@ -104,8 +107,9 @@ static int has_session_cookie(request_rec *r)
     return cookies && memsess_strip_cookies(r, cookies) != cookies;
 }
 
-/* Whether parts of the answer may come of sessions when it has long begun: a page that includes
- * others, by INCLUDES or mod_filter's BYTYPE:INCLUDES, or a directory's list, by ReadmeName. */
+/* Whether parts of the answer may depend on sessions although it began long before them: it is a
+ * page that includes others, by INCLUDES or mod_filter's BYTYPE:INCLUDES, or a directory's list, by
+ * ReadmeName. */
 static int may_depend_yet(const request_rec *r)
 {
     const ap_filter_t *f = r->output_filters;
@@ -159,8 +163,8 @@ void memsess_mind_caches(request_rec *r)
     }
 }
 
-/* It would do so before our filter has seen what that depends on, and with what it writes; and each
- * part has the environment of the page. */
+/* Otherwise mod_cache would keep the part before our filter has seen what it depends on, together
+ * with its write-back headers; and each part has the environment of its page. */
 void memsess_mind_part(request_rec *r)
 {
     if (r->main && memsess_srv_conf(r->server)->cookies->nelts) {
@@ -168,7 +172,7 @@ void memsess_mind_part(request_rec *r)
     }
 }
 
-/* Whether the program's own head lets everybody have the answer. */
+/* Whether the program's own head lets shared caches keep the answer. */
 static int is_public(const char *head)
 {
     const char *control = ap_strcasestr(head, "\nCache-Control:"), *end;

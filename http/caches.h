@@ -10,17 +10,17 @@
 #include "http/request.h"
 
 /**
- * Has caches keep the answer only where it does not depend on a session, by the headers that are about
- * to leave. May be called again, of what becomes the answer in their place.
+ * Sets the headers that are about to leave so that caches keep the answer only if it does not
+ * depend on a session. May be called again, if another answer takes its place.
  */
 void memsess_mind_caches(request_rec *r);
 
-/** Has mod_cache keep no part of an answer by itself where there are sessions. */
+/** Keeps mod_cache from storing a part of an answer on its own where there are sessions. */
 void memsess_mind_part(request_rec *r);
 
 /**
- * The same, for a head that goes past httpd's own handling of headers.
- * @return the lines that are to be added to it
+ * The same as memsess_mind_caches, for a head that bypasses httpd's own handling of headers.
+ * @return the lines to add to the head
  */
 const char *memsess_mind_head(const memsess_top_t *top, const char *head);
 

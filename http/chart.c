@@ -64,7 +64,7 @@ static void send_bars(request_rec *r, const memsess_server_figures_t *f, const s
     }
 }
 
-/* A line through the p99 of all samples that have one, broken where some have none. */
+/* A line through the p99 of all samples that have one; it is broken where samples have none. */
 static void send_line(request_rec *r, const memsess_server_figures_t *f, const scale_t *scale,
                       apr_time_t now)
 {
@@ -110,7 +110,7 @@ void memsess_chart_send(request_rec *r, const memsess_server_figures_t *f, apr_t
 #define SPARK_WIDTH 120.0
 #define SPARK_HEIGHT 24.0
 
-/* What a figure comes to at the end of a minute; -1: that is not known. */
+/* A figure's value at the end of a minute; -1: it is unknown. */
 static double spark_value(const memsess_status_t *status, unsigned end, unsigned figure)
 {
     const memsess_moment_t *moment = &status->minutes[end];

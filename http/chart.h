@@ -13,10 +13,10 @@
 void memsess_chart_send(request_rec *r, const memsess_server_figures_t *f, apr_time_t now);
 
 /**
- * The last hour of one figure (a counter, or one of base/history.h), in a line: how often each second
- * it happened, or how much there was.
- * @param name of the figure, for those who do not see it
- * @return the most that it shows
+ * Draws the last hour of one figure (a counter, or one of base/history.h) as a line: how often it
+ * happened in each second, or how much there was.
+ * @param name of the figure, for readers who do not see the chart
+ * @return the highest value that the line shows
  */
 double memsess_chart_spark(request_rec *r, const memsess_status_t *status, unsigned figure,
                            const char *name, int is_bad);

@@ -14,7 +14,8 @@ memsess_cache_t *memsess_commit_cache(const memsess_commit_t *c)
     return memsess_srv_conf(c->top->server)->cache;
 }
 
-/* For how long the session goes on by the end of its own that the changes give it; 0: they do not. */
+/* How long the session lives by the end that MemSess-Expire gives it; 0: the changes give it
+ * none. */
 apr_interval_time_t memsess_commit_own_time(const memsess_commit_t *c)
 {
     if (!c->changes || c->changes->ends <= c->now) {

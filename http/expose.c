@@ -22,13 +22,13 @@ APLOG_USE_MODULE(memsess);
 #define PREFIX_LEN (sizeof(PREFIX) - 1)
 #define ENV_PREFIX "MEMSESS_"
 
-/* Linux takes no longer string into a program's environment. */
+/* The longest string that Linux takes into a program's environment. */
 #define ENV_STRING_MAX (128 * 1024 - 1)
 
-/* The longest part of data that is in parts: mod_proxy_fcgi leaves longer variables out. */
+/* The longest part when the data is split: mod_proxy_fcgi leaves longer variables out. */
 #define PART_MAX 16000
 
-/* mod_proxy_fcgi leaves a variable out that does not fit its records, name and lengths included. */
+/* mod_proxy_fcgi leaves out a variable that does not fit its records, name and lengths included. */
 #define FASTCGI_PAIR_MAX (16 * 1024 - 5)
 
 /* -- What clients send ------------------------------------------------------------------------ */
@@ -39,8 +39,8 @@ int memsess_reserved_name(const char *name)
            && !apr_isalnum(name[PREFIX_LEN]);
 }
 
-/* In one pass: apr_table_unset for each would take a time that grows with the square of their
- * number, and a session may have tens of thousands of attributes. */
+/* This takes one pass: apr_table_unset for each name would take time that grows with the square of
+ * their number, and a session may have tens of thousands of attributes. */
 void memsess_drop_entries(apr_table_t *table, memsess_drop_fn *drop, apr_pool_t *p)
 {
     const apr_array_header_t *all = apr_table_elts(table);
@@ -84,8 +84,8 @@ void memsess_set_or_unset(apr_table_t *headers, const char *name, const char *va
     }
 }
 
-/* The names in a Connection header but ours. A proxy takes them apart like this, and so by spaces
- * and semicolons too. */
+/* The names in a Connection header, without ours. They are separated as a proxy separates them, so
+ * by spaces and semicolons, too. */
 static const char *filter_connection(const char *connection, apr_pool_t *p)
 {
     apr_array_header_t *kept = apr_array_make(p, 4, sizeof(const char *));
@@ -107,7 +107,7 @@ void memsess_clean_request(request_rec *r)
     const char *connection = apr_table_get(r->headers_in, "Connection");
     const char *admin = apr_table_get(r->headers_in, "MemSess-Admin");
 
-    /* The one that a client may say; see http/admin.c. */
+    /* A client may send this one reserved header; see http/admin.c. */
     if (admin && !strcmp(admin, "1")) {
         memsess_own(r, 1)->top->is_admin = 1;
     }
@@ -115,7 +115,7 @@ void memsess_clean_request(request_rec *r)
     if (r->trailers_in) {
         memsess_drop_reserved(r->trailers_in, r->pool);
     }
-    /* A proxy removes what Connection names; ours are not the client's to remove. */
+    /* A proxy removes the headers that Connection names; a client must not have ours removed. */
     if (connection && ap_strcasestr(connection, PREFIX)) {
         memsess_set_or_unset(r->headers_in, "Connection", filter_connection(connection, r->pool));
     }
@@ -123,8 +123,8 @@ void memsess_clean_request(request_rec *r)
 
 /* -- The session's data ----------------------------------------------------------------------- */
 
-/* What a byte is in form encoding where that is one byte, else 0. httpd and APR can encode too, but
- * byte by byte that was a third of the time of a request. */
+/* The encoded form of a byte if that is one byte, else 0. httpd and APR have encoders, too, but
+ * encoding byte by byte took a third of a request's time. */
 static const char form_byte[256] = {
     [' '] = '+', ['*'] = '*', ['-'] = '-', ['.'] = '.', ['_'] = '_',
     ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4', ['5'] = '5', ['6'] = '6',
@@ -148,7 +148,8 @@ static int are_all(bytes_t set)
     return (half[0] & half[1]) == APR_UINT64_MAX;
 }
 
-/* Sixteen bytes, if all of them stay one byte. Most are words. */
+/* Encodes sixteen bytes, if each of them stays one byte. Letters and spaces are tried first, since
+ * most blocks have nothing else. */
 static int form_block(char *to, const char *value)
 {
     bytes_t c, space, kept;
@@ -168,8 +169,8 @@ static int form_block(char *to, const char *value)
     return 1;
 }
 
-/* As far as sixteen bytes at a time go: most of most values. The last of them may be some of those
- * before once more. */
+/* Encodes as much as goes sixteen bytes at a time, which is most of most values. The last block may
+ * overlap the one before. */
 static apr_size_t form_bytes(char *to, const char *value, apr_size_t len)
 {
     apr_size_t done = 0, at;
@@ -187,7 +188,8 @@ static apr_size_t form_bytes(char *to, const char *value, apr_size_t len)
     return done;
 }
 
-/* Appends a value in form encoding; returns the end, and whether a control character was met. */
+/* Appends a value in form encoding; returns the end, and sets control if a control character was
+ * met. */
 static char *form_append(char *to, const memsess_attr_t *attr, int *control)
 {
     static const char hex[] = "0123456789ABCDEF";
@@ -214,10 +216,10 @@ static char *form_append(char *to, const memsess_attr_t *attr, int *control)
     return to;
 }
 
-/* A variable that an attribute would have. */
+/* The variable of one attribute. */
 typedef struct variable_t {
     const char *name, *value;
-    int is_odd; /* the attribute's name is another one, or has capitals */
+    int is_odd; /* its name differs from the attribute's, or the attribute's has capitals */
 } variable_t;
 
 static void add_variable(apr_array_header_t *variables, const memsess_attr_t *attr,
@@ -238,7 +240,7 @@ static void add_variable(apr_array_header_t *variables, const memsess_attr_t *at
     APR_ARRAY_PUSH(variables, variable_t) = (variable_t){name, attr->value, is_odd};
 }
 
-/* How often there is each name, as a table sees it, which does not tell case. */
+/* How often each name occurs, ignoring case as a table does. */
 static apr_hash_t *count_names(const apr_array_header_t *variables, apr_pool_t *p)
 {
     apr_hash_t *counts = apr_hash_make(p);
@@ -259,7 +261,8 @@ static apr_hash_t *count_names(const apr_array_header_t *variables, apr_pool_t *
     return counts;
 }
 
-/* Of those that would have one name none is set: what one may write must not hide the other. */
+/* If several attributes would have the same variable, none of them is set: a writer who may write
+ * one attribute must not hide another. */
 static void set_attr_variables(apr_table_t *env, const apr_array_header_t *variables, apr_pool_t *p)
 {
     apr_hash_t *counts = NULL;
@@ -283,8 +286,8 @@ static void set_attr_variables(apr_table_t *env, const apr_array_header_t *varia
     }
 }
 
-/* All exposed attributes in form encoding, in name order. Those that can be variables, each by
- * itself, are added there, unless it is NULL. */
+/* All exposed attributes in form encoding, in name order. Attributes that can be variables of their
+ * own are added to variables, unless it is NULL. */
 static const char *form_data(const memsess_session_t *session, const apr_array_header_t *keys,
                              apr_array_header_t *variables, apr_pool_t *p)
 {
@@ -296,7 +299,8 @@ static const char *form_data(const memsess_session_t *session, const apr_array_h
     for (attr = first; attr < end; attr++) {
         size += strlen(attr->name) + 3 * attr->len + 2;
     }
-    /* The worst case is three times what is needed, most often: not from the request's memory. */
+    /* The worst case is mostly three times too large, so small data is encoded on the stack
+     * first. */
     if (size > sizeof(small)) {
         large = apr_palloc(p, size);
     }
@@ -345,7 +349,7 @@ static void set_parts(apr_table_t *env, const char *data, apr_size_t len, apr_po
     }
 }
 
-/* The list of the session's user as JSON; NULL: there is none. */
+/* The list of the user's sessions as JSON; NULL: there is none. */
 static const char *user_sessions(request_rec *r, memsess_req_t *req)
 {
     const memsess_session_t *record = memsess_req_user_record(req);
@@ -363,7 +367,8 @@ static void set_variables(request_rec *r, memsess_req_t *req, memsess_state_t st
     const char *data;
     apr_size_t len;
 
-    /* From here on none is there, so all can be added without a look for an older one. */
+    /* From here on the table has none of our variables, so they are added without a look for older
+     * ones. */
     drop_variables(r);
     apr_table_addn(env, ENV_PREFIX "STATE", memsess_state_names[state]);
     if (state != MEMSESS_STATE_ACTIVE) {
@@ -392,7 +397,7 @@ static void set_variables(request_rec *r, memsess_req_t *req, memsess_state_t st
     memsess_own(r, 1)->is_long = len > ENV_STRING_MAX - sizeof(ENV_PREFIX "DATA");
 }
 
-/* The status needs none; it may be protected by AuthType MemSess for all that. */
+/* The status needs no session, even if AuthType MemSess protects it. */
 static int shows_sessions(request_rec *r)
 {
     return memsess_req_enabled(r) && !memsess_status_is_here(r);
@@ -425,14 +430,14 @@ int memsess_expose_env(request_rec *r, int final)
     if (own && final) {
         own->settled = conf;
     }
-    if (!what || !own) { /* it has one where something is shown */
+    if (!what || !own) { /* own is there if anything is shown */
         if (own) {
             hide(r, own);
         }
         return OK;
     }
     req = memsess_req(r);
-    /* What is set may decide of the answer at once, by mod_rewrite say. */
+    /* A variable may decide the answer at once, by mod_rewrite for example. */
     state = final || in_env ? memsess_req_depend(req, r) : memsess_req_state(req, conf, own->top);
     early = memsess_req_is_early(req, conf, state);
     if (!in_env || early || own->shown != req || own->shown_state != state
@@ -464,7 +469,7 @@ int memsess_expose_again(request_rec *r)
 
 /* -- From one section to another --------------------------------------------------------------- */
 
-/* What httpd makes of an environment for the request that goes on. */
+/* The name without the prefixes that httpd adds for a request that goes on. */
 static const char *behind_redirects(const char *name)
 {
     static const char redirect[] = "REDIRECT_";
@@ -475,8 +480,8 @@ static const char *behind_redirects(const char *name)
     return name;
 }
 
-/* What an environment tells of a session: our variables, and what httpd makes of our headers and of
- * the cookie, for CGI. */
+/* Whether a variable tells something about a session: it is ours, or httpd made it of our headers
+ * or of the cookie, for CGI. */
 static int is_of_session(const char *name, const char *value)
 {
     name = behind_redirects(name);
@@ -507,7 +512,7 @@ void memsess_expose_begin(request_rec *r)
     }
 }
 
-/* Whether both requests see the same. */
+/* Whether both requests are shown the same. */
 static int see_alike(request_rec *a, request_rec *b)
 {
     const memsess_dir_conf_t *one = memsess_dir_conf(a), *other = memsess_dir_conf(b);
@@ -521,7 +526,7 @@ static int see_alike(request_rec *a, request_rec *b)
                                && one->expose_keys == other->expose_keys));
 }
 
-/* mod_include gives a page that is included the environment of the one that includes it. */
+/* mod_include gives an included page the environment of the page that includes it. */
 static void part_environments(request_rec *r)
 {
     module *include = ap_find_linked_module("mod_include.c");
@@ -568,7 +573,7 @@ void memsess_take_cookies(request_rec *r)
     }
     top->cookie_left = after ? apr_pstrdup(top->p, after) : NULL;
     memsess_set_or_unset(r->headers_in, "Cookie", top->cookie_left);
-    /* Made by somebody who came earlier; httpd makes it anew. */
+    /* A module that came earlier may have made this variable; httpd makes it again. */
     apr_table_unset(r->subprocess_env, "HTTP_COOKIE");
 }
 
@@ -618,7 +623,7 @@ static int is_too_long_for_fastcgi_of_ours(const char *name, const char *value)
     return is_variable(name, value) && is_too_long_for_fastcgi(name, value);
 }
 
-/* An application that looks at this alone would take the session for an empty one. */
+/* An application that reads only this variable would take the session for an empty one. */
 static void warn_of_fastcgi(request_rec *r, const char *id, const char *name, const char *data)
 {
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: session %s: %s is left out, since its "
@@ -671,7 +676,7 @@ static void set_headers(request_rec *r, memsess_top_t *top)
     }
 }
 
-/* Linux would not run the program at all. */
+/* With such a variable, Linux would not run the program at all. */
 static void drop_too_long(request_rec *r)
 {
     memsess_drop_entries(r->subprocess_env, is_too_long_of_ours, r->pool);
@@ -688,7 +693,7 @@ void memsess_expose_headers(request_rec *r)
     if (own && own->top->headers_set) {
         memsess_drop_reserved(r->headers_in, r->pool);
     }
-    /* What TRACE brings to a server comes back to the client. */
+    /* A server sends all that a TRACE request has back to the client. */
     if (own && (what & MEMSESS_EXPOSE_HEADERS) && r->method_number != M_TRACE) {
         set_headers(r, own->top);
     }

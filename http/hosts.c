@@ -28,8 +28,8 @@ static int is_same(const apr_array_header_t *a, const apr_array_header_t *b)
     return a->nelts == b->nelts;
 }
 
-/* Those in which something of ours is set, but none that the server itself has: hosts inherit
- * these. */
+/* Adds the sections that have some setting of ours, without those of the main server, which all
+ * hosts inherit. */
 static void add_sections(apr_array_header_t *sections, const apr_array_header_t *all,
                          const apr_array_header_t *inherited, apr_pool_t *p)
 {
@@ -89,7 +89,8 @@ static void fill(memsess_host_t *host, server_rec *s, server_rec *main_server, a
     host->sections = sections_of(s, main_server, p);
 }
 
-/* As they are configured: httpd has the last of them first. */
+/* httpd lists the last host first; this restores the order of the configuration. The main server
+ * stays first. */
 static void turn_round(apr_array_header_t *hosts)
 {
     memsess_host_t *host = (memsess_host_t *)hosts->elts;

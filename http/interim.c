@@ -16,22 +16,21 @@ extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
 /*
- * What a back end sends before its answer goes to the connection past all filters of the request,
- * and so does what it sends as a tunnel (101 Switching Protocols), the whole answer of a CGI program
- * that is named nph-, and httpd's own 101 to a client that asks for HTTP/2. So there is a filter on
- * the connection, put there once.
+ * What a back end sends before its answer bypasses all filters of the request. So do a tunnel (101
+ * Switching Protocols), the whole answer of a CGI program that is named nph-, and httpd's own 101
+ * to a client that asks for HTTP/2. So there is a filter on the connection, which is added once.
  */
 #define HEAD_MAX 65536
 
 static ap_filter_rec_t *interim_filter_handle, *frames_filter_handle;
 
 typedef struct interim_t {
-    request_rec *r;           /* watched, and not yet answered; else NULL */
-    apr_array_header_t *head; /* of char: what came of a head that is not whole yet */
-    int is_refused;           /* we have answered instead: of what follows nobody hears */
+    request_rec *r;           /* watched, and not yet answered; or NULL */
+    apr_array_header_t *head; /* of char: what has come of an incomplete head */
+    int is_refused;           /* our own answer was sent: the rest is dropped */
 } interim_t;
 
-/* Of this thread, where it is passed on to an HTTP/2 back end. */
+/* The request of this thread, if it is passed on to an HTTP/2 back end. */
 static __thread request_rec *proxied;
 
 static apr_status_t request_over(void *r)
@@ -39,7 +38,7 @@ static apr_status_t request_over(void *r)
     interim_t *interim = ap_get_module_config(((request_rec *)r)->connection->conn_config,
                                               &memsess_module);
 
-    /* It may end late, when the next one on its connection is under way. */
+    /* A request may end late, when the next one on its connection is under way. */
     interim->r = interim->r == r ? NULL : interim->r;
     proxied = proxied == r ? NULL : proxied;
     return APR_SUCCESS;
@@ -86,13 +85,13 @@ static int is_whole(const apr_array_header_t *head)
            || (head->nelts >= 2 && !memcmp(end - 2, "\n\n", 2));
 }
 
-/* Whether nothing more comes of a head that is there in part, or not at all. */
+/* Whether the answer has ended before its head was complete. */
 static int is_cut(const apr_bucket_brigade *bb)
 {
     return !APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_FIRST(bb));
 }
 
-/* Takes what belongs to a head out of the brigade; whether the head is whole. */
+/* Takes the head's bytes out of the brigade; returns whether the head is complete. */
 static int take_head(apr_array_header_t *head, apr_bucket_brigade *bb)
 {
     apr_bucket *e;
@@ -135,7 +134,7 @@ static void pass_head(interim_t *interim, apr_bucket_brigade *clean)
     apr_brigade_puts(clean, NULL, NULL, head);
 }
 
-/* Nothing but metadata is passed on: the request's end is there to be seen. */
+/* Passes only metadata on, so that the end of the request is still seen. */
 static apr_status_t drop_data(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     apr_bucket *e, *next;
@@ -150,7 +149,7 @@ static apr_status_t drop_data(ap_filter_t *f, apr_bucket_brigade *bb)
     return APR_ECONNABORTED;
 }
 
-/* Sends the head of our own answer, and ends the connection; of a stream of HTTP/2 that stream. */
+/* Sends the head of our own answer, and ends the connection, or with HTTP/2 the stream. */
 static apr_status_t refuse(ap_filter_t *f, apr_bucket_brigade *bb, apr_bucket_brigade *head)
 {
     APR_BRIGADE_INSERT_TAIL(head, apr_bucket_flush_create(f->c->bucket_alloc));
@@ -191,17 +190,17 @@ static apr_status_t interim_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 
 /* -- Interim answers of HTTP/2 back ends ---------------------------------------------------------
  *
- * To a client of HTTP/1 mod_proxy_http2 passes none of them on; it leaves their headers among those
- * of the answer. Between the two frames that they come in nothing of httpd is called, but for the
- * filters of the back end's connection, where a reading has no more than one of them: so there is a
- * filter that has each reading end with a frame.
+ * mod_proxy_http2 passes none of them on to a client of HTTP/1, and leaves their headers among those
+ * of the answer. Between the frames of an interim answer and of the answer, httpd calls nothing but
+ * the filters of the back end's connection, and only if a reading ends between them. So this filter
+ * has each reading end with a frame.
  */
 #define FRAME_HEAD 9
 
 typedef struct frames_t {
     unsigned char head[FRAME_HEAD];
-    apr_size_t have; /* of the head */
-    apr_size_t left; /* of the frame behind it */
+    apr_size_t have; /* bytes of the head so far */
+    apr_size_t left; /* bytes of the frame that are still to come */
 } frames_t;
 
 static void see_frame(frames_t *frames, const char *data, apr_size_t len)

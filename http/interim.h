@@ -2,24 +2,24 @@
 
 /**
  * @file http/interim.h
- * @brief Answers that go past the output filters of a request: interim ones (103 Early Hints, say),
- *        and whole ones, tunnels and nph- programs.
+ * @brief Answers that bypass the output filters of a request: interim ones (103 Early Hints, for
+ *        example), tunnels, and the answers of nph- programs.
  */
 #ifndef MEMSESS_INTERIM_H
 #define MEMSESS_INTERIM_H
 
 #include "httpd.h"
 
-/** Before requests are served. */
+/** To be called before requests are served. */
 void memsess_interim_register(void);
 
 /**
- * From now on the heads that go to this request's client are looked at, up to that of its answer:
- * what is in our name is taken out of them, and the answer's is where the session is committed.
+ * Watches the heads that go to this request's client from now on, up to the head of its answer:
+ * removes whatever is in our name, and commits the session when the answer's head leaves.
  */
 void memsess_interim_watch(request_rec *r);
 
-/** What follows goes through the output filters. */
+/** Stops watching: what follows goes through the output filters. */
 void memsess_interim_unwatch(conn_rec *c);
 
 #endif

@@ -7,7 +7,7 @@
 #include "apr_strings.h"
 #include "store/entries.h"
 
-/* The character at a place, and how many bytes it takes; U+FFFD for a byte that is of no UTF-8. */
+/* The character at a place, and its length in bytes; U+FFFD for a byte that is not UTF-8. */
 static apr_uint32_t character(const unsigned char *at, unsigned *len)
 {
     static const apr_uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};

@@ -9,13 +9,13 @@
 
 #include "session/session.h"
 
-/** Text in quotes. What is no UTF-8 becomes U+FFFD, a byte at a time. */
+/** Text in quotes. Each byte that is not UTF-8 becomes U+FFFD. */
 const char *memsess_json_string(const char *text, apr_pool_t *p);
 
 /**
  * A user's sessions, as memsess_epoch_list lists them: [{"id": ..., "created": ..., "used": ...,
  * "label": ..., "current": ...}, ...].
- * @param current the public id of the session that asks; NULL: nothing is said of that
+ * @param current the public id of the session that asks; NULL: "current" is left out
  */
 const char *memsess_json_sessions(const apr_array_header_t *list, const char *current,
                                   apr_pool_t *p);

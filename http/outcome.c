@@ -14,7 +14,7 @@
 
 APLOG_USE_MODULE(memsess);
 
-/* What this member's next request of the session is to see. */
+/* Updates the local cache for this member's next request of the session. */
 static void cache_commit(const memsess_commit_t *c, apr_status_t rv)
 {
     memsess_cache_t *cache = memsess_commit_cache(c);
@@ -27,7 +27,7 @@ static void cache_commit(const memsess_commit_t *c, apr_status_t rv)
     }
 }
 
-/* The session as it is by now. */
+/* The session as it is now. */
 static const memsess_session_t *session_now(const memsess_commit_t *c)
 {
     return c->kept ? c->kept : c->req->session;
@@ -60,22 +60,22 @@ static void send_cookie(memsess_commit_t *c, const char *id)
     c->top->cookie_set = 1;
 }
 
-/* Where the client may not know the id yet, an older secret signed the cookie, or it hints at
- * another user than the session has. */
+/* Whether the client may not know the id yet, an older secret signed the cookie, or the cookie
+ * hints at a user other than the session's. */
 static int is_cookie_aged(const memsess_commit_t *c)
 {
     return c->req->id_is_old || c->req->sent.aged
            || strcmp(c->req->sent.user, session_now(c)->login.user);
 }
 
-/* Whether the cookie tells the browser for how long to keep it, or did until now. */
+/* Whether the cookie tells the browser for how long to keep it, or has done so until now. */
 static int has_age(const memsess_commit_t *c)
 {
     return c->conf->cookie->max_age || c->req->session->lasts || session_now(c)->lasts;
 }
 
-/* After a write, since a client that gets an error keeps the cookie that it had: the new id, or the same
- * once more where the cookie has an age of its own. */
+/* Sends the cookie with the new id, or once more with the same id if anything else in it may have
+ * changed. This comes after the write, since a client that gets an error keeps its old cookie. */
 static void keep_cookie(memsess_commit_t *c)
 {
     if (c->id[0]) {
@@ -86,7 +86,8 @@ static void keep_cookie(memsess_commit_t *c)
     }
 }
 
-/* The session as the changes make it of the old one, or NULL where there is to be none. */
+/* The session that the changes make of the old one; NULL: there is to be none, or c->error says why
+ * there cannot be one. */
 static memsess_session_t *build(memsess_commit_t *c, const memsess_session_t *old)
 {
     memsess_session_t *session = NULL, *fresh;
@@ -112,7 +113,8 @@ static memsess_session_t *build(memsess_commit_t *c, const memsess_session_t *ol
     return session;
 }
 
-/* Binds a session to the client as far as the section says and it is not bound yet. */
+/* Binds a session to the client, as far as the section wants that and the session is not bound
+ * yet. */
 static apr_status_t bind_client(const memsess_commit_t *c, memsess_session_t *session)
 {
     unsigned missing = (unsigned)c->conf->bind & ~session->binding.to;
@@ -134,10 +136,11 @@ static apr_status_t bind_session(memsess_commit_t *c, memsess_session_t *session
     return rv == APR_SUCCESS ? memsess_commit_bind_user(c, session) : rv;
 }
 
-/* So many ids are drawn, where those before belong to servers that are all down. */
+/* How many ids are drawn, as long as all servers of each are down. */
 #define DRAWS_MAX 32
 
-/* Writes a session under an id that nobody knows yet; the same id where it is tried again. */
+/* Writes a session under an id that nobody knows yet; if the commit tries again, under the same
+ * id. */
 static apr_status_t write_fresh(memsess_commit_t *c, memsess_session_t *session)
 {
     apr_status_t rv = APR_SUCCESS;
@@ -152,7 +155,8 @@ static apr_status_t write_fresh(memsess_commit_t *c, memsess_session_t *session)
         if (rv == APR_SUCCESS) {
             rv = memsess_store_write(c->store, &c->key, session, c->r->pool);
         }
-        /* Who finds a server down has to draw again, too; but waits for one such server alone. */
+        /* A member that only now finds a server down has to draw again, too, but waits for only one
+         * such server. */
         if (rv == APR_SUCCESS || memsess_is_refused(rv) || (rv != MEMSESS_DOWN && draws)) {
             break;
         }
@@ -161,7 +165,7 @@ static apr_status_t write_fresh(memsess_commit_t *c, memsess_session_t *session)
     return rv;
 }
 
-/* What was written under a fresh id is not to be kept. */
+/* Removes what was written under a fresh id. */
 static void unwrite_fresh(memsess_commit_t *c)
 {
     if (c->id[0]) {
@@ -170,14 +174,15 @@ static void unwrite_fresh(memsess_commit_t *c)
     }
 }
 
-/* Whether MemSessRenew wants another id by now. Not before the client has come with this one. */
+/* Whether MemSessRenew wants another id by now; it does not before the client has come with this
+ * one. */
 static int renewal_due(const memsess_commit_t *c, const memsess_session_t *session)
 {
     return c->conf->renew && !c->req->id_is_old && c->now - session->renewed >= c->conf->renew;
 }
 
-/* Whether changes make of one session that of another user. That nobody is logged in any more is no
- * log-in: what the id leads to has become less. */
+/* Whether the changes log in a user whom the session did not have. A log-out is no log-in: the id
+ * gives access to less than before. */
 static int logs_in(const memsess_commit_t *c, const memsess_session_t *old,
                    const memsess_session_t *session)
 {
@@ -187,15 +192,16 @@ static int logs_in(const memsess_commit_t *c, const memsess_session_t *old,
     return user && !(before && !strcmp(user, before));
 }
 
-/* With MemSessLock none it changes what it has read; but increments are exact everywhere. */
+/* With MemSessLock none, changes apply to the session as it was read; but increments are always
+ * exact. */
 static int last_wins(const memsess_commit_t *c)
 {
     return c->conf->lock == MEMSESS_LOCK_NONE && c->changes
            && !memsess_changes_has_incr(c->changes);
 }
 
-/* What others are to know before the next revision is there; said right before, since it is
- * forgotten soon. */
+/* Sets the marks that other requests must see before the next revision exists. They are set right
+ * before it, since they expire soon. */
 static void tell_others(const memsess_commit_t *c, const memsess_session_t *newest, apr_pool_t *p)
 {
     if (newest->unused && !c->req->id_is_old) {
@@ -206,8 +212,8 @@ static void tell_others(const memsess_commit_t *c, const memsess_session_t *newe
     }
 }
 
-/* What the newest revision of the session becomes: the changed session, or a tombstone, with the
- * changed session under a fresh id already written. */
+/* Makes the session's next revision: the changed session, or a tombstone, once the changed session
+ * is written under a fresh id. */
 static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
                                   memsess_session_t **next, apr_pool_t *p)
 {
@@ -258,7 +264,7 @@ static apr_status_t change_session(memsess_commit_t *c, apr_interval_time_t wait
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    /* The last writer wins over what it has seen, but that must not be a copy of our own. */
+    /* The last writer wins over the session that it read, but that must not be a cached copy. */
     if (last_wins(c) && c->req->is_cached) {
         memsess_req_read_pool(c->req, c->top);
         if (c->req->found != MEMSESS_FOUND) {
@@ -284,7 +290,8 @@ static apr_status_t begin_session(memsess_commit_t *c)
     if (c->error) {
         return APR_EINVAL;
     }
-    /* A log-in that is clicked twice begins a session; nothing else may take a log-in's place. */
+    /* A late log-in (one that was clicked twice) begins a session; no other late change may do so,
+     * since its session would take the log-in's place. */
     if (c->late && c->changes->list->nelts
         && !(session && (c->changes->renew || logs_in(c, NULL, session)))) {
         return MEMSESS_GONE;
@@ -297,7 +304,7 @@ static apr_status_t begin_session(memsess_commit_t *c)
     return rv == APR_SUCCESS ? write_fresh(c, session) : rv;
 }
 
-/* The changes could not be made: the answer is an error, or goes on without them. */
+/* The changes could not be made: returns the error's status, or OK to answer without them. */
 static int failed(const memsess_commit_t *c, apr_status_t rv)
 {
     const char *why = memsess_commit_words(c, rv);
@@ -319,7 +326,7 @@ static int failed(const memsess_commit_t *c, apr_status_t rv)
         && (!c->req->was_read || c->req->found != MEMSESS_UNAVAILABLE)) {
         memsess_count(MEMSESS_N_UNAVAILABLE);
     }
-    /* Whoever asks that all sessions end is not told that they did. */
+    /* A client that asked to end sessions must not believe that they ended. */
     return c->conf->on_error == MEMSESS_DENY || memsess_changes_end_others(c->changes)
                ? memsess_req_deny(c->r) : OK;
 }
@@ -355,8 +362,8 @@ static void trace_commit(const memsess_commit_t *c, apr_status_t rv)
                   c->kept ? c->kept->revision : 0);
 }
 
-/* Renewed meanwhile: the changes are for the session, wherever it is. Or it is over: then they can
- * at most begin another one. */
+/* The session was renewed meanwhile: then the changes apply to it, wherever it is. Or the session
+ * is over: then the changes can at most begin another one. */
 static apr_status_t change_elsewhere(memsess_commit_t *c)
 {
     apr_status_t rv;
@@ -377,7 +384,8 @@ static apr_status_t change_elsewhere(memsess_commit_t *c)
 static int carry_out(memsess_commit_t *c, memsess_state_t state)
 {
     int is_active = state == MEMSESS_STATE_ACTIVE;
-    /* What is over by this section's time-outs may be live elsewhere: a log-out ends it. */
+    /* A session that has expired by this section's time-outs may be live in another one: a log-out
+     * ends it. */
     int had_session = is_active || (state == MEMSESS_STATE_EXPIRED && c->changes->destroy);
     apr_status_t rv = memsess_commit_end_others(c, is_active);
 
@@ -410,10 +418,11 @@ static int carry_out(memsess_commit_t *c, memsess_state_t state)
     return OK;
 }
 
-/* Whether it was dated anew less than so long ago; by servers' clocks, where ours is ahead of that of
- * the member which did it, unless it ends soon for that. Where these do not tell, or not closely enough
- * for so short a time, it is dated once too often: that is dropped where somebody is writing, so it
- * undoes nothing, and a server that does not answer fails no request for it. */
+/* Whether the session was re-dated less than refresh ago. If our clock is ahead of that of the
+ * member which re-dated it, the servers' clocks tell, unless the session would end soon. If they
+ * cannot tell, or not precisely enough for so short a time, the session is re-dated once too often.
+ * That is harmless: it is dropped if another request is writing the session, and a server that does
+ * not answer fails no request for it. */
 static int is_redated(const memsess_commit_t *c, apr_interval_time_t refresh)
 {
     const memsess_session_t *session = c->req->session;
@@ -428,14 +437,15 @@ static int is_redated(const memsess_commit_t *c, apr_interval_time_t refresh)
                                + (unused < 0 ? -unused : unused) < refresh;
 }
 
-/* Whether a session that was only read is to be written all the same. */
+/* Whether a session that was only read must be written nevertheless. */
 static int is_redating_due(const memsess_commit_t *c)
 {
     const memsess_session_t *session = c->req->session;
     apr_interval_time_t age = c->now - session->used;
     apr_interval_time_t refresh = session->lasts ? memsess_refresh(session->idle)
                                                  : memsess_conf_refresh(c->conf);
-    /* In the future is what a member wrote whose clock is ahead: no word of how old it is. */
+    /* A date in the future comes from a member whose clock is ahead: it does not tell how old it
+     * is. */
     int fresh = session->fixed || (is_redated(c, refresh) && -age < refresh
                                    && (session->lasts || session->idle >= c->conf->idle));
 
@@ -443,14 +453,15 @@ static int is_redating_due(const memsess_commit_t *c)
            || memsess_renew_is_first(c->req);
 }
 
-/* A session that was only read is re-dated now and then, and moves to a new secret; whoever is
- * writing it does that too. */
+/* Re-dates a session that was only read, if that is due, and moves it to a new secret. If another
+ * request is writing the session, that one does both. */
 static void redate(memsess_commit_t *c)
 {
     apr_status_t rv = APR_SUCCESS;
     int due;
 
-    /* The client is told of the id that the session has by now, or the answer would undo that. */
+    /* The cookie must have the id that the session has by now, or this answer would undo a newer
+     * one. */
     if (c->req->id_is_old) {
         memsess_req_read_pool(c->req, c->top);
         if (c->req->found != MEMSESS_FOUND) {
@@ -472,7 +483,7 @@ static void redate(memsess_commit_t *c)
         return;
     }
     c->kept = NULL;
-    /* Another request may just have renewed it. */
+    /* Another request may just have renewed the session. */
     if ((rv == MEMSESS_BUSY || rv == MEMSESS_GONE) && renewal_due(c, c->req->session)) {
         memsess_req_read_pool(c->req, c->top);
     }

@@ -54,7 +54,7 @@ static const char style[] =
 
 /* -- Words ------------------------------------------------------------------------------------ */
 
-/* In UTC; without the day where that is today's. */
+/* A moment in UTC, without the day if it is today. */
 static const char *moment(apr_time_t t, apr_time_t now, apr_pool_t *p)
 {
     const char *text = memsess_status_time(t, p), *today = memsess_status_time(now, p);
@@ -70,7 +70,7 @@ static const char *escaped(const char *text, apr_pool_t *p)
 
 /* -- Servers ---------------------------------------------------------------------------------- */
 
-/* For so long an error is news. */
+/* How long an error is news. */
 #define NEWS apr_time_from_sec(300)
 
 static void send_row(request_rec *r, const char *name, const char *value, int bad)
@@ -86,14 +86,14 @@ static const char *bytes(apr_int64_t n, apr_pool_t *p)
     return n < 0 ? "?" : apr_pstrdup(p, apr_strfsize(n, text));
 }
 
-/* A part of a whole, which may be none. */
+/* A part of a whole in percent; the whole may be 0. */
 static const char *percent(apr_int64_t part, apr_int64_t whole, apr_pool_t *p)
 {
     return whole > 0 ? apr_psprintf(p, "%.*f %%", part * 1000 < whole * 999 && part ? 1 : 0,
                                     100.0 * (double)part / (double)whole) : "?";
 }
 
-/* What it says of itself, as far as it does. */
+/* What a server says about itself, as far as it does. */
 static void send_says(request_rec *r, const memsess_shown_t *shown)
 {
     const apr_int64_t *says = shown->figures.says;
@@ -166,7 +166,7 @@ static void send_server(request_rec *r, const memsess_shown_t *shown, apr_time_t
 
 /* -- Counters, rates and the last hour ---------------------------------------------------------- */
 
-/* As a figure's name reads: under_replicated is under-replicated. */
+/* A figure's name in words: under_replicated is under-replicated. */
 static const char *figure_words(const char *figure, apr_pool_t *p)
 {
     char *words = apr_pstrdup(p, figure), *c;
@@ -183,7 +183,7 @@ static void send_name(request_rec *r, const char *name, const char *meaning)
                meaning);
 }
 
-/* Its last hour, how often it happens each second, and the total. */
+/* A figure's last hour, how often it happens each second, and its total. */
 static void send_figure(request_rec *r, const memsess_status_t *status, unsigned figure,
                         const char *name, const char *meaning, int is_bad)
 {
@@ -201,7 +201,7 @@ static void send_figure(request_rec *r, const memsess_status_t *status, unsigned
                memsess_status_number(status->at.value[figure], r->pool));
 }
 
-/* What the estimate is made of, and so what it cannot know. */
+/* What the estimate is based on, and so what it cannot know. */
 static void send_basis(request_rec *r, const memsess_alive_t *alive)
 {
     ap_rprintf(r, "<p class=\"soft\">Sessions alive are an estimate: the items of %u server%s, %s, "
@@ -264,7 +264,7 @@ static void send_counters(request_rec *r, const memsess_status_t *status)
 
 /* -- Members ----------------------------------------------------------------------------------- */
 
-/* Clocks this far apart, in seconds, are warned of. */
+/* Clocks that are this many seconds apart are warned of. */
 #define APART 3
 
 static void send_member(request_rec *r, const memsess_status_t *status,
@@ -346,7 +346,7 @@ static void send_host(request_rec *r, const memsess_host_t *host)
     ap_rputs("</section>\n", r);
 }
 
-/* Those that are as the server itself are only named. */
+/* Hosts with the same settings as the server itself are only named. */
 static void send_hosts(request_rec *r, const memsess_status_t *status)
 {
     const char *alike = "";
@@ -369,7 +369,7 @@ static void send_hosts(request_rec *r, const memsess_status_t *status)
 
 /* -- The page ----------------------------------------------------------------------------------- */
 
-/* The page's own style, and nothing else; sent beside whatever policy the site has. */
+/* Allows the page's own style, and nothing else. It is sent beside any policy that the site has. */
 static const char *send_policy(request_rec *r)
 {
     unsigned char random[18];

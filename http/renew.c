@@ -10,12 +10,12 @@
 #include "store/epoch.h"
 #include "store/mark.h"
 
-/* How long an id goes on leading to the next one, once somebody came with that: 10 s at least, and
- * memcached counts whole seconds. */
+/* How long an id goes on leading to the next one after a client came with the next one: 10 s at
+ * least, and memcached counts whole seconds. */
 #define FIRST "first"
 #define OLD_ID_LIVES 11
 
-/* So many times is a session looked for that went on under another id. */
+/* How many ids in a row are followed to find a session. */
 #define MOVES_MAX 16
 
 apr_status_t memsess_renew_tombstone(memsess_session_t **tombstone,
@@ -29,7 +29,8 @@ apr_status_t memsess_renew_tombstone(memsess_session_t **tombstone,
     return next ? memsess_seal_id(key, next, made->moved_to) : APR_SUCCESS;
 }
 
-/* Whether nobody is to be led on from here, to the session that was found there. */
+/* Whether the old id is dead: the session that was found has been used under its new id, and the
+ * mark of its first use has expired. */
 static int is_dead(const memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
 {
     return (req->found == MEMSESS_FOUND || req->found == MEMSESS_ENDED) && !req->session->unused
@@ -48,7 +49,7 @@ void memsess_renew_follow(memsess_req_t *req, memsess_store_t *store, int comes,
          moves++) {
         rv = memsess_unseal_id(&req->key, req->session->moved_to, id);
         if (rv == APR_EMISMATCH) {
-            return; /* somebody has altered it: it leads nowhere */
+            return; /* somebody has altered the id, so it leads nowhere */
         }
         if (rv != APR_SUCCESS || memsess_key_make(&req->key, req->ns, id) != APR_SUCCESS) {
             req->found = MEMSESS_UNAVAILABLE;
@@ -59,7 +60,7 @@ void memsess_renew_follow(memsess_req_t *req, memsess_store_t *store, int comes,
         memsess_store_read(store, &next, p);
         memsess_repair_see(req->top, &next);
         memsess_req_take(req, &next);
-        /* Those that follow are younger. */
+        /* Only the first id can be dead: the others are younger. */
         if (!moves && comes && is_dead(req, store, p)) {
             req->key = old.key;
             memsess_req_take(req, &old);
@@ -90,7 +91,7 @@ void memsess_renew_see_over(const memsess_req_t *req, memsess_over_t *over)
     over->moved = req->session->moved;
     over->key = req->key;
     over->mark = MEMSESS_MARK_END;
-    /* No tombstone: its user's record says that it is over. */
+    /* There is no tombstone: the user's record says that the session is over. */
     if (!req->session->ended) {
         over->key = req->epoch.key;
         over->mark = memsess_epoch_mark(req->session, &req->epoch, req->top->p);

@@ -8,11 +8,11 @@
 #include "http_connection.h"
 #include "http_request.h"
 
-/* An answer that goes on for longer than this does not keep a repair waiting. */
+/* An answer that takes longer than this does not keep a repair waiting. */
 #define LONG_ANSWER apr_time_from_sec(1)
 
-/* So much of an answer fits into the buffers between us and the client. More of it is not waited for: a
- * client that takes its time would keep the thread. */
+/* This much of an answer fits into the buffers between us and the client, so it is flushed before a
+ * repair. A longer part is not: a slow client would keep the thread. */
 #define AT_ONCE 65536
 
 void memsess_repair_see(memsess_top_t *top, const memsess_reading_t *reading)
@@ -42,7 +42,7 @@ void memsess_repair_done(memsess_top_t *top, const memsess_key_t *key)
     memsess_repair_see(top, &whole);
 }
 
-/* What the answer's request has found, if it lacks anything. */
+/* The client's request, if it found copies lacking; else NULL. */
 static memsess_top_t *lacking_top(request_rec *r)
 {
     const memsess_own_t *own = memsess_own(r, 0);
@@ -66,7 +66,7 @@ static int takes_long(const memsess_top_t *top)
            > LONG_ANSWER;
 }
 
-/* What is on its way to the client waits for no more of it. */
+/* Sends what is on its way to the client, so that it does not wait for the repair. */
 static void flush(conn_rec *c, apr_pool_t *p)
 {
     apr_bucket_brigade *bb = apr_brigade_create(p, c->bucket_alloc);
@@ -114,7 +114,7 @@ apr_status_t memsess_repair_behind_head(request_rec *r, ap_filter_t *f, apr_buck
     memsess_top_t *top = lacking_top(r);
     apr_status_t rv;
 
-    /* All that the request has may go with what is passed on. */
+    /* The end of the request may free all that the request has, so nothing can be done after it. */
     if (!top || has_end_of_request(bb)) {
         return ap_pass_brigade(f->next, bb);
     }

@@ -2,11 +2,11 @@
 
 /**
  * @file http/repair.h
- * @brief What a request found lacking of copies, and when it is written once more.
+ * @brief Copies that a request found lacking, and when they are written again.
  *
- * Reading only reads. A commit of the same record writes all of its copies, and so repairs it. What no
- * commit has written by then is repaired when the client has its answer, or the head of one that goes
- * on: nobody waits for it.
+ * Reading only reads. A commit of the same record writes all of its copies, and so repairs it. A
+ * record that no commit has written by then is repaired when the client has its answer, or the head
+ * of a long one: nobody waits for a repair.
  */
 #ifndef MEMSESS_REPAIR_H
 #define MEMSESS_REPAIR_H
@@ -14,18 +14,18 @@
 #include "http/request.h"
 #include "util_filter.h"
 
-/** What a reading of a key told of its copies; the last one counts. */
+/** Notes what a reading of a key told about its copies; the last reading counts. */
 void memsess_repair_see(memsess_top_t *top, const memsess_reading_t *reading);
 
-/** The record of that key was written. */
+/** Notes that the record of that key was written. */
 void memsess_repair_done(memsess_top_t *top, const memsess_key_t *key);
 
-/** Passes a part of the answer on, and repairs after the last one; in between where an answer has
- * taken long by then. */
+/** Passes a part of the answer on, and repairs after the last part, or earlier if the answer takes
+ * long. */
 apr_status_t memsess_repair_behind(ap_filter_t *f, apr_bucket_brigade *bb);
 
-/** The same where the head of an answer of @a r goes past its filters; of what follows it nobody here
- * hears. */
+/** The same as memsess_repair_behind, for an answer of @a r whose head bypasses its filters: what
+ * follows the head is not seen here. */
 apr_status_t memsess_repair_behind_head(request_rec *r, ap_filter_t *f, apr_bucket_brigade *bb);
 
 #endif

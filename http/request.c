@@ -56,7 +56,7 @@ const char *memsess_req_client(const memsess_req_t *req, memsess_bind_t to)
     return to == MEMSESS_BIND_TLS ? certificate(req->top->r) : req->client[to];
 }
 
-/* As it is now: other modules may change headers later. */
+/* Notes the client's properties as they are now: other modules may change headers later. */
 static void see_client(memsess_req_t *req, const request_rec *r)
 {
     const char *agent = apr_table_get(r->headers_in, "User-Agent");
@@ -73,7 +73,7 @@ const char *memsess_req_cookies(request_rec *r)
                                         : apr_table_get(r->headers_in, "Cookie");
 }
 
-/* The cookies of its name. */
+/* Finds the cookies with the name of the session's cookie. */
 static void see_cookies(memsess_req_t *req, request_rec *r)
 {
     memsess_cookie_value_t sent[MEMSESS_COOKIES_MAX];
@@ -88,7 +88,7 @@ static void see_cookies(memsess_req_t *req, request_rec *r)
     MEMSESS_TRACE(top->r, "cookie %s: %s", req->conf->cookie->name, cookie_names[req->cookie]);
 }
 
-/* The session of that cookie, where its keys are in that namespace. */
+/* The session of that cookie, with its keys in that namespace. */
 static memsess_req_t *find_or_make(request_rec *r, const memsess_dir_conf_t *conf, const char *ns)
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
@@ -122,7 +122,7 @@ memsess_req_t *memsess_req(request_rec *r)
     memsess_top_t *top = memsess_own(r, 1)->top;
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
 
-    /* A subrequest's merged section goes away with it. */
+    /* A subrequest's merged section is freed with the subrequest. */
     if (r->main) {
         conf = apr_pmemdup(top->p, conf, sizeof(*conf));
     }
@@ -139,7 +139,7 @@ memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *co
                                     const char *label)
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
-    /* A namespace that is configured has no control characters. */
+    /* A configured namespace has no control characters, so it never equals this one. */
     const char *ns = apr_pstrcat(top->p, memsess_srv_conf(top->server)->ns, "\n", label, NULL);
     const char *name = conf->cookie->name;
     const memsess_req_t *req;
@@ -155,7 +155,7 @@ memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *co
 
 /* -- Reading ---------------------------------------------------------------------------------- */
 
-/* Keeps what the pool said for requests to come: those whose cookies name this revision. */
+/* Keeps the pool's answer for later requests: those whose cookies name this revision. */
 static void cache_answer(const memsess_req_t *req, memsess_cache_t *cache, apr_pool_t *p)
 {
     if (req->found == MEMSESS_FOUND && req->session->revision == req->sent.revision) {
@@ -166,7 +166,8 @@ static void cache_answer(const memsess_req_t *req, memsess_cache_t *cache, apr_p
     }
 }
 
-/* A revision that a session had: as its cookie says, or this member's own copy, if there are such. */
+/* The newest revision that the session is known to have had, by its cookie or this member's own
+ * copy; 0: none. */
 static apr_uint64_t revision_known(const memsess_req_t *req, const memsess_key_t *key, unsigned at)
 {
     memsess_cache_t *cache = memsess_srv_conf(req->top->server)->cache;
@@ -176,8 +177,8 @@ static apr_uint64_t revision_known(const memsess_req_t *req, const memsess_key_t
     return said > had ? said : had;
 }
 
-/* In one round trip: the session, the epoch of the user that the cookie hints at, and what other
- * cookies lead to, as long as any of them may count. */
+/* Reads in one round trip: the session, the epoch of the user that the cookie hints at, and the
+ * sessions of the other cookies, as long as any of them may count. */
 static void read_at_once(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
 {
     memsess_reading_t alone = {.key = req->key};
@@ -189,7 +190,7 @@ static void read_at_once(memsess_req_t *req, memsess_store_t *store, apr_pool_t 
     if (!own->read_at) {
         do {
             readings[n] = &own[n];
-            /* Where the id is another than the cookie's, its revision may be as well. */
+            /* If the id is not the cookie's, its revision may differ, too. */
             own[n].least = req->id_is_old ? 0 : revision_known(req, &own[n].key, req->at + n);
             n++;
         } while (req->ahead && req->at + n < req->n_sent);
@@ -205,7 +206,7 @@ static void read_at_once(memsess_req_t *req, memsess_store_t *store, apr_pool_t 
     memsess_req_take(req, own);
 }
 
-/* Of the user that the session has, which may be another than the cookie hints at. */
+/* Reads the epoch of the session's user, who may be another one than the cookie hints at. */
 static void read_epoch(memsess_req_t *req, memsess_store_t *store, apr_pool_t *p)
 {
     const char *user = req->session->login.user;
@@ -234,12 +235,12 @@ const memsess_session_t *memsess_req_user_record(memsess_req_t *req)
     if (!conf->user_sessions || !req->session->login.user[0]) {
         return NULL;
     }
-    /* The local cache has sessions alone: this asks the pool. */
+    /* The local cache has no users' records, so this asks the pool. */
     read_epoch(req, conf->store, req->top->p);
     return req->epoch.found == MEMSESS_FOUND ? req->epoch.session : NULL;
 }
 
-/* Comes: the request does, and is not just under way. */
+/* Reads the session from the pool; comes: the request has just come, and is not under way. */
 static void read_pool(memsess_req_t *req, memsess_top_t *top, int comes)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
@@ -268,7 +269,7 @@ void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top)
     read_pool(req, top, 0);
 }
 
-/* Reads what one of the cookies leads to. */
+/* Reads the session that one of the cookies leads to. */
 static void read_sent(memsess_req_t *req, unsigned at, memsess_top_t *top)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(top->server);
@@ -300,7 +301,7 @@ static void read_sent(memsess_req_t *req, unsigned at, memsess_top_t *top)
     }
 }
 
-/* Who is turned away at once can come again at once: of those not every one is worth a line. */
+/* A client that is turned away at once can come again at once, so not each time is logged. */
 static void log_no_lock(const memsess_req_t *req)
 {
     static volatile apr_uint64_t logged_at;
@@ -312,8 +313,8 @@ static void log_no_lock(const memsess_req_t *req)
     }
 }
 
-/* One request of a session at a time. What was read before the lock may be old by now; and where
- * the session goes on under another id, those who come with that have another lock. */
+/* Lets one request of a session run at a time. What was read before the lock may be old by now; and
+ * if the session goes on under another id, requests with that id take another lock. */
 static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
 {
     memsess_store_t *store = memsess_srv_conf(top->server)->store;
@@ -384,7 +385,7 @@ static memsess_state_t judge_found(const memsess_req_t *req, const memsess_dir_c
                                                       : MEMSESS_STATE_ACTIVE;
 }
 
-/* Whoever re-dated it may not have been on this member. */
+/* A cached copy may look expired because another member has re-dated the session. */
 static void renew_cached(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
 {
     if (req->is_cached && req->session && is_over(req->session, conf, req->asked_at)) {
@@ -392,8 +393,8 @@ static void renew_cached(memsess_req_t *req, const memsess_dir_conf_t *conf, mem
     }
 }
 
-/* Whether the cookie at hand leads to a live session. Of one that nobody can tell of it must not be
- * said that it does not: those behind it do not count. */
+/* Whether the cookie at hand counts: it leads to a live session, or nobody can tell. In the second
+ * case it may be the right one, so the cookies behind it do not count. */
 static int is_chosen(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
 {
     renew_cached(req, conf, top);
@@ -410,7 +411,7 @@ static memsess_over_t *add_over(const memsess_req_t *req, memsess_over_t *next)
     return over;
 }
 
-/* The first of several cookies that leads to a live session, else the first. */
+/* Chooses the first of several cookies that leads to a live session, or else the first. */
 static void choose_sent(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
 {
     memsess_over_t *over = NULL;
@@ -455,7 +456,7 @@ static void read_once(memsess_req_t *req, const memsess_dir_conf_t *conf, memses
 static memsess_state_t judge(memsess_req_t *req, const memsess_dir_conf_t *conf,
                              memsess_top_t *top)
 {
-    /* Without a secret, where there should be one, nobody knows. */
+    /* If the configured secret is missing, nobody can tell whether the cookie is valid. */
     if (req->cookie == MEMSESS_COOKIE_INVALID && !memsess_srv_conf(top->server)->store) {
         return MEMSESS_STATE_UNAVAILABLE;
     }
@@ -490,8 +491,8 @@ static void log_stranger(request_rec *r)
     }
 }
 
-/* Once for each request. A session that is gone has a cookie like one that was made up, unless that
- * is signed. */
+/* Counts the state, once for each request. Without a secret, the cookie of a session that is gone
+ * looks like one that a client made up, so it counts as both. */
 static void count_state(const memsess_req_t *req, memsess_state_t state)
 {
     switch (state) {
@@ -511,7 +512,7 @@ static void count_state(const memsess_req_t *req, memsess_state_t state)
         memsess_count(MEMSESS_N_REJECTED);
         break;
     case MEMSESS_STATE_UNAVAILABLE:
-        /* Who waited in vain is counted among the locks. */
+        /* A request that waited in vain is counted among the locks. */
         if (req->why != MEMSESS_BUSY && req->why != MEMSESS_CROWDED) {
             memsess_count(MEMSESS_N_UNAVAILABLE);
         }
@@ -544,9 +545,9 @@ memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *
     return state;
 }
 
-/* Whether the same cookie may get another answer: of a live session, or as soon as servers are back,
- * its own client sends it, or a section that is more patient has used it. What is certainly of no use
- * stays so. */
+/* Whether the same cookie may get another answer: its session is live; or servers come back, its
+ * own client sends it, or a section with longer time-outs has used it. A cookie that is certainly
+ * of no use stays so. */
 static int may_change(const memsess_req_t *req, memsess_state_t state)
 {
     switch (state) {
@@ -578,7 +579,7 @@ memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r)
 
 int memsess_req_refuse(request_rec *r, memsess_state_t state)
 {
-    /* Not again for the error document of that denial. */
+    /* The error document of a denial is not denied itself. */
     if (state != MEMSESS_STATE_UNAVAILABLE || memsess_dir_conf(r)->on_error != MEMSESS_DENY
         || ap_is_HTTP_ERROR(r->status)) {
         return OK;

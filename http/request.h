@@ -4,8 +4,8 @@
  * @file http/request.h
  * @brief The session of one client request: read lazily and once, committed once.
  *
- * Subrequests, internal redirects and error documents share it: everything hangs on the request
- * that the client sent.
+ * Subrequests, internal redirects and error documents share it: it belongs to the request that the
+ * client sent.
  */
 #ifndef MEMSESS_REQ_H
 #define MEMSESS_REQ_H
@@ -20,15 +20,15 @@ extern const char *const memsess_state_names[];
 
 typedef struct memsess_top_t memsess_top_t;
 
-/** What one of several cookies leads to that is over, see memsess_renew_is_late. */
+/** A session that is over, which one of several cookies leads to; see memsess_renew_is_late. */
 typedef struct memsess_over_t {
     struct memsess_over_t *next;
-    memsess_key_t key; /**< where the end is marked, */
-    const char *mark;  /**< and by what */
+    memsess_key_t key; /**< the key beside which the end is marked, */
+    const char *mark;  /**< and the mark's name */
     int moved;         /**< the session goes on under another id */
 } memsess_over_t;
 
-/** One session of a client request. There is more than one only where sections name different
+/** One session of a client request. A request has more than one only if its sections name different
  * cookies, or a module has sessions of its own. */
 typedef struct memsess_req_t {
     struct memsess_req_t *next;
@@ -36,35 +36,33 @@ typedef struct memsess_req_t {
     const memsess_dir_conf_t *conf; /**< of the section that used it last */
     const char *ns;                 /**< where its keys are: the namespace, and a module's label */
     memsess_cookie_found_t cookie;
-    memsess_cookie_value_t sent; /**< what the cookie says, for MEMSESS_COOKIE_OK: the first of
-                                      them that leads to a live session, else the first */
-    memsess_cookie_value_t *all_sent; /**< what all of them say */
-    unsigned n_sent, at;              /**< how many; which one it is */
-    const memsess_over_t *over; /**< of these, what is over, if there are several and none counts */
-    memsess_reading_t *ahead;    /**< what these lead to, until it is known which one counts */
-    memsess_key_t key;           /**< where the session lies: by that id, or the one it got */
-    const char *client[MEMSESS_BINDS]; /**< for memsess_req_client, where some section asks */
-    char id[MEMSESS_ID_LEN + 1]; /**< of that key, once it was read */
-    int id_is_old;               /**< the session got that one by MemSessRenew, which the client may
-                                      not know yet */
+    memsess_cookie_value_t sent; /**< for MEMSESS_COOKIE_OK: the one that counts */
+    memsess_cookie_value_t *all_sent; /**< what all cookies of that name say */
+    unsigned n_sent, at;              /**< how many there are, and which of them counts */
+    const memsess_over_t *over; /**< those that are over, if there are several and none counts */
+    memsess_reading_t *ahead;    /**< what each leads to, until it is known which one counts */
+    memsess_key_t key;           /**< of the cookie's id, or of the one that the session got */
+    const char *client[MEMSESS_BINDS]; /**< for memsess_req_client, if sessions are bound */
+    char id[MEMSESS_ID_LEN + 1]; /**< the id of that key, once it was read */
+    int id_is_old;               /**< MemSessRenew made that id, and the client may not know it */
     int was_read;
-    int counted;                 /**< its state is */
+    int counted;                 /**< its state was counted */
     int is_cached;               /**< it came from this member's own copies */
-    apr_time_t asked_at;         /**< when the request came to it */
-    apr_time_t read_at;          /**< when the pool said so, maybe to another request */
-    memsess_found_t found;       /**< once it was read */
-    apr_status_t why;            /**< for MEMSESS_UNAVAILABLE: MEMSESS_BUSY without its lock */
+    apr_time_t asked_at;         /**< when the request first asked for it */
+    apr_time_t read_at;          /**< when the pool was read, maybe by another request */
+    memsess_found_t found;       /**< valid once it was read */
+    apr_status_t why;            /**< for MEMSESS_UNAVAILABLE; MEMSESS_BUSY: no lock */
     memsess_session_t *session;  /**< for MEMSESS_FOUND */
-    memsess_facts_t facts;       /**< of its copies, where the pool said so */
+    memsess_facts_t facts;       /**< about its copies, if the pool was read */
     memsess_reading_t epoch;     /**< of its user, if it has one */
-    const char *epoch_of;        /**< who that is, as of memsess_login_t; NULL: nobody yet */
+    const char *epoch_of;        /**< that user, as in memsess_login_t; NULL: not read yet */
     memsess_lock_t *lock;        /**< for MemSessLock request */
     memsess_changes_t pending;   /**< what modules want, see http/api.c; list NULL: nothing */
-    memsess_session_t *view;     /**< as it would be with that; NULL: as it was found, or none */
+    memsess_session_t *view;     /**< the session with these; NULL: as it was found, or none */
     memsess_changes_t said;      /**< what response headers want, once the response begins */
 } memsess_req_t;
 
-/** All that one client request needs. */
+/** The state of one client request. */
 struct memsess_top_t {
     request_rec *r;            /**< as the client sent it */
     apr_pool_t *p;
@@ -75,20 +73,21 @@ struct memsess_top_t {
     int is_admin;              /**< the client sent MemSess-Admin: 1 */
     int early;                 /**< mod_ssl may still ask for the certificate of the client */
     int exposed;               /**< the answer depends on the cookie */
-    int exposed_own;           /**< on one that came: it is this client's alone */
-    int headers_set;           /**< request headers of ours are in headers_in */
+    int exposed_own;           /**< it depends on a cookie that came: it is this client's alone */
+    int headers_set;           /**< our request headers are in headers_in */
     const char *cookie_sent;   /**< the Cookie header before ours were taken out, or NULL */
-    const char *cookie_left;   /**< what was left of that */
+    const char *cookie_left;   /**< what was left of it */
     int responded;             /**< committed, or given up */
     int cookie_set;            /**< the response sets or clears a cookie */
     int minded;                /**< caches were told that it depends on the cookie */
 };
 
-/** What is kept of each request, redirected or sub, in its request_config. */
+/** The state of each request, internal redirects and subrequests included, in its
+ * request_config. */
 typedef struct memsess_own_t {
     memsess_top_t *top;
     const memsess_dir_conf_t *shown_by; /**< the section whose variables it has; NULL: none */
-    const memsess_req_t *shown;         /**< of which session, in which state */
+    const memsess_req_t *shown;         /**< the session and the state that these show */
     memsess_state_t shown_state;
     int is_long;                        /**< a variable is too long for a program */
     const memsess_dir_conf_t *settled;  /**< the section that was known for good; NULL: not yet */
@@ -98,15 +97,15 @@ typedef struct memsess_own_t {
     int asking;    /**< authorization is under way, see http/auth.c */
 } memsess_own_t;
 
-/** This request's own part; @a make: make it where there is none. */
+/** This request's own state; @a make: makes it if there is none. */
 memsess_own_t *memsess_own(request_rec *r, int make);
 
-/** Whether this is part of an answer whose head has left and told no cache of a session. */
+/** Whether this is part of an answer whose head has left, and told no cache of a session. */
 int memsess_req_is_late(const request_rec *r);
 
 /**
- * Whether requests of this section have a session; what a forward proxy passes on never has, nor
- * what is late.
+ * Whether requests of this section have a session. Requests to a forward proxy never have one, nor
+ * do late parts of an answer (memsess_req_is_late).
  */
 int memsess_req_enabled(const request_rec *r);
 
@@ -120,35 +119,35 @@ int memsess_req_is_of(const memsess_req_t *req, const request_rec *r);
 memsess_req_t *memsess_req(request_rec *r);
 
 /**
- * The session of another cookie, in a part of the namespace of its own.
+ * The session of another cookie, with its keys in a part of the namespace that is its own.
  * @param conf lives as long as the client's request
- * @return NULL where another kind of sessions has that cookie
+ * @return NULL if another kind of sessions has that cookie
  */
 memsess_req_t *memsess_req_labelled(request_rec *r, const memsess_dir_conf_t *conf,
                                     const char *label);
 
-/** Reads it if need be, and judges it by the limits of @a conf. */
+/** Reads the session if it was not read yet, and judges it by the limits of @a conf. */
 memsess_state_t memsess_req_state(memsess_req_t *req, const memsess_dir_conf_t *conf,
                                   memsess_top_t *top);
 
-/** Has caches told that the answer depends on a session in that state. */
+/** Notes that the answer depends on a session in that state, so that caches are told. */
 void memsess_top_depend(const memsess_req_t *req, memsess_state_t state);
 
-/** Whether the state that was just read may be another one as soon as mod_ssl has asked for the
- * certificate that the session is bound to: nobody is to be told yet. */
+/** Whether the state that was just read may change as soon as mod_ssl has asked for the certificate
+ * that the session is bound to: nobody may be told it yet. */
 int memsess_req_is_early(const memsess_req_t *req, const memsess_dir_conf_t *conf,
                          memsess_state_t state);
 
 /** Seconds since the session's user logged in. */
 apr_time_t memsess_req_login_age(const memsess_req_t *req);
 
-/** What is kept of the user of an active session, with the list of sessions; NULL: none is listed. */
+/** The record of an active session's user, with the list of sessions; NULL: no list is kept. */
 const memsess_session_t *memsess_req_user_record(memsess_req_t *req);
 
-/** The state, for somebody whose answer depends on it: caches are told. */
+/** The state, for a caller whose answer depends on it: caches are told. */
 memsess_state_t memsess_req_depend(memsess_req_t *req, request_rec *r);
 
-/** OK, or 503 where the store could not answer and MemSessOnError denies. */
+/** Returns OK, or 503 if the store could not answer and MemSessOnError denies. */
 int memsess_req_refuse(request_rec *r, memsess_state_t state);
 
 /**
@@ -157,13 +156,13 @@ int memsess_req_refuse(request_rec *r, memsess_state_t state);
  */
 int memsess_req_commit(memsess_req_t *req, const memsess_changes_t *changes, request_rec *r);
 
-/** Lets other requests of the session go on, where this one held them up. */
+/** Frees this request's locks, so that other requests of the sessions go on. */
 void memsess_req_unlock(memsess_top_t *top);
 
-/** For logs: why it is unavailable. */
+/** Why the session is unavailable, for logs. */
 const char *memsess_req_why(const memsess_req_t *req);
 
-/** Says in the answer when to come again, and returns 503. */
+/** Tells the client when to come again, and returns 503. */
 int memsess_req_deny(request_rec *r);
 
 #endif

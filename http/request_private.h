@@ -9,20 +9,21 @@
 
 #include "http/request.h"
 
-/** One step of a request, for LogLevel memsess:trace1; the rest is not evaluated below that. */
+/** One step of a request, for LogLevel memsess:trace1; below that level, the arguments are not
+ * evaluated. */
 #define MEMSESS_TRACE(r, ...)                                                                      \
     ap_log_rerror(APLOG_MARK, APLOG_TRACE1, 0, r, "MemSess: " __VA_ARGS__)
 
-/** What a session can be bound to of who sent the request; NULL: nothing of that kind. */
+/** What a session can be bound to: this property of its client; NULL: the client has none. */
 const char *memsess_req_client(const memsess_req_t *req, memsess_bind_t to);
 
-/** Reads it from the pool, where the newest is, whatever was read before. */
+/** Reads the newest revision from the pool, whatever was read before. */
 void memsess_req_read_pool(memsess_req_t *req, memsess_top_t *top);
 
-/** What was read at its key. */
+/** The reading of the session's key. */
 memsess_reading_t memsess_req_reading(const memsess_req_t *req);
 
-/** Takes what was read at its key. */
+/** Takes a reading of the session's key. */
 void memsess_req_take(memsess_req_t *req, const memsess_reading_t *reading);
 
 #endif

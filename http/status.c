@@ -19,7 +19,7 @@
 
 /* -- Figures ---------------------------------------------------------------------------------- */
 
-/* What nobody named is shown if it is used, or if there is nothing else. */
+/* A server that no directive names is shown if it is used, or if implied is set. */
 static void take_servers(memsess_status_t *status, int implied, apr_pool_t *p)
 {
     const apr_array_header_t *listed = memsess_count_listed();
@@ -67,7 +67,7 @@ static memsess_status_t *take_figures(apr_pool_t *p)
 
 /* -- mod_status ------------------------------------------------------------------------------- */
 
-/* One word, as in MemSessLocksTimeouts. */
+/* A counter's name as one word, as in MemSessLocksTimeouts. */
 static const char *short_name(const memsess_counter_name_t *name, apr_pool_t *p)
 {
     char *word = apr_pstrcat(p, "_", strcmp(name->group, "sessions") ? name->group : "", "_",
@@ -150,7 +150,7 @@ typedef struct format_t {
     void (*send)(request_rec *r, const memsess_status_t *status);
 } format_t;
 
-/* The first is the default. */
+/* The first format is the default. */
 static const format_t formats[] = {
     {"html", memsess_page_send},
     {"json", memsess_status_json},

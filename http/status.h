@@ -2,7 +2,7 @@
 
 /**
  * @file http/status.h
- * @brief What is counted, as pages: SetHandler memsess-status, and a part of mod_status's.
+ * @brief The status of this member: SetHandler memsess-status, and a part of mod_status's page.
  */
 #ifndef MEMSESS_STATUS_H
 #define MEMSESS_STATUS_H
@@ -31,24 +31,24 @@ typedef struct memsess_host_t {
     const char *ns;
     unsigned copies;
     apr_interval_time_t idle;     /**< MemSessIdleTimeout outside of sections */
-    int is_signed, is_sealed;     /**< its cookies; its records */
-    int is_like_first;            /**< there is nothing that the server itself has not */
+    int is_signed, is_sealed;     /**< whether its cookies are; whether its records are */
+    int is_like_first;            /**< it has no setting that the server itself has not */
     apr_array_header_t *settings; /**< of memsess_setting_t: what is set here or inherited */
     apr_array_header_t *sections; /**< of memsess_section_t: its own */
 } memsess_host_t;
 
-/** In one line. */
+/** The status in one line. */
 typedef struct memsess_verdict_t {
     int is_bad;     /**< sessions are lost or not served, or are about to be */
-    int is_warned;  /**< that is not so, but there are warnings */
+    int is_warned;  /**< is_bad is 0, but there are warnings */
     const char *text;
 } memsess_verdict_t;
 
-/** Everything at one moment. */
+/** All that is shown, taken at one moment. */
 typedef struct memsess_status_t {
     apr_time_t now, since;
     memsess_moment_t at;          /**< all figures */
-    memsess_moment_t before;      /**< a minute before, or when counting began; at: 0: not known */
+    memsess_moment_t before;      /**< a minute before, or when counting began; at 0: unknown */
     memsess_moment_t *minutes;    /**< of the last hour, the oldest first */
     unsigned n_minutes;
     memsess_alive_t alive;
@@ -59,16 +59,16 @@ typedef struct memsess_status_t {
     memsess_verdict_t verdict;
 } memsess_status_t;
 
-/** The latency to show: of the last minutes, or of all where nobody used the server in them. */
+/** The latency to show: of the last minutes, or of all time if nobody used the server in them. */
 apr_interval_time_t memsess_status_latency(const memsess_server_figures_t *figures, double share);
 
-/** Text of why a server failed last. */
+/** The words for a server's last error. */
 const char *memsess_status_error(const memsess_shown_t *shown, apr_pool_t *p);
 
-/** In UTC, as ISO 8601 has it. */
+/** A time in UTC, in the form of ISO 8601. */
 const char *memsess_status_time(apr_time_t t, apr_pool_t *p);
 
-/** How long something lasts, for people. */
+/** A duration, for people. */
 const char *memsess_status_duration(apr_interval_time_t t, apr_pool_t *p);
 
 /** A latency, for people. */
@@ -80,7 +80,7 @@ const char *memsess_status_number(apr_uint64_t n, apr_pool_t *p);
 /** All virtual hosts, of memsess_host_t. */
 apr_array_header_t *memsess_status_hosts(server_rec *main_server, apr_pool_t *p);
 
-/** What all the rest comes to: what is wrong first. */
+/** The verdict on everything else: faults come first. */
 memsess_verdict_t memsess_status_verdict(const memsess_status_t *status, apr_pool_t *p);
 
 /** How many servers are down. */

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* The status as JSON. What was there first keeps its name and its place. */
+/* The status as JSON. Existing names keep their meaning and their place. */
 
 #include "http/status.h"
 
@@ -11,7 +11,7 @@
 #include "http_protocol.h"
 #include "memsess_conf.h"
 
-/* What a server says of itself. */
+/* What a server says about itself. */
 static void json_says(request_rec *r, const memsess_server_figures_t *f)
 {
     unsigned i;
@@ -50,7 +50,7 @@ static void json_server(request_rec *r, const memsess_shown_t *shown)
 /* One figure as JSON has it. */
 typedef const char *figure_fn(const memsess_status_t *status, unsigned figure, apr_pool_t *p);
 
-/* All counters by their groups, each as told. */
+/* All counters by their groups, each in the form that told gives it. */
 static void json_groups(request_rec *r, const memsess_status_t *status, figure_fn *told,
                         const char *before)
 {
@@ -89,7 +89,7 @@ static const char *risen(const memsess_status_t *status, unsigned end, unsigned 
                                              figure));
 }
 
-/* How far a figure went up within each minute. */
+/* How much a figure rose within each minute. */
 static const char *rises(const memsess_status_t *status, unsigned figure, apr_pool_t *p)
 {
     apr_array_header_t *texts = apr_array_make(p, MEMSESS_MINUTES, sizeof(const char *));
@@ -101,8 +101,8 @@ static const char *rises(const memsess_status_t *status, unsigned figure, apr_po
     return apr_pstrcat(p, "[", apr_array_pstrcat(p, texts, ','), "]", NULL);
 }
 
-/* What a figure was at the end of each minute; it stands for one less, where that is said, and 0 for
- * what is not known. */
+/* A figure's value at the end of each minute. less: the figure was stored one higher, since a
+ * stored 0 means that it is unknown. */
 static const char *levels(const memsess_status_t *status, unsigned figure, int less, apr_pool_t *p)
 {
     apr_array_header_t *texts = apr_array_make(p, MEMSESS_MINUTES, sizeof(const char *));

@@ -68,7 +68,7 @@ static void send_server_family(request_rec *r, const memsess_status_t *status, i
     }
 }
 
-/* What servers say of themselves; no sample of one that does not. */
+/* What servers say about themselves; a server that does not say it has no sample. */
 static void send_says_family(request_rec *r, const memsess_status_t *status, int which)
 {
     const memsess_says_name_t *name = &memsess_says_names[which];
@@ -108,7 +108,7 @@ static void send_histogram(request_rec *r, const memsess_shown_t *shown)
                who, (double)f->total / 1e6, who, f->all.n);
 }
 
-/* One for each kind, so that what is not there is seen to be so. */
+/* Each kind of warning has a sample, so that its absence is visible, too. */
 static void send_warnings(request_rec *r, const memsess_status_t *status)
 {
     int there[MEMSESS_WARNINGS] = {0}, i;
@@ -132,7 +132,7 @@ static void send_alive(request_rec *r, const memsess_status_t *status)
     }
 }
 
-/* Those that were seen lately, this one included. */
+/* The members that were seen lately, this one included. */
 static void send_members(request_rec *r, const memsess_status_t *status)
 {
     int i;

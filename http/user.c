@@ -21,7 +21,8 @@ static unsigned most_listed(const memsess_commit_t *c)
     return (unsigned)memsess_srv_conf(c->top->server)->user_sessions;
 }
 
-/* What the session's user is called here; NULL: nobody is logged in, or another attribute says who. */
+/* The user's name by this section's attribute; NULL: nobody is logged in, or by another
+ * attribute. */
 static const char *user_name(const memsess_commit_t *c)
 {
     return memsess_session_user(c->req->session, c->conf->user_attr);
@@ -32,7 +33,7 @@ static int which_secret(const memsess_commit_t *c, const char *user, const char 
     return memsess_user_which(user, secrets_of(c), c->req->ns, name);
 }
 
-/* The name that the session is logged in by, whichever section's attribute says it. */
+/* The name that the session is logged in by, whichever section's attribute has it. */
 static const char *login_name(const memsess_commit_t *c)
 {
     const apr_array_header_t *attrs = memsess_srv_conf(c->top->server)->users;
@@ -62,7 +63,7 @@ int memsess_commit_is_user_aged(const memsess_commit_t *c)
 
 /* -- Logging in ------------------------------------------------------------------------------- */
 
-/* What the list says of a session that is dated now. */
+/* The list's entry for a session that is dated now. */
 static memsess_entry_t entry_of(const memsess_commit_t *c, const memsess_session_t *session,
                                 apr_interval_time_t idle)
 {
@@ -74,7 +75,7 @@ static memsess_entry_t entry_of(const memsess_commit_t *c, const memsess_session
                              .label = label ? label->value : agent ? agent : ""};
 }
 
-/* Under the epoch that the user has by now; asked for once. */
+/* Logs in under the user's present epoch, which is asked for once. */
 static apr_status_t log_in(memsess_commit_t *c, memsess_login_t *login,
                            const memsess_entry_t *entry, const char *name, apr_interval_time_t wait)
 {
@@ -97,7 +98,7 @@ static apr_status_t log_in(memsess_commit_t *c, memsess_login_t *login,
     return rv;
 }
 
-/* The same user stays in the epoch of the log-in, or in the one that took its place. */
+/* The same user stays in the epoch of the log-in, or in the epoch that replaced it. */
 static void keep_login(const memsess_commit_t *c, memsess_session_t *session)
 {
     const memsess_login_t *as_read = &c->req->session->login;
@@ -124,7 +125,8 @@ apr_status_t memsess_commit_bind_user(memsess_commit_t *c, memsess_session_t *se
         memset(&session->login, 0, sizeof(session->login));
         return APR_SUCCESS;
     }
-    /* The same again stays in its epoch: all sessions may have been ended since it was read. */
+    /* A log-in of the same user stays in its epoch: all sessions may have been ended since it was
+     * read. */
     if (session->login.user[0] && which_secret(c, session->login.user, name) >= 0) {
         keep_login(c, session);
         session->login.at = c->now;
@@ -142,7 +144,7 @@ apr_status_t memsess_commit_bind_user(memsess_commit_t *c, memsess_session_t *se
 
 /* -- Staying ---------------------------------------------------------------------------------- */
 
-/* For how long the epoch of the session's user is to live. */
+/* How long the epoch of the session's user has to live. */
 static apr_interval_time_t epoch_idle(const memsess_commit_t *c)
 {
     apr_interval_time_t idle = c->req->session->idle > c->conf->idle ? c->req->session->idle
@@ -152,7 +154,7 @@ static apr_interval_time_t epoch_idle(const memsess_commit_t *c)
     return own > idle ? own : idle;
 }
 
-/* Looks again whether the session's user was logged out everywhere: MEMSESS_GONE. */
+/* Checks again whether the session's user was logged out everywhere: MEMSESS_GONE. */
 static apr_status_t judge_epoch(const memsess_commit_t *c)
 {
     memsess_reading_t *epoch = &c->req->epoch;
@@ -180,11 +182,11 @@ static int is_unlisted(const memsess_commit_t *c)
 }
 
 /*
- * Where the cache had the session, nobody has looked at the epoch yet.
+ * A session that came from the cache has not had its epoch checked yet.
  *
- * A login that an older secret made moves to the first one: once the older one is gone, nobody could
- * find the session by its user's name. The epoch to come is read first, and the one of before then is
- * judged again: see memsess_epoch_end_user.
+ * A login that an older secret made moves to the first secret: once the older one is removed,
+ * nobody could find the session by its user's name. The new epoch is read first, and then the old
+ * one is judged again: see memsess_epoch_end_user.
  */
 apr_status_t memsess_commit_keep_user(memsess_commit_t *c, apr_interval_time_t wait)
 {
@@ -223,8 +225,9 @@ static apr_status_t end_user(const memsess_commit_t *c, const char *name)
                                   c->r->pool);
 }
 
-/* What is left of the user's sessions is this one. Those under other secrets all end: it is not there.
- * Where the attribute here names another user than the log-in's, nobody can tell these. */
+/* Ends all sessions of the user but this one. Those under other secrets all end, since this one is
+ * not among them. If this section's attribute names another user than the log-in's, they cannot be
+ * found. */
 static apr_status_t end_all_but_own(memsess_commit_t *c)
 {
     const memsess_session_t *session = c->req->session;
@@ -246,7 +249,7 @@ static apr_status_t end_all_but_own(memsess_commit_t *c)
     return rv;
 }
 
-/* One of the user's list, under whichever secret it is there. */
+/* Ends one session of the user's list, under whichever secret it is listed. */
 static apr_status_t end_one(const memsess_commit_t *c, const char *public_id)
 {
     const char *name = user_name(c);
@@ -287,7 +290,8 @@ apr_status_t memsess_commit_end_others(memsess_commit_t *c, int is_active)
     return rv;
 }
 
-/* What stays there when that fails goes when it was unused for long enough. */
+/* The longest wait for leaving a list. If that fails, the entry expires when it was unused for long
+ * enough. */
 #define LEAVE_WAIT apr_time_from_sec(1)
 
 void memsess_commit_leave(const memsess_commit_t *c)

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* The status in one line, which says what is wrong first, and claims nothing that is not known. */
+/* The status in one line. It says what is wrong first, and claims nothing that is not known. */
 
 #include "http/status.h"
 
@@ -9,7 +9,7 @@
 #include "apr_strings.h"
 #include "base/clock.h"
 
-/* Who looks after the servers does so every MEMSESS_SAMPLE_EVERY, if no server keeps it waiting. */
+/* The servers are looked after every MEMSESS_SAMPLE_EVERY, if no server keeps that waiting. */
 #define UNSEEN apr_time_from_sec(60)
 
 int memsess_status_down(const memsess_status_t *status)
@@ -27,7 +27,7 @@ static void say(apr_array_header_t *wrongs, const char *wrong)
     APR_ARRAY_PUSH(wrongs, const char *) = wrong;
 }
 
-/* The fewest and the most that a virtual host wants. */
+/* The fewest and the most copies that a virtual host wants. */
 static void copies_of(const memsess_status_t *status, unsigned *least, unsigned *most)
 {
     int i;
@@ -65,7 +65,7 @@ static const char *down_text(const memsess_status_t *status, int down, apr_pool_
                         : "sessions are served from their other copies");
 }
 
-/* How far a counter went up within the last minute. */
+/* How much a counter rose within the last minute. */
 static apr_uint64_t lately(const memsess_status_t *status, memsess_counter_t counter)
 {
     return status->before.at ? memsess_history_rise(&status->before, &status->at, counter) : 0;
@@ -93,7 +93,7 @@ static int has(const memsess_status_t *status, memsess_warning_t warning)
     return i < status->warnings->nelts;
 }
 
-/* What keeps users from their sessions, or is about to, the worst first. */
+/* What keeps users from their sessions, or is about to; the worst comes first. */
 static apr_array_header_t *wrongs_of(const memsess_status_t *status, apr_pool_t *p)
 {
     apr_array_header_t *wrongs = apr_array_make(p, 4, sizeof(const char *));
@@ -131,8 +131,8 @@ static const char *joined(const apr_array_header_t *wrongs, apr_pool_t *p)
     return text;
 }
 
-/* For how long a server has been there again, since this member counts; 0: it was never away. One that
- * was started anew may not have been missed. */
+/* How long ago a server came back, as far as this member counts; 0: it was never away. If a server
+ * was only restarted, its own uptime tells. */
 static apr_interval_time_t back_for(const memsess_status_t *status, const memsess_shown_t *shown)
 {
     apr_interval_time_t counting = status->now - status->since;
@@ -145,8 +145,8 @@ static apr_interval_time_t back_for(const memsess_status_t *status, const memses
     return up + apr_time_from_sec(5) < counting ? up + 1 : 0;
 }
 
-/* Copies that a server lacks are written when a session is used: till then it has fewer. NULL: no
- * server has come back so lately that such sessions could still be alive. */
+/* A copy that a server lacks is written when its session is used; until then the session has one
+ * copy fewer. NULL: no server has come back so lately that such sessions could still be alive. */
 static const char *lacking_text(const memsess_status_t *status, apr_pool_t *p)
 {
     apr_interval_time_t idle = 0, latest = 0;

@@ -16,7 +16,7 @@
 extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
-/* The headers of the contract, in the order of their effect. */
+/* The write-back headers, in the order of their effect. */
 enum {
     ASK_DESTROY = MEMSESS_VERB_DESTROY,
     ASK_UNSET = MEMSESS_VERB_UNSET,
@@ -31,7 +31,7 @@ static const char *const header_names[ASKS] = {"MemSess-Destroy", "MemSess-Unset
                                                "MemSess-Set",     "MemSess-Incr",
                                                "MemSess-Expire",  "MemSess-Renew"};
 
-/* A header that some response carried. */
+/* A write-back header of a response. */
 typedef struct ask_t {
     int what;
     const char *value;
@@ -112,7 +112,7 @@ void memsess_gather(request_rec *r)
     gather_from(r, r->err_headers_out);
 }
 
-/* Whether every comma-separated piece is 1, and there is one. */
+/* Whether every comma-separated piece is 1, and there is at least one. */
 static int is_one(const char *value, apr_pool_t *p)
 {
     char *state, *item;
@@ -128,8 +128,8 @@ static int is_one(const char *value, apr_pool_t *p)
     return any;
 }
 
-/* Whether the session turned out to be the client's own only after the handler had been told that it
- * is not, by a certificate that another section asked for; or whether that is still to be seen. */
+/* Whether the handler was told that the session is not the client's own, and a certificate that
+ * another section asked for showed later that it is; or whether that is still to be seen. */
 static int knows_nothing(const ask_t *ask)
 {
     const memsess_dir_conf_t *conf = memsess_dir_conf(ask->r);
@@ -144,7 +144,7 @@ static int knows_nothing(const ask_t *ask)
            || (own->told == MEMSESS_STATE_INVALID && state == MEMSESS_STATE_ACTIVE);
 }
 
-/* Whether a response of this section may do that; says so where it may not. */
+/* Whether a response of this section may do that; if it may not, that is logged. */
 static int may(const ask_t *ask, memsess_verb_t verb)
 {
     if (memsess_conf_verbs(memsess_dir_conf(ask->r)) & 1U << verb) {
@@ -156,7 +156,7 @@ static int may(const ask_t *ask, memsess_verb_t verb)
     return 0;
 }
 
-/* Other users' sessions are for admin, the rest for destroy. */
+/* Other users' sessions need the verb admin, all else needs destroy. */
 static const char *obey_destroy(const ask_t *ask, memsess_changes_t *changes, apr_pool_t *p)
 {
     memsess_changes_t said, allowed;
@@ -216,7 +216,7 @@ static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t
     return error;
 }
 
-/* All that was asked of one session, in the order of its effect. */
+/* All that was asked for one session, in the order of its effect. */
 static int changes_of(request_rec *r, const apr_array_header_t *asked, memsess_req_t *req)
 {
     int what, i;
@@ -239,7 +239,8 @@ static int changes_of(request_rec *r, const apr_array_header_t *asked, memsess_r
     return OK;
 }
 
-/* By the section that was the last to write into it, else by the one that answers. */
+/* The session is committed by the section that wrote into it last, or else by the one that
+ * answers. */
 static void choose_section(memsess_req_t *req, const apr_array_header_t *asked, request_rec *r)
 {
     int i = asked ? asked->nelts - 1 : -1;
@@ -267,7 +268,7 @@ static int commit_one(memsess_req_t *req, const memsess_top_t *top, request_rec 
     return memsess_req_commit(req, all, r);
 }
 
-/* What is malformed for one session changes no other one either. */
+/* If a header is malformed for one session, no other session is changed, either. */
 static int commit_all(request_rec *r, memsess_top_t *top)
 {
     memsess_req_t *req;
@@ -291,14 +292,14 @@ int memsess_respond(request_rec *r)
     if (r->main) {
         return OK;
     }
-    /* What is asked for from here on is late: that is to be known where there are sessions. */
+    /* Whatever is asked for from now on is too late; this is noted wherever there are sessions. */
     own = memsess_own(r, memsess_srv_conf(r->server)->cookies->nelts);
     if (own && !own->top->responded) {
         status = commit_all(r, own->top);
         own->top->responded = 1;
         memsess_req_unlock(own->top);
     }
-    /* Also of what becomes the answer after all, in place of the one that was committed with. */
+    /* Caches are also told of an answer that takes the place of the committed one. */
     if (status == OK) {
         memsess_mind_caches(r);
     }
@@ -312,14 +313,14 @@ static int is_switch(const char *head)
     return !strncmp(head, "HTTP/1.1 101", 12);
 }
 
-/* httpd itself goes on with HTTP/2: this very request is run once more there, by all of its hooks. What
- * they have changed is theirs to change then. */
+/* Whether httpd itself goes on with HTTP/2: there it runs this very request once more, with all
+ * hooks, and modules that have made changes can make them then. */
 static int is_run_again(const request_rec *r, const char *head)
 {
     return r->proxyreq == PROXYREQ_NONE && is_switch(head) && ap_strcasestr(head, "\nUpgrade: h2c");
 }
 
-/* The headers that were added since there were so many. */
+/* The headers that were added after the first n. */
 static const char *added_lines(const request_rec *r, int n)
 {
     const apr_array_header_t *all = apr_table_elts(r->err_headers_out);
@@ -411,7 +412,7 @@ const char *memsess_clean_interim(request_rec *r, const char *text)
         apr_size_t len = strcspn(text, "\n");
 
         len += text[len] == '\n';
-        /* A line that begins with a blank goes on with the one before it. */
+        /* A line that begins with a blank continues the line before it. */
         if (*text != ' ' && *text != '\t' && (drop = memsess_reserved_name(text))) {
             log_interim(r, apr_pstrmemdup(r->pool, text, strcspn(text, ": \t\r\n")));
         }

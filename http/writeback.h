@@ -2,8 +2,8 @@
 
 /**
  * @file http/writeback.h
- * @brief Response headers to changes: gathered wherever handlers left them, obeyed once, and
- *        never sent.
+ * @brief Turns response headers into changes: they are gathered wherever handlers left them, obeyed
+ *        once, and never sent.
  */
 #ifndef MEMSESS_WRITEBACK_H
 #define MEMSESS_WRITEBACK_H
@@ -17,28 +17,28 @@
 void memsess_gather(request_rec *r);
 
 /**
- * What has to happen before the first byte of the response: gathers, commits, tells caches.
+ * Does what must happen before the first byte of the response: gathers, commits, tells caches.
  * @return OK, or the status that the response must become
  */
 int memsess_respond(request_rec *r);
 
 /**
- * The same where the answer goes past the output filters, and with them past httpd's own handling of
- * headers. Its MemSess-* headers are not obeyed.
- * @param head of the answer; receives it with what is to be said to the client: the cookie, or another
- *        answer altogether
+ * The same as memsess_respond, for an answer that bypasses the output filters, and so httpd's own
+ * handling of headers. Its MemSess-* headers are not obeyed.
+ * @param head of the answer; receives the head with all that the client must be told: the cookie,
+ *        or another answer altogether
  * @return OK, or the status of that other answer
  */
 int memsess_respond_past(request_rec *r, const char **head);
 
-/** At the end of a request: what modules have changed after all, and nobody has stored, is told. */
+/** At the end of a request: logs changes of modules that were never stored. */
 void memsess_tell_overlooked(request_rec *r);
 
-/** What is in r->headers_out is of an interim response: takes reserved headers out. */
+/** r->headers_out has the headers of an interim response: removes the reserved ones. */
 void memsess_drop_interim(request_rec *r);
 
-/** The lines of a head that goes past httpd's own handling of headers, but those with reserved names:
- * they are logged. */
+/** The lines of a head that bypasses httpd's own handling of headers, without those that have
+ * reserved names, which are logged. */
 const char *memsess_clean_interim(request_rec *r, const char *text);
 
 #endif
