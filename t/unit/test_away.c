@@ -1,6 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* What becomes of sessions while servers are away, for good or with their memory, and when they return. */
+/* What becomes of sessions when servers leave, for good or with their memory, and when they
+ * return. */
 
 #include "unit_copies.h"
 
@@ -27,7 +28,7 @@ static void test_a_home_crashes(void **state)
 
         restart(place);
         assert_finds("three");
-        /* Exactly two: what stood in goes. */
+        /* There are exactly two copies: the one that stood in is deleted. */
         await_repaired("4 4 - -");
         write_value(read_session(), "four");
         assert_revisions("5 5 - -");
@@ -35,7 +36,7 @@ static void test_a_home_crashes(void **state)
     }
 }
 
-/* The write itself finds out, and there are N copies after it. */
+/* The write itself finds that the server is down; N copies exist after it. */
 static void test_a_home_crashes_before_a_write(void **state)
 {
     memsess_session_t *session;
@@ -68,7 +69,7 @@ static void test_born_while_a_home_is_away(void **state)
         assert_finds("value");
         restart(0);
         assert_finds("value");
-        /* The only one stays where it lies. */
+        /* A single copy stays where it lies. */
         await_repaired(copies == 1 ? "- 1 - -" : "2 2 - -");
         assert_finds("value");
         close_pool();
@@ -130,7 +131,7 @@ static void test_all_servers_restarted(void **state)
         unit_memcached_kill(at(place));
         unit_memcached_start(at(place));
     }
-    /* Nobody knew of it, nobody loses an operation by it, and the loss is certain. */
+    /* Nobody noticed the restarts: no operation fails, and the session is certainly lost. */
     assert_finds_not(MEMSESS_MISSING);
     written("anew");
     assert_finds("anew");
@@ -164,7 +165,8 @@ static void test_missing_or_unavailable(void **state)
     assert_finds_not(MEMSESS_MISSING);
 }
 
-/* With one copy: where its home has none it is not there for now, but nobody knows for certain. */
+/* With one copy: if its home has none, the session is not there for now, but that is not
+ * certain. */
 static void test_one_copy_that_is_not_there(void **state)
 {
     (void)state;
@@ -180,7 +182,7 @@ static void test_one_copy_that_is_not_there(void **state)
     assert_finds_not(MEMSESS_MISSING);
 }
 
-/* As many silent servers as there are copies may have it all, one fewer may not. */
+/* As many silent servers as there are copies may have them all; one fewer may not. */
 static void test_how_many_are_silent(void **state)
 {
     unsigned copies, n, away;
@@ -207,7 +209,7 @@ static int is_read_at_once(unsigned place)
     return unit_memcached_stat(at(place), "cmd_get") == asked + 1;
 }
 
-/* While there are fewer servers than copies, a reading is one round trip all the same. */
+/* Even with fewer servers than copies, a reading takes one round trip. */
 static void test_reading_beside_a_server_that_is_away(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* This member's own copies. */
+/* This member's own copies of sessions. */
 
 #include "unit.h"
 
@@ -29,7 +29,8 @@ static memsess_key_t key_of(unsigned n)
     return key;
 }
 
-/* A session whose one attribute tells whose and which it is, as often as makes that length. */
+/* A session whose one attribute tells which session and revision it is, repeated up to that
+ * length. */
 static memsess_session_t *session_of(unsigned n, apr_uint64_t revision, apr_size_t len,
                                      apr_pool_t *p)
 {
@@ -57,7 +58,7 @@ static void put(memsess_cache_t *cache, unsigned n, apr_uint64_t revision, apr_s
                       unit_pool);
 }
 
-/* Whether it is found; and then it is the right one, and whole. */
+/* Whether the session is found; if it is, it must be the right one, and whole. */
 static int has(memsess_cache_t *cache, unsigned n, apr_uint64_t revision)
 {
     memsess_key_t key = key_of(n);
@@ -107,7 +108,7 @@ static void test_read_at_comes_back(void **state)
     assert_int_equal(read_at, then);
 }
 
-/* Whatever the wall clock was set to meanwhile. */
+/* The age of a copy does not depend on the wall clock. */
 static void test_too_old(void **state)
 {
     static const int set[] = {0, -600, 600};
@@ -177,7 +178,7 @@ static void test_the_oldest_go_first(void **state)
     for (n = 0; n < 2000; n++) {
         kept += (unsigned)has(cache, n, 1);
     }
-    /* 64 kB hold about 85 of them, less those for which a bucket was full. */
+    /* 64 kB hold about 85 sessions, less those whose bucket was full. */
     assert_in_range(kept, 40, 128);
 }
 
@@ -237,8 +238,8 @@ static void test_child_processes_share_it(void **state)
     assert_true(has(cache, 2, 9));
 }
 
-/* Threads that write and read the same few sessions, in a ring that goes round all the time: what
- * is found is always whole and of the session that was asked for. */
+/* Threads write and read the same few sessions, in a ring that goes round all the time: what is
+ * found is always whole, and belongs to the session that was asked for. */
 #define THREADS 4
 #define ROUNDS 20000
 #define SHARED_SESSIONS 8

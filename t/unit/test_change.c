@@ -31,7 +31,7 @@ static memsess_changes_t *new_changes(void)
     return changes;
 }
 
-/* The names that were refused come joined by spaces. */
+/* Parses with patterns of keys; the names that were refused come joined by spaces. */
 static const char *parse_keys(memsess_changes_t *changes, memsess_op_t op, const char *header,
                               const apr_array_header_t *keys, const char **refused)
 {
@@ -99,7 +99,7 @@ static void assert_parsed(memsess_op_t op, const char *header, const char *expec
     assert_string_equal(list_text(changes), expected);
 }
 
-/* The message must hold a text, so that an administrator finds the place. */
+/* The message must contain this text, so that an administrator finds the fault. */
 static void assert_malformed(memsess_op_t op, const char *header, const char *message)
 {
     const char *error = parse(new_changes(), op, header);
@@ -244,7 +244,7 @@ static void test_malformed(void **state)
     }
 }
 
-/* What is malformed is named in a log, so it must not bring line ends into it. */
+/* The log quotes what is malformed, so the message must not bring line ends into it. */
 static void test_messages_are_fit_for_a_log(void **state)
 {
     static const memsess_op_t ops[] = {MEMSESS_SET, MEMSESS_UNSET, MEMSESS_INCR};
@@ -361,7 +361,7 @@ static void test_keys(void **state)
     assert_true(memsess_keys_match(keys, "cart.a.b"));
     assert_false(memsess_keys_match(keys, "cart"));
     assert_false(memsess_keys_match(keys, "xcart.a"));
-    /* Only a star at the end means something. */
+    /* A star has a meaning only at the end. */
     assert_false(memsess_keys_match(keys, "axb"));
 }
 
@@ -388,7 +388,7 @@ static void test_names_that_are_not_allowed(void **state)
     assert_null(parse_keys(changes, MEMSESS_INCR, "credit=1", keys, &refused));
     assert_string_equal(refused, "credit");
 
-    /* Malformed is malformed, allowed or not. */
+    /* A malformed header is refused, whether its names are allowed or not. */
     assert_non_null(parse_keys(changes, MEMSESS_SET, "user=%zz", keys, &refused));
     assert_non_null(parse_keys(changes, MEMSESS_INCR, "credit=x", keys, &refused));
 }
@@ -464,7 +464,7 @@ static void test_join(void **state)
     memsess_changes_join(changes, new_changes());
     assert_true(changes->renew && changes->expire && changes->ends == 17);
 
-    /* What was asked for before is gone with the session. */
+    /* The destruction drops what was asked for before it. */
     more = new_changes();
     more->destroy = 1;
     must_set(more, "c=3");
@@ -544,7 +544,8 @@ static void assert_applied(const memsess_changes_t *changes, const char *before,
     }
     assert_null(error);
     assert_string_equal(session_text(result), after);
-    /* All but the attributes is as it was, and the session that was read is untouched. */
+    /* Everything but the attributes stays as it was, and the session that was read is not
+     * touched. */
     assert_string_equal(result->public_id, session->public_id);
     assert_true(result->revision == 7 && result->created == 4711 && result->idle == 4712);
     assert_true(result->used == session->used && result->ended == session->ended);
@@ -671,7 +672,7 @@ static void test_apply_incr_that_cannot_be(void **state)
     assert_not_applicable(down, "n=-9223372036854775808", "64 bits");
     assert_not_applicable(far, "n=-1", "64 bits");
 
-    /* Nothing of a list is done when one of its changes cannot be. */
+    /* If one change of a list cannot be made, none is. */
     must_set(up, "a=1");
     assert_not_applicable(up, "n=x", "'n'");
     up = new_changes();
@@ -705,12 +706,12 @@ static void test_replay_on_another_revision_merges(void **state)
     assert_int_equal(merged->revision, 8);
     assert_null(memsess_changes_apply(other, mine, &merged, unit_pool));
     assert_string_equal(session_text(merged), "cart=b&hits=16&lang=de");
-    /* And what was replayed can be replayed again. */
+    /* The result can be changed again. */
     assert_null(memsess_changes_apply(change, read, &merged, unit_pool));
     assert_string_equal(session_text(merged), session_text(mine));
 }
 
-/* Against a plain model: one value a name, names a to j. */
+/* Compares with a plain model: one value for each name, names a to j. */
 static void test_random_lists(void **state)
 {
     unsigned round, i, c;

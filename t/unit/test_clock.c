@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "unit.h"
 
-/* What the unit tests set, and what the system tells. */
+/* The unit tests set the clocks that the system shows. */
 static void test_the_wall_clock_is_set_alone(void **state)
 {
     apr_time_t wall = memsess_clock_wall(), steady = memsess_clock_steady();

@@ -1,11 +1,11 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Members whose clocks differ: nothing old is taken for new, and nothing is written without need. */
+/* Members whose clocks differ: nothing old is taken for new, and nothing is written needlessly. */
 
 #include "unit_copies.h"
 
-/* Members whose clocks are an hour apart, in turn, while one server after the other is away: no
- * change is lost, nothing old is taken for new, and nothing is written without need. */
+/* Members whose clocks are an hour apart take turns, while one server after the other is away: no
+ * change is lost, nothing old is taken for new, and nothing is written needlessly. */
 static void test_clocks_apart(void **state)
 {
     static const int hours[] = {0, 1, -1};
@@ -42,7 +42,7 @@ static void test_clocks_apart(void **state)
     }
 }
 
-/* How old a record is its servers tell, whatever members' clocks say. */
+/* Its servers tell how old a record is, whatever members' clocks say. */
 static void test_how_long_ago_it_was_written(void **state)
 {
     static const int hours[] = {0, 1, -1};
@@ -64,8 +64,8 @@ static void test_how_long_ago_it_was_written(void **state)
     assert_true(memsess_store_written_ago(store, session) < 0);
 }
 
-/* What a member whose clock differs writes right after a server's return is believed some seconds
- * later, though nobody has used it since, and the other server goes. */
+/* A member whose clock differs writes a session right after a server's return. Some seconds later
+ * the record is believed, even if nobody has used it since, and the other server leaves. */
 static void test_written_right_after_a_return(void **state)
 {
     int hours;

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Commits: exact, one after the other, while servers fail and upon what is under way. */
+/* Commits: exact, one after the other, while servers fail, and while other writes are under way. */
 
 #include "unit_copies.h"
 
@@ -25,7 +25,7 @@ static void test_commit(void **state)
     assert_revisions("3 3 -");
 }
 
-/* Somebody else was faster: the change is made upon what they wrote. */
+/* Another writer was faster: the change is made upon that writer's revision. */
 static void test_commit_on_an_old_revision(void **state)
 {
     memsess_session_t *session;
@@ -36,13 +36,13 @@ static void test_commit_on_an_old_revision(void **state)
     written("a");
     session = read_session();
     assert_int_equal(commit(session, "b"), APR_SUCCESS);
-    /* The claim of their revision is still there. */
+    /* The claim of that revision is still there. */
     edit.append = "c";
     assert_int_equal(commit_at(session, memsess_clock_steady(), apr_time_from_sec(5), &edit),
                      APR_SUCCESS);
     assert_int_equal(edit.given, 2);
     assert_finds("abc");
-    /* It may be gone where the reading is old; then it is not believed. */
+    /* If the reading is old, the claim may be gone; then the reading is not believed. */
     edit.append = "d";
     assert_int_equal(commit_at(session, memsess_clock_steady() - apr_time_from_sec(60),
                                apr_time_from_sec(5), &edit), APR_SUCCESS);
@@ -51,7 +51,7 @@ static void test_commit_on_an_old_revision(void **state)
     assert_revisions("4 4 -");
 }
 
-/* How long the claims of a commit live at most, while it is at work. */
+/* Notes how long a commit's claims can still live while it is at work. */
 static apr_status_t see_claims(void *baton, const memsess_session_t *newest,
                                memsess_session_t **next, apr_pool_t *p)
 {
@@ -62,8 +62,9 @@ static apr_status_t see_claims(void *baton, const memsess_session_t *newest,
     return APR_EGENERAL;
 }
 
-/* Longer than a reading may be old, an add may be late and a last copy may take, each after the other;
- * the last of these is what MemSessTimeout allows. A second is memcached's. */
+/* A claim lives longer than three spans, one after the other: the age that a reading may have, the
+ * delay that an add may have, and the time that the last copy may take, which MemSessTimeout
+ * allows. One second more is memcached's. */
 static void test_a_claim_outlives_the_slowest_commit(void **state)
 {
     static const int seconds[] = {1, 4, 10};
@@ -97,7 +98,7 @@ static void test_commit_while_somebody_else_is_writing(void **state)
     for (place = 0; place < 2; place++) {
         apr_time_t start = apr_time_now();
 
-        /* Either home is enough to meet at. */
+        /* Two writers meet even if they share only one of the homes. */
         unit_memcached_set(at(place), claim_key(place, 2 + (int)place), "0123456789abcdef", 16);
         session = read_session();
         edit.calls = 0;
@@ -107,7 +108,7 @@ static void test_commit_while_somebody_else_is_writing(void **state)
         assert_true(apr_time_now() - start < apr_time_from_sec(3));
         assert_int_equal(edit.calls, 0);
         assert_finds(place ? "ab" : "a");
-        /* No claim of ours is left behind. */
+        /* The commit that failed has left no claim behind. */
         unit_memcached_delete(at(place), claim_key(place, 2 + (int)place));
         assert_int_equal(commit_at(session, memsess_clock_steady(), 0, &edit), APR_SUCCESS);
         assert_finds(place ? "abb" : "ab");
@@ -127,7 +128,7 @@ static void test_commit_that_is_called_off(void **state)
     assert_int_equal(edit.calls, 1);
     assert_finds("a");
     assert_revisions("1 1 -");
-    /* Nobody has to wait for it. */
+    /* The next writer does not have to wait for the claim. */
     assert_int_equal(commit(session, "c"), APR_SUCCESS);
     assert_finds("ac");
 }
@@ -141,7 +142,7 @@ static void test_commit_that_is_refused(void **state)
     apr_size_t i;
 
     (void)state;
-    timeout = PATIENCE; /* a busy machine takes its time for so much */
+    timeout = PATIENCE; /* a busy machine takes long for so much */
     open_store(3, 2, 1);
     timeout = TIMEOUT;
     written("a");
@@ -152,7 +153,7 @@ static void test_commit_that_is_refused(void **state)
     edit.append = value;
     assert_int_equal(commit_at(read_session(), memsess_clock_steady(), PATIENCE, &edit),
                      MEMSESS_TOO_LARGE);
-    /* Not for a moment was it away: it was never replaced. */
+    /* The record was never away, not even for a moment: it was never replaced. */
     assert_revisions("1 1 -");
     assert_finds("a");
     assert_int_equal(unit_logged("is down"), 0);
@@ -160,10 +161,10 @@ static void test_commit_that_is_refused(void **state)
     assert_finds("ab");
 }
 
-/* -- Upon what is under way, or lost ----------------------------------------------------------- */
+/* -- Commits upon writes that are under way, or lost ------------------------------------------- */
 
-/* What only some of its servers have may still be on its way to the others: who builds upon it
- * claims it there too. */
+/* A record that only some of its servers have may still be on its way to the others: a commit upon
+ * it must have the claim there, too. */
 static void test_commit_upon_what_is_under_way(void **state)
 {
     static const char token[] = "ABCDefgh01234567"; /* its mark: 0x0011 */
@@ -176,7 +177,8 @@ static void test_commit_upon_what_is_under_way(void **state)
     unit_memcached_set(at(1), claim_key(1, 2), token, 16);
     assert_int_equal(commit(read_session(), "c"), MEMSESS_BUSY);
     assert_revisions("2 1 -");
-    /* Its writer has sent all by now, or was somebody else's. */
+    /* The marks differ, so the claim is another writer's. Then they are equal: the record's own
+     * writer has sent all by now. */
     put_record(before, 0, "b", 2, 5, 0x1234);
     assert_int_equal(unit_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
     assert_int_equal(commit(session, "c"), MEMSESS_BUSY);
@@ -186,7 +188,7 @@ static void test_commit_upon_what_is_under_way(void **state)
     assert_finds("bc");
 }
 
-/* Whoever repairs does not go by the writer's wall clock either, which may be anything. */
+/* A repair does not rely on the writer's wall clock, either, which may show anything. */
 static void test_repair_upon_what_is_under_way(void **state)
 {
     static const char token[] = "ABCDefgh01234567"; /* its mark: 0x0011 */
@@ -204,13 +206,13 @@ static void test_repair_upon_what_is_under_way(void **state)
         assert_finds("b");
         assert_revisions("2 1 -");
     }
-    /* By the servers' own clocks the writer is done. */
+    /* By the servers' own clocks, the writer is done by now. */
     pass_time();
     assert_finds("b");
     assert_revisions("3 3 -");
 }
 
-/* A late writer does not bring back what nobody has any more. */
+/* A late writer does not bring back a session that no server has any more. */
 static void test_commit_upon_what_is_gone(void **state)
 {
     edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
@@ -228,7 +230,8 @@ static void test_commit_upon_what_is_gone(void **state)
     assert_revisions("- - -");
 }
 
-/* Servers that fail in mid-write: the same again where one has it, an error where none has. */
+/* Servers fail in mid-write: if one has the session, it is written again; if none has it, that is
+ * an error. */
 static apr_status_t make_next_and_kill(void *baton, const memsess_session_t *newest,
                                        memsess_session_t **next, apr_pool_t *p)
 {
@@ -262,7 +265,7 @@ static void test_commit_while_servers_fail(void **state)
         assert_int_equal(rv, kills == 3 ? MEMSESS_UNSURE : APR_SUCCESS);
         know_down(kills == 2);
         if (kills < 3) {
-            /* A revision of its own, where it is whole. */
+            /* The session has a new revision, which is whole. */
             assert_revisions(kills == 1 ? "x 3 3" : "3 x 3");
             assert_finds("ab");
         }
@@ -278,7 +281,7 @@ static void test_commit_while_servers_fail(void **state)
     }
 }
 
-/* Right before it is written: there it is again. */
+/* Copies are lost right before the write, which brings all of them back. */
 static void test_commit_where_copies_are_lost(void **state)
 {
     memsess_session_t *session;
@@ -326,8 +329,8 @@ static void test_commit_while_a_home_is_away(void **state)
     }
 }
 
-/* A writer that is to make the first record, slow or not, does not build upon one that it finds
- * by then under that claim: whoever builds upon it has the claim of a revision. */
+/* A writer that makes the first record, however slowly, does not build upon a record that exists by
+ * then: that takes the claim of a revision. */
 static void test_the_first_record_is_not_built_upon(void **state)
 {
     edit_t edit = {"c", APR_SUCCESS, 0, 0, NULL};

@@ -13,7 +13,7 @@
 #include "conf/others.h"
 #include "conf/private.h"
 
-/* They look at httpd's tree of directives: t/383, t/385. */
+/* These two look at httpd's tree of directives: t/383 and t/385 test them. */
 void memsess_conf_warn_of_tunnels(server_rec *main_server, apr_pool_t *ptemp)
 {
     (void)main_server;
@@ -46,7 +46,7 @@ AP_DECLARE(void) ap_log_error_(const char *file, int line, int module_index, int
     (void)status;
     (void)s;
     if ((level & APLOG_LEVELMASK) > APLOG_ERR) {
-        return; /* what is allowed all the same, or meant */
+        return; /* it is allowed nevertheless, or intended */
     }
     va_start(args, fmt);
     apr_vsnprintf(logged + len, sizeof(logged) - len, fmt, args);
@@ -85,7 +85,7 @@ static memsess_dir_conf_t *server_dir(server_rec *s)
     return ((void **)s->lookup_defaults)[0];
 }
 
-/* What httpd does when all is read: every virtual host is merged with the main server. */
+/* Merges every virtual host with the main server, as httpd does after reading all. */
 static void merge_server(server_rec *main_server, server_rec *s)
 {
     void **srv = (void **)s->module_config, **dir = (void **)s->lookup_defaults;
@@ -113,7 +113,7 @@ static const command_rec *find_command(const char *name)
     return NULL;
 }
 
-/* Words of a line; one in double quotes may be empty or hold spaces. */
+/* Splits a line into words; a word in double quotes may be empty or contain spaces. */
 static int split(char *line, char *words[], int most)
 {
     int n = 0;
@@ -138,7 +138,7 @@ static int split(char *line, char *words[], int most)
     }
 }
 
-/* Carries out a line as httpd does: its words by the directive's kind of arguments. */
+/* Applies a line as httpd does, by the directive's kind of arguments. */
 static const char *conf_in(server_rec *s, void *dir_conf, const char *line)
 {
     static ap_directive_t no_directive;
@@ -204,7 +204,7 @@ static void must_in(server_rec *s, void *dir_conf, const char *line)
     assert_null(conf_in(s, dir_conf, line));
 }
 
-/* Refused, with a message that begins with the directive and its value. */
+/* The line must be refused, with a message that begins with the directive and its value. */
 static void assert_refused(server_rec *s, const char *line, const char *value)
 {
     const char *error = conf_server(s, line);
@@ -274,7 +274,7 @@ static void test_where_directives_may_stand(void **state)
         assert_true(!strncmp(cmd->name, "MemSess", 7));
         assert_non_null(cmd->errmsg);
         assert_true(strlen(cmd->errmsg) > 10);
-        /* Never in .htaccess. */
+        /* Directives are never allowed in .htaccess. */
         assert_int_equal(cmd->req_override & ~(RSRC_CONF | ACCESS_CONF), 0);
         for (other = memsess_commands; other < cmd; other++) {
             assert_string_not_equal(cmd->name, other->name);
@@ -524,7 +524,7 @@ static char *no_variable(apr_pool_t *p, server_rec *s, conn_rec *c, request_rec 
     return apr_pstrcat(p, s || c || r ? "" : name, NULL);
 }
 
-/* Of no use without mod_ssl. */
+/* MemSessBind tls is of no use without mod_ssl. */
 static void test_bind_tls(void **state)
 {
     APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *lookup = no_variable;
@@ -544,7 +544,7 @@ static void test_bind_tls(void **state)
     assert_true(memsess_conf_check(main_server, unit_pool, unit_pool));
 }
 
-/* Who sent a request is looked at where some section asks, be it one of the main server. */
+/* The client's properties are noted if any section binds sessions, even one of the main server. */
 static void test_bind_anywhere(void **state)
 {
     server_rec *vhost = new_server(main_server);
@@ -593,7 +593,7 @@ static void test_expose(void **state)
     assert_refused(new_server(NULL), "MemSessExpose env,headers", "env,headers");
     assert_refused(new_server(NULL), "MemSessExpose \"\"", "");
 
-    /* A second line adds to the first. */
+    /* A second line adds to the first one. */
     must(main_server, "MemSessExpose env");
     must(main_server, "MemSessExpose headers");
     assert_int_equal(server_dir(main_server)->expose,
@@ -688,7 +688,7 @@ static void test_cookie(void **state)
     assert_string_equal(dir->cookie->path, "/shop");
     assert_string_equal(dir->cookie->same_site, "Strict");
     assert_int_equal(dir->cookie->secure, MEMSESS_SECURE_AUTO);
-    /* A later line begins with the defaults. */
+    /* A later line starts from the defaults. */
     must(main_server, "MemSessCookie other");
     assert_string_equal(dir->cookie->path, "/");
     assert_refused(main_server, "MemSessCookie s Path=x", "s Path=x");
@@ -807,7 +807,7 @@ static void test_servers_long_names(void **state)
     arg = apr_pstrcat(unit_pool, "a?name=n", text, NULL);
     assert_refused(new_server(NULL), apr_pstrcat(unit_pool, "MemSessServers ", arg, NULL), arg);
 
-    /* The room of a socket's address, its NUL included, is 108. */
+    /* A socket's address has room for 108 bytes, its NUL included. */
     text[106] = '\0';
     arg = apr_pstrcat(unit_pool, "unix:/", text, NULL);
     must(new_server(NULL), apr_pstrcat(unit_pool, "MemSessServers ", arg, NULL));
@@ -839,7 +839,7 @@ static void test_servers_named_twice(void **state)
 
         assert_refused(s, apr_pstrcat(unit_pool, "MemSessServers other ", twice[i][0], " more ",
                                       twice[i][1], NULL), twice[i][1]);
-        /* And in two lines. */
+        /* Two lines with one name each are refused, too. */
         s = new_server(NULL);
         must(s, apr_pstrcat(unit_pool, "MemSessServers ", twice[i][0], NULL));
         assert_refused(s, apr_pstrcat(unit_pool, "MemSessServers ", twice[i][1], NULL),
@@ -917,7 +917,7 @@ static void test_virtual_hosts_inherit(void **state)
     assert_int_equal(conf->compress, 0);
     assert_true(server_dir(empty)->idle == apr_time_from_sec(3600));
 
-    /* What equals the default counts, where it was said. */
+    /* A value that equals the default counts if it was set. */
     conf = memsess_srv_conf(vhost);
     assert_int_equal(conf->copies, 2);
     assert_int_equal(conf->failover, 1);
@@ -953,7 +953,7 @@ static void test_sections_inherit(void **state)
     merged = merge_dir(merge_dir(server_dir(main_server), outer), inner);
     assert_int_equal(merged->enabled, 0);
     assert_string_equal(merged->cookie->name, "sid");
-    /* A section's own words replace the inherited ones, they are not added. */
+    /* A section's own words replace the inherited ones instead of adding to them. */
     assert_int_equal(merged->expose, MEMSESS_EXPOSE_ENV);
     assert_int_equal(merged->expose_keys->nelts, 1);
     assert_string_equal(APR_ARRAY_IDX(merged->expose_keys, 0, const char *), "c");
@@ -963,12 +963,12 @@ static void test_sections_inherit(void **state)
     assert_int_equal(merged->lock, MEMSESS_LOCK_NONE);
     assert_true(merged->idle == apr_time_from_sec(1800));
     assert_true(merged->idle_set && merged->enabled_set && !merged->absolute_set);
-    /* What was merged is left as it was. */
+    /* The merge has left its inputs as they were. */
     assert_int_equal(server_dir(main_server)->enabled, 1);
     assert_int_equal(server_dir(main_server)->expose_keys->nelts, 2);
     assert_int_equal(outer->expose_keys == NULL, 1);
 
-    /* Merging in the other grouping is the same. */
+    /* Merging in another grouping gives the same result. */
     merged = merge_dir(server_dir(main_server), merge_dir(outer, inner));
     assert_int_equal(merged->enabled, 0);
     assert_string_equal(merged->cookie->name, "sid");
@@ -976,7 +976,7 @@ static void test_sections_inherit(void **state)
     assert_int_equal(merged->on_error, MEMSESS_DENY);
 }
 
-/* -- What is told when all is read ------------------------------------------------------------- */
+/* -- Messages once everything is read ---------------------------------------------------------- */
 
 static void test_refresh(void **state)
 {
@@ -987,7 +987,7 @@ static void test_refresh(void **state)
         {"30min", NULL, 60000000}, {"10min", NULL, 60000000}, {"9min", NULL, 54000000},
         {"100s", NULL, 10000000}, {"1s", NULL, 100000}, {"24h", NULL, 60000000},
         {"30min", "5min", 300000000}, {"30min", "0", 0}, {"30min", "1s", 1000000},
-        /* Never so old that it would end a session in use. */
+        /* The interval is never so long that a session in use would expire. */
         {"60s", "60s", 30000000}, {"60s", "5min", 30000000}, {"60s", "30s", 30000000},
     };
     unsigned i;
@@ -1088,7 +1088,7 @@ static void test_secrets(void **state)
     secrets = memsess_srv_conf(main_server)->secrets;
     assert_int_equal(secrets->n, 2);
     assert_memory_equal(memsess_srv_conf(heir)->secrets, secrets, sizeof(*secrets));
-    /* A list of one's own replaces the inherited one. */
+    /* A list of its own replaces the inherited one. */
     assert_int_equal(memsess_srv_conf(own)->secrets->n, 1);
     assert_memory_equal(&memsess_srv_conf(own)->secrets->secret[0], &secrets->secret[1],
                         sizeof(secrets->secret[0]));
@@ -1112,7 +1112,7 @@ static void test_sealed_with_a_secret(void **state)
     assert_true(memsess_conf_check(main_server, unit_pool, unit_pool));
     memsess_conf_store(memsess_srv_conf(main_server), 25, &store, unit_pool);
     assert_ptr_equal(store.secrets, memsess_srv_conf(main_server)->secrets);
-    /* The length of what is compressed tells of what is sealed. */
+    /* Sealed records are not compressed, since the compressed length tells about the content. */
     assert_int_equal(store.compress, 0);
     memsess_conf_store(memsess_srv_conf(off), 25, &store, unit_pool);
     assert_null(store.secrets);
@@ -1159,7 +1159,7 @@ static void test_secrets_refused(void **state)
         logged[0] = '\0';
         memsess_conf_start(unit_pool);
         must(s, apr_pstrcat(unit_pool, "MemSessSecret ", file, " file:/nowhere/file", NULL));
-        /* Whoever inherits it says nothing more. */
+        /* A host that inherits the setting does not repeat the messages. */
         merge_server(s, new_server(s));
         assert_false(memsess_conf_check(s, unit_pool, unit_pool));
         assert_non_null(strstr(logged, apr_pstrcat(unit_pool, "MemSessSecret ", file, ": ", NULL)));
@@ -1168,8 +1168,8 @@ static void test_secrets_refused(void **state)
         assert_null(strstr(logged, "sss"));
         unlink(file + 5);
     }
-    /* The first of two readings, which is all that httpd -k graceful does: what fails is told, and
-     * refused where it is certain that this is a start. */
+    /* In the first of two readings, which is all that httpd -k graceful does, a failure is only
+     * told; it is refused once it is certain that this is a start. */
     unit_run_mode = AP_SQ_RM_NORMAL;
     unit_main_state = AP_SQ_MS_CREATE_PRE_CONFIG;
     memsess_conf_start(unit_pool);
@@ -1178,15 +1178,15 @@ static void test_secrets_refused(void **state)
     assert_non_null(strstr(logged, "MemSessSecret file:/nowhere/file: does not exist"));
     assert_false(memsess_conf_settle(s, unit_pool));
     unit_main_state = AP_SQ_MS_CREATE_CONFIG;
-    /* Whoever only wants to see the configuration need not be able to read secrets. */
+    /* Reading secrets is not needed to show the configuration. */
     unit_run_mode = AP_SQ_RM_CONFIG_DUMP;
     memsess_conf_start(unit_pool);
     assert_true(memsess_conf_check(s, unit_pool, unit_pool));
     unit_run_mode = AP_SQ_RM_NORMAL;
 }
 
-/* Reads a configuration of one line, as a server does that is restarted; of another generation each
- * time. What it signs with, or NULL: nothing. */
+/* Reads a configuration of one line in a new generation, as a server does that is restarted;
+ * returns what it signs with, or NULL. */
 static const memsess_secret_t *restarted(const char *line)
 {
     server_rec *s = new_server(NULL);
@@ -1218,10 +1218,10 @@ static void test_secrets_of_before(void **state)
     assert_memory_equal(restarted(good), before, sizeof(*before));
     assert_non_null(strstr(logged, "the secret that it gave before stays in use"));
     assert_memory_equal(restarted(good), before, sizeof(*before));
-    /* The source is known, and another one is there. */
+    /* The first source still fails, and the line now names a second one that works. */
     assert_memory_not_equal(restarted(both), before, sizeof(*before));
     assert_non_null(strstr(logged, "the secret that it gave before stays in use"));
-    /* A source that was not there before. */
+    /* The line names a source that was not there before, and fails. */
     before = restarted(both);
     assert_memory_equal(restarted("MemSessSecret exec:/none"), before, sizeof(*before));
     assert_non_null(strstr(logged, "MemSessSecret exec:/none: cannot be run"));
@@ -1238,7 +1238,7 @@ static void test_no_secrets_of_before(void **state)
     unit_generation = 1;
     assert_null(restarted("MemSessSecret file:/none"));
     assert_non_null(strstr(logged, "has no secret, so its sessions are unavailable"));
-    /* Nor is what a start had in place of a secret. */
+    /* At a start a missing secret is refused, whatever a restart used in its place. */
     unit_generation = 1;
     s = new_server(NULL);
     memsess_conf_start(unit_pool);
@@ -1273,7 +1273,7 @@ static void test_idle_above_absolute(void **state)
 
     (void)state;
     for (i = 0; i < COUNT(cases); i++) {
-        /* Said in the main server, a virtual host and its sections are bound by it too. */
+        /* A setting of the main server also applies to a virtual host and its sections. */
         for (in_vhost = 0; in_vhost < 2; in_vhost++) {
             server_rec *s = new_server(NULL);
             server_rec *vhost = in_vhost ? new_server(s) : s;
@@ -1354,7 +1354,7 @@ static void test_what_the_store_gets(void **state)
     assert_int_equal(APR_ARRAY_IDX(store.members, 2, memsess_member_t).server.max_conns, 4);
     assert_true(APR_ARRAY_IDX(store.members, 2, memsess_member_t).server.idle
                 == apr_time_from_sec(5));
-    /* The configuration is immutable once serving: the store has its own list. */
+    /* A configuration does not change once it serves: the store has its own list. */
     assert_true(APR_ARRAY_IDX(conf->members, 2, memsess_member_t).server.timeout == 0);
 }
 
@@ -1379,7 +1379,7 @@ static const char *auth_line(const char *text, mode_t mode)
     return apr_pstrcat(unit_pool, "MemSessServerAuth ", auth_file(text, mode), NULL);
 }
 
-/* What a whole configuration makes of the file; anew each time. */
+/* The password that a whole configuration gets from the file, which is read each time. */
 static const char *password_of(const char *line)
 {
     logged[0] = '\0';

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Connections: shared by threads, few, in turn, at a server's limit, and none that leaks. */
+/* Connections: shared by threads, few, taken in turn, at a server's limit, and never leaked. */
 
 #include "unit_calls.h"
 
@@ -14,10 +14,11 @@ typedef struct worker_t {
     memsess_server_t *servers[2];
     int number, rounds;
     volatile int *unsteady;               /* the first server may fail now */
-    int done, errors, wrong;              /* wrong: somebody else's data, or a loss */
+    int done, errors, wrong;              /* wrong: another worker's data, or a loss */
 } worker_t;
 
-/* Keeps writing and reading its own keys. No cmocka here: it belongs to the main thread. */
+/* Keeps writing and reading its own keys. It does not use cmocka, which belongs to the main
+ * thread. */
 static void *worker_main(void *data)
 {
     worker_t *w = data;
@@ -88,7 +89,7 @@ static void start_workers(worker_t *workers, int n, memsess_server_t *a, memsess
     }
 }
 
-/* Waits for all of them before it judges any. */
+/* Waits for all workers before it judges any. */
 static int join_workers(worker_t *workers, int n)
 {
     int i, wrong = 0, errors = 0;
@@ -123,7 +124,7 @@ static void test_threads(void **state)
     start_pool();
     start_workers(workers, THREADS, servers[0], servers[1], 400, &unsteady);
     assert_int_equal(join_workers(workers, THREADS), 0);
-    /* Four threads shared two connections; a few are those of the test itself. */
+    /* Four threads shared two connections; a few more are the test's own. */
     assert_true(unit_memcached_stat(a, "total_connections") < before + 2 + 6);
     assert_int_equal(unit_logged("is down"), 0);
 }
@@ -160,8 +161,8 @@ static void test_threads_while_a_server_restarts(void **state)
     assert_holds(servers[0], "key", "value");
 }
 
-/* Two servers that are asked together, in either order, by more threads than they have connections:
- * who has one of the one waits for none of the other. */
+/* More threads than there are connections ask two servers together, in either order: a thread that
+ * holds a connection to one of them does not wait for the other. */
 static void test_reading_several_with_few_connections(void **state)
 {
     enum { THREADS = 16 };
@@ -176,7 +177,7 @@ static void test_reading_several_with_few_connections(void **state)
     for (n = 1; n <= 4; n *= 2) {
         open_pool();
         conf = server_conf("127.0.0.1", a->port);
-        conf.timeout = PATIENCE; /* which would be over if they waited for each other */
+        conf.timeout = PATIENCE; /* too short if the threads waited for each other */
         conf.max_conns = n;
         servers[0] = add_conf(&conf);
         conf.port = (apr_port_t)b->port;
@@ -214,7 +215,7 @@ static void *waiter_main(void *data)
     return NULL;
 }
 
-/* Whoever finds all connections in use waits no longer than for an answer. */
+/* A thread that finds all connections in use waits no longer than for an answer. */
 static void test_waiting_for_a_connection_is_bounded(void **state)
 {
     enum { THREADS = 5 };
@@ -247,8 +248,8 @@ static void test_waiting_for_a_connection_is_bounded(void **state)
     assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
 }
 
-/* A request whose connection failed looks for another one: that it finds one to open, once the
- * server is known to be away, would cost it a second time-out. */
+/* A request whose connection failed looks for another one. If it could open one when the server is
+ * already known to be away, that would cost a second time-out. */
 static void test_nothing_is_opened_to_a_server_that_is_down(void **state)
 {
     memsess_server_conf_t conf = server_conf("127.0.0.1", 1);
@@ -280,8 +281,8 @@ static void *flip_main(void *data)
     return NULL;
 }
 
-/* A server that comes back while a request looks for a connection: the request does not wait where
- * one rests. */
+/* A server comes back while a request looks for a connection: the request does not wait if a
+ * connection is idle. */
 static void test_nobody_waits_beside_a_connection_that_rests(void **state)
 {
     memsess_server_conf_t conf = server_conf("127.0.0.1", 1);
@@ -317,7 +318,7 @@ static void test_nobody_waits_beside_a_connection_that_rests(void **state)
     free(c);
 }
 
-/* A server that is slow, but answers in time, serves all who wait for it, though all of them together
+/* A server that is slow, but answers in time, serves all who wait, even if all answers together
  * take longer than its time-out. */
 static void test_waiting_for_a_connection_is_no_time_out(void **state)
 {
@@ -354,7 +355,7 @@ static void test_waiting_for_a_connection_is_no_time_out(void **state)
 
 /* -- A server at its limit of connections ------------------------------------------------------ */
 
-/* Connections that memcached has accepted, all that it had left. */
+/* Connects until memcached accepts no more. */
 static int take_all(const unit_memcached_t *m, int *taken, int most)
 {
     int n, got = 1;
@@ -383,12 +384,12 @@ static unit_memcached_t *limited_memcached(void)
     unit_memcached_t *m = unit_memcached();
 
     unit_memcached_kill(m);
-    m->limit = "30"; /* descriptors: ten connections or more */
+    m->limit = "30"; /* descriptors: enough for ten connections or more */
     unit_memcached_start(m);
     return m;
 }
 
-/* Connections that there are go on serving, for all, and the server is not down. */
+/* Existing connections go on serving all threads, and the server is not down. */
 static void test_a_full_server_serves_those_it_has_accepted(void **state)
 {
     enum { THREADS = 16 };
@@ -402,7 +403,7 @@ static void test_a_full_server_serves_those_it_has_accepted(void **state)
     (void)state;
     conf.timeout = PATIENCE;
     conf.max_conns = 6;
-    conf.idle = apr_time_from_msec(10); /* the last one is kept all the same */
+    conf.idle = apr_time_from_msec(10); /* the last connection is kept nevertheless */
     open_pool();
     server = add_conf(&conf);
     conf.port = (apr_port_t)other->port;
@@ -417,14 +418,15 @@ static void test_a_full_server_serves_those_it_has_accepted(void **state)
     assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
     assert_false(memsess_server_is_down(server));
     leave_all(taken, n);
-    /* Then it has more of them again. */
+    /* Then the pool opens more connections again. */
     unit_await((start_workers(workers, THREADS, server, beside, 20, &unsteady),
                 join_workers(workers, THREADS), unit_memcached_stat(m, "curr_connections") > 4));
     assert_int_equal(unit_logged("is down"), 0);
     assert_int_equal(unit_logged("accepts no more connections"), 1);
 }
 
-/* Who has none is told so, and gets one as soon as there is one; it is kept. */
+/* A pool without a connection gets an error, and a connection as soon as one is free, which it
+ * keeps. */
 static void test_a_full_server_and_no_connection(void **state)
 {
     unit_memcached_t *m = limited_memcached();
@@ -448,7 +450,7 @@ static void test_a_full_server_and_no_connection(void **state)
     leave_all(taken, n);
 }
 
-/* -- Connections that rest --------------------------------------------------------------------- */
+/* -- Idle connections -------------------------------------------------------------------------- */
 
 static void test_unused_connections_are_not_used_again(void **state)
 {
@@ -523,7 +525,8 @@ static void test_no_descriptor_leaks(void **state)
         apr_pool_destroy(p);
     }
     unit_faulty_stop();
-    /* A connection or two more or less, the prober's own at work among them; not hundreds. */
+    /* The number may differ by one or two, the prober's connections included, but not by
+     * hundreds. */
     assert_true(unit_descriptors() <= during + 4);
     close_pool();
     unit_servers_stop();

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* The cookie: found, taken out, set, cleared and configured; ids and storage keys. */
+/* The cookie: found, removed, set, cleared and configured; ids and storage keys. */
 
 #include "unit.h"
 
@@ -29,7 +29,7 @@ static int teardown(void **state)
 
 /* -- Finding ----------------------------------------------------------------------------------- */
 
-/* The first of them; the others are looked at by test_find_several. */
+/* Finds the first cookie; test_find_several looks at the others. */
 static memsess_cookie_found_t find_first(const char *header, const char *name,
                                          const memsess_secrets_t *secrets,
                                          memsess_cookie_value_t *value)
@@ -287,7 +287,7 @@ static void test_find_in_random_bytes(void **state)
 
 /* -- Signing ----------------------------------------------------------------------------------- */
 
-/* The secret number n of a namespace; several, the first of which signs, by secrets_add. */
+/* Adds the secret number n of a namespace; the one that was added first signs. */
 static void secrets_add(memsess_secrets_t *secrets, int n, const char *ns)
 {
     memsess_raw_secret_t raw;
@@ -305,7 +305,7 @@ static memsess_secrets_t *one_secret(int n, const char *ns)
     return secrets;
 }
 
-/* "memsess=VALUE" as the browser sends it back. */
+/* The cookie as the browser sends it back: "memsess=VALUE". */
 static char *signed_cookie(const char *id, apr_uint64_t revision, const memsess_secrets_t *secrets)
 {
     memsess_cookie_value_t value = {"", "", revision, 0};
@@ -336,7 +336,7 @@ static void assert_forged(const char *header, const memsess_secrets_t *secrets)
     assert_memory_equal(&value, &untouched, sizeof(value));
 }
 
-/* Forged ones count for nothing, however many stand before. */
+/* Forged cookies do not count, however many come first. */
 static void test_find_several_signed(void **state)
 {
     const memsess_secrets_t *secrets = one_secret(0, "shop"), *other = one_secret(1, "shop");
@@ -411,11 +411,11 @@ static void test_signed_and_found(void **state)
     /* ID.MAC, with at least 128 bits of MAC. */
     assert_int_equal(strlen(signed_cookie(ID, 0, secrets)), 8 + MEMSESS_ID_LEN + 1 + 24);
     assert_non_null(strstr(signed_cookie(ID, 4711, secrets), "=" ID ".4711."));
-    /* Always the same, so that members agree. */
+    /* It is always the same, so that members agree. */
     assert_string_equal(signed_cookie(ID, 7, secrets), signed_cookie(ID, 7, one_secret(0, "shop")));
 }
 
-/* What the bytes of a cookie are, it is that cookie or none. */
+/* Changing any byte of a cookie makes it invalid. */
 static void test_every_changed_byte_is_a_forgery(void **state)
 {
     static const apr_uint64_t revisions[] = REVISIONS;
@@ -431,7 +431,7 @@ static void test_every_changed_byte_is_a_forgery(void **state)
             char byte = cookie[at];
 
             for (c = 1; c < 256; c++) {
-                /* These would make another cookie, or none, of the rest. */
+                /* These bytes would split the cookie, or end it. */
                 if ((char)c != byte && !strchr(";, \t\n\v\f\r", c)) {
                     cookie[at] = (char)c;
                     assert_forged(cookie, secrets);
@@ -477,7 +477,7 @@ static void test_unsigned_or_signed_for_something_else(void **state)
     assert_forged(signed_cookie(ID, 0, one_secret(1, "shop")), secrets);
     assert_forged(signed_cookie(ID, 0, one_secret(0, "")), secrets);
     assert_forged(signed_cookie(ID, 0, one_secret(0, "shops")), secrets);
-    /* The MAC of this id with another revision, with none, and of another id with this one. */
+    /* The MAC of this id with another revision, with none, and of another id with this revision. */
     assert_forged(apr_pstrcat(unit_pool, "memsess=" ID ".6", mac, NULL), secrets);
     assert_forged(apr_pstrcat(unit_pool, "memsess=" ID, mac, NULL), secrets);
     assert_forged(apr_pstrcat(unit_pool, "memsess=" ID2 ".5", mac, NULL), secrets);
@@ -485,12 +485,12 @@ static void test_unsigned_or_signed_for_something_else(void **state)
     assert_forged(apr_pstrcat(unit_pool, "memsess=" ID ".", mac, NULL), secrets);
     assert_forged(apr_pstrcat(unit_pool, "memsess=" ID ".18446744073709551621", mac, NULL),
                   secrets);
-    /* Of another cookie. */
+    /* The MAC of a cookie with another name. */
     other.name = "other";
     text = apr_pstrdup(unit_pool, memsess_cookie_format(&other, &value, secrets, 0, unit_pool));
     text[strcspn(text, ";")] = '\0';
     assert_forged(apr_pstrcat(unit_pool, "memsess", text + 5, NULL), secrets);
-    /* Where there is no secret, a signed one is no id. */
+    /* Without a secret, a signed cookie is no id. */
     assert_not_found(signed_cookie(ID, 0, secrets), "memsess", MEMSESS_COOKIE_INVALID);
 }
 
@@ -522,7 +522,7 @@ static void test_older_secrets_are_accepted(void **state)
     assert_int_equal(find_signed(signed_cookie(ID, 9, one_secret(1, "")), new_first, &value),
                      MEMSESS_COOKIE_OK);
     assert_false(value.aged);
-    /* The first one signs. */
+    /* The first secret signs. */
     assert_string_equal(signed_cookie(ID, 0, new_first), signed_cookie(ID, 0, one_secret(1, "")));
     assert_forged(signed_cookie(ID, 0, one_secret(2, "")), new_first);
 }
@@ -586,7 +586,7 @@ static void test_strip_everything(void **state)
     assert_stripped("memsess=" ID ", memsess=" ID2 " ; ", NULL);
 }
 
-/* Where there is nothing of ours, not a byte is touched, and the header itself comes back. */
+/* A header without our cookies is returned itself, unchanged. */
 static void test_strip_nothing(void **state)
 {
     static const char *const headers[] = {
@@ -717,7 +717,7 @@ static void test_format_secure(void **state)
 
 /* -- Configuring ------------------------------------------------------------------------------- */
 
-/* Parses words that stand apart by one space. */
+/* Parses words that are separated by single spaces. */
 static const char *parse(memsess_cookie_t *cookie, const char *line)
 {
     char *argv[8], *rest = apr_pstrdup(unit_pool, line), *last;
@@ -751,7 +751,7 @@ static void test_parse_defaults(void **state)
                         "sid=" ID "; Path=/; HttpOnly; SameSite=Lax");
 }
 
-/* The configuration, and the Set-Cookie header that comes of it for http. */
+/* Configurations, and the Set-Cookie headers that they make for http. */
 static void test_parse_accepts(void **state)
 {
     static const struct {
@@ -801,7 +801,7 @@ static void test_parse_accepts(void **state)
     }
 }
 
-/* Everything that is refused, and a word of the message that tells why. */
+/* Everything that is refused, and a word of the message that explains it. */
 static void test_parse_refuses(void **state)
 {
     static const struct {
@@ -917,13 +917,13 @@ static void test_parse_refuses_odd_names(void **state)
     for (c = 1; c < 256; c++) {
         name[0] = (char)c;
         name[1] = '\0';
-        /* A token as HTTP has it. */
+        /* The name is a token of HTTP. */
         assert_int_equal(memsess_cookie_parse(&cookie, 1, argv, unit_pool) == NULL,
                          c < 128 && (isalnum(c) || strchr("!#$%&'*+-.^_`|~", c)));
     }
 }
 
-/* No value may bring a further attribute or header into the response. */
+/* No value may add an attribute or a header to the response. */
 static void test_parse_refuses_control_characters(void **state)
 {
     static const char *const words[] = {"Path=/x", "Domain=x", "SameSite=Lax", "Secure=on",
@@ -995,7 +995,7 @@ static void test_id_ok(void **state)
     assert_false(memsess_id_ok("AAAAAAAAAAAAAAAAAAAAAAA\0", 24));
     assert_false(memsess_id_ok("AAAAAAAAAAAAAAAAAAAAAAA+", 24));
     assert_false(memsess_id_ok("AAAAAAAAAAAAAAAAAAAAAAA=", 24));
-    /* Length counts, not what follows. */
+    /* The length counts, not the bytes that follow. */
     assert_true(memsess_id_ok(unit_guard_copy(&guard, ID, 24), 24));
 }
 
@@ -1023,7 +1023,7 @@ static void test_keys_of_namespaces_never_meet(void **state)
     }
 }
 
-/* The whole namespace and the whole id count, also where the namespace is as long as it may be. */
+/* The whole namespace and the whole id count, even if the namespace is as long as allowed. */
 static void test_keys_of_long_namespaces_differ(void **state)
 {
     char ns[129], id[] = ID;

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Counters: by threads, by processes, over configurations; latencies; and when a server is down. */
+/* Counters: across threads, processes and configurations; latencies; and when a server is down. */
 
 #include "unit.h"
 
@@ -13,7 +13,7 @@
 #define THREADS 8
 #define TIMES 20000
 
-/* As httpd's parent does at each reading of its configuration. */
+/* Does what httpd's parent does each time that it reads its configuration. */
 static void configure(apr_pool_t *process, const char *const *names,
                       memsess_server_count_t **counts)
 {
@@ -77,7 +77,7 @@ static void test_percentiles_are_near_the_truth(void **state)
     assert_in_range(memsess_percentile(&histogram, 0.5), 4500, 5500);
     assert_in_range(memsess_percentile(&histogram, 0.99), 9000, 10300);
     assert_in_range(memsess_percentile(&histogram, 0.01), 85, 115);
-    /* One slow operation in a hundred and one is what p99 must not hide. */
+    /* One slow operation in 101 must show in the p99. */
     memset(&histogram, 0, sizeof(histogram));
     histogram.bucket[memsess_bucket_of(50)] = 98;
     histogram.bucket[memsess_bucket_of(250000)] = 2;
@@ -99,7 +99,7 @@ static void *count_many(void *count)
     return NULL;
 }
 
-/* Threads of this process and of a child, all at once. */
+/* Threads of this process and of a child count at the same time. */
 static void test_nothing_is_lost(void **state)
 {
     static const char *const names[] = {"a:1", NULL};
@@ -152,7 +152,8 @@ static void test_counts_outlive_a_configuration(void **state)
     assert_ptr_equal(again[1], count[1]);
     assert_int_equal(figures_of(again[1])->errors, 1);
     assert_int_equal(figures_of(again[0])->all.n, 0);
-    /* One that comes back soon goes on; what is gone for longer makes room. */
+    /* A server that soon comes back into the configuration keeps its figures; one that is gone for
+     * longer makes room. */
     configure(unit_pool, both, again);
     assert_ptr_equal(again[0], count[0]);
     assert_int_equal(figures_of(again[0])->all.n, 1);
@@ -186,7 +187,7 @@ static void test_a_server_is_listed_once(void **state)
     assert_false(listed->implied);
     assert_int_equal(listed->copies, 1);
     assert_int_equal(listed->timeout, 5);
-    /* Which of them was over cannot be told afterwards. */
+    /* It can no longer be told which of the two time-outs was over. */
     second.timeout = 6;
     assert_int_equal(memsess_count_list(&second, &same), APR_SUCCESS);
     assert_int_equal(listed->timeout, 0);
@@ -207,7 +208,7 @@ static void test_the_latest_says_whether_it_is_down(void **state)
     assert_true(f->down);
     assert_true(f->since > before && f->last_error_at >= f->since);
     assert_int_equal(f->last_error, APR_ECONNREFUSED);
-    /* What was asked before it failed says nothing of now. */
+    /* An answer to a question from before the failure does not prove that the server is up. */
     assert_false(memsess_count_up(count, asked));
     assert_true(figures_of(count)->down);
     apr_sleep(2000);
@@ -230,7 +231,7 @@ static void test_nobody_forgets_a_server_that_is_down(void **state)
     apr_sleep(20000);
     assert_true(memsess_count_check_due(count, 5000));
     assert_false(memsess_count_check_due(count, 5000));
-    /* Nor one that somebody looks at. */
+    /* A server that somebody has just looked at is not due, either. */
     apr_sleep(6000);
     memsess_count_up(count, memsess_clock_steady());
     assert_false(memsess_count_check_due(count, 5000));
@@ -281,7 +282,7 @@ static void test_a_server_that_evicts(void **state)
 
     (void)state;
     configure(unit_pool, names, count);
-    /* What it had evicted before anybody looked may be long ago. */
+    /* What it had evicted before the first look may be long ago. */
     assert_false(says(count[0], 1000));
     assert_string_equal(evicting(count[0]), "none");
     apr_rfc822_date(since, memsess_clock_wall());
@@ -296,11 +297,11 @@ static void test_a_server_that_evicts(void **state)
     assert_int_equal(warned(MEMSESS_WARN_EVICTIONS, ""), 1);
     later(apr_time_from_sec(700));
     assert_true(says(count[0], 1381));
-    /* Started anew, it counts anew. */
+    /* After a restart the server counts from 0 again. */
     later(apr_time_from_sec(10));
     says(count[0], 2);
     assert_non_null(strstr(evicting(count[0]), " 2 items since "));
-    /* It is said for an hour after the last. */
+    /* The warning stays for an hour after the last eviction. */
     later(apr_time_from_sec(3590));
     assert_false(says(count[0], 2));
     assert_string_not_equal(evicting(count[0]), "none");
@@ -309,7 +310,7 @@ static void test_a_server_that_evicts(void **state)
     assert_int_equal(warned(MEMSESS_WARN_EVICTIONS, ""), 0);
     assert_true(says(count[0], 7));
     assert_non_null(strstr(evicting(count[0]), " 5 items since "));
-    /* One that does not tell. */
+    /* This server does not tell. */
     assert_false(says(count[1], -1));
     assert_string_equal(evicting(count[1]), "none");
 }
@@ -328,7 +329,7 @@ static void test_what_a_server_says(void **state)
     assert_memory_equal(figures_of(count)->says, figures, sizeof(figures));
     assert_true(memsess_count_says_due(count));
     assert_false(memsess_count_says_due(count));
-    /* Nothing, while it is down; and it is asked soon after. */
+    /* While a server is down its figures are unknown; it is asked again soon after. */
     memsess_count_down(count, APR_TIMEUP);
     assert_int_equal(figures_of(count)->says[MEMSESS_SAYS_LIMIT], -1);
     assert_true(memsess_count_says_due(count));
@@ -368,7 +369,7 @@ static void test_samples(void **state)
     configure(unit_pool, names, &count);
     assert_true(memsess_count_sample(now));
     assert_false(memsess_count_sample(now + MEMSESS_SAMPLE_EVERY - 1));
-    /* More than there is room for: what is older goes. */
+    /* There are more samples than there is room for: older ones are dropped. */
     for (i = 1; i <= MEMSESS_SAMPLES + 5; i++) {
         for (k = 0; k < i; k++) {
             memsess_count_operation(count, 1000, MEMSESS_ANSWERED, APR_SUCCESS);
@@ -387,7 +388,7 @@ static void test_samples(void **state)
                     memsess_clock_wall() + 5 * MEMSESS_SAMPLE_EVERY);
 }
 
-/* Whoever took the time before somebody else, and asks after that one, comes too late. */
+/* A thread that read the clock before another thread, but asks after it, comes too late. */
 static void test_now_and_then(void **state)
 {
     volatile apr_uint64_t last = 0;
@@ -402,8 +403,8 @@ static void test_now_and_then(void **state)
     assert_false(memsess_due(&last, now, 1000));
 }
 
-/* However the wall clock is set: what is told once in a while, and for how long something has been
- * so. */
+/* The wall clock has no influence on what is told now and then, nor on how long a state has
+ * lasted. */
 static void test_the_wall_clock_decides_nothing(void **state)
 {
     static const int hours[] = {0, -1, 1, 0};
@@ -436,8 +437,8 @@ static void test_the_wall_clock_decides_nothing(void **state)
     }
 }
 
-/* What a server that stood still tells of its time at first is that of before; one whose clock was set
- * back goes on telling so. */
+/* A server that stood still first tells the time from before; a server whose clock was set back
+ * goes on telling the earlier time. */
 static void test_the_clock_of_a_server_that_stood_still(void **state)
 {
     memsess_server_count_t *count = memsess_count_private(unit_pool);
@@ -446,10 +447,10 @@ static void test_the_clock_of_a_server_that_stood_still(void **state)
 
     (void)state;
     memsess_count_server_told(count, 1000, now);
-    memsess_count_server_told(count, 999, now); /* as clocks of seconds do */
+    memsess_count_server_told(count, 999, now); /* as clocks that count whole seconds do */
     assert_in_range(memsess_count_server_clock(count), 999, 1001);
     memsess_count_server_told(count, 1001, now);
-    memsess_count_server_told(count, 990, now); /* by two members, at once */
+    memsess_count_server_told(count, 990, now); /* by two members, at the same time */
     memsess_count_server_told(count, 990, now);
     assert_in_range(memsess_count_server_clock(count), 1001, 1003);
     memsess_count_server_told(count, 1011, now + 10 * second);
@@ -468,7 +469,7 @@ static void test_the_clock_of_a_server_that_stood_still(void **state)
     assert_in_range(memsess_count_server_clock(count), 7, 9);
 }
 
-/* One that was restarted, or another one at the same address, has not been known for longer than that. */
+/* A server that was restarted, or another one at the same address, is known since then at most. */
 static void test_for_how_long_a_server_is_known(void **state)
 {
     memsess_server_count_t *count = memsess_count_private(unit_pool);

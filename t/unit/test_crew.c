@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Several things at once: whatever hangs, what does not is done. */
+/* Doing several things at once: a thing that hangs does not hold up the others. */
 
 #include "unit_servers.h"
 
@@ -61,8 +61,8 @@ static void *call_twice(void *unused)
     return NULL;
 }
 
-/* The second call comes while the helper that the first one called is not yet awake: it must not
- * count on that one, or what does not hang waits for what does. */
+/* The second call comes while the helper that the first call woke is not yet awake: it must not
+ * count on that helper, or what does not hang would wait for what does. */
 static void test_a_helper_is_called_once(void **state)
 {
     pthread_t thread;
@@ -70,7 +70,7 @@ static void test_a_helper_is_called_once(void **state)
 
     (void)state;
     for (i = 0; i < 200; i++) {
-        /* With one helper that is idle. */
+        /* There is one helper, and it is idle. */
         memsess_crew_destroy(crew);
         assert_int_equal(memsess_crew_create(&crew), APR_SUCCESS);
         released = done = 0;

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* libcrypto as we call it, by the answers that are published. */
+/* libcrypto as we call it, compared with published answers. */
 
 #include "unit.h"
 
@@ -33,7 +33,7 @@ static bytes_t repeat(unsigned char byte, apr_size_t len)
     return bytes;
 }
 
-/* first, first + 1, ... */
+/* The bytes first, first + 1, and so on. */
 static bytes_t series(unsigned char first, apr_size_t len)
 {
     bytes_t bytes;
@@ -60,7 +60,7 @@ static void assert_hex(const unsigned char *data, const char *expected)
     assert_memory_equal(data, bytes.data, bytes.len);
 }
 
-/* FIPS 180-4. */
+/* Vectors of FIPS 180-4. */
 static void test_digests(void **state)
 {
     static const char *const whole[] = {"abc"}, *const parts[] = {"a", "bc"};
@@ -81,7 +81,7 @@ static void test_digests(void **state)
     }
 }
 
-/* RFC 4231, without the truncated one. */
+/* Vectors of RFC 4231, without the truncated one. */
 static void test_hmac(void **state)
 {
     const struct {
@@ -117,7 +117,7 @@ static void test_hmac(void **state)
     }
 }
 
-/* RFC 5869, appendix A, with SHA-256. */
+/* Vectors of RFC 5869, appendix A, with SHA-256. */
 static void test_hkdf(void **state)
 {
     const struct {
@@ -145,7 +145,8 @@ static void test_hkdf(void **state)
     }
 }
 
-/* What HKDF does after its first half, which is an HMAC of the secret by the salt. */
+/* memsess_subkey does what HKDF does after its first half, which is an HMAC of the secret by the
+ * salt. */
 static void test_subkeys_are_the_second_half_of_hkdf(void **state)
 {
     unsigned char key[MEMSESS_MAC_BYTES], subkey[MEMSESS_SUBKEY_BYTES], expected[32];
@@ -154,7 +155,8 @@ static void test_subkeys_are_the_second_half_of_hkdf(void **state)
 
     (void)state;
     for (i = 0; i < 64; i++) {
-        /* Each twice in a row, so that a remembered one is met; with another key or info. */
+        /* Each key comes twice in a row, so that a remembered one is used, with another key or
+         * info. */
         bytes_t info = series((unsigned char)(i / 4), 32), *s = &salt[i / 2 % 2];
 
         memsess_hmac(s->data, s->len, secret.data, secret.len, key);
@@ -170,7 +172,8 @@ static void test_subkeys_are_the_second_half_of_hkdf(void **state)
 #define GCM_SEALED "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"              \
                    "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
 
-/* McGrew and Viega, "The Galois/Counter Mode of Operation", appendix B, test cases 13 to 16. */
+/* Vectors of McGrew and Viega, "The Galois/Counter Mode of Operation", appendix B, test cases 13 to
+ * 16. */
 static void test_gcm(void **state)
 {
     const struct {
@@ -228,7 +231,7 @@ static void test_random_bytes_differ(void **state)
     assert_memory_equal(a, repeat(0, 32).data, sizeof(a));
 }
 
-/* As many as a thread makes at once, and some more. */
+/* As many nonces as a thread makes at once, and some more. */
 static void test_nonces_differ(void **state)
 {
     unsigned char nonces[200][MEMSESS_NONCE_BYTES];
@@ -243,7 +246,7 @@ static void test_nonces_differ(void **state)
     }
 }
 
-/* What a context keeps of one message must not show in the next: keys in turn, and twice. */
+/* What a context keeps of one message must not affect the next one: keys take turns, twice. */
 static void test_keys_in_turn(void **state)
 {
     unsigned char sealed[16], tag[16], again[16], again_tag[16], out[16], mac[32], again_mac[32];
@@ -268,7 +271,7 @@ static void test_keys_in_turn(void **state)
     }
 }
 
-/* Each thread has contexts of its own; they go with it. */
+/* Each thread has contexts of its own, which end with it. */
 static void *use(void *failed)
 {
     bytes_t key = series(1, 32), nonce = series(7, 12);
@@ -320,7 +323,7 @@ int main(void)
 
     unit_begin();
     failed = cmocka_run_group_tests_name("crypto", tests, NULL, NULL);
-    /* The same answers again where some are remembered, in fewer slots than are wanted. */
+    /* The answers must be the same when digests are remembered, even in too few slots. */
     return failed + (memsess_crypto_remember(4) != APR_SUCCESS)
            + cmocka_run_group_tests_name("crypto, remembered", tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ static const char *first_key(unsigned place)
     return apr_pstrcat(unit_pool, copy_key(place), ".first", NULL);
 }
 
-/* A user who logs in for the first time while a server is away has an epoch all the same. */
+/* A user who first logs in while a server is away still gets an epoch. */
 static void test_first_epoch_while_a_server_is_away(void **state)
 {
     unsigned n, place;
@@ -58,8 +58,8 @@ static void test_first_epoch_while_a_server_is_away(void **state)
     }
 }
 
-/* The only copy that is left is on a server that is away: what is made meanwhile wins over it, however
- * often that was written, and whatever members' clocks say. */
+/* The only copy that is left is on a server that is away. An epoch that is made meanwhile wins over
+ * it, however often the old one was written, and whatever members' clocks say. */
 static void test_an_epoch_that_is_made_anew_wins(void **state)
 {
     epoch_bytes_t old, made;
@@ -92,7 +92,7 @@ static void test_an_epoch_that_is_made_anew_wins(void **state)
     }
 }
 
-/* Right after a start, when no server has told its time yet. */
+/* The same, right after a start, when no server has told its time yet. */
 static void test_an_epoch_that_is_made_anew_right_after_a_start(void **state)
 {
     epoch_bytes_t old, made;
@@ -111,7 +111,8 @@ static void test_an_epoch_that_is_made_anew_right_after_a_start(void **state)
     assert_epoch(made);
 }
 
-/* Members whose clocks are an hour apart log a user in, in turn: the epoch is not written each time. */
+/* Members whose clocks are an hour apart log a user in by turns: the epoch is not written each
+ * time. */
 static void test_an_epoch_is_kept_by_members_apart(void **state)
 {
     static const int hours[] = {0, 1, -1, 0, 1};
@@ -126,15 +127,15 @@ static void test_an_epoch_is_kept_by_members_apart(void **state)
         revision = i ? revision : revision_at(0);
         assert_true(revision_at(0) == revision);
     }
-    /* But before servers drop it. */
+    /* It is written again before servers drop it. */
     unit_let_pass(apr_time_from_sec(1000));
     unit_set_wall(-apr_time_from_sec(3600));
     get_epoch();
     assert_true(revision_at(0) == revision + 1);
 }
 
-/* A server that stands in may have it alone, and be silent: who ends all sessions makes an epoch that
- * wins over that one. */
+/* The only copy may be on a stand-in that is silent: ending all sessions makes an epoch that wins
+ * over that copy. */
 static void test_an_epoch_changes_that_may_be_elsewhere(void **state)
 {
     epoch_bytes_t old, now;
@@ -158,8 +159,8 @@ static void test_an_epoch_changes_that_may_be_elsewhere(void **state)
     assert_memory_not_equal(now.bytes, old.bytes, MEMSESS_EPOCH_BYTES);
 }
 
-/* Who builds upon what a server has none of meets who sees none at all, there; and gives the claim
- * back, so that the next one does not wait for it. */
+/* A writer that builds upon an epoch which one server lacks meets, on that server, a writer that
+ * sees none at all; and it gives its claim back, so that the next one does not wait. */
 static void test_an_epoch_that_others_may_not_see(void **state)
 {
     (void)state;
@@ -184,7 +185,7 @@ static void test_an_epoch_that_others_may_not_see(void **state)
 
 /* -- The list ---------------------------------------------------------------------------------- */
 
-/* A session's log-in, by a user of whom so many may be listed. */
+/* Logs a session in, of a user for whom at most so many are listed. */
 static void enter_list(const char *public_id, int used_ago, int idle, unsigned most)
 {
     apr_time_t used = memsess_clock_wall() - apr_time_from_sec(used_ago);
@@ -208,8 +209,8 @@ static const memsess_session_t *user_record(void)
     return epoch.session;
 }
 
-/* Of a full list the one goes that was unused for longest; but one that is over goes before one that is
- * to last for longer, though that was used less lately. */
+/* From a full list, the session that was unused for longest leaves; but an expired one leaves
+ * before one with a longer time-out, even if it was used more recently. */
 static void test_who_leaves_a_full_list(void **state)
 {
     const memsess_session_t *record;
@@ -231,8 +232,8 @@ static void test_who_leaves_a_full_list(void **state)
     assert_non_null(memsess_session_find(record, "-newer__________"));
 }
 
-/* Members' clocks are apart: the list tells all the same which session was unused for longest, and none
- * is taken for over by another member's clock. */
+/* Members' clocks differ: the list still tells which session was unused for longest, and another
+ * member's clock makes none expire. */
 static void test_a_list_of_members_apart(void **state)
 {
     static const int hours[] = {1, -1};
@@ -260,7 +261,7 @@ static void test_a_list_of_members_apart(void **state)
         record = user_record();
         assert_null(memsess_session_find(record, "apart-unused____"));
         assert_non_null(memsess_session_find(record, "apart-used______"));
-        /* Each member shows it in its own time. */
+        /* Each member shows the times by its own clock. */
         unit_set_wall(apart);
         list = memsess_epoch_list(store, record, unit_pool);
         assert_int_equal(list->nelts, 3);
@@ -270,7 +271,7 @@ static void test_a_list_of_members_apart(void **state)
     }
 }
 
-/* A hundred with the longest labels there can be. */
+/* The list has a hundred sessions with the longest labels. */
 static void test_a_full_list_is_small(void **state)
 {
     const memsess_session_t *record;

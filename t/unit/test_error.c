@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* What operators read of errors. */
+/* The words for errors, as operators read them. */
 
 #include "unit.h"
 
@@ -15,7 +15,7 @@ static const char *words(apr_status_t rv, apr_interval_time_t timeout)
     return memsess_error_words(rv, timeout, apr_palloc(unit_pool, MEMSESS_WORDS_LEN));
 }
 
-/* And none of them is one of APR's. */
+/* No code is one of APR's, either. */
 static void test_each_code_has_words_of_its_own(void **state)
 {
     apr_status_t a, b;

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* A server with faults: what is broken is no answer, and costs no more than its time-out. */
+/* A server with faults: a broken answer counts as none, and costs no more than the time-out. */
 
 #include "unit_calls.h"
 
@@ -18,7 +18,7 @@ static const char *const broken_answers[] = {
     " VALUE %k 0 5\r\nhello\r\nEND\r\n", "\xff\xfe\x80\x01\r\n", "value %k 0 5\r\nhello\r\nEND\r\n",
 };
 
-/* None of these is an answer, and an error is never taken for a miss. */
+/* None of these counts as an answer, and an error is never taken for a miss. */
 static void broken_answers_to_get(int closing)
 {
     unit_answers_t well = {"VALUE %k 0 2\r\nok\r\nEND\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
@@ -37,7 +37,7 @@ static void broken_answers_to_get(int closing)
         apr_time_t start;
         apr_status_t rv;
 
-        assert_holds(server, "key", "ok"); /* so that there is a connection */
+        assert_holds(server, "key", "ok"); /* this makes a connection */
         broken.get = broken_answers[i];
         broken.close = closing;
         unit_faulty_answers(&broken);
@@ -107,7 +107,7 @@ static void test_broken_answers_to_set(void **state)
     }
 }
 
-/* A server that is broken does not take the answer of another one with it. */
+/* A broken answer of one server does not spoil another server's. */
 static void test_broken_answers_to_mget(void **state)
 {
     unit_answers_t well = {"VALUE %k 0 2\r\nok\r\nEND\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
@@ -141,7 +141,7 @@ static void test_broken_answers_to_mget(void **state)
         assert_int_equal(gets[1].rv, APR_SUCCESS);
         assert_string_equal(gets[1].data, "well");
         if (gets[0].rv == APR_SUCCESS) {
-            /* A value is used where only what follows it is broken: a record tells for itself
+            /* A value may be used if only what follows it is broken: the record itself shows
              * whether it is whole. */
             assert_non_null(strstr(broken.get, "\r\nhello\r\n"));
             assert_memory_equal(gets[0].data, "hello", gets[0].len);
@@ -177,7 +177,8 @@ static apr_status_t add(memsess_server_t *server, const char *name, const char *
     return memsess_server_add(server, name, apr_pstrdup(unit_pool, value), strlen(value), 100);
 }
 
-/* What does not answer as a memcached does is down, and the log says so: not every request pays. */
+/* A server that does not answer like a memcached is down, and the log says so: not every request
+ * pays. */
 static void test_broken_answers_are_failures(void **state)
 {
     static const char *const answers[] = {"", "ERROR\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"};
@@ -213,7 +214,7 @@ static void test_broken_answers_are_failures(void **state)
     }
 }
 
-/* The kernel's time-outs are for each wait; that of an answer as a whole holds all the same. */
+/* The kernel's time-outs hold for each wait; the time-out of a whole answer holds as well. */
 static void test_server_that_drips(void **state)
 {
     unit_answers_t drips = {"VALUE %k 0 5\r\nhello\r\nEND\r\n", "STORED\r\n", "VERSION 1\r\n",
@@ -254,7 +255,7 @@ static void test_server_that_drips(void **state)
     }
 }
 
-/* Nor does a server that drips when it is probed keep the prober from the others. */
+/* A server that drips when it is probed does not keep the prober from the others, either. */
 static void test_server_that_drips_when_probed(void **state)
 {
     unit_answers_t drips = {NULL, NULL, NULL, 0, 60, 1};
@@ -287,7 +288,7 @@ static void test_server_that_drips_when_probed(void **state)
     assert_true(memsess_server_is_down(dripping));
 }
 
-/* What a server had not got when its connection was given up does not reach it afterwards. */
+/* Data that a server had not received when its connection was given up is not delivered later. */
 static void test_what_timed_out_is_not_delivered_late(void **state)
 {
     enum { LARGE = 900000 };
@@ -303,7 +304,7 @@ static void test_what_timed_out_is_not_delivered_late(void **state)
     assert_true(is_error(memsess_server_set(server, "key", value, LARGE, 0)));
     unit_memcached_thaw(m);
     unit_await(!memsess_server_is_down(server));
-    apr_sleep(300000); /* what should not come cannot be awaited */
+    apr_sleep(300000); /* an event that must not happen cannot be awaited */
     assert_holds(server, "key", "old");
 }
 
@@ -323,7 +324,8 @@ static void *asker_main(void *data)
     return NULL;
 }
 
-/* A connection that apr_memcache closed may be another's descriptor by the time that it is due. */
+/* When a connection is due to be shut, apr_memcache may have closed it, and its descriptor may be
+ * another one's. */
 static void test_only_its_own_descriptors_are_shut(void **state)
 {
     enum { PAIRS = 6 };

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Servers that are away, hang and come back; names that do not resolve, or lead elsewhere; a system
- * that gives no threads. */
+/* Servers that are away, hang and come back; names that do not resolve, or change their address; a
+ * system that gives no threads. */
 
 #include "unit_calls.h"
 
@@ -18,14 +18,14 @@
 
 static volatile apr_uint32_t hanging, hung;
 
-/* A name that leads to what the test says: numeric addresses, parted by spaces. */
+/* A name that leads to the addresses that a test sets, separated by spaces. */
 #define MOVING "moving.invalid"
 
 static const char *volatile moving = "";
 
 typedef int getaddrinfo_t(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
-/* In the order given, as name servers give them. */
+/* They come in the order given, as name servers give them. */
 static int moving_addresses(getaddrinfo_t *real, const char *service, const struct addrinfo *hints,
                             struct addrinfo **result)
 {
@@ -44,7 +44,7 @@ static int moving_addresses(getaddrinfo_t *real, const char *service, const stru
     return rv;
 }
 
-/* Every look-up of this process comes by here. */
+/* All look-ups of this process come through here. */
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                 struct addrinfo **result)
 {
@@ -62,7 +62,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
                                          : real(name, service, hints, result);
 }
 
-/* Neither the start, nor who asks the others, nor the end of a child process waits for it. */
+/* A look-up that hangs holds up neither the start, nor requests to other servers, nor the end of
+ * the child process. */
 static void test_host_name_whose_look_up_hangs(void **state)
 {
     unit_memcached_t *m = unit_memcached();
@@ -87,17 +88,17 @@ static void test_host_name_whose_look_up_hangs(void **state)
         memsess_pool_mget(gets, 2, unit_pool);
         assert_true(is_error(gets[0].rv));
         assert_int_equal(gets[1].rv, APR_SUCCESS);
-        assert_true(memsess_server_is_down(lost)); /* it costs the first one its time-out */
+        assert_true(memsess_server_is_down(lost)); /* the first request waits for the time-out */
     }
     assert_false(memsess_server_is_down(server));
     assert_true(apr_time_now() - start < AT_MOST);
     close_pool();
     assert_true(apr_time_now() - start < 2 * AT_MOST);
     apr_atomic_set32(&hanging, 0);
-    apr_sleep(100000); /* the look-up frees what it was left */
+    apr_sleep(100000); /* the look-up frees the memory that was left to it */
 }
 
-/* -- Names with several addresses, and with others than before --------------------------------- */
+/* -- Names with several addresses, and with new ones ------------------------------------------- */
 
 static void test_names_choose_alike(void **state)
 {
@@ -141,7 +142,7 @@ static void test_names_choose_alike(void **state)
     assert_non_null(strstr(memsess_name_trouble(&found, MOVING, unit_pool), "does not resolve"));
 }
 
-/* As a start and configtest do: bounded, whatever the name server does. */
+/* As a start and configtest do it: the time is limited, whatever the name server does. */
 static void test_names_that_are_looked_up_within_a_time(void **state)
 {
     const char *const names[] = {"no..host", HANGING, "localhost"};
@@ -157,11 +158,10 @@ static void test_names_that_are_looked_up_within_a_time(void **state)
     assert_int_not_equal(found[0].rv, APR_INCOMPLETE);
     assert_int_equal(found[1].rv, APR_INCOMPLETE);
     assert_int_equal(found[2].rv, APR_SUCCESS);
-    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nothing is left running */
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no process is left running */
 }
 
-/* The server of before still answers: the new one is used all the same, soon, and no request
- * fails. */
+/* Even if the old server still answers, the new one is soon used instead, and no request fails. */
 static void test_a_name_that_moves_is_followed(void **state)
 {
     unit_memcached_t *m = unit_memcached(), *elsewhere = unit_memcached_new(AF_INET6, NULL, NULL);
@@ -197,10 +197,10 @@ static void test_a_name_that_moves_is_followed(void **state)
     assert_int_equal(gets[0].rv, APR_SUCCESS);
     assert_int_equal(gets[1].rv, APR_SUCCESS);
     assert_holds(server, "key", "there");
-    unit_await(!memsess_server_was_there(server, 1, 1)); /* what is there may be old */
+    unit_await(!memsess_server_was_there(server, 1, 1)); /* the new server's data may be old */
     assert_int_equal(unit_logged("leads to another address"), 2);
     assert_int_equal(unit_logged("is down"), 0);
-    /* What cannot be looked up any more stays as it was. */
+    /* A name that can no longer be looked up keeps its address. */
     moving = "";
     apr_sleep(100000);
     assert_holds(server, "key", "there");
@@ -209,7 +209,8 @@ static void test_a_name_that_moves_is_followed(void **state)
 
 /* -- Health ------------------------------------------------------------------------------------ */
 
-/* A restart costs no operation: connections that it closed are replaced, not believed. */
+/* A restart costs no operation: connections that it closed are replaced, and not taken for a
+ * failure. */
 static void test_restart_costs_no_operation(void **state)
 {
     unit_memcached_t *m;
@@ -279,7 +280,7 @@ static void frozen_server(int used_before)
         unit_memcached_thaw(m);
         unit_await(!memsess_server_is_down(server));
         assert_int_equal(unit_logged("is back"), i + 1);
-        /* Answers to what was asked in vain belong to nobody now. */
+        /* Late answers to requests that timed out reach nobody. */
         assert_int_equal(get_rv(server, "none"), MEMSESS_ABSENT);
         if (i == 0) {
             assert_holds(server, "key", "value");
@@ -323,7 +324,8 @@ static void test_killed_server(void **state)
     }
 }
 
-/* By the server's own clock, which is not that of anybody who can set it. */
+/* Time is told by the server's own clock, which does not depend on anybody setting the wall
+ * clock. */
 static void test_when_a_server_came_back(void **state)
 {
     unit_memcached_t *m;
@@ -342,7 +344,7 @@ static void test_when_a_server_came_back(void **state)
     assert_in_range(memsess_server_clock(server), seconds + 100, seconds + 102);
     unit_set_wall(0);
     seconds += 100;
-    /* That nobody noticed. */
+    /* Nobody notices this restart. */
     unit_memcached_kill(m);
     unit_memcached_start(m);
     assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
@@ -358,11 +360,11 @@ static void test_when_a_server_came_back(void **state)
     seconds = memsess_server_clock(server);
     assert_true(memsess_server_was_there(server, seconds, now));
     assert_false(memsess_server_was_there(server, seconds, now - apr_time_from_sec(20)));
-    /* A writer whose clock is ahead may have written before all the same. */
+    /* A writer whose clock is ahead may still have written before. */
     assert_false(memsess_server_was_there(server, seconds - 1, now + apr_time_from_sec(20)));
 }
 
-/* Like a proxy: then our clock decides. */
+/* This server is like a proxy: then our clock decides. */
 static void test_a_server_came_back_that_does_not_tell_its_time(void **state)
 {
     unit_answers_t garbage = {"?\r\n", NULL, "?\r\n", 0, 0, 0};
@@ -385,7 +387,7 @@ static void test_a_server_came_back_that_does_not_tell_its_time(void **state)
     assert_true(memsess_server_was_there(server, 0, apr_time_now()));
 }
 
-/* Requests do not try a server that is down, and the prober does so once in a while. */
+/* Requests do not try a server that is down; the prober does so once in a while. */
 static void test_one_prober(void **state)
 {
     unit_answers_t mute = {NULL, NULL, NULL, 0, 0, 0}, well = {"END\r\n", NULL, "VERSION 1\r\n",
@@ -410,7 +412,7 @@ static void test_one_prober(void **state)
         apr_sleep(500);
     }
     tried = unit_faulty_accepted() - first;
-    /* One in 200 ms and what it waits itself: 4 or 5. */
+    /* The prober tries every 200 ms, plus its own wait: 4 or 5 times. */
     assert_in_range(tried, 1, 6);
     assert_int_equal(unit_logged("is down"), 1);
     unit_faulty_answers(&well);
@@ -418,7 +420,7 @@ static void test_one_prober(void **state)
     assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
 }
 
-/* A server that takes connections and answers probes, but nothing else, is found out each time. */
+/* A server that takes connections and answers probes, but nothing else, is found down each time. */
 static void test_a_server_that_only_answers_probes(void **state)
 {
     unit_answers_t mute = {NULL, NULL, "VERSION 1\r\n", 0, 0, 0};
@@ -465,7 +467,7 @@ static void test_a_pool_that_was_never_started_or_used(void **state)
     close_pool();
 }
 
-/* What members are compared by, where each server takes its time-out. */
+/* The comparison of members, when each server takes its whole time-out. */
 static int take_long(void *left, int sampled)
 {
     (void)sampled;
@@ -473,7 +475,7 @@ static int take_long(void *left, int sampled)
     return apr_atomic_dec32(left) != 0;
 }
 
-/* Servers are looked after in between. */
+/* The prober looks after servers between the steps of such a comparison. */
 static void test_what_the_prober_calls_keeps_no_server_away(void **state)
 {
     unit_memcached_t *m = unit_memcached();
@@ -496,7 +498,7 @@ static void test_what_the_prober_calls_keeps_no_server_away(void **state)
     close_pool();
 }
 
-/* Whoever asks it to tell of itself, and goes on to use it, waits once. */
+/* A thread that asks the server for its figures, and then uses it, waits only once. */
 static void test_a_server_that_hangs_when_it_is_to_tell(void **state)
 {
     unit_memcached_t *m;
@@ -510,7 +512,8 @@ static void test_a_server_that_hangs_when_it_is_to_tell(void **state)
 
 /* -- The wall clock is set --------------------------------------------------------------------- */
 
-/* Set back or ahead while a server is away: seen to be back in a moment, by all who look. */
+/* The clock is set back or ahead while a server is away: every thread soon sees it when it is
+ * back. */
 static void test_the_clock_is_set_while_a_server_is_down(void **state)
 {
     static const int minutes[] = {-10, 0, 10};
@@ -552,7 +555,8 @@ static apr_status_t get_while_set(memsess_server_t *server, const int *minutes)
     return rv;
 }
 
-/* Set back, no answer is waited for longer; set ahead, none is given up. */
+/* If the clock is set back, no answer is waited for longer; if it is set ahead, none is given
+ * up. */
 static void test_the_clock_is_set_while_a_server_answers(void **state)
 {
     static const int back = -10, ahead[] = {10, 20};
@@ -570,7 +574,7 @@ static void test_the_clock_is_set_while_a_server_answers(void **state)
     patient = add_conf(&conf);
     well = add_port(m->port);
     start_pool();
-    assert_int_equal(get_rv(well, "key"), MEMSESS_ABSENT); /* so there is something to watch */
+    assert_int_equal(get_rv(well, "key"), MEMSESS_ABSENT); /* so that there is something to watch */
     start = memsess_clock_steady();
     assert_true(is_error(get_while_set(hasty, &back)));
     assert_in_range(memsess_clock_steady() - start, AT_LEAST, AT_MOST);
@@ -579,7 +583,7 @@ static void test_the_clock_is_set_while_a_server_answers(void **state)
     }
 }
 
-/* Nor is a name. */
+/* The same holds for looking up a name. */
 static void test_the_clock_is_set_while_a_name_is_looked_up(void **state)
 {
     static const int minutes = -10;
@@ -602,9 +606,9 @@ static void test_the_clock_is_set_while_a_name_is_looked_up(void **state)
 
 /* -- A system that gives no threads ------------------------------------------------------------ */
 
-static volatile int no_threads; /* can be had */
+static volatile int no_threads; /* no thread can be had */
 
-/* Every thread of this process is asked for here. */
+/* This process asks for every thread here. */
 int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attr,
                    void *(*run)(void *), void *restrict data)
 {
@@ -614,7 +618,8 @@ int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict at
     return no_threads ? EAGAIN : real(thread, attr, run, data);
 }
 
-/* Servers are used, lost and found without any; and each thread is there once it can be had. */
+/* Without threads, servers are still used, lost and found; each thread starts once it can be
+ * had. */
 static void test_threads_that_cannot_be_had(void **state)
 {
     unit_memcached_t *m = unit_memcached();
@@ -642,7 +647,7 @@ static void test_threads_that_cannot_be_had(void **state)
     assert_int_equal(unit_logged("no thread that tries servers again"), 1);
     assert_int_equal(unit_logged("no thread that looks up the names"), 1);
     no_threads = 0;
-    unit_clocks_pass(apr_time_from_sec(2)); /* they are not tried all the time */
+    unit_clocks_pass(apr_time_from_sec(2)); /* threads are not tried all the time */
     unit_await(get_rv(server, "key") == MEMSESS_ABSENT);
     assert_int_equal(unit_logged("has its thread that tries servers again"), 1);
     assert_int_equal(unit_logged("has its thread that looks up the names"), 1);

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* What a member counted lately, and which members it saw: both outlive configurations. */
+/* What a member counted lately, and which members it saw: both outlive a configuration. */
 
 #include "unit.h"
 
@@ -13,7 +13,7 @@
 
 static memsess_history_t history;
 
-/* A moment every 5 s, of so many sessions loaded since the one before. */
+/* Adds a moment every 5 s, with so many sessions loaded since the one before. */
 static void pass(apr_time_t *now, apr_interval_time_t span, unsigned loaded)
 {
     static memsess_moment_t moment;
@@ -45,10 +45,10 @@ static void test_the_rate_is_of_the_last_minute(void **state)
     to.value[MEMSESS_N_LOADED] = from.value[MEMSESS_N_LOADED] + 120;
     assert_int_equal(memsess_history_rise(&from, &to, MEMSESS_N_LOADED), 120);
     assert_true(memsess_history_rate(&from, &to, MEMSESS_N_LOADED) == 2.0);
-    /* What falls, as the operations do when a server leaves, did not rise. */
+    /* A figure that falls, as the operations do when a server leaves, did not rise. */
     to.value[MEMSESS_N_LOADED] = 0;
     assert_int_equal(memsess_history_rise(&from, &to, MEMSESS_N_LOADED), 0);
-    /* Nobody took samples for long: of the last minute nothing is known. */
+    /* If no samples were taken for long, nothing is known about the last minute. */
     assert_false(memsess_history_minute(&history, now + 2 * MINUTE, &from));
 }
 
@@ -73,12 +73,12 @@ static void test_an_hour_is_remembered(void **state)
         assert_int_equal(hour[i].value[MEMSESS_H_ALIVE], 4);
     }
     assert_in_range(now - hour[n - 1].at, 0, MINUTE);
-    /* What is older than an hour is not shown. */
+    /* Moments that are older than an hour are not shown. */
     assert_int_equal(memsess_history_hour(&history, now + 30 * MINUTE, hour), n - 30);
     assert_int_equal(memsess_history_hour(&history, now + 90 * MINUTE, hour), 0);
 }
 
-/* By the counters themselves, and in the memory that a graceful restart leaves. */
+/* This uses the counters themselves, in the memory that a graceful restart keeps. */
 static void test_history_outlives_a_configuration(void **state)
 {
     memsess_moment_t now, from;
@@ -99,7 +99,7 @@ static void test_history_outlives_a_configuration(void **state)
     assert_true(memsess_count_alive().sessions == 4);
     memsess_count_add(MEMSESS_N_LOADED, 30);
     memsess_count_operation(count, 10, MEMSESS_FAILED, APR_EGENERAL);
-    /* Within the first minute, rates are those since counting began. */
+    /* Within the first minute, rates go back to when counting began. */
     memsess_count_now(&now);
     assert_true(memsess_count_minute(&now, &from));
     assert_int_equal(memsess_history_rise(&from, &now, MEMSESS_N_LOADED), 30);
@@ -156,11 +156,11 @@ static void test_members_are_shown_while_they_are_seen(void **state)
     assert_true(fellow(roster, now, 1)->differs && fellow(roster, now, 1)->knows_ahead);
     assert_false(fellow(roster, now, 2)->differs || fellow(roster, now, 2)->knows_ahead);
     assert_null(fellow(roster, now, 3));
-    /* What an older sign says of it is no news. */
+    /* An older sign of a member does not change what a newer one said. */
     note(roster, "b:1", now - 10 * SECOND, 1);
     assert_false(fellow(roster, now, 2)->differs);
     note(roster, "a:1", now, 0);
-    assert_true(fellow(roster, now, 1)->differs); /* found at another server, lately */
+    assert_true(fellow(roster, now, 1)->differs); /* found at another server, not long ago */
     assert_false(fellow(roster, now + 5 * MINUTE, 1)->differs);
     assert_null(fellow(roster, now + 11 * MINUTE, 0));
 }

@@ -1,6 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* What a configuration leaves for the next one. The source is compiled in, to see its memory. */
+/* What a configuration leaves for the next one. The source is compiled in, so that its memory can
+ * be seen. */
 
 #include "unit.h"
 
@@ -41,7 +42,7 @@ static void test_the_next_one_finds_it(void **state)
     assert_kept("a", "of the first");
     memsess_kept_turn(kept);
     assert_kept("a", "of the second");
-    /* What nobody kept again is gone. */
+    /* An entry that nobody kept again is gone. */
     assert_null(memsess_kept_find(kept, "b", 0));
     memsess_kept_turn(kept);
     assert_null(memsess_kept_find(kept, "a", 0));
@@ -67,7 +68,7 @@ static void test_only_of_that_length(void **state)
     assert_null(memsess_kept_find(kept, "a", 9));
 }
 
-/* Whoever loads the module anew has nothing but the process's pool. */
+/* A module that is loaded again has nothing but the process's pool. */
 static void test_it_is_of_the_process(void **state)
 {
     apr_pool_t *other;
@@ -89,7 +90,7 @@ static apr_status_t look(void *bytes)
     return APR_SUCCESS;
 }
 
-/* Zeroed while the memory is still its own. */
+/* The bytes are zeroed before their memory is freed. */
 static void test_what_is_replaced_is_zeroed(void **state)
 {
     static const char zero[sizeof(seen)];

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Records of a later version of the module: neither used nor overwritten, nor missed. */
+/* Records of a later version of the module: they are not used, not overwritten, and not a miss. */
 
 #include "unit_copies.h"
 
@@ -20,8 +20,8 @@ static void assert_is_later(unsigned place)
     assert_string_equal(data, later);
 }
 
-/* What a later version wrote is neither used nor overwritten, nor is it a miss, whatever copies of
- * ours there are beside it and whichever server is away. */
+/* A later version's record is neither used nor overwritten, nor is it a miss, whatever copies of
+ * this version are beside it, and whichever server is away. */
 static void test_records_of_a_later_version(void **state)
 {
     memsess_session_t *session;
@@ -48,8 +48,8 @@ static void test_records_of_a_later_version(void **state)
     assert_true(unit_logged("until this member is updated") >= 6);
 }
 
-/* Nor where it lay unseen when the session was read: on a server that was away then, or on one that
- * only now stands in. */
+/* The same holds if it was not seen when the session was read: it was on a server that was away, or
+ * on one that only now stands in. */
 static void test_records_of_a_later_version_unseen(void **state)
 {
     memsess_session_t *session;
@@ -74,7 +74,7 @@ static void test_records_of_a_later_version_unseen(void **state)
     assert_is_later(2);
 }
 
-/* It came while a commit was looking away: the reading that comes before the write sees it. */
+/* The record came after a commit's reading: the reading right before the write sees it. */
 static void test_records_of_a_later_version_meanwhile(void **state)
 {
     edit_t edit = {"+", APR_SUCCESS, 0, 0, NULL};

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* What is renewed while it is held: all of it in time, and nobody waits for a renewal. */
+/* Leases are renewed while they are held: all of them in time, and nobody waits for a renewal. */
 
 #include "unit_servers.h"
 
@@ -11,7 +11,7 @@
 
 typedef struct held_t {
     memsess_lease_t lease;
-    volatile int *goes_on; /* a renewal takes until then; NULL: no time */
+    volatile int *goes_on; /* a renewal waits for this; NULL: it does not wait */
     volatile int begun, renewed, ended;
 } held_t;
 
@@ -70,14 +70,15 @@ static int begun_or_renewed(int times, int begun)
     return n;
 }
 
-/* The next renewal is due: the thread may have looked at the clock already, or not yet. */
+/* Lets time pass until the next renewal: the thread may or may not have looked at the clock
+ * already. */
 static void pass_until(volatile int *renewed, int times)
 {
     unit_await((unit_clocks_pass(*renewed < times ? apr_time_from_msec(100) : 0), *renewed >= times));
 }
 
-/* A renewal takes as long as a slow server would: one after the other these would take so long that
- * locks run out. */
+/* A renewal takes as long as with a slow server: one after the other, they would take so long that
+ * locks expire. */
 static void test_many_are_renewed_side_by_side(void **state)
 {
     unsigned i;
@@ -101,7 +102,8 @@ static void test_many_are_renewed_side_by_side(void **state)
     }
 }
 
-/* Whoever ends one does not wait; that is left to the renewal, and nothing is renewed after. */
+/* A thread that ends a lease does not wait: the renewal ends it, and nothing is renewed
+ * afterwards. */
 static void test_one_is_ended_while_it_is_renewed(void **state)
 {
     (void)state;
@@ -109,7 +111,7 @@ static void test_one_is_ended_while_it_is_renewed(void **state)
     pass_until(&held[0].begun, 1);
     memsess_lease_end(leases, &held[0].lease);
     assert_int_equal(held[0].ended, 0);
-    /* Another one goes on meanwhile. */
+    /* Another lease goes on meanwhile. */
     begin(1, NULL);
     memsess_lease_end(leases, &held[1].lease);
     assert_int_equal(held[1].ended, 1);
@@ -124,7 +126,7 @@ static void test_one_is_ended_while_it_is_renewed(void **state)
     assert_int_equal(held[1].begun, 0);
 }
 
-/* Renewals go on at their pace, so a lock is neither lost nor its server pestered. */
+/* Renewals keep their pace, so no lock is lost, and its server is not asked too often. */
 static void test_renewed_though_the_clock_is_set(void **state)
 {
     static const int minutes[] = {-10, 10};

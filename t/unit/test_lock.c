@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* The lock of a session, and who waits for it. */
+/* The lock of a session, and the requests that wait for it. */
 
 #include "unit_copies.h"
 
@@ -24,12 +24,12 @@ static void test_lock(void **state)
     assert_int_equal(memsess_lock_take(&yours, store, &key, session, apr_time_from_msec(200),
                                        unit_pool), MEMSESS_BUSY);
     assert_in_range(apr_time_now() - start, apr_time_from_msec(150), apr_time_from_sec(3));
-    /* It does not keep its holder from committing. */
+    /* The lock does not keep its holder from committing. */
     assert_int_equal(commit(session, "b"), APR_SUCCESS);
     session = read_session();
     memsess_lock_free(mine);
     assert_int_equal(memsess_lock_take(&yours, store, &key, session, SOON, unit_pool), APR_SUCCESS);
-    /* What was freed is not freed again from under somebody else. */
+    /* Freeing a lock twice does not take it from the next holder. */
     memsess_lock_free(mine);
     assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), MEMSESS_BUSY);
     memsess_lock_free(yours);
@@ -37,8 +37,8 @@ static void test_lock(void **state)
     assert_revisions("2 2 -");
 }
 
-/* Puts a lock there as one of us seals it, that lasts until some seconds from now by the server's own
- * clock, and stays. */
+/* Puts a lock there, sealed as members do, which lasts until some seconds from now by the server's
+ * own clock; the item itself stays. */
 static void put_lock(const memsess_secrets_t *secrets, unsigned place, int seconds)
 {
     char *plain = apr_psprintf(unit_pool, "0123456789abcdef1 %" APR_INT64_T_FMT,
@@ -52,8 +52,8 @@ static void put_lock(const memsess_secrets_t *secrets, unsigned place, int secon
                        len);
 }
 
-/* What was put in the place of a lock holds nobody up: what none of us has sealed, and an old one
- * that somebody has put there again. */
+/* An item that was put in the place of a lock holds nobody up: neither one that no member has
+ * sealed, nor an old lock that somebody has put back. */
 static void test_lock_that_was_planted(void **state)
 {
     memsess_secrets_t *secrets = memsess_secrets_make(unit_pool);
@@ -73,7 +73,7 @@ static void test_lock_that_was_planted(void **state)
     session = read_session();
     put_lock(secrets, 0, 5);
     assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), MEMSESS_BUSY);
-    put_lock(secrets, 0, -5); /* members' ideas of that clock may differ */
+    put_lock(secrets, 0, -5); /* members' estimates of that clock may differ */
     assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), MEMSESS_BUSY);
     assert_int_equal(unit_logged("taken away"), 0);
     put_lock(secrets, 0, -30);
@@ -88,8 +88,8 @@ static void test_lock_that_was_planted(void **state)
     memsess_lock_free(mine);
 }
 
-/* Who frees a lock does not wait for a renewal of it that waits for a server which hangs; the lock
- * is free once that one has answered. */
+/* Freeing a lock does not wait for its renewal, which waits for a server that hangs; the lock is
+ * free once that server has answered. */
 static void test_lock_is_freed_while_it_is_renewed(void **state)
 {
     memsess_lock_t *mine, *yours = NULL;
@@ -107,7 +107,7 @@ static void test_lock_is_freed_while_it_is_renewed(void **state)
     asked = unit_memcached_stat(at(0), "cmd_get");
     unit_memcached_freeze(at(1));
     unit_await(unit_memcached_stat(at(0), "cmd_get") > asked);
-    apr_sleep(apr_time_from_msec(100)); /* it asks the other one next */
+    apr_sleep(apr_time_from_msec(100)); /* it asks the other server next */
     start = apr_time_now();
     memsess_lock_free(mine);
     assert_true(apr_time_now() - start < apr_time_from_sec(2));
@@ -119,8 +119,8 @@ static void test_lock_is_freed_while_it_is_renewed(void **state)
     memsess_lock_free(yours);
 }
 
-/* What a server that hangs was asked for it does when it goes on: a lock or a claim of who has given up
- * by then is dropped there soon. */
+/* A server that hung carries out what it was asked when it goes on: a lock or a claim whose writer
+ * has given up by then is soon dropped. */
 static void test_claims_that_come_late(void **state)
 {
     memsess_lock_t *mine, *yours = NULL;
@@ -228,7 +228,7 @@ static apr_uint64_t counted_waits(void)
     return figures[MEMSESS_N_LOCK_WAITS];
 }
 
-/* So many wait in a store while somebody holds the lock; they come one after the other. */
+/* So many requests wait in a store while the lock is held; they come one after the other. */
 static void waiters_come(waiter_t *waiters, int n, memsess_store_t *theirs,
                          apr_interval_time_t wait)
 {
@@ -256,8 +256,8 @@ static void waiters_end(waiter_t *waiters, int n, apr_status_t expected)
     }
 }
 
-/* In one process first come, first served; who came when it was free does not push in; and where
- * enough wait, the next is turned away at once. */
+/* Within one process, the first to come is served first; a request that comes when the lock is free
+ * does not overtake the others; and if enough wait, the next one is turned away at once. */
 static void test_lock_is_taken_in_turn(void **state)
 {
     enum { WAITERS = MEMSESS_WAITING_MAX };
@@ -288,7 +288,8 @@ static void test_lock_is_taken_in_turn(void **state)
     memsess_lock_free(mine);
 }
 
-/* Another process gets its turn too; and one that gives up leaves the line to those behind. */
+/* Another process gets its turn, too; and a request that gives up leaves its place to those behind
+ * it. */
 static void test_lock_is_shared_by_processes(void **state)
 {
     waiter_t here[2], there[2];
@@ -324,7 +325,8 @@ static long commands_so_far(void)
     return n;
 }
 
-/* What waiting costs the servers does not grow with those who wait, nor much with time. */
+/* The load of waiting on the servers does not grow with the number of waiters, nor much with
+ * time. */
 static void test_waiting_for_a_lock_asks_little(void **state)
 {
     enum { WAITERS = MEMSESS_WAITING_MAX };

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* The way to the login page and back, and who is sent there. */
+/* The way to the login page and back, and which requests are sent there. */
 
 #include "unit.h"
 

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* What is remembered for some seconds, by memcached's clock. */
+/* Marks: facts that are remembered for some seconds, by memcached's clock. */
 
 #include "unit_copies.h"
 
@@ -17,7 +17,7 @@ static const char *mark_key(unsigned place)
     return apr_pstrcat(unit_pool, copy_key(place), ".mark-first", NULL);
 }
 
-/* As many copies as of a record, gone by itself. */
+/* A mark has as many copies as a record, and expires. */
 static void test_a_mark(void **state)
 {
     apr_size_t len;
@@ -47,12 +47,13 @@ static void test_a_mark_while_servers_are_away(void **state)
     memsess_mark_put(store, &key, "first", 60, unit_pool);
     unit_memcached_kill(at(0));
     assert_true(is_marked("first"));
-    /* Put where the next record would lie, and found by who does not know yet that one is back. */
+    /* A mark lies where the next record would lie; a member that does not know yet that a server is
+     * back finds it, too. */
     know_down(0);
     next_key();
     memsess_mark_put(store, &key, "first", 60, unit_pool);
     assert_true(is_marked("first"));
-    /* Nobody can tell: it may well be there. */
+    /* Nobody can tell, so the mark counts as being there. */
     for (place = 0; place < 3; place++) {
         unit_memcached_kill(at(place));
     }
@@ -60,7 +61,7 @@ static void test_a_mark_while_servers_are_away(void **state)
     assert_true(is_marked("end"));
 }
 
-/* With secrets only one of us can have put it there. */
+/* With secrets, only a member can have put it there. */
 static void test_a_mark_that_was_planted(void **state)
 {
     memsess_secrets_t *secrets = memsess_secrets_make(unit_pool);

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Members side by side, a thread each: no update is lost, and nobody's data mix. */
+/* Members side by side, a thread each: no update is lost, and no data is mixed up. */
 
 #include "unit_copies.h"
 
@@ -83,7 +83,7 @@ static void count_side_by_side(int rounds, int crashing)
     if (!crashing) {
         assert_int_equal(failed, 0);
     }
-    /* Of what failed, the first copy may have been stored. */
+    /* Commits that failed may have stored their first copy. */
     assert_in_range(value, done, done + failed);
     assert_true(done > 0);
 }
@@ -109,7 +109,8 @@ typedef struct member_t {
     int number, wrong, unavailable;
 } member_t;
 
-/* Reads and writes sessions that others write too: the last writer wins, nobody's data mix. */
+/* Reads and writes sessions that others write, too: the last writer wins, and no data is mixed
+ * up. */
 static void *member_main(void *data)
 {
     member_t *m = data;
@@ -189,7 +190,7 @@ static void run_members(int crashing)
         memsess_session_t *session;
         memsess_found_t found = unit_read(store, &keys[i], &session, unit_pool);
 
-        /* A session is lost where all that had it crashed one after the other. */
+        /* A session is lost if all servers that had it crashed one after the other. */
         assert_true(found == MEMSESS_FOUND || (crashing && found == MEMSESS_MISSING));
     }
 }

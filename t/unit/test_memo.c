@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Digests that are remembered: the right ones, or none. */
+/* Digests that are remembered: the right one is found, or none. */
 
 #include "unit.h"
 
@@ -14,7 +14,7 @@ static memsess_memo_t *memo_of(unsigned slots)
     return memo;
 }
 
-/* Stands for a digest: tells which text it is of. */
+/* Stands for a digest: it tells which text it belongs to. */
 static void digest_of(const char *text, unsigned char digest[MEMSESS_MEMO_DIGEST])
 {
     memset(digest, 0, MEMSESS_MEMO_DIGEST);
@@ -29,7 +29,7 @@ static void put(memsess_memo_t *memo, const char *text)
     memsess_memo_put(memo, text, strlen(text), digest, sizeof(digest));
 }
 
-/* Whether it is there; -1: there is another one's. */
+/* Whether the digest is there; -1: another text's is. */
 static int get(memsess_memo_t *memo, const char *text)
 {
     unsigned char digest[MEMSESS_MEMO_DIGEST], expected[MEMSESS_MEMO_DIGEST];
@@ -69,7 +69,7 @@ static void test_the_last_one_stays(void **state)
     free(memo);
 }
 
-/* Of more texts than there are slots each is remembered with its own digest or not at all. */
+/* If there are more texts than slots, each one has its own digest or none. */
 static void test_many(void **state)
 {
     memsess_memo_t *memo = memo_of(64);
@@ -108,7 +108,7 @@ static void test_lengths(void **state)
     free(memo);
 }
 
-/* All by two slots, so that threads meet. */
+/* All threads use the same two slots, so that they meet. */
 typedef struct user_t {
     memsess_memo_t *memo;
     int first, wrong;
@@ -147,7 +147,7 @@ static void test_threads(void **state)
         pthread_join(threads[i], NULL);
         assert_int_equal(users[i].wrong, 0);
     }
-    /* Nobody has left a slot in use. */
+    /* No thread has left a slot in use. */
     put(memo, "a");
     assert_int_equal(get(memo, "a"), 1);
     free(memo);

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Servers that were away and return with their old memory: it never wins, and is no answer where
- * somebody may know better. */
+/* Servers that were away return with their old memory: it never wins, and it is no answer if
+ * another server may know better. */
 
 #include "unit_copies.h"
 
@@ -19,16 +19,17 @@ static void test_a_home_freezes_before_a_write(void **state)
     assert_true(apr_time_now() - start < 2 * TIMEOUT + apr_time_from_sec(3));
     assert_revisions("x 2 2 -");
     assert_finds("two");
-    /* What it was sent in vain it reads now, so that its copy may be the newest one or not. */
+    /* The server now reads what it was sent in vain, so that its copy may or may not be the
+     * newest. */
     thaw(0);
     assert_finds("two");
-    /* It was away, so the session is written once more; what stood in is named by one of the two
-     * records of revision 2, and cleared away if that is the one that was seen. */
+    /* It was away, so the session is written once more. One of the two records of revision 2 names
+     * the stand-in, which is cleared if that record is the one that was seen. */
     unit_await(repaired("3 3 2 -") || settled(2));
     assert_finds("two");
 }
 
-/* Logged out while one home is away: its return brings nothing back. */
+/* A log-out while one home is away: its return brings nothing back. */
 static void test_end_while_a_home_is_away(void **state)
 {
     memsess_session_t *session;
@@ -68,7 +69,7 @@ static void test_old_memory_never_wins(void **state)
     }
 }
 
-/* All that have the old one were away at once, and what stood in has the new one. */
+/* All servers with the old record were away together, and the stand-ins have the new one. */
 static void test_old_memory_of_all_homes_never_wins(void **state)
 {
     unsigned copies, place;
@@ -94,7 +95,7 @@ static void test_old_memory_of_all_homes_never_wins(void **state)
     }
 }
 
-/* Whoever may know better is away: then old memory is no answer. */
+/* The servers that may know better are away: then old memory is no answer. */
 static void test_old_memory_is_not_trusted(void **state)
 {
     memsess_session_t *session;
@@ -115,7 +116,8 @@ static void test_old_memory_is_not_trusted(void **state)
     await_repaired("3 3 - -");
 }
 
-/* Every write is on a server that its predecessor names, so the newest is found by the names. */
+/* Every write reaches a server that the record before it names, so the newest one is found by the
+ * names. */
 static void test_chain_of_placements(void **state)
 {
     memsess_session_t *session;
@@ -160,7 +162,7 @@ static void test_chain_of_placements_to_a_tombstone(void **state)
     assert_finds_not(MEMSESS_ENDED);
 }
 
-/* Both homes are there, and have none; as many as it has copies are silent. */
+/* Both homes are there, and have no copy; as many servers as it has copies are silent. */
 static void test_the_stand_ins_are_silent(void **state)
 {
     (void)state;
@@ -216,7 +218,7 @@ static void test_a_frozen_home_costs_one_timeout(void **state)
     assert_finds_not(MEMSESS_MISSING);
 }
 
-/* Back with its memory, and no time passes. */
+/* Brings the server back with its memory, without letting time pass. */
 static void thaw_at_once(unsigned place)
 {
     unit_memcached_thaw(at(place));
@@ -229,15 +231,16 @@ static void blink(unsigned place)
     thaw_at_once(place);
 }
 
-/* A session that nobody has used since one of its homes was away for a moment, and then the other goes:
- * those that would have stood in say that nobody wrote it meanwhile, where they have their memory. */
+/* A home was away for a moment, nobody has used the session since, and now the other home leaves.
+ * The servers that would have stood in, if they have kept their memory, vouch that nobody wrote it
+ * meanwhile. */
 static void test_old_memory_that_others_vouch_for(void **state)
 {
     unsigned i;
 
     (void)state;
     open_store(3, 2, 1);
-    /* They are known for longer than any session is old. */
+    /* The servers are known for longer than any session is old. */
     for (i = 0; i < 3; i++) {
         unit_await(memsess_server_kept(handle(i), apr_time_from_sec(MEMSESS_CLOCK_ERROR + 2)));
     }
@@ -248,7 +251,7 @@ static void test_old_memory_that_others_vouch_for(void **state)
     assert_int_equal(commit(read_session(), "b"), APR_SUCCESS);
     thaw_at_once(1);
     assert_finds("ab");
-    /* What was written meanwhile is seen where it stands in. */
+    /* What was written meanwhile is seen on the stand-in. */
     blink(0);
     next_key();
     begun("c");
@@ -258,7 +261,7 @@ static void test_old_memory_that_others_vouch_for(void **state)
     freeze(1);
     assert_finds("cd");
     thaw_at_once(1);
-    /* But not where it may have been lost. */
+    /* If the stand-in may have lost it, the session is unavailable. */
     next_key();
     begun("e");
     blink(0);
@@ -269,7 +272,7 @@ static void test_old_memory_that_others_vouch_for(void **state)
     unit_memcached_thaw(at(1));
 }
 
-/* Of two servers nobody is left who could. */
+/* In a pool of two, no server is left that could vouch. */
 static void test_old_memory_that_nobody_vouches_for(void **state)
 {
     (void)state;

@@ -23,7 +23,7 @@ static void test_get_and_set(void **state)
     assert_false(memsess_server_is_down(server));
     assert_int_equal(memsess_server_conf(server)->port, m->port);
     assert_int_equal(unit_logged("\n"), 0);
-    /* All on one connection. Those of the test itself are two. */
+    /* All of this took one connection; the test itself has two. */
     assert_in_range(unit_memcached_stat(m, "total_connections"), 1, 5);
 }
 
@@ -48,7 +48,7 @@ static void test_add_and_delete(void **state)
     assert_int_equal(add(server, "key", "three"), APR_SUCCESS);
     assert_holds(server, "key", "three");
 
-    /* After a restart, too. */
+    /* The same works after a restart. */
     unit_memcached_kill(m);
     unit_memcached_start(m);
     assert_int_equal(add(server, "key", "four"), APR_SUCCESS);
@@ -79,7 +79,7 @@ static apr_status_t replace(memsess_server_t *server, const char *name, apr_size
     return put.rv;
 }
 
-/* What is there stays if the server will not have the new value. */
+/* If the server refuses the new value, the old one stays. */
 static void test_replace(void **state)
 {
     unit_memcached_t *m;
@@ -175,7 +175,7 @@ static void test_expiry_is_passed_on(void **state)
     assert_memory_equal(answer, "HD t-1\r\n", 8);
 }
 
-/* The server is well; it is the value that it will not have. */
+/* The server is well; only this value is refused. */
 static void test_a_value_that_is_too_large_is_refused(void **state)
 {
     enum { LARGE = 3000000 };
@@ -197,8 +197,8 @@ static void test_a_value_that_is_too_large_is_refused(void **state)
     assert_int_equal(unit_logged("refuses sessions: too large for this server (its -I)"), 1);
 }
 
-/* Of -I, 1 MB here: an item's head, its key and its value. */
-/* From which length on depends on whether memcached is a program of 32 or of 64 bits. */
+/* The limit is -I, 1 MB here, for an item's head, its key and its value. The length from which on
+ * values are refused depends on whether memcached is a program of 32 or of 64 bits. */
 static void test_what_is_too_large_is_told_to_the_byte(void **state)
 {
     enum { MOST = 1 << 20, FIRST = MOST - 66, LAST = MOST - 40 };
@@ -243,7 +243,7 @@ static void test_a_server_out_of_memory_refuses(void **state)
     assert_int_equal(unit_logged("refuses sessions: out of memory"), 1);
 }
 
-/* What a proxy passes on says nothing of why. */
+/* A proxy passes the refusal on without its reason. */
 static void test_a_refusal_without_a_reason(void **state)
 {
     unit_answers_t proxy = {"END\r\n", "SERVER_ERROR out of memory storing object\r\n",
@@ -271,7 +271,7 @@ static memsess_server_figures_t figures_of(memsess_server_t *server)
 
 static void test_what_a_server_tells(void **state)
 {
-    /* More bytes than 32 bits count, where memcached can have as many. */
+    /* More bytes than 32 bits can count, if memcached can have as many. */
     const apr_int64_t megabytes = sizeof(void *) > 4 ? 8192 : 2048;
     const char *const more[] = {"-m", apr_psprintf(unit_pool, "%d", (int)megabytes), NULL};
     unit_memcached_t *m = unit_memcached_with(more);
@@ -298,7 +298,7 @@ static void test_what_a_server_tells(void **state)
     assert_in_range(f.says[MEMSESS_SAYS_UPTIME], 0, 60);
     clock = memsess_count_server_clock(memsess_server_conf(server)->count);
     assert_in_range(clock, unit_memcached_stat(m, "time") - 3, unit_memcached_stat(m, "time") + 1);
-    assert_int_equal(f.all.n, 1); /* that was no operation */
+    assert_int_equal(f.all.n, 1); /* asking for these was no operation */
     unit_memcached_kill(m);
     assert_true(is_error(get_rv(server, "key")));
     for (f = figures_of(server), i = 0; i < MEMSESS_SAYS_N; i++) {
@@ -351,7 +351,7 @@ static void test_ipv6(void **state)
 
 static int listened;
 
-/* Stands before libc's, for libapr too. */
+/* This takes the place of libc's listen, for libapr, too. */
 int listen(int fd, int backlog)
 {
     int (*real)(int, int) = (int (*)(int, int))dlsym(RTLD_NEXT, "listen");
@@ -418,7 +418,7 @@ static void test_host_name(void **state)
     open_pool();
     server = add_conf(&conf);
     start_pool();
-    /* The name may have an IPv6 address too, where nobody listens. */
+    /* The name may have an IPv6 address, too, at which nothing listens. */
     assert_int_equal(set(server, "key", "value"), APR_SUCCESS);
     assert_holds(server, "key", "value");
     unit_memcached_kill(m);
@@ -429,7 +429,7 @@ static void test_host_name(void **state)
     assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
 }
 
-/* A name that is refused without asking anybody, so that the test depends on no name server. */
+/* This name is refused without asking anybody, so the test depends on no name server. */
 static void test_host_name_that_does_not_exist(void **state)
 {
     memsess_server_conf_t conf = server_conf("no..host", 11211);
@@ -445,8 +445,8 @@ static void test_host_name_that_does_not_exist(void **state)
     assert_true(memsess_server_is_down(server));
     assert_int_equal(get_rv(server, "key"), MEMSESS_DOWN);
     assert_true(apr_time_now() - start < AT_MOST);
-    /* The failure has the name looked up once more; a pool that is closed meanwhile leaves its
-     * memory to that. */
+    /* After the failure the name is looked up once more; a pool that is closed meanwhile leaves its
+     * memory to that look-up. */
     apr_sleep(100000);
 }
 
@@ -486,7 +486,7 @@ static void test_mget(void **state)
         }
     }
 
-    /* One without the key, one that is frozen and one that is gone. */
+    /* One server without the key, one that is frozen, and one that is gone. */
     unit_memcached_delete(m[1], "key1");
     unit_memcached_freeze(m[2]);
     unit_memcached_kill(m[3]);
@@ -597,7 +597,7 @@ static int is_mine(const void *baton, const char *data, apr_size_t len)
     return len >= strlen(baton) && !memcmp(data, baton, strlen(baton));
 }
 
-/* A value that cannot be of the key is no answer: the next one on that connection would be no
+/* A value that cannot belong to the key is no answer: the next one on that connection would be no
  * better. */
 static void test_mget_checks_answers(void **state)
 {
@@ -658,7 +658,8 @@ static void test_authentication(void **state)
     }
 }
 
-/* Who does not know the password reads and writes nothing, and is told so, not "absent". */
+/* A client that does not know the password can read and write nothing, and gets that error, not
+ * "absent". */
 static void test_authentication_that_fails(void **state)
 {
     static const char *const secrets[] = {NULL, "web wrong", "wrong sesame", "web", "x y"};

@@ -12,7 +12,8 @@
 #include "apr_encode.h"
 #include "session/record.h"
 
-/* What of the layout never changes, or every version would need to know the others. */
+/* The parts of the layout that never change; otherwise every version would have to know the
+ * others. */
 enum {
     AT_VERSION = 3,
     AT_FLAGS = 4,
@@ -23,10 +24,10 @@ enum {
 
 enum { COMPRESSED = 2, VERSION = 2 };
 
-/* A server's tag, and its clock. */
+/* The length of a server's tag and its clock. */
 enum { PLACE_LEN = MEMSESS_TAG_LEN + 4 };
 
-/* What compressed records may unpack to, where that is not what is tested. */
+/* The limit for unpacking, in tests that are about something else. */
 #define UNPACK APR_UINT32_MAX
 
 /* The fixed part ends with the payload's length, the number of attributes and the hash, and is as
@@ -55,7 +56,7 @@ static memsess_session_t *new_session(void)
     return session;
 }
 
-/* Names must come in order. */
+/* Adds an attribute; names must come in order. */
 static void add(memsess_session_t *session, const char *name, const char *value, apr_size_t len)
 {
     memsess_attr_t *attr = apr_array_push(session->attrs);
@@ -122,7 +123,7 @@ static void assert_same(const memsess_session_t *a, const memsess_session_t *b)
     }
 }
 
-/* What every decoded session must be, wherever its bytes came from. */
+/* What holds for every decoded session, wherever its bytes came from. */
 static void assert_sound(const memsess_session_t *session)
 {
     const char *previous = "";
@@ -209,7 +210,7 @@ static void test_end_of_its_own(void **state)
     round_trip(session, 0, 0);
 }
 
-/* With each part that may stand before the payload, and without. */
+/* All combinations of the parts that may stand before the payload. */
 static void test_binding(void **state)
 {
     unsigned i;
@@ -271,7 +272,7 @@ static void test_tombstone(void **state)
     round_trip(session, 0, 0);
 }
 
-/* It tells where the session went, and holds nothing else. */
+/* The tombstone tells where the session went, and holds nothing else. */
 static void test_tombstone_of_what_moved(void **state)
 {
     memsess_session_t *session = new_session();
@@ -281,7 +282,7 @@ static void test_tombstone_of_what_moved(void **state)
     memset(session->moved_to, 'm', sizeof(session->moved_to));
     round_trip(session, 0, 0);
     round_trip(session, 1, 1);
-    /* Or it does not tell. */
+    /* The tombstone does not tell, either way. */
     session->tells = 0;
     round_trip(session, 0, 0);
 }
@@ -361,7 +362,7 @@ static void test_large_value(void **state)
     round_trip(session, 2048, 1);
 }
 
-/* What compression makes no smaller is left as it is. */
+/* Data that does not shrink is stored uncompressed. */
 static void test_incompressible_value(void **state)
 {
     enum { LARGE = 50000 };
@@ -517,7 +518,7 @@ static void test_every_truncation_is_damaged(void **state)
     unit_guard_close(&guard);
 }
 
-/* As above, but the hash is right, as that of a faulty writer would be. */
+/* The hash is right, as a faulty writer's would be. */
 static void test_every_truncation_with_its_hash_is_damaged(void **state)
 {
     memsess_key_t key = the_key();
@@ -604,7 +605,7 @@ static void test_every_changed_byte_is_seen(void **state)
     unit_guard_close(&guard);
 }
 
-/* A hash is no signature: with a right one anything may come, and must be sound or refused. */
+/* A hash is no signature: with a right hash any bytes may come, and must be sound or be refused. */
 static void test_every_changed_byte_with_its_hash_is_sound_or_refused(void **state)
 {
     memsess_key_t key = the_key();
@@ -663,7 +664,7 @@ static void test_random_bytes_are_damaged(void **state)
             data[j] = (char)unit_below(256);
         }
         if (i % 2 && len >= 4) {
-            memcpy(data, "MSS\2", 4); /* half of them begin well */
+            memcpy(data, "MSS\2", 4); /* half of them start with a valid head */
         }
         assert_int_equal(decode(&guard, data, len, &key, &session), MEMSESS_RECORD_DAMAGED);
     }
@@ -695,7 +696,7 @@ static void test_random_payloads_are_sound_or_refused(void **state)
 
             data[at] = (char)(unit_below(2) ? unit_below(256) : unit_below(9));
         }
-        /* Lengths beyond what is there are tested below; here they would hide the rest. */
+        /* Lengths beyond the end are tested below; here they would hide everything else. */
         memcpy(data + at_size, sample->data + at_size, 4);
         fix_hash(data, sample->len);
         if (memsess_record_decode(data, sample->len, &key, UNPACK, &session, unit_pool)
@@ -720,7 +721,7 @@ static void test_later_versions_are_newer(void **state)
     unit_guard_open(&guard, len);
     for (version = VERSION + 1; version < 256; version++) {
         data[AT_VERSION] = (char)version;
-        /* Nothing is known of what follows the version, not even how long it is. */
+        /* Nothing is known about what follows the version, not even its length. */
         for (cut = 4; cut <= len; cut += 19) {
             assert_int_equal(decode(&guard, data, cut, &key, &session),
                              MEMSESS_RECORD_NEWER);
@@ -801,7 +802,7 @@ static void test_a_huge_claimed_length_is_not_allocated(void **state)
     assert_true(address_space() < before + 0x8000000);
 }
 
-/* A session that packs well, encoded. */
+/* Encodes a session that compresses well. */
 static char *packable(apr_size_t size, apr_size_t compress, const memsess_key_t *key,
                       apr_size_t *len)
 {
@@ -809,7 +810,7 @@ static char *packable(apr_size_t size, apr_size_t compress, const memsess_key_t 
     char *value = apr_palloc(unit_pool, size);
 
     memset(value, 'x', size);
-    add(session, "value", value, size - 12); /* with the name and 7 bytes it is as large */
+    add(session, "value", value, size - 12); /* the name and 7 bytes make up the rest of size */
     assert_int_equal(memsess_record_size(session), size);
     return encode(session, key, compress, len);
 }
@@ -832,13 +833,13 @@ static void test_no_more_is_unpacked_than_may_be(void **state)
                      MEMSESS_RECORD_OK);
     assert_int_equal(memsess_session_find(session, "value")->len, SIZE - 12);
 
-    /* As it came, it is here already. */
+    /* A record that is not compressed needs no limit: it is in memory already. */
     data = packable(SIZE, 0, &key, &len);
     assert_int_equal(memsess_record_decode(data, len, &key, 0, &session, unit_pool),
                      MEMSESS_RECORD_OK);
 }
 
-/* A few kilobytes that would take a hundred megabytes, true in all but being a session. */
+/* A few kilobytes that would unpack to a hundred megabytes: a valid session except for its size. */
 static void test_a_bomb_is_not_unpacked(void **state)
 {
     enum { SIZE = 100000000 };
@@ -875,7 +876,7 @@ static void test_a_wrong_length_or_count_is_damaged(void **state)
                 char *data = apr_pmemdup(unit_pool, samples[i].data, samples[i].len);
                 unsigned is = (unsigned char)data[at + 2] * 256u + (unsigned char)data[at + 3];
 
-                /* Of what moved, the number of attributes says nothing. */
+                /* In the sample that moved, the number of attributes means nothing. */
                 if (by != 0 && !(at == at_count && i == MOVED_SAMPLE)) {
                     put32(data + at, is + (unsigned)by);
                     fix_hash(data, samples[i].len);
@@ -910,7 +911,7 @@ static void test_too_many_placements_are_damaged(void **state)
     unit_guard_close(&guard);
 }
 
-/* A record of hand-made attributes; texts and lengths are written as given. */
+/* A record with hand-made attributes; texts and lengths are written as given. */
 typedef struct raw_attr_t {
     const char *name;
     apr_size_t name_len;

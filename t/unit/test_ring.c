@@ -86,7 +86,7 @@ static void test_tags_of_a_large_pool_differ(void **state)
     }
 }
 
-/* Members of different releases share a pool, so these may never change. */
+/* Members of different releases share a pool, so placements must never change. */
 static void test_placement_is_the_same_for_ever(void **state)
 {
     static const char *const expected[] = {"cache3 cache1 cache2", "cache2 cache3 cache1",
@@ -192,7 +192,7 @@ static void test_every_prefix_of_an_order_is_stable(void **state)
     }
 }
 
-/* With a server gone, everybody behind it moves up, and nobody else. */
+/* When a server leaves, those behind it move up, and nothing else changes. */
 static void test_stand_ins_are_the_next_in_order(void **state)
 {
     enum { N = 9 };
@@ -244,7 +244,7 @@ static void test_removing_and_adding_move_only_what_they_must(void **state)
             assert_string_equal(with, without);
         }
     }
-    /* A share of 1 in 11 is 1818. */
+    /* A share of 1 in 11 would be 1818 keys. */
     assert_in_range(moved, 1500, 2150);
 }
 
@@ -268,7 +268,7 @@ static void test_raising_a_weight_moves_keys_only_to_that_server(void **state)
             moved++;
         }
     }
-    /* From a share of 1 in 5 to 2 in 6: 2667 keys. */
+    /* From a share of 1 in 5 to 2 in 6 would be 2667 keys. */
     assert_in_range(moved, 2300, 3050);
 }
 
@@ -324,7 +324,7 @@ static void test_equal_weights_share_alike_at_every_place(void **state)
     }
 }
 
-/* What a server's loss puts on the others is spread, not heaped on one neighbour. */
+/* The load of a server that is lost is spread over the others, and not heaped on one of them. */
 static void test_stand_ins_are_spread(void **state)
 {
     enum { N = 6, KEYS = 60000 };
@@ -348,7 +348,7 @@ static void test_stand_ins_are_spread(void **state)
     }
 }
 
-/* Equal scores cannot be had from distinct names, so nodes are given one seed. */
+/* Distinct names never have equal scores, so the nodes are given the same seed. */
 static void test_names_break_ties(void **state)
 {
     enum { N = 8 };
@@ -388,7 +388,7 @@ static void test_keys_alone_decide(void **state)
         memsess_ring_order(nodes, N, &key, after, N);
         changed += memcmp(before, after, sizeof(before)) != 0;
     }
-    /* Every bit of a key counts: 23 in 24 orders differ. */
+    /* Every bit of a key counts: 23 in 24 orders should differ. */
     assert_in_range(changed, 220, 256);
 }
 

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* What is sealed opens as it was, or not at all. */
+/* What is sealed opens unchanged, or not at all. */
 
 #include "unit.h"
 
@@ -16,7 +16,7 @@ static unit_guard_t guard;
 static memsess_key_t key;
 static memsess_secrets_t *secrets;
 
-/* libcrypto, as it is, or out of order. */
+/* Whether libcrypto fails. */
 static int is_failing;
 
 int EVP_CipherUpdate(EVP_CIPHER_CTX *context, unsigned char *out, int *out_len,
@@ -129,7 +129,7 @@ static int holds(const char *data, apr_size_t len, const void *part, apr_size_t 
     return memmem(data, len, part, part_len) != NULL;
 }
 
-/* Neither what was sealed nor the id nor anything of the secret, and never twice the same. */
+/* The sealed bytes show neither the content nor the id nor the secret, and never repeat. */
 static void test_nothing_shows(void **state)
 {
     apr_size_t len, other_len;
@@ -213,11 +213,11 @@ static void test_of_another_key(void **state)
                          MEMSESS_SEAL_FOREIGN);
         assert_false(memsess_seal_is_of(sealed, len, &other));
     }
-    /* Who has written the other one's name on it has not made it the other one's. */
+    /* Writing another key's name onto a record does not make it that key's record. */
     memcpy(sealed + 8, other.digest, 16);
     assert_true(memsess_seal_is_of(sealed, len, &other));
     assert_int_equal(unseal_with(secrets, &other, "record", sealed, len), MEMSESS_SEAL_BROKEN);
-    /* Each half of the key counts, and all of it. */
+    /* Each half of the key counts, with all its bytes. */
     sealed = seal(plain, sizeof(plain), &len);
     for (i = 0; i < MEMSESS_KEY_BYTES; i++) {
         other = key;
@@ -253,10 +253,10 @@ static void test_of_another_secret_or_namespace(void **state)
                      MEMSESS_SEAL_UNKNOWN);
     assert_int_equal(unseal_with(one_secret(0, "shops"), &key, "record", sealed, len),
                      MEMSESS_SEAL_UNKNOWN);
-    /* That it says it was this secret is not what makes it so. */
+    /* The id of a secret alone does not make it the right secret. */
     memcpy(liar->secret[0].id, secrets->secret[0].id, MEMSESS_SECRET_ID_BYTES);
     assert_int_equal(unseal_with(liar, &key, "record", sealed, len), MEMSESS_SEAL_BROKEN);
-    /* Two of one name are told apart by trying. */
+    /* Two secrets with the same id are told apart by trying both. */
     add_secret(liar, 0, "shop");
     assert_int_equal(unseal_with(liar, &key, "record", sealed, len), MEMSESS_SEAL_OK);
 }
@@ -299,7 +299,7 @@ static void test_without_secrets_nothing_is_sealed(void **state)
                      MEMSESS_SEAL_OK);
     assert_ptr_equal(opened, data);
     assert_false(aged);
-    /* But what is not sealed is refused where things are. */
+    /* If records are sealed, one that is not is refused. */
     assert_int_equal(unseal(plain, sizeof(plain)), MEMSESS_SEAL_NONE);
     assert_true(memsess_seal_is_of(plain, sizeof(plain), &key));
 }
@@ -329,7 +329,7 @@ static void test_random_bytes(void **state)
     }
 }
 
-/* Such a failure is no answer: neither of a server that refuses, nor that somebody has altered it. */
+/* A failure of libcrypto is neither a server's refusal nor a sign of an altered record. */
 static void test_libcrypto_fails(void **state)
 {
     char *data = (char *)plain, *sealed;
@@ -348,7 +348,7 @@ static void test_libcrypto_fails(void **state)
     assert_int_equal(memsess_seal(secrets, &key, "record", data, sizeof(plain), &sealed, &len,
                                   unit_pool), APR_SUCCESS);
     assert_int_equal(unseal(sealed, len), MEMSESS_SEAL_OK);
-    /* Whatever somebody has put there, that is no failure of ours. */
+    /* Altered bytes are not taken for a failure of libcrypto. */
     assert_int_equal(unseal(sealed, MEMSESS_SEAL_OVERHEAD), MEMSESS_SEAL_BROKEN);
     sealed[len - 1] ^= 1;
     assert_int_equal(unseal(sealed, len), MEMSESS_SEAL_BROKEN);
@@ -373,7 +373,7 @@ static void test_the_id_that_follows(void **state)
     assert_int_equal(memsess_seal_id(&key, NEXT, again), APR_SUCCESS);
     assert_memory_not_equal(sealed, again, sizeof(sealed));
 
-    /* What lies in the clear is the digest alone; the key is of the other half. */
+    /* The digest alone is public; the sealing key comes from the other half. */
     other = key;
     memset(other.material, 0, sizeof(other.material));
     assert_int_equal(memsess_unseal_id(&other, sealed, id), APR_EMISMATCH);
@@ -388,12 +388,12 @@ static void test_the_id_that_follows(void **state)
         again[i / 8] ^= (unsigned char)(1 << i % 8);
         assert_int_equal(memsess_unseal_id(&key, again, id), APR_EMISMATCH);
     }
-    /* A failure of libcrypto says nothing of it. */
+    /* A failure of libcrypto says nothing about the bytes. */
     is_failing = 1;
     assert_int_equal(memsess_unseal_id(&key, sealed, id), MEMSESS_CRYPTO);
     assert_int_equal(memsess_seal_id(&key, NEXT, again), MEMSESS_CRYPTO);
     is_failing = 0;
-    /* Nor is anything believed that is no id. */
+    /* Opened bytes that are no id are not believed, either. */
     assert_int_equal(memsess_seal_id(&key, "BBBBBBBBBBBB BBBBBBBBBBB", sealed), APR_SUCCESS);
     assert_int_equal(memsess_unseal_id(&key, sealed, id), APR_EMISMATCH);
 }

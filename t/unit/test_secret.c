@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Secrets: where they come from, what is refused, and the keys that are made of them. */
+/* Secrets: where they come from, what is refused, and the keys that are made from them. */
 
 #include "unit.h"
 
@@ -35,7 +35,7 @@ static const char *make_file(const char *name, const void *data, size_t len, mod
     const char *path = apr_pstrcat(unit_pool, dir, "/", name, NULL);
     FILE *file;
 
-    unlink(path); /* its owner may have no right to write to it */
+    unlink(path); /* not even the owner may be allowed to write to it */
     file = fopen(path, "w");
     assert_non_null(file);
     assert_int_equal(fwrite(data, 1, len, file), len);
@@ -44,13 +44,13 @@ static const char *make_file(const char *name, const void *data, size_t len, mod
     return path;
 }
 
-/* "file:" and the path of a file that holds this. */
+/* "file:" and the path of a file with this text. */
 static const char *a_file(const char *text, mode_t mode)
 {
     return apr_pstrcat(unit_pool, "file:", make_file("secret", text, strlen(text), mode), NULL);
 }
 
-/* "exec:" and the path of a shell script. */
+/* "exec:" and the path of a shell script with this text. */
 static const char *a_program(const char *script)
 {
     const char *text = apr_pstrcat(unit_pool, "#!/bin/sh\n", script, "\n", NULL);
@@ -125,7 +125,7 @@ static void test_files(void **state)
     assert_null(memsess_secret_read(a_file(largest, 0600), WAIT, &raw, unit_pool));
     assert_int_equal(raw.len, MEMSESS_SECRET_MOST);
 
-    /* Any bytes will do. */
+    /* Any bytes are accepted. */
     memset(binary, 0, sizeof(binary));
     make_file("secret", binary, sizeof(binary), 0600);
     assert_null(memsess_secret_read(apr_pstrcat(unit_pool, "file:", dir, "/secret", NULL), WAIT,
@@ -171,7 +171,7 @@ static void test_programs(void **state)
                 "0123456789abcdef\n0123456789abcdef");
     assert_read(apr_pstrcat(unit_pool, a_program("echo \"$1-$2-" SECRET "\""), " one 'two words'",
                             NULL), "one-two words-" SECRET);
-    /* It has no input to wait for. */
+    /* A program's input is empty, so it does not wait. */
     assert_read(a_program("cat; echo " SECRET), SECRET);
 }
 
@@ -192,7 +192,7 @@ static void test_programs_refused(void **state)
                    "cannot be run");
 }
 
-/* Ended in time, and so is what it started. */
+/* They are ended in time, with the processes that they started. */
 static void test_programs_that_hang(void **state)
 {
     static const char *const scripts[] = {
@@ -221,7 +221,7 @@ static void test_programs_that_hang(void **state)
         if (file) {
             assert_true(fread(state_of, 1, sizeof(state_of) - 1, file) > 0);
             fclose(file);
-            /* A zombie that nobody has taken notice of yet is as good as gone. */
+            /* A zombie that its parent has not reaped yet counts as gone. */
             if (strstr(state_of, ") Z")) {
                 break;
             }
@@ -303,7 +303,7 @@ static void test_keys_go_with_the_configuration(void **state)
 
     (void)state;
     apr_pool_create(&unit_pool, outer);
-    /* Cleanups run last in, first out. */
+    /* Clean-ups run in reverse order, so this one runs last. */
     apr_pool_cleanup_register(unit_pool, NULL, look, apr_pool_cleanup_null);
     watched = keys_of(SECRET, "");
     assert_int_equal(watched->n, 1);

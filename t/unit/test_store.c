@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Copies of sessions on real memcacheds: how many there are, which one wins, what is sealed, how large they
- * may be, and that what has ended stays ended. */
+/* Copies of sessions on real memcacheds: how many exist, which one wins, what is sealed, how large
+ * they may be, and that sessions that ended stay ended. */
 
 #include "unit_copies.h"
 
@@ -112,7 +112,7 @@ static void test_another_member(void **state)
     conf = store_conf;
     conf.members = members;
     other = same_servers(&conf);
-    /* It is the same servers, so the connections are shared. */
+    /* The servers are the same, so their connections are shared. */
     assert_int_equal(apr_hash_count(handles), 4);
     for (i = 0; i < 20; i++) {
         next_key();
@@ -125,7 +125,8 @@ static void test_another_member(void **state)
     }
 }
 
-/* Kept a while longer than the idle time-out; that of over 30 days is no date in 1970. */
+/* memcached keeps records a while longer than the idle time-out; one above 30 days is not taken for
+ * a date in 1970. */
 static void test_expiry_in_memcached(void **state)
 {
     static const int idle[] = {1, 1800, 86400, 29 * 86400, 30 * 86400 - 121, 30 * 86400 - 120,
@@ -145,7 +146,8 @@ static void test_expiry_in_memcached(void **state)
         assert_in_range(seconds_left(1, ""), idle[i] + grace - 60, idle[i] + grace + 2);
         assert_finds("value");
     }
-    /* Beyond what memcached can count: for ever, the record knows its end. */
+    /* For a time beyond what memcached can count, it keeps the record for ever; the record knows
+     * its end. */
     next_key();
     written("value");
     {
@@ -294,7 +296,7 @@ static void test_damaged_copies_are_repaired(void **state)
     }
     assert_true(unit_logged("damaged") >= 2 * ((int)COUNT(garbage) + 2));
 
-    /* Where all are damaged there is no session, and that is certain. */
+    /* If all copies are damaged there is no session, and that is certain. */
     put_raw(0, "garbage", 7);
     put_raw(1, "garbage", 7);
     assert_finds_not(MEMSESS_MISSING);
@@ -302,7 +304,7 @@ static void test_damaged_copies_are_repaired(void **state)
     assert_finds("anew");
 }
 
-/* Whoever can write to a server shall not fill the log. */
+/* A client that can write to a server must not fill the log. */
 static void test_complaints_are_few(void **state)
 {
     apr_time_t begun = apr_time_now();
@@ -319,7 +321,7 @@ static void test_complaints_are_few(void **state)
     assert_true(unit_logged("damaged") <= 20 * seconds);
 }
 
-/* With secrets all that lies in memcached is sealed, and nothing else is believed. */
+/* With secrets, everything in memcached is sealed, and nothing else is believed. */
 static void test_sealed(void **state)
 {
     memsess_secrets_t *secrets = memsess_secrets_make(unit_pool), *other;
@@ -353,7 +355,7 @@ static void test_sealed(void **state)
     assert_finds_not(MEMSESS_MISSING);
     assert_true(unit_logged("altered") > 0);
 
-    /* Of an older secret: found, and told. */
+    /* A record of an older secret is found, and reported as aged. */
     written("aged");
     other = memsess_secrets_make(unit_pool);
     memset(raw.bytes, 't', 32);
@@ -396,8 +398,8 @@ static void test_records_of_another_session(void **state)
     key = mine;
 }
 
-/* Two writers of one revision, which there are only where claims were lost. A server that both have
- * written to has the later one. */
+/* Two writers can make the same revision only if claims were lost. A server that both have written
+ * to has the later record. */
 static void test_two_records_of_one_revision(void **state)
 {
     memsess_session_t *before, there, living;
@@ -419,7 +421,7 @@ static void test_two_records_of_one_revision(void **state)
         await_settled(2);
         assert_finds("living");
     }
-    /* Where no server tells, all members choose alike. */
+    /* If no server tells, all members choose the same record. */
     for (place = 0; place < 2; place++) {
         next_key();
         write_value(before = new_session(), "a");
@@ -440,8 +442,9 @@ static void *reader_main(void *session)
     return NULL;
 }
 
-/* A reader had the old memory of a home, and is waiting for the other one, which hangs, while a
- * writer renews the first and deletes what stood in for it. He is not shown what was before. */
+/* A reader has read the old memory of one home and waits for the other one, which hangs. Meanwhile
+ * a writer renews the first and deletes the stand-in's copy. The reader must not be shown the old
+ * session. */
 static void test_a_copy_is_deleted_beside_a_reader(void **state)
 {
     memsess_session_t *before, stood_in, *found = NULL;
@@ -486,12 +489,12 @@ static void end_for_good(void)
     assert_finds_not(MEMSESS_ENDED);
     assert_string_equal(revisions(), "2 2 -");
     assert_in_range(seconds_left(0, ""), 1800, 1800 + 122);
-    /* It holds nothing of what the session held. */
+    /* The tombstone holds nothing of the session's content. */
     left = copy_raw(0, &left_len);
     assert_non_null(left);
     assert_null(memmem(left, left_len, "value", 5));
 
-    /* A copy from before does not bring it back, nor does a lost tombstone. */
+    /* Neither an old copy nor a lost tombstone brings the session back. */
     put_raw(0, old, len);
     assert_finds_not(MEMSESS_ENDED);
     await_settled(2);
@@ -505,7 +508,7 @@ static void end_for_good(void)
     await_settled(2);
     assert_finds_not(MEMSESS_ENDED);
 
-    /* Nor does a request that has seen it alive. */
+    /* A request that has seen the session alive does not bring it back, either. */
     assert_int_equal(commit_at(session, read_at, apr_time_from_sec(5), &edit), MEMSESS_GONE);
     assert_int_equal(edit.calls, 0);
     assert_finds_not(MEMSESS_ENDED);
@@ -517,7 +520,7 @@ static void test_end(void **state)
     end_for_good();
 }
 
-/* Under another id now: those who have the old one are told where. */
+/* The session is under another id now: requests with the old id are told which. */
 static void test_end_that_says_where_it_went(void **state)
 {
     edit_t edit = {NULL, APR_SUCCESS, 0, 0, NULL};
@@ -542,7 +545,7 @@ static void test_end_that_says_where_it_went(void **state)
 
 /* -- Size -------------------------------------------------------------------------------------- */
 
-/* MemSessMaxSize's default must fit memcached's, incompressible too. */
+/* The default of MemSessMaxSize must fit memcached's limit, even if the data is incompressible. */
 static void test_the_largest_session(void **state)
 {
     enum { LARGE = 1000000 };
@@ -551,19 +554,19 @@ static void test_the_largest_session(void **state)
     apr_size_t len, i;
 
     (void)state;
-    timeout = PATIENCE; /* a busy machine takes its time for so much */
+    timeout = PATIENCE; /* a busy machine takes long for so much */
     open_store(2, 2, 1);
     timeout = TIMEOUT;
     for (i = 0; i < LARGE; i++) {
         value[i] = (char)(1 + unit_below(255));
     }
-    value[LARGE - 12] = '\0'; /* what is left is the name and 7 bytes */
+    value[LARGE - 12] = '\0'; /* the name and 7 bytes make up the rest */
     session = written(value);
     assert_int_equal(memsess_record_size(session), LARGE);
     assert_finds(value);
     assert_revisions("1 1");
 
-    /* Compressed, it is small in memcached. */
+    /* A compressed record is small in memcached. */
     memset(value, 'x', LARGE - 12);
     write_value(session, value);
     assert_non_null(copy_raw(0, &len));
@@ -571,8 +574,8 @@ static void test_the_largest_session(void **state)
     assert_finds(value);
 }
 
-/* MemSessMaxSize was lowered since it was written, say: it is not lost, and nothing is written over
- * it. */
+/* For example, MemSessMaxSize was lowered after the session was written: it is neither lost nor
+ * overwritten. */
 static void test_a_session_larger_than_may_be_unpacked(void **state)
 {
     memsess_store_t *usual, *lowered;
@@ -602,7 +605,7 @@ static void test_a_session_that_no_server_takes(void **state)
     apr_size_t i;
 
     (void)state;
-    timeout = PATIENCE; /* a busy machine takes its time for so much */
+    timeout = PATIENCE; /* a busy machine takes long for so much */
     open_store(2, 2, 1);
     timeout = TIMEOUT;
     for (i = 0; i < LARGE - 1; i++) {

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* APR's atomic operations once more, where the thread sanitizer sees them; libapr is not compiled
- * with it. They stand before APR's own. */
+/* APR's atomic operations again, where the thread sanitizer sees them, since libapr is not compiled
+ * with it. They take the place of APR's own. */
 
 #include "apr_atomic.h"
 

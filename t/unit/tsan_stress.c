@@ -1,9 +1,9 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Many threads over one pool, as in a child of httpd, while a server dies and comes back: sessions
- * are read, committed and ended, counters are read, and copies go through the local cache. What is
- * asserted here is little; the thread sanitizer, under which it is built, asserts the rest.
+ * Many threads use one pool, as in a child of httpd, while a server dies and comes back: sessions
+ * are read, committed and ended, counters are read, and copies go through the local cache. This
+ * file asserts little; the thread sanitizer, which it is built with, asserts the rest.
  */
 
 #include "unit_store.h"

@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * What the unit tests share: cmocka, an APR pool that lives for one test, a source of numbers
- * that are the same in every run, memory that ends at a page which cannot be read, and the log.
+ * What the unit tests share: cmocka, an APR pool that lives for one test, random numbers that are
+ * the same in every run, memory that ends at a page which cannot be read, and the log.
  */
 #ifndef UNIT_H
 #define UNIT_H
@@ -34,10 +34,10 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Of one test; made before it and destroyed after it. */
+/* The pool of the current test, made before it and destroyed after it. */
 static apr_pool_t *unit_pool;
 
-/* -- Numbers: xorshift64*, seeded anew for every test ------------------------------------------ */
+/* -- Numbers: xorshift64*, with the same seed for every test ----------------------------------- */
 
 static apr_uint64_t unit_seed;
 
@@ -49,7 +49,7 @@ static inline apr_uint64_t unit_random(void)
     return unit_seed * APR_UINT64_C(2685821657736338717);
 }
 
-/* From 0 to n - 1. */
+/* A number from 0 to n - 1. */
 static inline unsigned unit_below(unsigned n)
 {
     return (unsigned)((unit_random() >> 33) % n);
@@ -65,7 +65,7 @@ static inline void unit_random_key(memsess_key_t *key)
     }
 }
 
-/* -- The clocks, as whoever asks the system for them sees them: this process, and memcacheds -------- */
+/* -- The clocks, as this process and memcacheds read them from the system ---------------------- */
 
 #include "../preload/clock.c"
 
@@ -84,19 +84,19 @@ static inline void unit_clocks_open(void)
     clock_ahead = &unit_ahead;
 }
 
-/* Until the end of the test the wall clock is set so far ahead of the right time. */
+/* Sets the wall clock ahead of the right time by so much, until the end of the test. */
 static inline void unit_set_wall(apr_interval_time_t by)
 {
     unit_ahead = by;
 }
 
-/* Both clocks go on by so much: for who looks at them, waits for a condition or polls. */
+/* Moves both clocks on by so much, for code that reads them, waits for a condition or polls. */
 static inline void unit_clocks_pass(apr_interval_time_t by)
 {
     *unit_passed += by;
 }
 
-/* What no test sets. */
+/* The real monotonic time, which no test sets. */
 static inline apr_time_t unit_machines_now(void)
 {
     struct timespec now;
@@ -110,7 +110,7 @@ static inline apr_time_t unit_machines_now(void)
 typedef struct unit_guard_t {
     char *map;
     size_t map_len;
-    char *end; /* of what may be touched */
+    char *end; /* of the memory that may be touched */
 } unit_guard_t;
 
 static inline void unit_guard_open(unit_guard_t *guard, size_t most)
@@ -131,7 +131,7 @@ static inline void unit_guard_close(unit_guard_t *guard)
     munmap(guard->map, guard->map_len);
 }
 
-/* A copy that ends where the forbidden page begins; valid until the next one. */
+/* A copy that ends where the forbidden page begins; it is valid until the next copy. */
 static inline char *unit_guard_copy(unit_guard_t *guard, const char *data, size_t len)
 {
     char *copy = guard->end - len;
@@ -164,7 +164,7 @@ static inline void unit_log_sink(memsess_log_level_t level, apr_status_t rv, con
     pthread_mutex_unlock(&unit_log_lock);
 }
 
-/* How many of the messages hold this text. */
+/* How many messages contain this text. */
 static inline int unit_logged(const char *text)
 {
     const char *at;
@@ -203,7 +203,7 @@ static inline int unit_teardown(void **state)
     return 0;
 }
 
-/* A test between unit_setup and unit_teardown. */
+/* A test with unit_setup before it and unit_teardown after it. */
 #define UNIT_TEST(test) cmocka_unit_test_setup_teardown(test, unit_setup, unit_teardown)
 
 static inline void unit_begin(void)
@@ -213,7 +213,7 @@ static inline void unit_begin(void)
     unit_clocks_open();
     apr_initialize();
     atexit(apr_terminate);
-    /* As httpd does: writing to a closed connection is an error, not the end. */
+    /* httpd ignores this signal, too: writing to a closed connection is then only an error. */
     signal(SIGPIPE, SIG_IGN);
     setvbuf(stdout, NULL, _IOLBF, 0);
     memsess_log_sink = unit_log_sink;

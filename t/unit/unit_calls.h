@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* What tests of the wire ask of servers, and how long that may take. */
+/* What the tests of the wire ask of servers, and how long it may take. */
 #ifndef UNIT_CALLS_H
 #define UNIT_CALLS_H
 
@@ -8,12 +8,12 @@
 
 #include "base/clock.h"
 
-/* Those of unit_server_conf. */
+/* The values that unit_server_conf sets. */
 #define TIMEOUT apr_time_from_msec(300)
 #define RETRY apr_time_from_msec(100)
 
-/* A call that waits for a server must take about TIMEOUT; for connecting and answering, twice
- * that. The rest is room for a busy machine. */
+/* A call that waits for a server must take about TIMEOUT, or twice that if it has to connect first.
+ * The rest is room for a busy machine. */
 #define AT_LEAST (TIMEOUT * 8 / 10)
 #define AT_MOST (2 * TIMEOUT + apr_time_from_sec(3))
 
@@ -49,7 +49,7 @@ static inline memsess_server_t *one_server(unit_memcached_t **m)
     return server;
 }
 
-/** A pool of two servers, and a key to ask of each. */
+/** A pool of two servers, and a key to ask each for. */
 static inline void open_two(memsess_get_t gets[2], const unit_memcached_t *a,
                             const unit_memcached_t *b)
 {

@@ -1,11 +1,11 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Copies of sessions on real memcacheds, for the tests of the store: the servers, what lies where, and
- * what a test does to them.
+ * Copies of sessions on real memcacheds, for the tests of the store: the servers, what lies where,
+ * and what a test does to them.
  *
- * A server is spoken of by its place in the order of the key under test: with two copies, those
- * at 0 and 1 are its homes, those from 2 on stand in.
+ * A server is named by its place in the order of the key under test: with two copies, the servers
+ * at 0 and 1 are the homes, and those from 2 on stand in.
  */
 #ifndef UNIT_COPIES_H
 #define UNIT_COPIES_H
@@ -19,7 +19,7 @@
 
 #define TIMEOUT apr_time_from_msec(400)
 
-/* What compressed records may unpack to. */
+/* The limit for unpacking compressed records. */
 #define UNPACK 4000000
 
 static apr_interval_time_t timeout = TIMEOUT;
@@ -32,7 +32,7 @@ static memsess_store_conf_t store_conf;
 static memsess_key_t key;
 static unsigned order[UNIT_MEMCACHEDS];
 
-/* Lets time pass, so that who began to write before has sent all. */
+/* Lets time pass, so that writers that began before have sent everything. */
 static inline void pass_time(void)
 {
     unit_let_pass(apr_time_from_sec(5));
@@ -96,7 +96,7 @@ static inline void open_store(unsigned n, unsigned copies, int failover)
     next_key();
 }
 
-/* Another process, which knows of no server's clock yet. */
+/* Acts as another process, which knows no server's clock yet. */
 static inline void reopen_store(void)
 {
     close_pool();
@@ -127,7 +127,7 @@ static inline memsess_server_t *handle(unsigned place)
     return NULL;
 }
 
-/* Has the pool see that a server is away, or that it is back. */
+/* Makes the pool notice that a server is away, or that it is back. */
 static inline void know_down(unsigned place)
 {
     apr_size_t len;
@@ -144,7 +144,7 @@ static inline void know_up(unsigned place)
     pass_time();
 }
 
-/* Away with its memory, as behind a broken network; and back with it. */
+/* Takes a server away with its memory, as a broken network does; and brings it back. */
 static inline void freeze(unsigned place)
 {
     unit_memcached_freeze(at(place));
@@ -157,7 +157,7 @@ static inline void thaw(unsigned place)
     know_up(place);
 }
 
-/* Away for good; and back with nothing. */
+/* Takes a server away for good; and brings it back empty. */
 static inline void crash(unsigned place)
 {
     unit_memcached_kill(at(place));
@@ -239,7 +239,7 @@ static inline memsess_session_t *new_session(void)
     return session;
 }
 
-/* With one attribute, "value". */
+/* Makes "value" the only attribute. */
 static inline void set_value(memsess_session_t *session, const char *value)
 {
     memsess_attr_t *attr;
@@ -285,7 +285,7 @@ static inline void assert_finds_not(memsess_found_t expected)
     assert_int_equal(unit_read(store, &key, &session, unit_pool), expected);
 }
 
-/* Reads until copies are repaired: those of a revision that is just being written are left alone
+/* Reads until copies are repaired. Those of a revision that is just being written are left alone
  * for a moment. */
 static inline int repaired(const char *expected)
 {
@@ -301,7 +301,7 @@ static inline int repaired(const char *expected)
         unit_await(repaired(expected));                                                            \
     } while (0)
 
-/* Reads until there are that many copies, all alike, on the homes and nowhere else. */
+/* Reads until there are that many copies, all equal, on the homes and nowhere else. */
 static inline int settled(unsigned copies)
 {
     memsess_session_t *session;
@@ -326,13 +326,13 @@ static inline int settled(unsigned copies)
 
 /* -- Commits ----------------------------------------------------------------------------------- */
 
-/* What a commit is to do, and what it was given. */
+/* What a commit has to do, and what it was given. */
 typedef struct edit_t {
-    const char *append; /* to the value; NULL: a tombstone */
-    apr_status_t rv;    /* what to answer instead */
+    const char *append; /* appended to the value; NULL: makes a tombstone */
+    apr_status_t rv;    /* the error to return instead */
     int calls;
-    apr_uint64_t given; /* the revision */
-    const char *moved_to; /* what the tombstone says: that byte again and again; or NULL */
+    apr_uint64_t given; /* the revision that it was given */
+    const char *moved_to; /* the tombstone's target, this byte repeated; or NULL */
 } edit_t;
 
 static inline apr_status_t make_next(void *baton, const memsess_session_t *newest,
@@ -382,14 +382,14 @@ static inline memsess_session_t *read_session(void)
     return session;
 }
 
-/* A session at rest. */
+/* A new session that was read, so no write is under way. */
 static inline memsess_session_t *begun(const char *value)
 {
     written(value);
     return read_session();
 }
 
-/* Of the record at a place, or of what lies beside it under its name. */
+/* The lifetime of the record at a place, or of the item whose key has this suffix. */
 static inline int seconds_left(unsigned place, const char *beside)
 {
     const char *command = apr_pstrcat(unit_pool, "mg ", copy_key(place), beside, " t\r\nmn\r\n", NULL);
@@ -400,13 +400,14 @@ static inline int seconds_left(unsigned place, const char *beside)
     return atoi(answer + 4);
 }
 
-/* The claims of a revision, as somebody else would have set them. */
+/* The key of a revision's claim, so that a test can set it as another writer would. */
 static inline const char *claim_key(unsigned place, int revision)
 {
     return apr_psprintf(unit_pool, "%s.%d", copy_key(place), revision);
 }
 
-/* A record as another writer would have stored it; the revision and its age in seconds. */
+/* Puts a record as another writer would have stored it, with this revision, age in seconds and
+ * mark. */
 static inline void put_record(const memsess_session_t *before, unsigned place, const char *value,
                        unsigned revision, int age, int mark)
 {
@@ -427,7 +428,7 @@ static inline void put_record(const memsess_session_t *before, unsigned place, c
     put_raw(place, data, len);
 }
 
-/* A lock that was freed can be had soon; where it was just being renewed, not at once. */
+/* How soon a lock that was freed can be had; not at once if it was just being renewed. */
 #define SOON apr_time_from_sec(3)
 
 /* Another store over the same servers and connections. */

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Stands in for the few functions of httpd that the configuration calls. */
+/* Replaces the few functions of httpd that the configuration calls. */
 #ifndef UNIT_HTTPD_H
 #define UNIT_HTTPD_H
 
@@ -13,7 +13,7 @@
 #include "apr_strings.h"
 #include "http_core.h"
 
-/* The server's root is /nowhere; one word stands for what httpd takes for no path. */
+/* The server's root is /nowhere; the word no-path stands for one that httpd takes for no path. */
 AP_DECLARE(char *) ap_server_root_relative(apr_pool_t *p, const char *path)
 {
     if (!strcmp(path, "no-path")) {
@@ -46,8 +46,8 @@ AP_DECLARE(apr_status_t) ap_timeout_parameter_parse(const char *text, apr_interv
     return APR_EGENERAL;
 }
 
-/* What httpd is told it does: serving, or one of the checks that only look; and how often it has
- * made a server of its configuration: more than once is a restart. */
+/* What httpd says it is doing: serving, or only checking; and how often it has read its
+ * configuration to serve: more than once means a restart. */
 static int unit_run_mode = AP_SQ_RM_NORMAL, unit_main_state = AP_SQ_MS_CREATE_CONFIG;
 static int unit_generation = 1;
 

@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Servers for the tests: real memcacheds, each a child process that cannot outlive the test, and
- * a thread that answers as no memcached should. Both have ports that were free.
+ * Servers for the tests: real memcacheds, each a child process that cannot outlive the test, and a
+ * thread that answers as no memcached should. Both listen on ports that were free.
  */
 #ifndef UNIT_SERVERS_H
 #define UNIT_SERVERS_H
@@ -30,7 +30,7 @@
 /* The longest that a test waits for something that must happen. */
 #define PATIENCE apr_time_from_sec(20)
 
-/* Waits until a condition holds, and fails where it does not in time. */
+/* Waits until a condition holds, and fails if it does not hold in time. */
 #define unit_await(condition)                                                                      \
     do {                                                                                           \
         apr_time_t await_end = unit_machines_now() + PATIENCE;                                     \
@@ -43,7 +43,7 @@
         }                                                                                          \
     } while (0)
 
-/* Descriptors that are open, that of the listing itself included. */
+/* How many descriptors are open, including the one of this listing. */
 static inline int unit_descriptors(void)
 {
     apr_pool_t *p;
@@ -125,11 +125,11 @@ static inline const char *unit_dir_write(const char *name, const char *text)
 #define UNIT_MEMCACHEDS 8
 
 typedef struct unit_memcached_t {
-    pid_t pid; /* 0: does not run */
+    pid_t pid; /* 0: it does not run */
     int frozen;
     int family;
     int port;         /* 0: a unix socket */
-    const char *path; /* of that */
+    const char *path; /* of the unix socket */
     const char *auth; /* the file for -Y, or NULL */
     const char *const *more; /* further arguments up to NULL, or NULL */
     const char *limit; /* for -c, from the next start on, or NULL */
@@ -164,8 +164,8 @@ static inline socklen_t unit_address(unit_address_t *address, int family, int po
     return sizeof(address->in);
 }
 
-/* A port on loopback that nobody listens on, and that the system gives to no connection: a server
- * is to find it free again after a restart. */
+/* A free port on loopback that the system gives to no connection, so that a server finds it free
+ * again after a restart. */
 static inline int unit_free_port(int family)
 {
     static unsigned state;
@@ -194,7 +194,7 @@ static inline int unit_free_port(int family)
     return 0;
 }
 
-/* A plain connection of the test's own; -1: nobody listens. */
+/* Opens a plain connection of the test's own; -1: nothing listens. */
 static inline int unit_connect(const unit_memcached_t *m)
 {
     unit_address_t address;
@@ -211,7 +211,7 @@ static inline int unit_connect(const unit_memcached_t *m)
     return fd;
 }
 
-/* Sends text, and reads until the answer ends with a word and a line end; NULL: no answer. */
+/* Sends text and reads until a line that ends with this word; NULL: no answer. */
 static inline char *unit_ask(const unit_memcached_t *m, const void *text, size_t len,
                              const char *last_word, size_t *answer_len)
 {
@@ -245,7 +245,7 @@ static inline int unit_memcached_answers(const unit_memcached_t *m)
     int fd;
 
     if (m->auth) {
-        /* It says nothing to those who do not know the password, so listening must do. */
+        /* It answers nobody without the password, so it is enough that it listens. */
         fd = unit_connect(m);
         if (fd >= 0) {
             close(fd);
@@ -263,8 +263,8 @@ static inline int unit_memcached_gone(unit_memcached_t *m)
     return m->pid == 0;
 }
 
-/* In the child: with the clocks of the test. Descriptors are open to the ordinary user, whom a
- * directory may not let in. */
+/* In the child: sets up the test's clocks. They are passed as descriptors, since the ordinary user
+ * may not be allowed into their directory. */
 static inline void unit_memcached_follow(void)
 {
     int so = open(UNIT_CLOCK, O_RDONLY | O_CLOEXEC), copy = memfd_create("clock.so", 0);
@@ -280,8 +280,8 @@ static inline void unit_memcached_follow(void)
     setenv("MEMSESS_T_PASSED", text, 1);
 }
 
-/* In the child: as an ordinary user, which clears the signal that comes when the parent dies, so
- * that is asked for afterwards. */
+/* In the child: becomes an ordinary user. That clears the signal for the parent's death, so the
+ * signal is asked for afterwards. */
 static inline void unit_memcached_exec(pid_t parent, char *const argv[])
 {
     const struct passwd *nobody = unit_is_root() ? getpwnam("nobody") : NULL;
@@ -335,7 +335,7 @@ static inline void unit_memcached_run(unit_memcached_t *m)
     arguments[n] = NULL;
     m->pid = fork();
     if (m->pid < 0) {
-        m->pid = 0; /* a kill of -1 would be one of everybody */
+        m->pid = 0; /* kill(-1) would end all processes */
         fail_msg("fork: %s", strerror(errno));
     }
     if (m->pid == 0) {
@@ -343,7 +343,7 @@ static inline void unit_memcached_run(unit_memcached_t *m)
     }
 }
 
-/* Starts it, anew after a stop: with no memory, at the same address. */
+/* Starts the server, also after a stop: with empty memory, at the same address. */
 static inline void unit_memcached_start(unit_memcached_t *m)
 {
     unit_memcached_run(m);
@@ -365,7 +365,7 @@ static inline unit_memcached_t *unit_memcached_new(int family, const char *path,
     m->family = family;
     m->path = path;
     m->auth = auth;
-    /* A port that was free may have been taken since. */
+    /* The port that was free may have been taken since. */
     for (tries = 0; tries < 5; tries++) {
         m->port = path ? 0 : unit_free_port(family);
         unit_memcached_run(m);
@@ -386,7 +386,7 @@ static inline unit_memcached_t *unit_memcached(void)
 
 static inline void unit_memcached_kill(unit_memcached_t *m);
 
-/* With further arguments, the last of which is NULL. */
+/* A memcached with further arguments, the last of which is NULL. */
 static inline unit_memcached_t *unit_memcached_with(const char *const *more)
 {
     unit_memcached_t *m = unit_memcached();
@@ -406,7 +406,7 @@ static inline void unit_memcached_kill(unit_memcached_t *m)
     }
 }
 
-/* Stopped, it keeps its memory and its connections, and answers nothing. */
+/* A stopped server keeps its memory and its connections, and answers nothing. */
 static inline void unit_memcached_freeze(unit_memcached_t *m)
 {
     int status;
@@ -423,7 +423,8 @@ static inline void unit_memcached_thaw(unit_memcached_t *m)
     m->frozen = 0;
 }
 
-/* A number of its statistics. It may have no connection left for this question, for a moment. */
+/* A number of the server's statistics. For a moment it may have no connection left for this
+ * question. */
 static inline long unit_memcached_stat(const unit_memcached_t *m, const char *name)
 {
     const char *wanted = apr_pstrcat(unit_pool, "STAT ", name, " ", NULL);
@@ -434,8 +435,8 @@ static inline long unit_memcached_stat(const unit_memcached_t *m, const char *na
     return atol(line + strlen(wanted));
 }
 
-/* Lets time pass, as all memcacheds see too that are there to see it: they look at the clock when
- * somebody connects. */
+/* Lets time pass, and waits until all memcacheds that run have seen it: they look at the clock when
+ * a client connects. */
 static inline void unit_let_pass(apr_interval_time_t by)
 {
     long before[UNIT_MEMCACHEDS];
@@ -453,7 +454,7 @@ static inline void unit_let_pass(apr_interval_time_t by)
     }
 }
 
-/* Reads a key as memcached has it; NULL: it has not. */
+/* A key's value as memcached has it; NULL: it has none. */
 static inline char *unit_memcached_get(const unit_memcached_t *m, const char *key, size_t *len)
 {
     const char *command = apr_pstrcat(unit_pool, "get ", key, "\r\n", NULL);
@@ -498,13 +499,13 @@ static inline void unit_memcached_delete(const unit_memcached_t *m, const char *
 
 #define UNIT_FAULTY_CLIENTS 32
 
-/* What it answers to a line that begins with get, set or version. An answer of NULL is silence.
- * "%k" stands for the key that was asked for. */
+/* The answers to lines that begin with get, set or version. NULL is silence. "%k" stands for the
+ * key that was asked for. */
 typedef struct unit_answers_t {
     const char *get, *set, *version;
-    int close;         /* after that answer to get or set */
-    int trickle;       /* a byte each so many milliseconds */
-    int refuse;        /* closes what connects */
+    int close;         /* closes after that answer to get or set */
+    int trickle;       /* sends a byte every so many milliseconds */
+    int refuse;        /* closes new connections */
 } unit_answers_t;
 
 typedef struct unit_faulty_t {
@@ -512,10 +513,10 @@ typedef struct unit_faulty_t {
     pthread_t thread;
     pthread_mutex_t lock;
     unit_answers_t answers;
-    const char *stats; /* what it answers to it; NULL: as to version */
-    int before, after; /* an answer to get or set so many seconds pass */
+    const char *stats; /* its answer to stats; NULL: as to version */
+    int before, after; /* so many seconds pass around an answer to get or set */
     int listener, port, stop[2];
-    int accepted, asked; /* connections and commands, under the lock */
+    int accepted, asked; /* connections and commands, guarded by the lock */
 } unit_faulty_t;
 
 static unit_faulty_t unit_faulty;
@@ -547,8 +548,8 @@ static inline void unit_faulty_say(int fd, const char *answer, const char *line,
     }
 }
 
-/* Reads what a client says; 0: it is gone, or is to go. The data that follow a set come in the
- * same write, and are passed over with it. */
+/* Reads what a client sends; 0: the client is gone, or has to go. The data that follow a set come
+ * in the same write, and are skipped with it. */
 static inline int unit_faulty_hear(unit_faulty_t *f, int fd)
 {
     char line[2048];
@@ -637,7 +638,7 @@ static inline void unit_faulty_answers(const unit_answers_t *answers)
     pthread_mutex_unlock(&unit_faulty.lock);
 }
 
-/* Time passes when it answers, for who waits for that too. */
+/* Lets time pass before and after each answer, also for threads that wait for it. */
 static inline void unit_faulty_passes(int before, int after)
 {
     pthread_mutex_lock(&unit_faulty.lock);
@@ -673,7 +674,7 @@ static inline int unit_faulty_asked(void)
     return n;
 }
 
-/* One a test; returns its port. */
+/* Starts the server, once for each test; returns its port. */
 static inline int unit_faulty_start(const unit_answers_t *answers)
 {
     unit_faulty_t *f = &unit_faulty;

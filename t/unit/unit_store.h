@@ -2,7 +2,7 @@
 
 /**
  * @file unit_store.h
- * @brief A store as tests start and use it: what was read is known by its session.
+ * @brief A store as tests start and use it; the facts of a reading are found again by its session.
  */
 #ifndef UNIT_STORE_H
 #define UNIT_STORE_H
@@ -11,7 +11,7 @@
 
 #include "memsess_store.h"
 
-/** A store over a pool of its own, as each process of httpd has one; both are started. */
+/** A store over a pool of its own, as in each process of httpd; both are started. */
 static inline memsess_store_t *unit_store_start(memsess_pool_t **pool,
                                                 const memsess_store_conf_t *conf,
                                                 apr_hash_t *handles)
@@ -24,7 +24,7 @@ static inline memsess_store_t *unit_store_start(memsess_pool_t **pool,
     return store;
 }
 
-/* Each thread's last readings. */
+/* The last readings of each thread. */
 #define UNIT_READINGS 16
 static __thread memsess_reading_t unit_readings[UNIT_READINGS];
 static __thread unsigned unit_readings_n;
@@ -42,7 +42,7 @@ static inline memsess_found_t unit_read(memsess_store_t *store, const memsess_ke
     return reading->found;
 }
 
-/** What the last reading of that key that found this session told of its copies. */
+/** The facts about copies of the last reading of that key that found this session. */
 static inline memsess_facts_t unit_facts(const memsess_key_t *key, const memsess_session_t *session)
 {
     unsigned i;
@@ -57,7 +57,7 @@ static inline memsess_facts_t unit_facts(const memsess_key_t *key, const memsess
     return (memsess_facts_t){0};
 }
 
-/** Commits upon a session, with what its reading told of its copies. */
+/** Commits upon a session, with the facts of its reading. */
 static inline apr_status_t unit_commit(memsess_store_t *store, const memsess_key_t *key,
                                        const memsess_session_t *session, apr_time_t read_at,
                                        apr_interval_time_t wait, memsess_next_t *make, void *baton,

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * A pool of servers as tests start it: the one way, for tests of the wire and of the store. It ends
+ * A pool of servers, in the one way that all tests of the wire and of the store start it. It ends
  * with the test, and so do its servers.
  */
 #ifndef UNIT_WIRE_H
