@@ -359,7 +359,7 @@ static memsess_rc_t memsess_expire(memsess_t *s, apr_time_t when)
     return rc;
 }
 
-/* -- All of them ------------------------------------------------------------------------------- */
+/* -- Registration ------------------------------------------------------------------------------ */
 
 void memsess_api_register(void)
 {

@@ -1,9 +1,9 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* The local cache, while somebody writes into the memory that all processes share. The input is a
- * list of steps: a session is put, looked for or dropped, bytes are laid over the memory, or
- * entries so treated get the right place, key and hash again. Nothing beyond that memory is
- * touched, and what is found is a session in order, of the revision that was asked for. */
+/* The local cache, while another process writes into the memory that all processes share. The input
+ * is a list of steps: a session is put, looked for or dropped, bytes are written over the memory,
+ * or such entries get the right place, key and hash again. Nothing beyond that memory is touched,
+ * and what is found is a sound session, of the revision that was asked for. */
 
 #include "fuzz.h"
 
@@ -15,7 +15,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* As session/cache.c says. */
+/* The same values as in session/cache.c. */
 #define WAYS 4
 #define BUCKETS (MEMSESS_CACHE_MIN / (512 + 8) / WAYS)
 #define SLOTS_AT 8
@@ -27,7 +27,7 @@
 #define ENTRY_HASH 96
 #define ENTRY_LEN 104
 
-/* -- The memory, between pages that nobody may touch; stands before APR's own ------------------ */
+/* -- The memory, between forbidden pages; this takes the place of APR's own -------------------- */
 
 #define GUARD 65536
 
@@ -63,7 +63,7 @@ APR_DECLARE(void *) apr_shm_baseaddr_get(const apr_shm_t *m)
 
 #define KEYS 4
 
-/* The first three have one bucket, and two of these the same bits in its slots. */
+/* The first three keys share one bucket, and two of them the same bits in its slots. */
 static memsess_key_t key_of(unsigned n)
 {
     static const unsigned char start[KEYS] = {0, BUCKETS, 0, 5}, tag[KEYS] = {7, 9, 7, 7};
@@ -81,7 +81,7 @@ static unsigned char *slot_of(const memsess_key_t *key, unsigned way)
     return shm.base + SLOTS_AT + (key->digest[0] % BUCKETS * WAYS + way % WAYS) * 8;
 }
 
-/* Where a slot says that its entry is; the memory may end before a whole one does. */
+/* The place where a slot says that its entry is; the memory may end before a whole entry does. */
 static unsigned char *entry_of(const unsigned char *slot)
 {
     apr_uint64_t place;
@@ -128,7 +128,7 @@ static void get(memsess_cache_t *cache, const memsess_key_t *key, unsigned revis
     }
 }
 
-/* Bytes over the head, over a slot, over the entry of a slot, or anywhere. */
+/* Writes bytes over the head, a slot, the entry of a slot, or anything else. */
 static void scribble(input_t *in, const memsess_key_t *key)
 {
     unsigned where = next(in), offset = next(in), len = next(in) % 32;
@@ -152,7 +152,7 @@ static void scribble(input_t *in, const memsess_key_t *key)
     }
 }
 
-/* As an attacker would who knows how it is done, whatever else was written. */
+/* Corrects an entry as an attacker would who knows the format, whatever else was written. */
 static void put_right(const memsess_key_t *key)
 {
     unsigned way;

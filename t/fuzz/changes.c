@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Write-back headers, one a line: the first letter says which (s, u, i or e; upper case: held
- * against a list of keys), the rest is the value. They are parsed, carried out and compared with a model
- * that does the same in the plainest way. */
+/* Write-back headers, one in each line: the first letter says which (s, u, i or e; upper case:
+ * checked against a list of keys), the rest is the value. They are parsed, applied and compared
+ * with a model that does the same in the plainest way. */
 
 #include "fuzz.h"
 #include "session/change.h"
@@ -70,7 +70,7 @@ static void check_order(const apr_array_header_t *attrs)
     }
 }
 
-/* Every attribute, with every byte of it percent-encoded, as a header makes the same one. */
+/* Every attribute, with every byte percent-encoded in a header, must give the same attribute. */
 static void check_encoding(const memsess_attr_t *attr)
 {
     apr_array_header_t *refused = apr_array_make(fuzz_pool, 1, sizeof(const char *));

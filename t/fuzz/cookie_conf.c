@@ -1,14 +1,14 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* The words of MemSessCookie, separated by NULs; what is accepted makes a Set-Cookie header that
- * says that and no more. */
+/* The words of MemSessCookie, separated by NULs. Accepted words make a Set-Cookie header that says
+ * just that. */
 
 #include "fuzz.h"
 #include "session/cookie.h"
 
 #define WORDS_MAX 16
 
-/* Takes one attribute from the front. */
+/* Takes one attribute from the front of the line. */
 static int takes(const char **line, const char *attribute)
 {
     size_t len = strlen(attribute);
@@ -55,7 +55,7 @@ static void check_line(const memsess_cookie_t *cookie, const memsess_cookie_valu
     HOLDS(takes_value(&rest, "SameSite=", cookie->same_site));
     HOLDS(!cookie->partitioned || takes(&rest, "Partitioned"));
     HOLDS(!*rest);
-    /* What the client sends back is what was meant. */
+    /* The cookie that the client sends back has the value that was set. */
     line = apr_pstrmemdup(fuzz_pool, line, strcspn(line, ";"));
     HOLDS(memsess_cookie_find(line, cookie->name, secrets, all, &n)
           == (id ? MEMSESS_COOKIE_OK : MEMSESS_COOKIE_INVALID));

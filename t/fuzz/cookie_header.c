@@ -1,13 +1,14 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* A Cookie header; the first byte chooses the name of ours, and whether cookies are signed. */
+/* A Cookie header; the first byte chooses the name of our cookie, and whether cookies are
+ * signed. */
 
 #include "fuzz.h"
 #include "session/cookie.h"
 
 static const char *const names[] = {"memsess", "SID", "__Host-id", "a", "!#$%&'*+-.^_`|~"};
 
-/* The next piece between separators, without the spaces around it; empty ones are passed over. */
+/* The next piece between separators, without the spaces around it; empty pieces are skipped. */
 static int next_piece(const char **at, const char **piece, size_t *len)
 {
     for (; **at; *at += strspn(*at, ";")) {
@@ -53,7 +54,7 @@ static int count_ours(const char *header, const char *name)
     return n;
 }
 
-/* What is not ours is all there, in order. */
+/* Whether all other cookies are still there, in order. */
 static int same_others(const char *before, const char *after, const char *name)
 {
     const char *a, *b;

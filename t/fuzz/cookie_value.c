@@ -1,14 +1,14 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* A signed cookie value: eight bytes of a revision, then changes, each three bytes long: what is
- * done, where, and by what. Whatever changes a value makes it invalid. */
+/* A signed cookie value: eight bytes of a revision, then changes of three bytes each: what to do,
+ * where, and with which byte. Any change of a value makes it invalid. */
 
 #include "fuzz.h"
 #include "session/cookie.h"
 
 static const memsess_cookie_t cookie = {.name = "memsess", .path = "/", .same_site = "Lax"};
 
-/* What a client sends back. */
+/* The cookie as a client sends it back. */
 static char *sent_back(const memsess_cookie_value_t *value, const memsess_secrets_t *secrets)
 {
     const char *line = memsess_cookie_format(&cookie, value, secrets, 0, fuzz_pool);
@@ -30,7 +30,7 @@ static int accepts(const memsess_secrets_t *secrets, const char *name, const cha
     return 1;
 }
 
-/* One change of the text behind the equals sign; nothing is made longer than it was. */
+/* One change of the text behind the equals sign; the text never gets longer. */
 static void change(char *text, const unsigned char *how)
 {
     size_t len = strlen(text), at = len ? how[1] % len : 0;
@@ -79,7 +79,7 @@ void fuzz(const unsigned char *data, size_t len)
     HOLDS(!found.aged);
     HOLDS(!accepts(fuzz_other_secrets, "memsess", header, &found));
     HOLDS(!accepts(NULL, "memsess", header, &found));
-    /* By the older secret, and under another name. */
+    /* A cookie that the older secret signed is valid; one under another name is not. */
     old.n = 1;
     old.secret[0] = fuzz_secrets->secret[1];
     changed = sent_back(&value, &old);
@@ -92,7 +92,7 @@ void fuzz(const unsigned char *data, size_t len)
     for (; len >= 3; data += 3, len -= 3) {
         change(changed + sizeof("memsess=") - 1, data);
     }
-    /* Spaces around it, and a separator behind, change nothing. */
+    /* Only spaces around the value, and a separator behind it, change nothing. */
     if (accepts(fuzz_secrets, "memsess", changed, &found)) {
         HOLDS(is_same(&value, &found) && strstr(changed, header + sizeof("memsess=") - 1));
     }

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Runs a target on one input, for libFuzzer; with FUZZ_REPLAY, on the files that are named. */
+/* Runs a target on one input for libFuzzer; with FUZZ_REPLAY, on the files that are named. */
 
 #include "fuzz.h"
 
@@ -11,7 +11,7 @@
 
 apr_pool_t *fuzz_pool;
 
-/* -- Memory: of fuzz_pool, a block for each piece ---------------------------------------------- */
+/* -- Memory of fuzz_pool: each piece is a block of its own ------------------------------------- */
 
 typedef struct block_t {
     struct block_t *next;
@@ -20,7 +20,7 @@ typedef struct block_t {
 
 static block_t *blocks;
 
-/* Stands before APR's own. */
+/* This takes the place of APR's own. */
 APR_DECLARE(void *) apr_palloc(apr_pool_t *p, apr_size_t size)
 {
     static void *(*real)(apr_pool_t *, apr_size_t);
@@ -104,7 +104,7 @@ static void replay(const char *path)
 
     HOLDS(in && fseek(in, 0, SEEK_END) == 0 && (len = ftell(in)) >= 0);
     rewind(in);
-    data = malloc((size_t)len + !len); /* so that its end is where the input ends */
+    data = malloc((size_t)len + !len); /* the memory ends where the input ends */
     HOLDS(data && fread(data, 1, (size_t)len, in) == (size_t)len);
     fclose(in);
     LLVMFuzzerTestOneInput(data, (size_t)len);

@@ -1,12 +1,12 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* The target of a request that needs a log-in, and an Accept header behind a NUL. The way back is
- * a path on this site, however often it is decoded. */
+/* The target of a request that needs a log-in, and an Accept header after a NUL. The way back is a
+ * path on this site, however often it is decoded. */
 
 #include "conf/login.h"
 #include "fuzz.h"
 
-/* As lenient as may be: what is no escape stays. */
+/* Decodes as leniently as possible: what is no escape stays. */
 static int decode(char *s)
 {
     char *to = s;
@@ -28,7 +28,7 @@ static int decode(char *s)
     return any;
 }
 
-/* Browsers leave out tabs and line ends, and take a backslash for a slash. */
+/* Browsers drop tabs and line ends, and take a backslash for a slash. */
 static int is_on_this_site(const char *path)
 {
     return path[0] == '/' && !strchr("/\\\t\r\n ", path[1] ? path[1] : 'x');

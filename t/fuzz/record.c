@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* A record as a memcached may hold it. The first byte says whether key and hash are put right, or
- * no mutation would get past them. What is believed is a session in order, and encodes to an equal
- * one. */
+/* A record as a memcached may hold it. The first byte says whether key and hash are corrected,
+ * since no mutation would get past them otherwise. A record that is believed is a sound session,
+ * and encodes to an equal one. */
 
 #include "fuzz.h"
 #include "session/record.h"
@@ -10,12 +10,12 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* As session/record.c says. */
+/* The same values as in session/record.c. */
 #define KEY_AT 8
 #define HASH_AT 92
 #define HEADER 96
 
-/* The bytes that a compressed one may have unpacked. */
+/* The limit for unpacking a compressed record. */
 #define UNPACK 65536
 
 static void put_right(unsigned char *record, size_t len, const memsess_key_t *key)

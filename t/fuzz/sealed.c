@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Bytes that a memcached holds in place of a sealed item: the first says what is done with the
- * rest. What is opened is what was sealed, of that key and kind, and nothing else ever is. */
+/* Bytes that a memcached holds in place of a sealed item: the first byte says what is done with the
+ * rest. Only what was sealed, for this key and kind, can ever be opened. */
 
 #include "fuzz.h"
 #include "session/seal.h"
@@ -37,7 +37,7 @@ static void check_round(const char *data, size_t len, const memsess_key_t *key)
           != MEMSESS_SEAL_OK);
 }
 
-/* The item of a fixed text, with these bytes laid over it from some place on, or cut there. */
+/* The item of a fixed text, with these bytes written over it from some place on, or cut there. */
 static void check_altered(const unsigned char *data, size_t len, const memsess_key_t *key)
 {
     char text[] = "a record, forty-eight bytes long, no one's at all", *sealed, *opened;

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* What a secret's file holds, and the word that names a source. */
+/* The content of a secret's file, and the word that names a source. */
 
 #include "fuzz.h"
 

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /* The words of MemSessServers, separated by spaces or line ends. The module's own source is
- * compiled in. What is accepted is a pool that can be used, whatever the order of its servers. */
+ * compiled in. Accepted words make a pool that can be used, whatever the order of its servers. */
 
 #include "../unit/unit_httpd.h"
 #include "fuzz.h"
@@ -30,7 +30,8 @@ static void check_member(const memsess_member_t *member)
         return;
     }
     HOLDS(server->port >= 1 && *server->host && strlen(server->host) <= 253);
-    /* As it is shown where no other name is given; a host called unix can only be written alone. */
+    /* The address as it is shown if the server has no other name; a host called unix can only be
+     * written without a port. */
     shown = apr_psprintf(fuzz_pool, strchr(server->host, ':') ? "[%s]:%d" : "%s:%d", server->host,
                          server->port);
     if (strcmp(server->host, "unix")) {

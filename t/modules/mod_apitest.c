@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Calls the functions of mod_memsess.h as the query says, one command a line, and prints what
- * they answer. Arguments are percent-encoded.
+ * Calls the functions of mod_memsess.h as the query says, one command in each line, and prints what
+ * they return. Arguments are percent-encoded.
  */
 #include "httpd.h"
 #include "apr_lib.h"
@@ -29,7 +29,7 @@ static void find_functions(void)
 typedef struct run_t {
     request_rec *r;
     memsess_t *session;
-    const char *said; /* sent at the end, since the first byte that leaves commits */
+    const char *said; /* sent at the end, since the first byte that is sent commits */
     char *word[4];
 } run_t;
 
@@ -61,7 +61,7 @@ static int print_attr(void *baton, const char *name, const char *value, apr_size
     run_t *run = baton;
 
     say(run, "  %s=%s\n", name, escaped(run, value, len));
-    /* The list goes on as it was. */
+    /* Changing the session here does not disturb the listing. */
     if (!strcmp(name, "volatile")) {
         fn_unset(run->session, name);
     }
@@ -86,7 +86,7 @@ static void run_set(run_t *run)
         value = memset(apr_palloc(run->r->pool, len), 'x', len);
     }
     answer(run, fn_set(run->session, run->word[1], value, len), NULL);
-    /* What was given is copied. */
+    /* The module must have copied the value. */
     memset(value, '!', len);
 }
 
@@ -187,7 +187,7 @@ static void run_simple(run_t *run, const char *command)
     }
 }
 
-/* OK, or the status to answer. */
+/* Returns OK, or the status to answer with. */
 static int run_command(run_t *run)
 {
     const char *command = run->word[0];
@@ -261,7 +261,7 @@ static int handler(request_rec *r)
     return status == DONE ? OK : status;
 }
 
-/* Before any handler, of whatever kind: X-Incr names an attribute that counts. */
+/* Runs before any kind of handler: X-Incr names an attribute to count up. */
 static int fixups(request_rec *r)
 {
     const char *name = r->main || r->prev ? NULL : apr_table_get(r->headers_in, "X-Incr");
@@ -273,7 +273,7 @@ static int fixups(request_rec *r)
     return DECLINED;
 }
 
-/* Behind the response. */
+/* Runs after the response. */
 static int log_transaction(request_rec *r)
 {
     memsess_t *session;

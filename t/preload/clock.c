@@ -1,13 +1,13 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The two clocks of one process, which a test sets while it runs: to be preloaded, by t/lib/MemSess,
- * or included, by the unit tests. Each of two files holds a number of microseconds, as a signed number of
- * eight bytes: MEMSESS_T_PASSED, by how much both clocks are ahead, as if so much time had passed;
- * and MEMSESS_T_CLOCK, by how much the wall clock alone is ahead of that, as if somebody had set it.
- * Waits for a condition, and those of poll, end when their time has passed so. What else the kernel waits
- * for does not (memcached's epoll: it looks at the clock once a second, and when somebody connects),
- * and the time of files stays as it is.
+ * The two clocks of one process, which a test sets while it runs: to be preloaded, by
+ * t/lib/MemSess, or included, by the unit tests. Each of two files holds a number of microseconds,
+ * a signed number of eight bytes: MEMSESS_T_PASSED, by how much both clocks are ahead, as if that
+ * time had passed; and MEMSESS_T_CLOCK, by how much the wall clock alone is ahead of that, as if
+ * somebody had set it. Waits for a condition, and those of poll, end when their time has passed by
+ * these clocks. Other waits in the kernel do not (memcached's epoll, for example: it looks at the
+ * clock once a second, and when a client connects), and the times of files do not change.
  *
  * Why not libfaketime: it reads its file at each call under a lock of its own, gives a condition on
  * the monotonic clock the wall clock's shift, and lets a wait that is under way end as if nobody
@@ -112,12 +112,13 @@ time_t time(time_t *seconds)
     return t.tv_sec;
 }
 
-#ifndef __SANITIZE_THREAD__ /* which has these of its own, to see what they do */
+#ifndef __SANITIZE_THREAD__ /* the thread sanitizer has its own, to see what they do */
 
-/* A wait for a time is over when its clock shows that, whether it went on or was set. The kernel knows
- * the machine's clock alone, so it is asked for a slice of time after the other; between two of them
- * the caller looks at its condition, as after any wake-up: a signal that came as a slice ended would
- * otherwise be lost. The monotonic clock began at zero when we booted. */
+/* A timed wait is over when its clock shows that time, whether time passed or the clock was
+ * set. The kernel knows only the machine's clock, so it is asked for one slice of time after
+ * another. After each slice the caller checks its condition, as after any wake-up: otherwise a
+ * signal that comes as a slice ends would be lost. The monotonic clock began at zero when the
+ * machine booted. */
 int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
                            const struct timespec *restrict until)
 {
@@ -163,7 +164,7 @@ int poll(struct pollfd *fds, nfds_t n, int timeout)
     return rv;
 }
 
-/* What a compiler calls that checks sizes (_FORTIFY_SOURCE) and cannot see this one. */
+/* A compiler that checks sizes (_FORTIFY_SOURCE) calls this one if it cannot see the size. */
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size)
 {
     (void)size;

@@ -1,9 +1,9 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * What the system does not give the module: to be preloaded, by t/lib/MemSess/Member.pm. For as
- * long as the file is there that MEMSESS_T_FAILS names, with -threads or -pipes after it, whatever
- * mod_memsess.so asks for of that kind fails. httpd itself gets what it wants.
+ * Failures of the system for the module: to be preloaded, by t/lib/MemSess/Member.pm. As long as
+ * the file that MEMSESS_T_FAILS names exists, with -threads or -pipes appended to its name,
+ * everything of that kind that mod_memsess.so asks for fails. httpd itself gets what it asks for.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -36,7 +36,7 @@ int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict at
     return fails("threads", CALLER) ? EAGAIN : real(thread, attr, run, data);
 }
 
-/* Of libapr. */
+/* This is a function of libapr. */
 int apr_file_pipe_create_ex(void *in, void *out, int blocking, void *p)
 {
     int (*real)(void *, void *, int, void *);

@@ -1,7 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Loaded before libc: names of the file in MEMSESS_T_NAMES lead where it says, at each look-up anew.
- * A line is a name and its addresses, in the order in which they are given; "hang" takes for ever. */
+/* To be loaded before libc: names in the file MEMSESS_T_NAMES lead where it says; the file is read
+ * at each look-up. A line has a name and its addresses, in the order in which they are given;
+ * a look-up of "hang" never ends. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
