@@ -1,10 +1,11 @@
 package Crowd;
-# A client whose users have many sessions, on members with MemSessUserSessions: each of its users logs
-# in many times at once, then two of the sessions that are left end all others at once. At most one
+# A client whose users have many sessions, on members with MemSessUserSessions: each user logs in
+# many times at once, then two of the sessions that are left end all others at once. At most one
 # fault happens meanwhile.
 #
-# Of so many log-ins no more than $MOST are live, and no fewer, unless some were refused: these may
-# have taken a place each. Of two that end each other one goes on, or both, and nobody else does.
+# Exactly $MOST of the log-ins are live afterwards, or fewer if some were refused: a refused one may
+# have taken a place. If two sessions end each other, one of them goes on, or both, and no other
+# does.
 use strict;
 use warnings;
 use parent 'Worker';
@@ -15,7 +16,7 @@ use Time::HiRes qw(sleep);
 
 our $MOST = 3;      # MemSessUserSessions
 my $LOG_INS   = 8;  # at once
-my $SURVIVORS = 10; # sessions of earlier users that are still looked at
+my $SURVIVORS = 10; # sessions of earlier users that are still checked
 
 sub act {
     my ($self) = @_;
@@ -47,7 +48,7 @@ sub end_others {
     shift @{ $self->{survivors} } if @{ $self->{survivors} } > $SURVIVORS;
 }
 
-# Which of these are live, as every member says.
+# Which of these cookies are live, as every member says.
 sub live {
     my ($self, @cookies) = @_;
     return grep { $self->is_live($_) } @cookies;
@@ -64,7 +65,7 @@ sub is_live {
     return 0;
 }
 
-# Those who are left over stay, whatever happens to servers.
+# Sessions that are left over stay, whatever happens to servers.
 sub touch {
     my ($self) = @_;
     $self->{calm} = 1;
@@ -82,7 +83,7 @@ sub touch {
 
 sub report { my ($self) = @_; return $self->tell_counts }
 
-# Asks all of it at the same time, each in a process of its own, and returns the answers.
+# Asks everything at the same time, each in a process of its own, and returns the answers.
 sub at_once {
     my ($self, @asked) = @_;
     my @lines = map {

@@ -1,7 +1,7 @@
 package Storm;
 # Starts members, memcacheds and workers, makes the faults, and gives the verdict. Between two
-# faults every server is up for a while, and every session is read once: then each has all its
-# copies again, which is what the promise stands on.
+# faults every server is up for a while, and every session is read once: then each session has all
+# its copies again, which the promise relies on.
 use strict;
 use warnings;
 use lib 't/lib', 'soak';
@@ -28,8 +28,8 @@ my $WORKERS = 4;
 my $SHARED  = 4;
 my $VISITORS = 20;
 
-# Seconds. A reading waits for servers alone, a change for other writers too; a second more is
-# granted to a busy machine.
+# Seconds. A reading waits only for servers, a change also for other writers; a busy machine gets
+# one second more.
 my ($TIMEOUT, $RETRY, $LOCK_WAIT) = (0.5, 0.5, 5);
 my %BOUND = (read => 4 * $TIMEOUT + 1, change => $LOCK_WAIT + 4 * $TIMEOUT + 1);
 
@@ -88,7 +88,7 @@ sub hire {
     push @workers, { id => $id, pid => $pid, line => $here };
 }
 
-# Cookies as good as any, of sessions that are no more.
+# Valid cookies of sessions that no longer exist.
 sub visitors {
     my @ports = @_;
     my @cookies = map { Worker::shared_session($ports[$_ % 2]) } 1 .. $VISITORS;
@@ -120,12 +120,12 @@ sub base_config {
 );
 }
 
-# Without a cache: what has ended is over at once.
+# Without a cache, a session that has ended is over at once.
 sub crowd_config {
     return base_config() . "    MemSessNamespace crowd\n    MemSessUserSessions $Crowd::MOST\n";
 }
 
-# Small, so that some of it is overwritten.
+# The cache is small, so that some of it is overwritten.
 sub cache_config {
     my $secret = getcwd() . '/soak/secret';
     open my $out, '>', $secret or die "$secret: $!";
@@ -141,7 +141,7 @@ sub cache_config {
 CONFIG
 }
 
-# What the members' caches answered, and did not.
+# How often the members' caches answered, and how often they did not.
 sub cache_counts {
     my %sum = (hits => 0, misses => 0);
     for my $member (@members) {
@@ -175,8 +175,8 @@ sub make_fault {
         attend($what eq 'stop' ? 0.1 + span(6) : rand(1.5 * $TIMEOUT));
         $server->resume;
     }
-    # Until every child process knows; where clocks differ, until the server's own clock, which tells
-    # seconds, tells them too that what is written is written after its return.
+    # Waits until every child process knows. If clocks differ, it also waits for the server's own
+    # clock, which counts seconds, to show that a write comes after the server's return.
     attend($RETRY + $TIMEOUT + 1 + ($CLOCKS ? 3 : 0));
 }
 
@@ -184,7 +184,7 @@ sub make_fault {
 
 sub tell_all { my ($line) = @_; $_->{line}->syswrite("$line\n") for @workers }
 
-# Hears the workers for so long, or until the condition is true.
+# Listens to the workers for so long, or until the condition is true.
 sub attend {
     my ($seconds, $condition) = @_;
     my $end    = time + $seconds;

@@ -1,17 +1,18 @@
 package Worker;
-# One client with many sessions. Of each it keeps all that it may be: one state, and after a
-# refused change (whose outcome nobody knows) two. Every answer tells what the session was when
-# the request came, and must be one of these.
+# One client with many sessions. Of each it keeps every state that it may have: one, or two after a
+# refused change, whose outcome nobody knows. Every answer tells what the session was when the
+# request came, and must be one of these states.
 #
-# Some sessions are shared by all workers: there each increments a counter of all and one of its
+# All workers share some sessions: in these, each worker increments a common counter and one of its
 # own in the same response, so the first is the sum of the others at any time.
 #
-# Some sessions have a user, whom nobody else logs in: when he logs out everywhere, all of his end.
-# Visitors come with the cookie of a session that is no more, and at times they log in.
+# Some sessions have a user, whom no other worker logs in: when that user logs out everywhere, all
+# of the user's sessions end. Visitors come with the cookie of a session that no longer exists, and
+# sometimes they log in.
 #
-# Where members have a local cache, a client still reads its own writes at once, whichever member it
-# asks. What it does not know itself (others' changes, and the outcome of a refused one) it may see
-# as late as the cache's max-age: until then nothing is concluded from what is read.
+# If members have a local cache, a client still reads its own writes at once, whichever member it
+# asks. What it cannot know itself (others' changes, and the outcome of a refused one) it may see as
+# late as the cache's max-age: until then nothing is concluded from what it reads.
 use strict;
 use warnings;
 
@@ -22,9 +23,9 @@ use Time::HiRes qw(sleep time);
 my $OWN      = 20;     # sessions at a time
 my $GRAVES   = 30;     # dead ids that are still tried
 my $PAUSE    = 0.016;  # seconds between two requests, at most
-my $PATIENCE = 60;     # seconds for an answer, after which there is none
+my $PATIENCE = 60;     # seconds to wait for an answer
 
-my $GONE = '-';        # the state of a session that is no more; else its data, as it is exposed
+my $GONE = '-';        # the state of a session that no longer exists; else its data, as it is exposed
 
 my $ENDS = qr/^(?:renew|mix|login|destroy|everywhere)$/;    # what ends an id
 
@@ -49,7 +50,7 @@ sub work {
 
 # ---- the parent ----
 
-# Hears the parent for so long; false when it is gone.
+# Listens to the parent for so long; false when the parent is gone.
 sub obey {
     my ($self, $seconds) = @_;
     return 1 unless IO::Select->new($self->{parent})->can_read($seconds);
@@ -76,11 +77,10 @@ sub violation {
     $self->{parent}->syswrite("$kind (worker $self->{id}; last fault: $self->{fault}) $text\n");
 }
 
-# Reads every session once by each member, dead ones too, when all servers are up: whatever lacks a
-# copy gets it. By each, since not all may have found the same server away: who did believes what that
-# one has only once it has read it anew.
-# A revision is not repaired while it is so young that it may be on its way, nor what a cache
-# answers for.
+# Reads every session by each member, dead ones too, while all servers are up: what lacks a copy
+# gets it. Each member reads, since they may have found different servers away: a member believes
+# what such a server has only after reading it again. A revision is not repaired while it is so
+# young that it may still be on its way, nor if a cache answers.
 sub touch {
     my ($self) = @_;
     $self->{calm} = 1;
@@ -176,7 +176,7 @@ sub changed {
     return join '&', map { "$_=$data{$_}" } sort keys %data;
 }
 
-# The user of a session, where it certainly has one.
+# The user of a session, if it certainly has one.
 sub user_of {
     my ($s) = @_;
     my %users = map { (/(?:^|&)user=([^&]*)/ ? $1 : '') => 1 } keys %{ $s->{may_be} };
@@ -184,8 +184,8 @@ sub user_of {
     return @others || $user eq '' ? undef : $user;
 }
 
-# A new session, of a visitor who has no cookie or one of no use. Half of them log in: a user for the
-# first time, or one who has another session.
+# Begins a session for a visitor who has no cookie, or a useless one. Half of the visitors log in:
+# as a new user, or as one who has another session.
 sub begin {
     my ($self, $cookie) = @_;
     my $v = ++$self->{serial};
@@ -215,7 +215,7 @@ sub on_visitor {
         if !$r->{refused} && ($r->{state} ne 'unknown' || $r->{cookie});
 }
 
-# True if there was an answer.
+# Returns true if there was an answer.
 sub on_own {
     my ($self, $s, $what) = @_;
     my ($lines, $code) = $what eq 'read' ? ([]) : $self->change($what);
@@ -247,7 +247,7 @@ sub on_own {
         $self->is_open($s, $r) ? sort keys %{ $s->{may_be} } : $state);
 }
 
-# The other sessions of its user.
+# The other sessions of the same user.
 sub twins {
     my ($self, $s) = @_;
     my $user = user_of($s) // return;
@@ -255,10 +255,10 @@ sub twins {
         @{ $self->{own} };
 }
 
-# Whether what was read may be older than a change whose outcome is not known.
+# Whether what was read may be older than a change whose outcome is unknown.
 sub is_open { my ($self, $s, $r) = @_; return $r->{begun} < ($s->{open_until} // 0) }
 
-# What the session may be after an answer, by what it may have been before.
+# Updates what the session may be after an answer, from what it may have been before.
 sub learn {
     my ($self, $s, $r, $what, $code, @before) = @_;
     my $is_same = $r->{cookie} && id_of($r->{cookie}) eq id_of($s->{cookie});
@@ -278,7 +278,7 @@ sub learn {
     elsif ($is_same) {
         $s->{cookie} = $r->{cookie};
     }
-    # Who was told a revision is served no older one.
+    # A client that was told a revision is never shown an older one.
     if ($what ne 'read') {
         @before = grep { $_ ne $GONE } @before if @before > 1;
         $s->{open_until} = 0;
@@ -287,8 +287,8 @@ sub learn {
     return 1;
 }
 
-# With a cache every change that is made is told by a cookie. Without one there is no way to tell;
-# the next answer does.
+# With a cache, the cookie of an answer shows that its change was made. Without one, only the next
+# answer shows it.
 sub was_dropped {
     my ($self, $r, $what) = @_;
     return $self->{max_age} && $r->{state} eq 'active' && $what !~ /^(?:destroy|everywhere)$/
@@ -297,7 +297,7 @@ sub was_dropped {
 
 sub id_of { my ($cookie) = @_; return (split /[.~]/, $cookie)[0] }
 
-# What the session was, if that is one of the things it may have been.
+# What the session was, which must be one of the states that it may have had.
 sub judge {
     my ($self, $s, $r, $what) = @_;
     my @may_be = sort keys %{ $s->{may_be} };
@@ -326,9 +326,9 @@ sub bury {
     shift @{ $self->{graves} } if @{ $self->{graves} } > $GRAVES;
 }
 
-# A dead id stays dead, for who reads and for who writes (that is dropped soon after the end, and begins a
-# session of another id later). Other
-# members' caches may have what it was, for a while; nothing is written to it even then.
+# A dead id stays dead for readers and for writers (a write soon after the end is dropped, and a
+# later one begins a session with another id). Other members' caches may still have the old session
+# for a while; even then nothing is written to it.
 sub on_grave {
     my ($self, $grave) = @_;
     my $late = !$self->{calm} && rand() < 0.3;
@@ -398,8 +398,8 @@ sub on_shared {
     return 1;
 }
 
-# What the counter of all cannot be below: a write of one's own is on top of whatever was seen, and
-# what was seen by reading is seen by the next one once no cache has anything older.
+# A lower bound of the common counter: a client's own write includes everything that it has seen,
+# and what it has read is seen by its next reading once no cache has anything older.
 sub least {
     my ($self, $s, $begun) = @_;
     while (@{ $s->{saw} } && $s->{saw}[0][0] + $self->{max_age} <= $begun) {
@@ -445,7 +445,8 @@ sub ask {
              cookie => $new, where => $port, text => $state eq 'active' ? $data : $state };
 }
 
-# Connections are kept for some requests, and then made anew, so that every child gets its share.
+# A connection is used for some requests, and then replaced, so that every child process gets its
+# share.
 sub exchange {
     my ($self, $port, $bytes) = @_;
     my $c = delete $self->{connection}{$port};
@@ -470,7 +471,7 @@ sub exchange {
     }
 }
 
-# Head and body of an answer, if that is all of it.
+# Head and body of an answer, if it is complete.
 sub whole {
     my ($head, $body) = split /\r\n\r\n/, $_[0], 2;
     return if !defined $body;
