@@ -1,4 +1,4 @@
-# The server is up with the module in it, and every fixture answers.
+# The server is up with the module loaded, and every fixture answers.
 use strict;
 use warnings;
 use lib 't/lib';

@@ -1,4 +1,4 @@
-# What is refused at configuration time, with what words, and what is not.
+# What is refused at configuration time, with which words, and what is accepted.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -35,7 +35,7 @@ my @refused = (
     ['MemSessServers "host name:11211"', 'host name:11211'],
     ['MemSessServers "host?name=a b"', 'host?name=a b'],
     ['MemSessServers "h' . "\x01" . 'st"', 'h'],
-    # As php.ini and others have it: the message has our spelling.
+    # Written as in php.ini and elsewhere: the message gives our spelling.
     ['MemSessServers tcp://10.0.0.21:11211', 'tcp://10.0.0.21:11211', qr/write 10\.0\.0\.21:11211$/m],
     ['MemSessServers tcp://10.0.0.21:11211?persistent=1&weight=2&timeout=1', 'tcp:',
      qr/write 10\.0\.0\.21:11211\?weight=2$/m],
@@ -143,7 +143,7 @@ subtest 'refused, with directive, value and fix' => sub {
         my ($status, $message) = MemSess::Member->check($config);
         my $shown = substr $config =~ s/\n/ | /gr =~ s/[^ -~]/?/gr, 0, 70;
         isnt $status, 0, "refused: $shown";
-        $message =~ s/^.*?:\n//s;    # the place, which httpd says
+        $message =~ s/^.*?:\n//s;    # httpd names the place first
         ok scalar(grep { $message =~ /\b$_\b/ } $config =~ /MemSess\w*/g),
             "$shown: names the directive" or diag $message;
         ok index($message, $value) >= 0, "$shown: names the value" or diag $message;
@@ -226,7 +226,7 @@ subtest 'nothing connects' => sub {
     my $memcached = MemSess::Memcached->start;
     is $memcached->during(sub {
         is_accepted('MemSessServers ' . $memcached->address);
-    }, 'total_connections'), 1, 'to check a configuration';    # the one that asks
+    }, 'total_connections'), 1, 'to check a configuration';    # the test's own connection
 };
 
 subtest 'virtual hosts that share their users' => sub {

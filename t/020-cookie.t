@@ -59,7 +59,7 @@ my $m = MemSess::Member->start(servers => [$memcached], config => q(
     </VirtualHost>
 ));
 
-# name, value and the set of attributes in lower case
+# Returns name, value and the set of attributes in lower case.
 sub parse {
     my ($line) = @_;
     my ($pair, @attributes) = split /\s*;\s*/, $line;
@@ -73,7 +73,7 @@ sub new_cookies {
     return $r->header('Set-Cookie');
 }
 
-# With these header lines: state, and whether the store was asked.
+# Sends these header lines; returns the state, and whether the store was asked.
 sub sent {
     my ($target, @headers) = @_;
     my $r;

@@ -139,7 +139,7 @@ subtest 'MemSessLock none' => sub {
     is $c->get(say_via('cgi/nolock', 'MemSess-Set: b=2', 'MemSess-Incr: a=5'))->status, 200,
         'written';
     is data($c), 'a=6&b=2', 'and read';
-    # One and the same commit, so both may be mixed.
+    # All of these use the same commit, so they may be mixed.
     my $n = 2;
     for my $where ('cgi/nolock', 'cgi', 'cgi/nolock') {
         $n++;
@@ -228,7 +228,7 @@ subtest 'used sessions live on, absolute time-outs do not care' => sub {
         my %state = (busy     => state_at($c{busy}, 'idle'),
                      absolute => state_at($c{absolute}, 'absolute'),
                      forever  => state_at($c{forever}, 'forever'));
-        # It passes at 6 s; a slow machine leaves doubt before and after.
+        # The session expires after 6 s; on a slow machine it is uncertain shortly before and after.
         my $when = now - $born < 5 ? 'before' : $age > 6.5 ? 'after' : 'between';
         $seen{$when}{$_}{ $state{$_} }++ for keys %state;
         $told++ if $state{absolute} eq 'expired';

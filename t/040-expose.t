@@ -1,4 +1,4 @@
-# Who sees the session, as what, and that nobody can pretend to be it.
+# Who sees the session, in which form, and that nobody can forge it.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -56,10 +56,10 @@ my $m = MemSess::Member->start(servers => [$memcached], config => q(
 
 my $ours = qr/^memsess[-_]/i;
 
-# The lines a back end saw that begin like ours.
+# The lines that a back end saw with a reserved name.
 sub reserved { return grep { /$ours/ } split /\r?\n/, $_[0]->body }
 
-# What a client may send to be taken for somebody: every way to write the names.
+# Headers by which a client may claim a session: every way to write the names.
 my @forged = map { ("$_: active", "$_: forged") } qw(
     MemSess-State memsess-state MEMSESS-STATE MemSess_State memsess_state MEMSESS_STATE
     Memsess-state MemSess-Id memsess_id MEMSESS_ID MemSess-Data MemSess_Data memsess-data
@@ -207,7 +207,7 @@ subtest 'what a client calls MemSess- is dropped: CGI' => sub {
     for my $where ('', qw(/env_only /none /off)) {
         for my $c (client($m), $admin) {
             my ($plain, $forged) = map {
-                # A log-in's age may have grown by a second.
+                # A log-in's age may have grown by one second.
                 [grep { s/^MEMSESS_LOGIN_AGE=\K\d+$/N/; /MEMSESS/i && !/^(?:MEMSESS_T|HTTP_COOKIE)/ }
                     split /\n/, $_->body]
             } $c->get("/cgi/env$where"), $c->get("/cgi/env$where", @forged);

@@ -12,7 +12,7 @@ my $m    = server();
 my $pool = shared_memcached();
 my @handlers = qw(cgi proxy lua);
 
-# A response with these header lines, and that none of ours came through.
+# Makes a response with these header lines, and checks that none of ours came through.
 sub say_to {
     my ($c, $handler, @lines) = @_;
     my $r = $c->get(say_via($handler, @lines));
@@ -174,7 +174,7 @@ subtest 'malformed headers make the response a 500 and change nothing' => sub {
         my $shown = "$name: $value" =~ s/([^ -~])/sprintf '\\x%02x', ord $1/ger;
         my $mark = $m->log->mark;
         my $cookie = $c->cookie;
-        # A good header beside the bad one shows that it is all or nothing.
+        # A good header beside the bad one shows that either both are obeyed or none.
         my $r = say_to($c, 'cgi', 'MemSess-Set: good=1', "$name: $value");
         is $r->status, 500, $shown;
         unlike $r->body, qr/^said$/m, "$shown: the handler's body does not go out";
@@ -245,8 +245,8 @@ subtest 'nor do programs whose names begin with nph-' => sub {
     $off->stop;
 };
 
-# What this many requests for the same on one connection get: how many answers, whole ones at the
-# end.
+# Sends so many equal requests on one connection; returns how many answers came, the last ones
+# complete.
 sub on_one_connection {
     my ($server, $n, $target) = @_;
     my $get = "GET $target HTTP/1.1\r\nHost: localhost\r\n";

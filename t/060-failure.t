@@ -1,4 +1,5 @@
-# When the store cannot answer: bounded, told apart from a miss, and over when it is over.
+# The store cannot answer: the wait is bounded, the error is not taken for a miss, and it ends with
+# its cause.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -18,7 +19,7 @@ my $config = q(
     </LocationMatch>
 );
 
-# An error page of ours: tells when to come back, and leaves the cookie.
+# The answer is our error page: it says when to come back, and leaves the cookie.
 sub is_denied {
     my ($r, $what) = @_;
     is $r->status, 503, "$what: 503" or diag $r->{raw};
@@ -28,7 +29,7 @@ sub is_denied {
 
 sub seconds { my ($code) = @_; my $start = time; $code->(); return time - $start }
 
-# Several requests at once; their responses.
+# Sends several requests at once; returns their responses.
 sub together {
     my ($m, @requests) = @_;
     my @sockets = map {
@@ -50,7 +51,7 @@ sub together {
 my $memcached = MemSess::Memcached->start;
 my $m = MemSess::Member->start(servers => [$memcached], config => $config);
 
-# The store answers this client.
+# Whether the store answers this client.
 sub answers { my ($c) = @_; return sub { $c->copy->get('/cgi/env')->status == 200 } }
 
 subtest 'a killed memcached' => sub {

@@ -1,5 +1,5 @@
 # One server of a pool is away, in whatever way: every job of every visitor succeeds, on every
-# member, and nothing is lost or brought back when it returns.
+# member, and nothing is lost, nor brought back when the server returns.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -9,7 +9,7 @@ use MemSess::Faults;
 use MemSess::Faulty;
 use MemSess::Test;
 
-my $USERS = 6;    # of each kind, so that each server has something of some of them
+my $USERS = 6;    # of each kind, so that each server has data of some of them
 
 my $secret = private_file('062-secret', 'one server away ' x 3);
 
@@ -64,7 +64,7 @@ my $config = timing() . $form . q(
     LuaMapHandler ^/(?:members|role|lock|nolock)/lua/(\w+)$ "${T_ROOT}/lua/$1.lua"
 );
 
-# Ways to go, and to come back: with the memory that there was, but where it was killed.
+# Ways to leave and to come back: with the old memory, unless the server was killed.
 my %ways = (
     killed  => [sub { $_[0][0]->kill9 }, sub { $_[0][0]->restart }],
     hung    => [sub { $_[0][0]->pause }, sub { $_[0][0]->resume }],
@@ -72,7 +72,7 @@ my %ways = (
         qw(silent garbage closed)
 );
 
-# The pool's size, its members' settings, ways.
+# Each case: the pool's size, its members' settings, the ways.
 my @cases = (
     [2, '', qw(killed hung silent garbage closed)],
     [3, '', qw(killed hung silent)],
@@ -86,7 +86,7 @@ my $n = 0;
 
 sub where { my ($where, @lines) = @_; return "/$where" . say_via('lua', @lines) }
 
-# Answers that are not 200, of requests made on the members in turn.
+# The answers other than 200 to requests that are made on the members in turn.
 sub failed {
     my ($members, $clients, $target) = @_;
     my @bad;
@@ -101,7 +101,7 @@ sub states { my ($m, @c) = @_; return [map { state($_->copy(server => $m->[++$n 
 
 sub all_in { my ($members, $what, $c, $target) = @_; is_deeply failed($members, $c, $target), [], $what }
 
-# What there is before the server goes.
+# The sessions that exist before the server leaves.
 sub before {
     my ($m, $case) = @_;
     my %c = map { my $kind = $_; $kind => [map { started($m->[$_ % @$m], "who=$kind$_") } 1 .. $USERS] }
@@ -115,7 +115,7 @@ sub before {
     return %c;
 }
 
-# Cookies of sessions that are no more: signed where cookies are.
+# Cookies of sessions that no longer exist; signed if cookies are.
 sub yesterdays {
     my ($m, @pool) = @_;
     my @c = map { my $old = started($m); [$old->copy, $old] } 1 .. 2 * $USERS;
@@ -136,7 +136,7 @@ sub check_form {
     is $c->copy->get('/form/in/env')->status, 200, 'and again';
 }
 
-# What each of these is answered by the C API.
+# The C API's answers for each of these clients.
 sub calls {
     my ($m, $what, $c, $commands, @answers) = @_;
     my @bodies = map { $c->[$_]->via($m->[++$n % 2])->get('/api?' . $commands->($_))->body } 0 .. $#$c;
@@ -217,7 +217,7 @@ for (@cases) {
             my %c = before(\@m, ++$n);
             my @it = ($pool[$victim], $faulty[$victim]);
             $ways{$way}[0]->(\@it);
-            # Until all have seen it.
+            # Repeats until all members have seen it.
             state($_->copy(server => $m[0])), state($_->copy(server => $m[1])) for map { @$_ } values %c;
             my ($alive, $dead) = away($n, \@m, \@old, %c);
             $ways{$way}[1]->(\@it);

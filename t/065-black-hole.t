@@ -1,5 +1,5 @@
 # A memcached that vanishes from the network: packets are dropped, nothing is refused. It costs each
-# child process one MemSessTimeout, is found, and comes back.
+# child process one MemSessTimeout, is found down, and comes back.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -16,7 +16,7 @@ my @kinds = MemSess::BlackHole::kinds();
 plan tests => 3 * @kinds;
 diag 'no namespaces here: a silent process alone stands in for a network that drops' if @kinds == 1;
 
-my $TIMEOUT = 2;    # seconds; far above what all else takes, on a busy machine too
+my $TIMEOUT = 2;    # seconds; far above all else, even on a busy machine
 my $config = "MemSessTimeout ${TIMEOUT}s\nMemSessRetry 300ms\n" . q(
     <Location /status>
         SetHandler memsess-status
@@ -31,7 +31,7 @@ my $config = "MemSessTimeout ${TIMEOUT}s\nMemSessRetry 300ms\n" . q(
 
 sub up { my ($m) = @_; return !grep { $_->{state} ne 'up' } @{ status($m)->{servers} } }
 
-# Those that are under way when it vanishes wait side by side, and nobody waits for two time-outs.
+# Requests that are under way when it vanishes wait side by side, and none waits for two time-outs.
 sub wait_side_by_side {
     my (@requests) = @_;
     my @r = together(@requests);
@@ -40,7 +40,7 @@ sub wait_side_by_side {
     return @r;
 }
 
-# Of those that come later, one after the other, one in each child process finds out at most.
+# Of the requests that come later, one after the other, at most one in each child process waits.
 sub wait_no_more {
     my ($m, @requests) = @_;
     my @r = map { together($_) } @requests;
@@ -97,7 +97,7 @@ for my $kind (@kinds) {
         $m->stop;
     };
 
-    # No connection was ever made.
+    # No connection was made before.
     subtest "$kind: away from the start" => sub {
         $hole->vanish;
         my $m = MemSess::Member->start(servers => \@pool, config => $config);

@@ -1,4 +1,4 @@
-# Servers by name: several addresses, another address than before, none at all.
+# Servers by name: with several addresses, with a changed address, with none.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -16,7 +16,7 @@ my $stub = "$dir/names-$$.so";
 system('cc', '-shared', '-fPIC', '-Wall', '-Werror', '-o', $stub, 't/preload/names.c', '-ldl') == 0
     or die 'no stub for names';
 
-# What httpd is to be told of names, from now on: file, name => [addresses]...
+# What httpd is told about names from now on: file, name => [addresses]...
 sub names {
     my ($file, %names) = @_;
     open my $out, '>', "$file.new" or die $!;
@@ -27,7 +27,7 @@ sub names {
 
 my $files = 0;
 
-# Runs the code where names lead to these addresses.
+# Runs the code while names lead to these addresses.
 sub with_names {
     my ($names, $code) = @_;
     my $file = sprintf '%s/names-%d-%d', $dir, $$, ++$files;
@@ -48,7 +48,7 @@ sub warnings_of {
     return $text;
 }
 
-# Two memcacheds, alike but for the address.
+# Two memcacheds that differ only in their address.
 sub twins {
     my $one = MemSess::Memcached->start;
     my $two = MemSess::Memcached->start(host => '127.0.0.2');
@@ -125,7 +125,7 @@ subtest 'several addresses: members choose alike' => sub {
     $_->stop for @twins;
 };
 
-# A server of that name in another virtual host, which is away, has it looked up at every
+# In another virtual host, a server with that name is away, so its name is looked up at every
 # MemSessRetry, not only twice a minute.
 for my $copies (1, 2) {
     subtest "another address, while the old server still answers: $copies copies" => sub {
@@ -162,7 +162,7 @@ for my $copies (1, 2) {
                 push @wrong, $r->status if $r->status != 200;
             }
         };
-        # There and back.
+        # The name moves there, and back again.
         for (['127.0.0.2', @twins], ['127.0.0.1', reverse @twins]) {
             my ($address, $from, $to) = @$_;
             names($_, 'moving.test' => [$address]) for @files;

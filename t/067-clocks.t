@@ -1,4 +1,5 @@
-# Clocks that are set while httpd runs: what is a matter of how long something lasts does not care.
+# Clocks are set while httpd runs: anything that depends on how long something lasts is not
+# affected.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -35,7 +36,7 @@ subtest 'a member has a clock of its own' => sub {
     ok wait_for(5, sub { $off->() == 0 }), 'right';
 };
 
-# Every child finds out for itself, after MemSessRetry (100 ms) at most.
+# Every child finds out by itself, after MemSessRetry (100 ms) at most.
 for my $set ('-10m', '+10m') {
     subtest "set by $set while the only server is down" => sub {
         my $server = MemSess::Memcached->start;
@@ -62,7 +63,7 @@ for my $set ('-10m', '+10m') {
     };
 }
 
-# It is kept up every 2 s, and is free 10 s after its holder died.
+# A lock is renewed every 2 s, and is free 10 s after its holder died.
 subtest 'a lock outlives a clock that is set back, and ahead' => sub {
     my $m = MemSess::Member->start(servers => [$memcached], clock => 0,
         config => timing() . "MemSessLock request\nMemSessLockWait 50s\n");
@@ -75,7 +76,7 @@ subtest 'a lock outlives a clock that is set back, and ahead' => sub {
     my $noted = sub { open my $in, '<', $notes or return ''; local $/; <$in> };
     my $holder = $turn->('holder', $until);
     wait_for(20, sub { $noted->() =~ /begin holder/ }) or die 'the holder does not begin';
-    sleep 3;    # a renewal is behind it, the next one is waited for
+    sleep 3;    # one renewal is over, the next one is due
     $m->set_clock('-10m');
     sleep 1;
     my $waiter = $turn->('waiter');

@@ -1,4 +1,4 @@
-# Members whose clocks are an hour apart: their clocks decide when a session is over, and nothing
+# Members whose clocks are an hour apart: the clocks decide when a session is over, and nothing
 # else. No change is lost, no lock is held twice, nothing that has ended comes back.
 use strict;
 use warnings;
@@ -39,8 +39,8 @@ plan tests => 4 * keys(%settings) + 2;
 sub members { my ($config, @pool) = @_; return map {
     MemSess::Member->start(servers => \@pool, clock => $_, config => $config) } @clocks }
 
-# So many processes increment, each on the members in turn: how often it was acknowledged, and how
-# often nobody can tell.
+# So many processes increment, each on the members in turn; returns how often that was acknowledged,
+# and how often nobody can tell.
 sub increment {
     my ($c, $where, $m, $meanwhile) = @_;
     my @told = at_once(5, sub {
@@ -124,7 +124,7 @@ for my $kind (sort keys %settings) {
                     'is final';
             }
         }
-        # Under MemSessRenew the old id leads to the session.
+        # With MemSessRenew, the old id leads to the session.
         my $c = started($m[1], 'n=1');
         my $old = $c->copy;
         sleep 0.01;    # MemSessRenew is 1 ms
@@ -135,7 +135,7 @@ for my $kind (sort keys %settings) {
     $_->stop for @m, @pool;
 }
 
-# It is the wall clock of what was written that is set right: nothing else hangs on it.
+# Only the wall clock of the writer is corrected; nothing else depends on it.
 subtest 'a clock that was ahead is put right' => sub {
     my @pool = pool(2);
     my ($m)  = map { MemSess::Member->start(servers => \@pool, clock => '+1h', config => $config) } 1;
@@ -146,7 +146,7 @@ subtest 'a clock that was ahead is put right' => sub {
     settle();
     data($_) for @c, @c;
     $m->set_clock(0);
-    data($_) for @c, @c;    # what lies in the future is dated anew, once
+    data($_) for @c, @c;    # dates in the future are corrected, once
     my $writes = sum(map { my $server = $_; $server->stats->{cmd_set} } @pool);
     is data($c[$_ % 4]), 'n=' . (1 + $_ % 4), 'there' for 1 .. 20;
     is sum(map { $_->stats->{cmd_set} } @pool) - $writes, 0, '20 reads write nothing';
@@ -163,11 +163,12 @@ subtest 'a clock that was ahead is put right' => sub {
 subtest 'a session is kept for as long as it is used' => sub {
     my @pool = pool(2);
     my ($right, $ahead, $behind) = members($config, @pool);
-    # Written by a member that is ahead: the right one does not take it for fresh for an hour.
+    # A member that is ahead has written this: the other member does not take it for fresh for an
+    # hour.
     my $c = started($ahead, 'n=1');
     my $writes = $pool[0]->during(sub { $c->copy(server => $right)->get('/lua/env/short') }, 'cmd_set');
     cmp_ok $writes, '>', 0, 'it is dated anew';
-    # A child process that has just begun asks servers for their time first.
+    # A new child process first asks servers for their time.
     ok wait_for(20, sub { 0 == $pool[0]->during(sub {
         $c->copy(server => $right)->get('/lua/env/short') for 1 .. 5 }, 'cmd_set') }), 'once';
     is state($c->copy(server => $right)), 'active', 'and is there';
@@ -175,7 +176,7 @@ subtest 'a session is kept for as long as it is used' => sub {
     ok wait_for(20, sub { 0 == sum(map { my $server = $_; $server->during(sub {
         $d->copy(server => $_)->get('/lua/env') for map { ($ahead, $right) } 1 .. 4 }, 'cmd_set') } @pool) }),
         'and read in turn it is not dated anew each time';
-    # Time-outs are what clocks decide.
+    # Clocks do decide time-outs.
     is $c->copy(server => $ahead)->get('/lua/env/short')->env('MEMSESS_STATE'), 'expired',
         'a member that is ahead ends it early';
     is state($c->copy(server => $right)), 'active', 'for itself alone';

@@ -1,5 +1,5 @@
-# A child process that cannot have its threads, or what else it begins with: what it can do it does,
-# what it cannot do it says, and nothing of it lasts longer than the cause.
+# A child process cannot have its threads, or other things that it needs at its beginning: it does
+# what it can, logs what it cannot do, and recovers when the cause is gone.
 use strict;
 use warnings;
 use lib 't/lib';

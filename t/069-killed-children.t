@@ -1,8 +1,8 @@
-# Children of the prefork MPM end from within a signal handler, whatever their request is at: a lock
-# is held, connections are in use, any mutex may be taken. Nothing of ours is done there, neither
-# on the network nor with a mutex; what was locked is free 10 s later. (httpd itself frees memory in
-# that handler, which stops a child that was interrupted in malloc() until it is killed, 10 s later:
-# so under load it is only asked that nobody crashes.)
+# Children of the prefork MPM end from within a signal handler, whatever their request is doing: a
+# lock is held, connections are in use, any mutex may be taken. The module does nothing then,
+# neither on the network nor with a mutex; locks are free 10 s later. (httpd itself frees memory in
+# that handler. A child that was interrupted in malloc() then hangs until it is killed, 10 s later:
+# so under load the test only asks that nobody crashes.)
 use strict;
 use warnings;
 use lib 't/lib';
@@ -15,7 +15,7 @@ use Time::HiRes qw(sleep time);
 
 plan tests => 3;
 
-# Its clients wait for an answer that does not come.
+# A back end that never answers.
 my $mute = IO::Socket::INET->new(LocalHost => '127.0.0.1', Listen => 64) or die $@;
 my @pool = pool(2);
 my $m = MemSess::Member->start(servers => \@pool, mpm => 'prefork', config => timing() . <<"END");
@@ -33,14 +33,14 @@ END
 
 sub crashes { return grep { /exit signal (?!Killed)/ } split /\n/, $m->log->text }
 
-# Requests each of which has locked its session, and their children.
+# Requests that have each locked a session, and their child processes.
 sub lock_many {
     my @held = map { background(started($m, 'n=0'), '/mute') } 1 .. 8;
     my @proxied = map { $mute->accept } @held;
     return (\@held, \@proxied, children_of($m));
 }
 
-# As httpd does it, they are told again: one that was just begun had not listened.
+# Like httpd, this tells them several times: a child that has just begun may not listen yet.
 sub end_children {
     my @children = @_;
     my $start = time;

@@ -1,4 +1,4 @@
-# A cache in the same server: it keeps what it may, and nobody gets another's session.
+# A cache in the same server: it keeps what it may, and nobody gets another client's session.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -13,7 +13,7 @@ plan tests => 1 + @kinds;
 
 my $memcached = MemSess::Memcached->start;
 
-# A page nobody has asked for yet.
+# A page that nobody has asked for yet.
 my $pages = 0;
 sub page { my ($cc) = @_; return "/cgi/page?cc=$cc&n=" . ++$pages }
 
@@ -21,7 +21,7 @@ sub hit { return $_[0]->header('X-Cache') =~ /^HIT/ ? 1 : 0 }
 
 sub token { return $_[0]->env('token') // 'none' }
 
-# What every kind of cache has to hold to.
+# Rules for every kind of cache.
 sub with_cache {
     my ($m) = @_;
     my ($anna, $bert) = map { started($m, "who=$_") } qw(anna bert);

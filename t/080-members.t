@@ -1,4 +1,4 @@
-# Several httpd over one pool: a session belongs to no member, and to as many servers as
+# Several members over one pool: a session belongs to no member, and has as many copies as
 # MemSessRedundancy says.
 use strict;
 use warnings;
@@ -21,7 +21,7 @@ my @pool = map { $pool{$_} } sort keys %pool;
 my ($port_a, $port_d) = map { $pool{$_}->port } qw(a d);
 my $config = "MemSessTimeout 500ms\nMemSessRetry 300ms\n";
 
-# The same pool, spelt in two ways.
+# The same pool, written in two ways.
 my @member = (
     MemSess::Member->start(config => $config, servers => [
         "127.0.0.1:$port_a?name=a&weight=2", $pool{b}->address . '?name=b',
@@ -33,10 +33,10 @@ my @member = (
     ]),
 );
 
-# What cannot be compressed, so that copies can be counted by their size.
+# Data that cannot be compressed, so that its size shows the copies.
 sub noise { return join '', map { chr(65 + rand 26) } 1 .. 1500 }
 
-# How many items of these servers are a copy of so much data.
+# How many items of each of these servers are a copy of such data.
 sub copies { return map { my $server = $_;
     scalar grep { length($server->get($_) // '') >= 1500 } $server->keys } @_ }
 
@@ -102,7 +102,7 @@ subtest 'any one memcached may be killed' => sub {
         }
         $victim->restart;
         is data($c[$_ - 1]), "after=$name&n=$_", "$name: back, empty" for 1 .. 12;
-        # Until both members ask it again a new session may have but one home.
+        # Until both members ask the server again, a new session may have only one home.
         in_use($_, $victim) for @member;
     }
 };
@@ -138,7 +138,7 @@ subtest 'a server that is taken away takes only its own sessions' => sub {
     my @c = map { started($m, "n=$_") } 1 .. 36;
     my %on_d = map { $_ => 1 } grep {
         my $n = $_;
-        # Twice, since members look at servers beside their requests.
+        # Reads twice, since members also ask servers without any request.
         2 == grep { $pool{d}->during(sub { data($c[$n - 1]) }, 'get_hits') } 1, 2
     } 1 .. 36;
     cmp_ok scalar(keys %on_d), '>', 0, 'it has some';
@@ -170,8 +170,8 @@ subtest 'graceful and restart' => sub {
     is data($c), 'a=2', 'after many';
 };
 
-# Of no CGI: mod_cgid's daemon is another one after a graceful restart, and whoever asks the old one meets
-# a 503 now and then ("failed reading PID from cgi daemon").
+# This uses no CGI: a graceful restart replaces mod_cgid's daemon, and a request that reaches the
+# old one may get a 503 ("failed reading PID from cgi daemon").
 subtest 'graceful while requests come' => sub {
     my $m = $member[0];
     my $c = started($m, 'n=0');

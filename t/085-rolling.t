@@ -1,5 +1,5 @@
-# The list of servers is changed on one member after the other: while the old and the new one are in
-# use side by side, sessions that go to and fro between them lose nothing.
+# The list of servers is changed on one member after the other: while the old and the new list are
+# in use side by side, sessions that move between the members lose nothing.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -11,8 +11,8 @@ use MemSess::Test;
 my @pool = pool(4);
 my @name = map { $_->address . '?name=s' . $_->port } @pool;
 
-# The servers before and after, by number; which sessions one copy cannot keep: those that lie on
-# the server that is no longer asked.
+# The servers before and after, by number. With one copy, sessions on a server that is no longer
+# asked cannot be kept.
 my %changes = (
     added    => [[0, 1, 2], [0, 1, 2, 3]],
     removed  => [[0, 1, 2, 3], [0, 1, 2]],
@@ -29,7 +29,8 @@ for my $copies (1, 2) {
             my $config = timing() . "MemSessRedundancy $copies\n";
             my ($old, $new) = map { MemSess::Member->start(servers => $_, config => $config) }
                 $before, $after;
-            # With one copy, sessions of a server that the new list lacks are not there for it.
+            # With one copy, a member with the new list cannot see sessions of a server that the
+            # list lacks.
             my @c = grep { $copies > 1 || state($_->copy(server => $new)) eq 'active' }
                 map { started($old, 'n=0') } 1 .. $SESSIONS;
             cmp_ok scalar @c, '>', $SESSIONS / 3, 'sessions that both lists can have';

@@ -1,4 +1,4 @@
-# Whatever is found in memcached: a defined state, never a crash, never another's data.
+# Whatever is found in memcached: a defined state, never a crash, never another session's data.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -11,7 +11,7 @@ plan tests => 2 * 6 + 2;
 my @pool = map { MemSess::Memcached->start } 1 .. 2;
 my $m = MemSess::Member->start(servers => [$pool[0]]);
 
-# The items that came into being while the code ran.
+# The items that were created while the code ran.
 sub born {
     my ($server, $code) = @_;
     my %before = map { $_ => 1 } $server->keys;
@@ -19,7 +19,7 @@ sub born {
     return grep { !$before{$_} } $server->keys;
 }
 
-# A session and the one item that is its record: the one that is gone when it is.
+# A session and the one item that is its record: without that item the session is gone.
 sub recorded {
     my ($form) = @_;
     my $c;
@@ -38,7 +38,7 @@ sub recorded {
 my ($bert, $his_key, $his_record, $his_flags) = recorded('who=bert');
 my ($anna, $key, $record, $flags);
 
-# With this in place of her record; her own is put back.
+# Runs the code with this value in place of her record, and puts her own back.
 sub with_record {
     my ($value, $code, $flagged) = @_;
     $pool[0]->set($key, $value, $flagged // $flags);
@@ -46,7 +46,7 @@ sub with_record {
     $pool[0]->set($key, $record, $flags);
 }
 
-# A request finds a state there is, and no data but in an active session.
+# The answer has a defined state, and data only in an active session.
 sub is_defined {
     my ($what) = @_;
     my $r = $anna->copy->get('/lua/env');
@@ -57,7 +57,7 @@ sub is_defined {
     return ok($sane && $data !~ /bert/, $what) || diag "$r->{raw}";
 }
 
-# The session does not exist as far as anybody can tell.
+# As far as anybody can tell, the session does not exist.
 sub is_refused {
     my ($what) = @_;
     my $r = $anna->copy->get('/lua/env');
@@ -105,7 +105,7 @@ for my $form ('card=1234&who=anna', 'card=1234&pad=' . 'x' x 5000 . '&who=anna')
         my $seed = srand;
             for my $n (1 .. 150) {
             my $random = join '', map { chr rand 256 } 1 .. rand(2 * length $record);
-            # Most would fail on the version: keep so much of the true head.
+            # Most of these would fail on the version, so some bytes of the true head stay.
             substr($random, 0, 0) = substr $record, 0, $n % 24;
             with_record($random, sub { is_defined("random $n, seed $seed") });
         }

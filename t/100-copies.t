@@ -1,5 +1,5 @@
-# Copies: exactly as many as were asked for, each on another server; what is missing, older or
-# damaged is repaired; and no server that was away brings back what it remembers.
+# Copies: exactly as many as configured, each on another server; a copy that is missing, older or
+# damaged is repaired; and no server that was away brings old data back.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -14,7 +14,7 @@ plan tests => 14;
 my @pool = pool(4);
 my @m    = map { MemSess::Member->start(servers => \@pool, config => timing()) } 1 .. 2;
 
-# The client reads this, whichever member it asks.
+# The client reads this from either member.
 sub is_data_of_both {
     my ($c, $data, $what) = @_;
     is data($c->copy(server => $m[$_])), $data, "$what: member $_" for 0, 1;
@@ -145,7 +145,7 @@ subtest 'a server that was away and missed nothing is believed' => sub {
         my ($c, $mark, @home) = marked($m[0], @pool);
         my ($blinked, $other) = map { $_->[0] } @home[$n, 1 - $n];
         $blinked->pause;
-        # That is found out by others.
+        # Other sessions find that out.
         for my $m (@m) { started($m) for 1 .. 12 }
         $blinked->resume;
         settle();
@@ -166,14 +166,15 @@ subtest 'nor where the other home has lost its memory meanwhile' => sub {
         $victim->resume;
         settle();
         $other->restart;
-        # The second copy is where somebody stood in.
+        # The second copy is on the stand-in.
         is_data_of_both($c, "m=$mark&n=2", 'the stand-in knows better');
         settle();
     }
 };
 
 subtest 'nor where all who know better are away' => sub {
-    # What is written right after a server's return is read again, and repaired, some seconds later.
+    # A session that is written right after a server's return is read again, and repaired, some
+    # seconds later.
     let_pass(7);
     my ($c, $mark, @home) = marked($m[0], @pool);
     my ($victim) = map { $_->[0] } @home;

@@ -1,5 +1,5 @@
-# Reading only reads. What lacks copies is repaired by the commit that a request makes anyway, or else
-# when its client has the answer; whatever kind of request it was.
+# Reading only reads. A record that lacks copies is repaired by the commit that a request makes
+# anyway, or else when its client has the answer, whatever kind of request it was.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -46,7 +46,8 @@ RewriteRule ^/moved /lua/env [PT]
 END
 my $m = MemSess::Member->start(servers => [$pool[0], $wire], config => $config);
 
-# A session, its key on the second server, and the copy there is lost. Its writer has sent all by then.
+# A session whose copy on the second server is lost, and its key there. Its writer has sent
+# everything by then.
 sub lacking {
     my ($c, $mark, @homes) = marked($m, @pool);
     my ($key) = map { $_->[0] == $pool[1] ? $_->[1] : () } @homes;
@@ -55,13 +56,13 @@ sub lacking {
     return ($c, $mark, $key);
 }
 
-# Nobody reads it meanwhile.
+# The copy appears without another reading.
 sub is_there {
     my ($mark, $what) = @_;
     ok wait_for(5, sub { sum(holders($mark, $pool[1])) == 1 }), $what;
 }
 
-# What was asked of the second server since its journal was so long.
+# What the second server was asked since its journal had this length.
 sub asked {
     my ($from) = @_;
     my @journal = $wire->journal;
@@ -159,7 +160,7 @@ subtest 'a change and a repair are one commit' => sub {
     is_there($mark, 'the copy is there again');
     my @asked = asked($from);
     note join ' | ', map { s/\Q$key\E/KEY/r } @asked;
-    # The replace that finds none is followed by a set.
+    # A replace that finds nothing is followed by a set.
     is scalar(grep { /^replace \Q$key\E / } @asked), 1, 'written once';
     is scalar(grep { /^add \Q$key\E\.\d+ / } @asked), 2, 'its revision is claimed, and the one before';
     is data($c), "m=$mark&n=2", 'as it was changed';

@@ -17,8 +17,9 @@ my ($CLIENTS, $TIMES) = (8, 25);
 my @pool = pool(3);
 my @m    = map { MemSess::Member->start(servers => \@pool, config => timing()) } 1 .. 2;
 
-# So many clients with this cookie change it at the same time, on both members; each code gets its
-# client, who it is and the how manieth time it is, and returns the target. Sums: answers by status.
+# So many clients with this cookie change the session at the same time, on both members. The code
+# gets the client, its number and the number of its turn, and returns the target. Returns how many
+# answers had each status.
 sub everybody {
     my ($c, $code, $meanwhile) = @_;
     my %answers;
@@ -38,7 +39,7 @@ sub everybody {
     return \%answers;
 }
 
-# What both members say of one attribute.
+# Both members say this of one attribute.
 sub both_say {
     my ($c, $name) = @_;
     my @said = map { $c->copy(server => $_)->get('/lua/env')->env('MEMSESS_DATA')
@@ -99,7 +100,7 @@ for my $fault ('kill', 'stop', 'restart') {
     };
 }
 
-# From here on one server answers whatever is stored only after a while, and nothing is wrong.
+# From here on one server is slow to answer each write, and nothing else is wrong.
 my $wire = MemSess::Wire->start($pool[0]);
 my @slow = map {
     MemSess::Member->start(servers => [$wire->address . '?name=slow',
@@ -139,7 +140,8 @@ subtest 'a child process that is killed while it writes' => sub {
     $wire->mode('slow=2/set');
     my $writer = background($c->copy, say_via('lua', 'MemSess-Incr: n=1'));
     sleep 0.7;
-    # A server answers it when it is dead; what was asked before is done.
+    # The writer is killed while a server holds its answer back; that server still does what it was
+    # asked.
     kill 'KILL', children_of($slow[0]);
     $wire->mode('pass');
     my ($r) = together([$c->copy(server => $slow[1]), say_via('lua', 'MemSess-Incr: n=10')]);

@@ -19,14 +19,14 @@ my @m    = map { MemSess::Member->start(servers => \@pool, config => timing() . 
 </LocationMatch>
 END
 
-# Nobody finds it, and no server has anything of it.
+# No member finds the session, and no server has any of its data.
 sub is_dead {
     my ($c, $mark, $what) = @_;
     is state($c->copy(server => $m[$_])), 'unknown', "$what: unknown to member $_" for 0, 1;
     is sum(holders($mark, @pool)), 0, "$what: no copy of its data anywhere";
 }
 
-# As marked() does; a session that was changed before with this MemSessLock.
+# Like marked(), for a session that was changed before with this MemSessLock.
 sub marked_by {
     my ($lock) = @_;
     my ($c, $mark) = marked($m[0], @pool);
@@ -67,7 +67,8 @@ for my $case (map { ["$_", 'commit'], ["$_", 'none'] } qw(Destroy Renew)) {
             is data($c->copy(server => $_)), "m=$mark&n=1",
                 'the new id has the session as it was' for @m;
             is public($c), $id, 'it is the same session';
-            # Nobody reads it meanwhile, so nothing is repaired: memcached's list lacks some at times.
+            # No reading repairs anything here; this waits because memcached's list of keys is
+            # incomplete at times.
             my $n;
             wait_for(4, sub { ($n = sum(holders($mark, @pool))) == 2 });
             is $n, 2, 'in two copies, and no more';
@@ -162,7 +163,7 @@ for my $lock (qw(commit none)) {
         my ($c, $mark, @home) = marked_by($lock);
         my $old = $c->copy;
         $home[0][0]->pause;
-        # Either member has found it silent, so that either knows that it was away.
+        # Both members have found the server silent, so both know that it was away.
         data($c->copy(server => $_)) for @m;
         $c->get(say_via('lua', 'MemSess-Destroy: 1'));
         $home[0][0]->resume;

@@ -1,5 +1,5 @@
-# The wire: what a server may do to an answer costs bounded time, never shows anybody another's
-# session, and the connection is not used again. What one server does is not felt at the others.
+# The wire: whatever a server does to an answer costs a bounded time, never shows a client another's
+# session, and ends the use of that connection. A fault of one server does not affect the others.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -19,10 +19,10 @@ my $pair = MemSess::Member->start(servers => [$wire, $pool[1]], config => timing
 
 my @MODES = qw(mute drip=1 drip=0.1 cut shut garbage refuse key other);
 
-# Runs the code while answers are spoilt, and lets everything become well again; then nothing was
-# asked on a connection with a spoilt answer.
-# (Of "key" that cannot be told: apr_memcache does not look at that name when it asks for one key.
-# The record itself says whose it is: see "other".)
+# Runs the code while answers are spoilt, and waits until all is well again; then nothing may have
+# been asked on a connection after a spoilt answer. (With "key" that cannot be seen: apr_memcache
+# does not check the name when it asks for one key. The record itself says which session it is: see
+# "other".)
 sub while_spoilt {
     my ($mode, $code) = @_;
     my $from = scalar(() = $wire->journal);
@@ -36,7 +36,7 @@ sub while_spoilt {
     return [$wire->reused($from)];
 }
 
-# Both read what is theirs.
+# Each client reads its own session.
 sub are_well {
     my ($member, %clients) = @_;
     for my $name (sort keys %clients) {
@@ -62,7 +62,7 @@ for my $mode (@MODES) {
         are_well($one, %c);
     };
 
-    # The last two are about values.
+    # Two of the faults concern only values.
     subtest "one copy, changes: $mode" => sub {
         my %c = map { $_ => started($one, "who=$_&n=1") } qw(anna bert);
         my %may_be = map { $_ => { 1 => 1 } } keys %c;
@@ -104,7 +104,7 @@ for my $mode (@MODES) {
     };
 }
 
-# An answer that comes once more must not be taken for the answer to what is asked next.
+# An answer that is sent twice must not be taken for the answer to the next question.
 for my $what ('a miss', 'a record', 'a change') {
     subtest "an answer too many: $what" => sub {
         my ($anna, $bert) = map { started($one, "who=$_&n=1") } qw(anna bert);

@@ -1,5 +1,5 @@
-# Servers that are full, evict, or take no large items: a clear error or a certain miss, soon; the
-# session as it was, or gone, never half.
+# Servers that are full, evict, or take no large items: a clear error or a certain miss comes soon,
+# and the session is as it was, or gone, but never half.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -15,7 +15,7 @@ sub noise { my ($n) = @_; return join '', map { chr(65 + rand 26) } 1 .. $n }
 
 my $fillers = 0;
 
-# Stores so many items, with keys as long as the module's; how many the server would have.
+# Stores so many items, with keys as long as the module's; returns how many the server took.
 sub fill {
     my ($server, $count, $size) = @_;
     my $s = $server->connection;
@@ -38,7 +38,7 @@ sub evict {
     return 0;
 }
 
-# A change of a session by this client; the status, which is told soon.
+# Changes a session as this client; returns the status, which must come soon.
 sub change {
     my ($c, $header) = @_;
     my ($r) = together([$c, say_via('lua', $header)]);
@@ -48,7 +48,7 @@ sub change {
 }
 
 # Makes the session larger by 50 kB at a time, up to 600 kB or until that is refused, and checks
-# after every step that it is what the answers say. Returns how many steps were done.
+# after every step that it is what the answers say. Returns how many steps succeeded.
 sub grow {
     my ($c) = @_;
     for my $n (1 .. 12) {
@@ -115,7 +115,7 @@ subtest 'servers that are full and evict nothing' => sub {
     my @pool = pool(2, args => ['-m', '2', '-M']);
     my $m = MemSess::Member->start(servers => \@pool, config => timing() . 'MemSessCompress Off');
     my @c = map { [marked($m, @pool)] } 1 .. 4;
-    # Of every size that a session here may get.
+    # Fills the servers for every size that a session here may have.
     for my $server (@pool) {
         for my $size (60, 120, 160, 200, 260, 320, 1200) {
             my $count = 100 * int(30000 / $size);
@@ -151,7 +151,7 @@ subtest 'servers that are full and evict nothing' => sub {
 
 for my $copies (1, 2) {
     subtest "eviction, $copies copies" => sub {
-        # The old order of eviction: what has not been stored for longest goes first.
+        # The old order of eviction: the item that was not stored for longest goes first.
         my @pool = pool($copies, args => ['-m', '2', '-o', 'no_lru_maintainer']);
         my $m = MemSess::Member->start(servers => \@pool, config => timing());
         my ($c, $mark, @home) = marked($m, @pool);

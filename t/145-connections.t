@@ -1,5 +1,5 @@
-# Fewer connections than requests: all wait for their turn, and none is refused; and memcacheds at
-# their own limit, which serve those that they have accepted.
+# Fewer connections than requests: all requests wait for their turn, and none is refused; and
+# memcacheds at their own limit go on serving accepted connections.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -25,7 +25,7 @@ my $config = timing() . q(
     </IfModule>
 );
 
-# Each job of a visitor, again and again: what was not answered by 200, or was not right.
+# Does each job of a visitor again and again; returns the answers that were not 200, or were wrong.
 sub visit {
     my ($member, $k, $rounds, $shared) = @_;
     my (@wrong, $longest);
@@ -56,10 +56,10 @@ sub visit {
     return join ', ', map { "$_ ($times{$_} times)" } sort keys %times;
 }
 
-# So many at once: nobody is refused.
+# So many clients come at once, and none is refused.
 sub all_served {
     my ($member, $what, $n, $rounds) = @_;
-    # Few enough for each that all of them may wait for its lock.
+    # There are enough sessions that all clients of one can wait for its lock.
     my @shared = map { started($member, 'n=0') } 1 .. 4;
     my $begun = time;
     my @wrong = grep { length } at_once($n, sub { visit($member, $_[0], $rounds, $shared[$_[0] % 4]) });
@@ -87,10 +87,11 @@ for ([2, 2], [2, 3], [3, 3]) {
 
 # ---- a memcached at its limit ----
 
-# One that accepts ten connections, or so.
+# A memcached that accepts about ten connections.
 sub small { return MemSess::Memcached->start(args => ['-t', 1, '-c', 22, @_]) }
 
-# A process of prefork never wants a second connection, and another one has none yet: so it is alone.
+# A prefork child never needs a second connection, and another child has none yet: so there is only
+# one child.
 my $alone = q(
     <IfModule mpm_prefork_module>
         StartServers 1
@@ -100,8 +101,8 @@ my $alone = q(
 );
 my $is_prefork = Apache::Test::config()->{server}{mpm} eq 'prefork';
 
-# Takes all that are left: the sockets, each of which memcached has answered on. The next one it has
-# not accepted.
+# Takes all connections that are left: memcached has answered on each of these sockets, and does not
+# accept the next one.
 sub take_all {
     my ($memcached) = @_;
     my @taken;
@@ -170,7 +171,7 @@ for my $how (qw(killed paused)) {
         my $m = MemSess::Member->start(servers => \@pool, config => "$config
             MemSessConnections 1");
         my @c = map { started($m, "n=$_") } 1 .. 16;
-        # (Those that have just begun are read, since they are on both.)
+        # (The test reads sessions that have just begun, since both servers have them.)
         $how eq 'killed' ? $pool[0]->kill9 : $pool[0]->pause;
         my @r = together(map { [$_->copy, '/cgi/env'] } @c);
         is_deeply [map { attr($_, 'n') // $_->status } @r], [1 .. 16], 'all are served by the other';

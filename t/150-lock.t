@@ -46,15 +46,15 @@ my $files = 0;
 sub file { return sprintf '%s/logs/turn-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$files }
 sub touch { open my $out, '>', $_[0] or die $! }
 
-# The notes of those who had their turn: "begin a", "end a", ...
+# The notes of requests that had their turn: "begin a", "end a", ...
 sub notes {
     open my $in, '<', $_[0] or return;
     chomp(my @lines = <$in>);
     return @lines;
 }
 
-# A request of this session that takes its time: [client, target, headers]. how: on (a member),
-# path, take or until, change
+# A request of this session that lasts: [client, target, headers]. how: on (a member), path, take or
+# until, change
 sub turn {
     my ($c, $notes, $name, %how) = @_;
     return [$c->copy(server => $how{on} // $m[0]),
@@ -73,7 +73,7 @@ sub counted {
 sub begun { my ($notes, $name) = @_;
     return wait_for(20, sub { grep { $_ eq "begin $name" } notes($notes) }) }
 
-# One who has its turn until the file is there, and has begun.
+# A request that has the lock until the file exists; it has begun.
 sub holder {
     my ($c, $notes, %how) = @_;
     my $until = file();
@@ -82,7 +82,7 @@ sub holder {
     return ($holder, sub { touch($until) });
 }
 
-# One who has to wait, and is in line.
+# A request that has to wait, and is in line.
 sub waiter {
     my ($turn) = @_;
     my $m = $turn->[0]{server};
@@ -99,7 +99,7 @@ sub one_by_one {
         'one after the other: ' . join ' ', @names;
 }
 
-# Who waits is served within so many seconds of what is done now.
+# The waiting request is served within so many seconds after this is done.
 sub is_served {
     my ($waiter, $within, $do, $who, $how) = @_;
     my $start = time;
@@ -108,7 +108,7 @@ sub is_served {
     cmp_ok time - $start, '<', $within, $how;
 }
 
-# The next request of the session, on the other member, gets its turn at once.
+# The session's next request, on the other member, gets the lock at once.
 sub is_free {
     my ($c, $what) = @_;
     my ($r) = together([$c->copy(server => $m[1]), say_via('lua', 'MemSess-Set: last=1')]);
@@ -123,7 +123,7 @@ subtest 'a server hangs while a turn ends' => sub {
     for my $at (0, 1) {
         my ($holder, $release) = holder($c, file());
         $home[$at][0]->pause;
-        started($m[0]) for 1 .. 8;    # until that is known
+        started($m[0]) for 1 .. 8;    # until the member knows that
         is_served($holder, 3, $release, 'the holder', 'soon');
         $home[$at][0]->resume;
         settle();

@@ -1,4 +1,4 @@
-# MemSessRenew: the id changes now and then, and nobody who is under way loses the session.
+# MemSessRenew: the id changes now and then, and no request that is under way loses the session.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -46,7 +46,7 @@ ProxyPass /slow/renew http://127.0.0.1:@{[ $backend->sockport ]}/
 END
 }
 
-# Sessions whose ids are to change at the next request, one on each of the members.
+# Sessions whose ids will change at the next request, one on each of the members.
 sub due {
     my @c = map { started($_, 'n=0') } @_;
     for my $c (@c) {
@@ -62,7 +62,7 @@ my %m = map { $_ => [members('MemSessNamespace ' . tr/ /-/r . "\n$variants{$_}")
 
 # ---- the old id ----
 
-# [id before, id after, when it changed, when that one was certainly in use, n]
+# [id before, id after, when it changed, when the new one was certainly in use, n]
 my %moved;
 my @variants = sort keys %variants;
 my @due;
@@ -101,7 +101,7 @@ for my $variant (@variants) {
 for my $variant (@variants) {
     subtest "$variant: after 10 s" => sub {
         my ($old, $new, undef, $used, $n) = @{ $moved{$variant} };
-        # memcached counts seconds, and its count may be a second behind.
+        # memcached counts whole seconds, and may be one second behind.
         until_after($used, 12.5);
         for my $m (@{ $m{$variant} }) {
             my $late = $old->copy(server => $m);
@@ -188,7 +188,7 @@ for my $variant (@variants) {
     };
 }
 
-# Who waits with the old id, and who comes with the new one, are of one session.
+# A request that waits with the old id and one that comes with the new id belong to one session.
 subtest 'a lock holds for both ids' => sub {
     my @m = members("MemSessLock request\nMemSessLockWait 40s\n");
     my $c = due($m[0]);
@@ -215,8 +215,8 @@ subtest 'a lock holds for both ids' => sub {
     is data($c), 'early=1&n=11';
 };
 
-# Where the session under its new id is written so slowly that the end of the old one comes too
-# late, all is tried again, or given up: there is one session then, never a second one that nobody
+# If writing the session under its new id takes so long that the old id's end comes too late, the
+# commit is tried again, or given up: one session exists then, and never a second one that nobody
 # knows.
 subtest 'a commit that is tried again leaves one session' => sub {
     my $memcached = MemSess::Memcached->start;
@@ -231,14 +231,14 @@ MemSessTimeout 5s
 </LocationMatch>
 END
     my $of = mark();
-    # memcached's list lacks some now and then.
+    # memcached's list of keys is incomplete now and then.
     my $sessions = sub { max map { sleep 0.02; holders($of, $memcached) } 1 .. 5 };
     my %says = (
         'MemSess-Renew'            => ['cgi', 'MemSess-Renew: 1'],
         'MemSess-Destroy with Set' => ['cgi', 'MemSess-Destroy: 1', "MemSess-Set: m=$of"],
         'MemSessRenew'             => ['cgi/renew', 'MemSess-Set: n=1'],
     );
-    # More time than a claim is good for.
+    # Takes longer than a claim is valid.
     my $slowly = sub {
         my ($c, $target) = @_;
         $faulty->mode('slow');

@@ -1,4 +1,4 @@
-# Secrets: where they come from, what is refused, what never shows them; and the cookies that they
+# Secrets: where they come from, what is refused, where they never show; and the cookies that they
 # sign.
 use strict;
 use warnings;
@@ -31,7 +31,7 @@ my $other  = 'TheOtherSecret-' . 'y' x 32;
 my $first  = file('first', "$secret\n");
 my $second = file('second', $other, 0640);
 
-# What is wrong, by source, and what the message says of it.
+# Sources that are refused, and what the message says about each.
 my @bad = (
     ["file:$dir/missing",                       qr/does not exist/],
     ["file:$dir",                               qr/directory/],
@@ -144,7 +144,8 @@ subtest 'a signed cookie' => sub {
     is data($c), 'a=2', 'after Renew';
 };
 
-# What is sent in place of it: no store is asked, it stays, the session is as it was.
+# A cookie with another value is refused: no store is asked, the cookie stays, and so does the
+# session.
 sub is_refused {
     my ($value, $what, @how) = @_;
     my $r;

@@ -1,5 +1,5 @@
-# Sealed records: who reads memcached sees nothing, and who writes to it can at most make a session
-# disappear.
+# Sealed records: a reader of memcached learns nothing, and a writer to it can at most make a
+# session disappear.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -24,7 +24,7 @@ my $two    = MemSess::Member->start(servers => \@pool,
 my $locks  = MemSess::Member->start(servers => [$pool[0]],
     config => "$config\nMemSessLock request\nMemSessLockWait 5s\n");
 
-# The items of a server that are records, and came into being while the code ran: key => value.
+# The records that were created on a server while the code ran: key => value.
 sub born {
     my ($server, $code) = @_;
     my $before = items($server);
@@ -33,7 +33,7 @@ sub born {
     return map { $_ => $after->{$_} } grep { !/\./ && !exists $before->{$_} } keys %$after;
 }
 
-# A session of the member with one server; its record: client, key, value.
+# A session of the member with one server, and its record: client, key, value.
 sub recorded {
     my ($form) = @_;
     my $c;
@@ -42,8 +42,7 @@ sub recorded {
     return ($c, @record);
 }
 
-# The session is gone; nothing of anybody shows; the log says
-# so.
+# The session is gone, nobody's data shows, and the log says so.
 sub is_gone {
     my ($c, $what, $key, $why) = @_;
     my $mark = $one->log->mark;
@@ -62,7 +61,7 @@ sub is_gone {
 
 my ($bert, $his_key, $his_record) = recorded('who=bert');
 
-# The key of the other copy of a session with two.
+# The key of a session's other copy.
 sub twin {
     my ($key) = @_;
     my ($twin) = grep { substr($_, 0, 43) eq substr($key, 0, 43) && !/\./ } $pool[1]->keys;
@@ -89,8 +88,8 @@ subtest 'nothing shows in memcached' => sub {
         my $items = items($server);
         for my $key (grep { !/\./ } keys %$items) {
             $records++;
-            # In random bytes one in 256 is alike; what is compressed or in the clear is far from
-            # it.
+            # In random bytes each value has a share of 1 in 256; compressed or plain data is far
+            # from that.
             my %seen;
             $seen{$_}++ for split //, substr $items->{$key}, 24;
             my ($most) = sort { $b <=> $a } values %seen;
@@ -100,7 +99,7 @@ subtest 'nothing shows in memcached' => sub {
     cmp_ok $records, '>=', 4, 'records were seen';
 };
 
-# Who sets one attribute and sees how long the record gets could guess at another one.
+# A client that sets one attribute, and sees how long the record gets, could guess at another one.
 subtest "a record's length tells of nothing but length" => sub {
     my $lengths = sub {
         my ($config) = @_;
@@ -139,7 +138,7 @@ for my $form ('card=1234&who=anna', 'card=1234&pad=' . 'x' x 5000 . '&who=anna')
         for my $at (0 .. length($record) - 1) {
             my $changed = $record;
             substr($changed, $at, 1) ^= chr(1 << $at % 8);
-            # Beyond some lines a second the log says nothing.
+            # Above some lines a second, the log leaves messages out.
             $with->($changed, "byte $at", $key);
         }
         let_pass(1);
@@ -181,7 +180,7 @@ subtest 'what is not sealed is refused, and switching it on or off ends sessions
     is data($c), 'who=anna', 'and read';
     is_gone($c->copy(server => $one), 'unsealed', $key, 'not sealed');
     is state($bert->copy(server => $plain)), 'unknown', 'sealed, where nothing is';
-    # Who can write to memcached writes what he likes, with the right name on it.
+    # A writer to memcached can write anything, with the right name on it.
     my $forged = $record =~ s/anna/mary/r;
     $pool[0]->set($key, "MSE\1$forged");
     is_gone($c->copy(server => $one), 'unsealed, but it says it is', $key, '');
@@ -231,7 +230,7 @@ subtest 'replayed after the end' => sub {
     }
 };
 
-# All copies were put back: what still tells is the user's epoch.
+# All copies were put back; the user's epoch still shows that the session ended.
 subtest 'all copies replayed after the end of all sessions of the user' => sub {
     my $c = started($two, 'user=anna');
     my $stolen = $c->copy;
@@ -248,7 +247,7 @@ subtest 'all copies replayed after the end of all sessions of the user' => sub {
     is state($stolen->copy), 'unknown', 'it stays so';
 };
 
-# The tombstone of an id that was renewed by itself says where the session went.
+# The tombstone of an id that MemSessRenew changed says where the session went.
 subtest 'tombstones are altered' => sub {
     my (%old, %tomb);
     for my $who (qw(anna bert)) {
@@ -271,7 +270,7 @@ subtest 'tombstones are altered' => sub {
     }
 };
 
-# What may be somebody's claim is waited for; what none of us can have made is taken away.
+# A commit waits for what may be another writer's claim, and removes what no member can have made.
 subtest 'claims and locks that none of us made, or that are old, cost no change' => sub {
     my ($c, $key) = recorded('n=0&sum=0');
     my $plant = sub {

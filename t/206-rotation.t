@@ -23,7 +23,7 @@ for my $name (qw(old new other)) {
     $source{$name} = "file:$dir/$name";
 }
 
-# Nothing is re-dated while this test runs: what is written anew is so for the sake of the secret.
+# Nothing is re-dated while this test runs: a record is written again only because of the secret.
 sub config { return timing() . "MemSessRefresh 10min\nMemSessSecret @source{@_}\n" . q(
     LuaMapHandler ^/shop/(\w+)$ "${T_ROOT}/lua/$1.lua"
     <Location /shop>
@@ -34,7 +34,7 @@ sub config { return timing() . "MemSessRefresh 10min\nMemSessSecret @source{@_}\
 my @pool = pool(2);
 my @m    = map { MemSess::Member->start(servers => \@pool, config => config('old')) } 1 .. 2;
 
-# The new configuration is everywhere when the old processes are gone.
+# The new configuration is in force everywhere once the old processes are gone.
 sub give {
     my ($member, @names) = @_;
     my %before = map { $_ => 1 } children_of($member);
@@ -46,7 +46,7 @@ sub give {
 
 my (%visited, %written, $count);
 
-# Everybody goes to both members, some to read and some to write, and new ones come.
+# All clients go to both members; some read, some write, and new ones come.
 sub live {
     my ($step) = @_;
     for my $n (0, 1) {
@@ -69,21 +69,21 @@ sub live {
     }
 }
 
-# The value of a cookie behind the id.
+# The part of a cookie's value behind the id.
 sub mac { my ($c) = @_; return $c->cookie =~ /\.([^.]*)$/ ? $1 : undef }
 
 sub logged_in { my ($user, $n) = @_; my $c = client($m[$n]);
     $c->get(say_via('lua', "MemSess-Set: user=$user")); return $c }
 
-# Whether each of these sessions is active on both members; it counts as used.
+# Each of these sessions has this state on both members; the request counts as use.
 sub all_are { my ($state, $what, @c) = @_;
     is_deeply [map { my $c = $_; map { state($c->via($m[$_])) } 0, 1 } @c], [($state) x (2 * @c)],
         $what }
 
-# What stands for a user's name.
+# The part of a cookie that stands for the user's name.
 sub hint { my ($c) = @_; return $c->cookie =~ /~([^.]*)/ ? $1 : undef }
 
-# Sessions of users: ann's is used at each step, as one of hers was before a step for each; bob's
+# Sessions of users: ann begins one at each step, and all of hers are used at each later step; bob's
 # are all left alone until he logs out.
 my (@ann, %bob);
 
@@ -98,7 +98,8 @@ subtest 'a name can be told by nobody who has no secret' => sub {
     is hint(logged_in('ann', 1)), hint($ann[0]), 'alike on each member';
 };
 
-# Another attribute says who she is where she goes from here on, and what that says is no user's name.
+# From here on she goes to sections where another attribute names the user, and its value is no
+# user's name.
 my @eve = map { logged_in('eve', $_) } 0, 1;
 $_->get(say_via('lua', 'MemSess-Set: customer=17')) for @eve;
 

@@ -1,5 +1,5 @@
-# A source of secrets fails while httpd is told to read its configuration anew: the server goes on
-# with what it had, and says so until the source is good again. At a start it is refused.
+# A source of secrets fails while httpd reads its configuration again: the server goes on with the
+# secrets that it had, and says so until the source is good again. At a start it is refused.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -26,7 +26,7 @@ sub file {
     return "$dir/$name";
 }
 
-# A script that hangs, for as long as it is let; meanwhile time flies.
+# A script that hangs until it is ended; meanwhile the test lets time pass.
 my $hangs = "touch $dir/hangs-\$\$; exec sleep 1000";
 
 sub hurried {
@@ -47,7 +47,7 @@ my $config = timing() . q(
 
 sub member { MemSess::Member->start(servers => \@pool, config => "$config\n$_[0]") }
 
-# The new configuration is everywhere when the old processes are gone.
+# The new configuration is in force everywhere once the old processes are gone.
 sub reload {
     my ($m, $how) = @_;
     my %before = map { $_ => 1 } children_of($m);
@@ -65,8 +65,8 @@ sub warns_by_metric {
     return (map { $_->[2] } grep { $_->[1]{kind} eq 'secret' } @{ $family->[3] })[0] == 1;
 }
 
-# What users and operators see once a source has failed: the session of before, a new one, the log
-# and the status, which name the source and what it is about.
+# What users and operators see once a source has failed: the old session, a new one, and the log and
+# the status, which name the source and its directive.
 sub goes_on {
     my ($m, $c, $log, $named, $why, $what) = @_;
     is data($c), 'a=1', "$what: the session of before is there";
@@ -314,7 +314,7 @@ subtest 'what is misspelt is an error' => sub {
 };
 
 subtest 'a crash' => sub {
-    # Restarts load the module anew: nothing of it may be left behind that is still called.
+    # A restart loads the module again: nothing that is still called may be left of the old one.
     my $path = file('crash', $secret);
     my $m = member("MemSessSecret file:$path");
     for (1 .. 3) {

@@ -1,4 +1,5 @@
-# The session says who the user is: who is let in, who is sent to log in, and who is told what.
+# The session says who the user is: who is let in, who is sent to log in, and which answer each one
+# gets.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -104,7 +105,7 @@ my $nobody = client($m);
 my $ann    = started($m, 'user=ann&login.name=annie');
 my $admin  = started($m, 'user=adam&role=admin');
 
-# Where somebody is sent, and back to where.
+# Where a client is sent, and which address it should come back to.
 sub sent_to {
     my ($r, $what) = @_;
     is $r->status, 302, "$what: redirected" or diag $r->{raw};

@@ -1,4 +1,5 @@
-# MemSess-Destroy: all ends every session of the user, on every member, and nothing brings one back.
+# MemSess-Destroy: all ends every session of the user, on every member, and nothing brings any of
+# them back.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -185,7 +186,7 @@ subtest 'one round trip, and none more without a user' => sub {
     $m->stop;
 };
 
-# The keys of a user's epoch: what appears when the second session of a user does not.
+# A session of a new user, and the keys of the user's epoch: the new records without the user's name.
 sub epochs_of {
     my ($user) = @_;
     my %before = map { my $s = $_; map { ("$s->{port} $_" => 1) } keys %{ items($s) } } @pool;
@@ -291,7 +292,7 @@ subtest 'the local cache' => sub {
     my ($one, $two, $three) = map { logged_in($ann, $m[0]) } 1 .. 3;
     $_->get('/lua/env') for $one, $two, $three;
     log_out($one->copy(server => $m[1]));
-    # Who goes on writing is not kept alive by what the cache still has.
+    # Writing does not keep a session alive that only the cache still has.
     is data($two->copy(server => $m[1])), undef, 'over at the other member at once';
     $three->get(say_via('lua', 'MemSess-Incr: n=1'));
     isnt state($three->copy), 'active', 'a write finds out';

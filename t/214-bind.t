@@ -1,4 +1,4 @@
-# MemSessBind: a cookie in another client than its own shows nothing, changes nothing, ends nothing.
+# MemSessBind: a cookie in a client other than its own shows nothing, changes nothing, ends nothing.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -43,7 +43,7 @@ my @thief = ('User-Agent: curl', 'X-From: 198.51.100.7');
 my @moved = ($her[0], $thief[1]);
 my @updated = ($thief[0], $her[1]);
 
-# What a request by that client under /WHERE sees.
+# What a request by that client sees under /WHERE.
 sub shown { my ($c, $where, @client) = @_;
     my $r = $c->get("/at/$where/env", @client);
     return join ' ', $r->env('MEMSESS_STATE'), $r->env('MEMSESS_DATA') // '-' }

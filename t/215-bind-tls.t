@@ -9,7 +9,7 @@ use MemSess::Test;
 
 plan tests => 6;
 
-# A file with a certificate and its key: one that signs itself, or that of a client.
+# A file with a certificate and its key: a self-signed one, or a client's.
 my $dir = "$ENV{MEMSESS_T_ROOT}/logs";
 sub certificate { my ($name, $subject, $ca) = @_;
     my $file = "$dir/tls-$name.pem";
@@ -41,7 +41,7 @@ my ($one, $two) = map { MemSess::Member->start(servers => \@pool, config => timi
     </VirtualHost>
 )) } 1, 2;
 
-# What a request sees that comes to that member with that certificate, or none.
+# What a request to that member sees, with that certificate or none.
 sub shown { my ($c, $member, $cert, %how) = @_;
     my $r = $c->copy(server => $member, tls => 1, cert => $cert, %how)->get('/at/tls/env');
     return join ' ', $r->env('MEMSESS_STATE'), $r->env('MEMSESS_DATA') // '-',

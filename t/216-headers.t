@@ -1,5 +1,5 @@
-# Attacks by headers: what a client makes up never reaches a back end, by HTTP/2 neither; a session
-# that somebody planted is not the one that its victim logs in to.
+# Attacks by headers: what a client makes up never reaches a back end, by HTTP/2 neither; and a
+# victim does not log in to a session that an attacker planted.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -66,7 +66,7 @@ subtest 'HTTP/2: to the client' => sub {
 };
 
 subtest 'fixation' => sub {
-    # The attacker plants a made-up id, or the id of a session that is really there.
+    # The attacker plants a made-up id, or the id of a session that exists.
     my $planted = client($m[0])->set_cookie('F' x 24);
     $planted->get(say_via('cgi', 'MemSess-Set: user=ann', 'MemSess-Renew: 1'));
     unlike $planted->cookie, qr/^F{24}/, 'a made-up id is not adopted';

@@ -1,4 +1,4 @@
-# mod_memsess.h, as modules of others use it: one that calls what the query says, and the example.
+# mod_memsess.h as other modules use it: one that calls what the query says, and the example.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -64,7 +64,7 @@ CustomLog "${T_DIR}/late_log" late
 );
 my ($m, $n) = map { MemSess::Member->start(servers => \@pool, config => $config) } 1, 2;
 
-# What the commands answer, one line each, without that of open.
+# The commands' answers, one in each line, without that of open.
 sub run {
     my ($c, $path, @commands) = @_;
     my $r = $c->get("/api$path?" . join '&',

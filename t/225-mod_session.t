@@ -60,13 +60,13 @@ my ($m, $n) = map { MemSess::Member->start(servers => \@pool, config => $config)
 
 sub browser { client(shift // $m, name => 'sess', @_) }
 
-# Has a handler replace entries, as it would with any storage of mod_session.
+# Has a handler replace entries, as with any storage of mod_session.
 sub replace {
     my ($c, $form, $prefix, @more) = @_;
     return $c->get(($prefix // '') . say_via('cgi', "X-Replace-Session: $form", @more));
 }
 
-# The entries that the environment shows, without the expiry.
+# The entries in the environment, without the expiry.
 sub entries {
     my ($c, $prefix) = @_;
     my $session = $c->get(($prefix // '') . '/cgi/env')->env('HTTP_SESSION') // return 'no session';

@@ -12,7 +12,7 @@ plan tests => 6;
 my $modules = MemSess::Site::query('LIBEXECDIR');
 my @pool    = map { MemSess::Memcached->start } 1, 2;
 
-# Two members, configured as httpd's manual has it.
+# Two members, configured as in httpd's manual.
 my $config = join('',
     map { qq(LoadModule ${_}_module "$modules/mod_$_.so"\n) } qw(session request auth_form
         session_crypto))

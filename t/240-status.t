@@ -1,4 +1,5 @@
-# SetHandler memsess-status: what the figures say of what happened, whatever child it happened in.
+# SetHandler memsess-status: what the figures say about what happened, in whichever child it
+# happened.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -20,7 +21,7 @@ my $config = timing() . q(
 my @pool = pool(2);
 my $m = MemSess::Member->start(servers => \@pool, config => $config);
 
-# How far figures of sessions (or of "group.figure") went up while the code ran.
+# How much figures of sessions (or of "group.figure") rose while the code ran.
 sub grown {
     my ($code, @names) = @_;
     my $before = status($m);
@@ -71,7 +72,7 @@ subtest 'rates, history and the estimate' => sub {
         is_deeply [sort keys %{ $s->{history}{$group} }], [sort keys %{ $s->{$group} }],
             'and a history';
     }
-    # Within the first minute they are of all that was counted.
+    # Within the first minute, rates cover everything that was counted.
     my $n = sub { sprintf '%.1f', $rates->{sessions}{$_[0]} * $rates->{seconds} };
     cmp_ok abs($n->($_) - $s->{sessions}{$_}), '<=', 0.1 + $rates->{seconds} * 0.001, "rate: $_"
         for qw(created loaded committed);
@@ -303,7 +304,7 @@ subtest 'no server left' => sub {
     my $c = started($m);
     status($m);
     $one->kill9;
-    let_pass(10);    # what servers tell of themselves is asked for so seldom
+    let_pass(10);    # servers are asked for their figures this seldom
     ok wait_for(30, sub { status($m)->{servers}[0]{state} eq 'down' }),
         'seen by whoever looks, without any session';
     is status($m)->{sessions}{unavailable}, 0;

@@ -1,5 +1,5 @@
 # packaging/grafana: the dashboard and the alert rules name metrics that members really have, and
-# labels that these have.
+# labels that these metrics have.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -19,7 +19,7 @@ my $m = MemSess::Member->start(servers => \@pool, config => timing() . q(
 ));
 started($m);
 
-# The labels of each sample that a member sends, once its servers told of themselves.
+# The labels of each sample that a member sends, once its servers have told their figures.
 my %labels;
 wait_for(20, sub {
     my @families = metrics(client($m)->get('/status?format=prometheus')->body);
@@ -30,7 +30,7 @@ wait_for(20, sub {
 
 sub text_of { open my $in, '<', $_[0] or die "$_[0]: $!"; local $/; return <$in> }
 
-# The metrics in an expression that no member has, and the labels that they lack.
+# The metrics in an expression that no member has, and the labels that metrics lack.
 sub unknown {
     my ($expr) = @_;
     my @names = $expr =~ /\b(memsess_\w+)/g or return "no metric in $expr";
@@ -79,5 +79,5 @@ subtest 'what is not there is found' => sub {
     is scalar(unknown('sum by (kind) (memsess_server_up)')), 1, 'a label';
 };
 
-# metrics() looks at the form each time.
+# metrics() also checks the format each time.
 done_testing;

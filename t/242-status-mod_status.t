@@ -1,4 +1,4 @@
-# mod_status shows a summary of ours, where it is loaded; without it nothing is missed.
+# mod_status, if it is loaded, shows a summary of ours; without it nothing is missing.
 use strict;
 use warnings;
 use lib 't/lib';

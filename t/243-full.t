@@ -1,5 +1,5 @@
-# A memcached that is full is seen: what it says of itself, evictions, refusals and why; and sessions
-# that are gone are no forged cookies.
+# A full memcached is noticed: its own figures, evictions, refusals and their reason; and sessions
+# that are gone are not counted as forged cookies.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -21,7 +21,7 @@ my @figures = qw(memory_bytes memory_limit_bytes items evictions uptime_s);
 
 sub noise { my ($n) = @_; return join '', map { chr(65 + rand 26) } 1 .. $n }
 
-# Stores so many items, and returns how many the server would have.
+# Stores so many items; returns how many the server took.
 sub fill {
     my ($server, $count, $size) = @_;
     my $s = $server->connection;
@@ -33,7 +33,7 @@ sub fill {
     return $stored;
 }
 
-# What it says of that server: by its place, or its name.
+# What the status says about that server, by its place.
 sub of { my ($m, $i) = @_; return status($m)->{servers}[$i] }
 
 # The samples of a family, by server.
@@ -167,7 +167,7 @@ subtest 'sessions that are gone are no forged cookies' => sub {
     $server->stop;
 };
 
-# The prober goes on with what it has to do, while servers hang that nobody uses.
+# The prober goes on with its work while servers hang that nobody uses.
 subtest 'servers that hang' => sub {
     my @pool = pool(6);
     my $m = MemSess::Member->start(servers => \@pool, config => $config);

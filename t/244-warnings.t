@@ -1,5 +1,5 @@
-# What an operator hears of: at start and by apachectl -t, of mistakes that are no errors; later, of
-# events and of members that do not fit together.
+# What an operator is told: at start and by apachectl -t, about mistakes that are no errors; later,
+# about events, and about members that do not fit together.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -21,7 +21,7 @@ my $config = timing() . q(
 );
 my @pool = pool(2);
 
-# Which kinds of warnings the form for Prometheus has; there is a sample of each kind.
+# The kinds of warnings in the form for Prometheus; there is a sample of each kind.
 sub kinds {
     my ($family) = grep { $_->[0] eq 'memsess_warning' }
         metrics(client($_[0])->get('/status?format=prometheus')->body);
@@ -113,8 +113,8 @@ subtest 'events' => sub {
         'each once';
 };
 
-# Members compare themselves 15 s after they started, and then once a minute, if that failed: all at
-# once, each group with servers or keys of its own.
+# Members compare themselves 15 s after they started, and then once a minute, in case the first time
+# failed. All groups start at once, each with servers or keys of its own.
 sub sealing { return "$config\nMemSessSecret file:$secret\n" }
 my @names  = map { $_->address } @pool;
 my @differ = map { MemSess::Member->start(servers => $_,
@@ -123,7 +123,7 @@ my @differ = map { MemSess::Member->start(servers => $_,
 my $pool_of_alike = MemSess::Memcached->start;
 my @alike = map { MemSess::Member->start(servers => [$pool_of_alike], config => sealing()) } 1, 2;
 
-# What somebody has left in the place of members.
+# What an attacker has put where members leave their signs.
 my $key = encode_base64url(substr Digest::SHA::sha512("memsess\0\0members"), 0, 32);
 my $planted = '1 web9:abc 100 AAAAAAAA';
 my @planted = map { MemSess::Memcached->start } 1, 2;
@@ -141,7 +141,7 @@ subtest 'members whose pools differ' => sub {
     like client($one)->get('/status')->body, qr/<li>member \S+ has another pool/, 'the page';
     like status($one)->{verdict}{text}, qr/^All 2 servers are up, but another member has another pool/,
         'and its verdict';
-    # Who compared last has found the signs of all.
+    # The member that compared last has found the signs of all.
     ok wait_for(70, sub { ($one) = grep { @{ status($_)->{members} } == 3 } @differ }),
         'all members are seen, not only who was the last at a server';
     my $seen = status($one)->{members};
@@ -158,7 +158,8 @@ subtest 'members whose pools differ' => sub {
 };
 
 subtest 'members whose pools and clocks are alike' => sub {
-    # Sealed, so that no name and time can be read in it. (A colon may be there by chance.)
+    # The signs are sealed, so that no name and time can be read in them. (A colon may be there by
+    # chance.)
     my $items = sub { scalar grep { /^MSE/ && !/:[\w-]{8} [-\d]+ / } values %{ items($pool_of_alike) } };
     ok wait_for(100, sub { $items->() == 1 }), 'they have left their mark, sealed';
     select undef, undef, undef, 7;
@@ -180,7 +181,7 @@ subtest 'a member whose clock is ahead' => sub {
     $plain->stop;
 };
 
-# With a secret, what no member has sealed is not read: no word of it is in the log.
+# With a secret, a sign that no member has sealed is not read: no word of it is in the log.
 subtest 'what none of us has left' => sub {
     ok wait_for(100, sub { (items($planted[1])->{$key} // '') ne $planted }),
         'another takes its place';

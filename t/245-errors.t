@@ -1,5 +1,5 @@
-# What goes wrong with a server is told in words that an operator knows: in the log, and as
-# last_error in the status.
+# A server's faults are reported in words that an operator knows: in the log, and as last_error in
+# the status.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -28,11 +28,11 @@ sub file {
     return $file;
 }
 
-# Nothing that only a programmer of APR knows.
+# There must be nothing that only a programmer of APR knows.
 sub plain { my ($m) = @_; unlike $m->log->text,
     qr/specific information|does not understand|\(\d+\)[A-Z].*MemSess: (?:server|changes)/, 'plain' }
 
-# Has somebody use the only server of a member; the words are in the log, and in the status.
+# A client uses the only server of a member; these words are then in the log and in the status.
 sub told {
     my ($m, $address, $words) = @_;
     client($m)->get(say_via('cgi', 'MemSess-Set: a=1'));
@@ -137,7 +137,7 @@ subtest 'no memcached; one that closes' => sub {
     $_->stop for $other, $server;
 };
 
-# That is no matter of the store.
+# A lock that times out is no error of the store.
 subtest 'a lock that is not had' => sub {
     my $server = MemSess::Memcached->start;
     my $m = MemSess::Member->start(servers => [$server], config => "$config

@@ -1,4 +1,4 @@
-# LogLevel memsess:trace1: one request's whole way, by digests; and never an id or a value.
+# LogLevel memsess:trace1: the whole way of one request, by digests, and never an id or a value.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -13,7 +13,7 @@ my @pool = pool(2);
 my $traced = MemSess::Member->start(servers => \@pool, config => 'LogLevel memsess:trace1');
 my $log = $traced->log;
 
-# The lines of what the code does, without what stands before the message.
+# The trace lines of what the code does, only the messages.
 sub traced(&) {
     my ($code) = @_;
     my $mark = $log->mark;

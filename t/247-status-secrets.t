@@ -1,5 +1,5 @@
-# The status shows much of the configuration and of what happens: nothing in any of its forms is a
-# secret, a password, a cookie or a user's name.
+# The status shows much of the configuration and of what happens: none of its forms shows a secret,
+# a password, a cookie or a user's name.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -36,7 +36,7 @@ my $m = MemSess::Member->start(servers => \@pool, config => timing() . qq(
     </Location>
 ));
 
-# What is to be found nowhere.
+# Words that must not be found anywhere.
 my @hidden = (@text, $password, 'ArgumentOfProgram', 'alice-the-user', 'ValueOfAnAttribute',
               'PlantedCookie');
 
@@ -51,7 +51,7 @@ my @forms = ('/status', '/status?format=json', '/status?format=prometheus', '/st
              '/server-status', '/server-status?auto');
 my @found;
 for my $form (@forms, map { "$_ again" } @forms[0 .. 2]) {
-    # Once more while something is wrong.
+    # Asks again while something is wrong.
     $_->kill9 for $form =~ / again/ ? splice @pool : ();
     my $r = $c->copy->get($form =~ s/ again//r);
     my $answer = join "\n", $r->lines, $r->body;

@@ -1,5 +1,5 @@
-# That docs/directives.md, of which docs/reference.md, memsess.conf and the manual page are made, says of
-# every directive what the module does.
+# docs/directives.md, which docs/reference.md, memsess.conf and the manual page are made from, says
+# of every directive what the module does.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -17,7 +17,7 @@ my $modules = MemSess::Site::query('LIBEXECDIR');
 my $provider = qq(LoadModule session_module "$modules/mod_session.so"
     LoadModule session_memsess_module "$ENV{MEMSESS_T_ROOT}/../.libs/mod_session_memsess.so"\n);
 
-# One file that can stand for whatever a sample names: a password, a secret.
+# One file that can stand for everything that a sample names: a password, a secret.
 my $file = private_file('directives', join('', 'user:', '0123456789abcdef' x 4, "\n"));
 
 subtest 'all of them, and no other' => sub {
@@ -30,7 +30,7 @@ subtest 'all of them, and no other' => sub {
     ));
     my ($list) = client($m)->get('/info?mod_memsess.c')->body
         =~ m{Module Directives:(.*?)Current Configuration}s;
-    # These are httpd's own: the module only looks at them.
+    # These three are httpd's own: the module only looks at them.
     my @real = sort grep { !/^(?:AuthMerging|Require|SetHandler)$/ } ($list // '') =~ m{<tt>(\w+) - }g;
     cmp_ok scalar @real, '>', 20, 'mod_info lists the directives of the module' or diag $list;
     is_deeply [sort grep { $entry{$_}{module} eq 'memsess' } keys %entry], \@real,

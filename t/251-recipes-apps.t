@@ -1,5 +1,6 @@
 # The recipes of examples/ that are the same small application, each in another language: it counts
-# visits, logs in and logs out. RECIPES names others than those whose languages are small packages.
+# visits, logs in and logs out. RECIPES names others than the default ones, whose languages are
+# small packages.
 use strict;
 use warnings;
 use lib 't/lib';

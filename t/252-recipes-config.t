@@ -1,4 +1,4 @@
-# The recipes of examples/ that are configuration alone, or a script; and examples/run, which runs
+# The recipes of examples/ that are only configuration, or a script; and examples/run, which runs
 # them all.
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Memcacheds behind a proxy: two of twemproxy (nutcracker), each with memcacheds of its own, are the
-# pool. That is as docs/moving-in.md says to set it up.
+# Memcacheds behind a proxy: the pool is two of twemproxy (nutcracker), each with memcacheds of its
+# own, set up as docs/moving-in.md says.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -72,7 +72,7 @@ subtest 'what does not tell of itself' => sub {
     my $m = MemSess::Member->start(servers => \@proxies,
         config => qq(<Location "/status">\nSetHandler memsess-status\n</Location>));
     started($m);
-    select undef, undef, undef, 6; # some figures would have come by now
+    select undef, undef, undef, 6; # by now some figures would have come
     for my $server (@{ status($m)->{servers} }) {
         is $server->{state}, 'up', 'is well';
         is_deeply [@$server{qw(memory_bytes memory_limit_bytes items evictions uptime_s)}],

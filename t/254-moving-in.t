@@ -1,5 +1,5 @@
-# docs/moving-in.md, tried: each configuration is taken from there, and the steps are done with what
-# one comes from, where Debian has it.
+# Tries docs/moving-in.md: each configuration is taken from there, and each move starts from the old
+# software, if Debian has it.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -12,7 +12,7 @@ plan tests => 4;
 my @pool = map { MemSess::Memcached->start } 1, 2;
 my $form = 'Content-Type: application/x-www-form-urlencoded';
 
-# The nth configuration below a heading, with our servers in place of the page's.
+# The nth configuration below a heading, with the test's servers in place of the page's.
 sub block {
     my ($heading, $n, %with) = @_;
     open my $in, '<', MemSess::Site::top() . '/docs/moving-in.md' or die "moving-in.md: $!";
@@ -50,8 +50,8 @@ subtest 'from sticky balancers' => sub {
         RewriteRule ^/app(/.*)\$ balancer://members\$1 [P]
         ) };
     my $front = MemSess::Member->start(config => $balancer->($sticky));
-    # How many such requests each member answered, once all are in the logs: an answer may be here
-    # before its line is there.
+    # How many such requests each member answered. This waits until all are in the logs: an answer
+    # may come before its line is written.
     my $requests = sub {
         my ($what, $all) = @_;
         my @had;
@@ -165,7 +165,7 @@ subtest 'from mod_session_dbd' => sub {
     $_->stop for $one, $two;
 };
 
-# Of the two configurations the first is of a module that Debian does not have.
+# The first of the two configurations is for a module that Debian does not have.
 subtest 'from mod_auth_memcookie' => sub {
     my $m = MemSess::Member->start(config => q(
         MemSess Off

@@ -1,4 +1,4 @@
-# What docs/pitfalls.md says of each.
+# What docs/pitfalls.md says about each pitfall.
 use strict;
 use warnings;
 use lib 't/lib';

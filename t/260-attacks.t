@@ -1,6 +1,6 @@
-# What an attacker does who has a browser, a session of his own, and a page that shows what is in a
-# session. What one topic's tests show already (forged cookies: 200, records: 090 and 205, the way
-# back from a log-in: 210) is not repeated here.
+# Attackers who have a browser, a session of their own, and a page that shows what is in a session.
+# Attacks that another topic's tests cover (forged cookies: 200, records: 090 and 205, the way back
+# from a log-in: 210) are not repeated here.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -46,7 +46,7 @@ for my $kind (qw(unsigned signed)) {
             . "/mod_http2.so\n$config$more") } 1 .. 2];
 }
 
-# With this cookie nobody gets anything, on either member; and what is written is dropped.
+# This cookie shows nothing on any of these members, and writes with it are dropped.
 sub is_dead {
     my ($cookie, $what, @m) = @_;
     for my $m (@m) {
@@ -67,7 +67,7 @@ for my $kind (sort keys %member) {
     my @m = @{ $member{$kind} };
 
     subtest "$kind: fixation" => sub {
-        # The attacker's own session, planted in the browser of somebody who then logs in.
+        # The attacker's own session, planted in the browser of a victim who then logs in.
         my $attacker = started($m[0], 'cart=1');
         my $planted  = $attacker->cookie;
         my $anna     = client($m[1])->set_cookie($planted);
@@ -77,12 +77,13 @@ for my $kind (sort keys %member) {
         is data($anna), 'cart=1&user=anna', 'and the same session';
         is_dead($planted, 'the planted one', @m);
         is data($anna->via($m[0])), 'cart=1&user=anna', 'which harmed nobody';
-        # Both in one header, whatever the order: never a mixture, never the attacker's.
+        # Both cookies in one header, in either order: never a mixture, never the attacker's
+        # session.
         for my $both ("$planted; memsess=" . $anna->cookie, $anna->cookie . "; memsess=$planted") {
             my $r = client($m[0])->get('/lua/env', "Cookie: memsess=$both");
             like(($r->env('MEMSESS_DATA') // ''), qr/^(?:cart=1&user=anna)?$/, 'hers or none');
         }
-        # One that nobody has, planted before there is a session.
+        # An id that no session has, planted before there is a session.
         my $made_up = 'A' x 24;
         my $bert = client($m[0])->set_cookie($made_up);
         $bert->get(say_via('cgi', 'MemSess-Set: user=bert'));
@@ -103,7 +104,7 @@ for my $kind (sort keys %member) {
         $c->get(say_via('proxy', 'MemSess-Destroy: 1'));
         ok !defined $c->cookie, 'logged out';
         is_dead($_, 'after log-out', @m) for @old;
-        # Log-in again is another session, to which nothing old leads.
+        # Another log-in begins another session, to which no old cookie leads.
         my $again = started($m[0], 'user=anna');
         is_dead($_, 'after another log-in', @m) for @old;
         is data($again), 'user=anna', 'which is well';
@@ -131,8 +132,8 @@ for my $kind (sort keys %member) {
         my @grown = map { my $k = $_; my $now = $pool[$k]->stats;
             +{ map { $_ => $now->{$_} - $before[$k]{$_} } @names } } 0 .. 1;
         for my $grown (@grown) {
-            # But for what members leave there once a minute. What is there in the end tells
-            # nothing: claims of what was written before run out meanwhile.
+            # Members leave a sign there once a minute. The number of items at the end says nothing:
+            # claims of earlier writes expire meanwhile.
             my $gets = delete $grown->{cmd_get};
             cmp_ok $grown->{$_}, '<', 10, "nothing is stored, written or deleted: $_"
                 for sort keys %$grown;
@@ -221,7 +222,7 @@ subtest 'values cannot split a response, a request or a log line' => sub {
     }
 };
 
-# The header names that begin like ours in what a back end or a script saw; a log-in's age grows.
+# The lines with reserved names that a back end or a script saw; the age of a log-in grows.
 sub reserved { return [sort map { s/LOGIN_AGE=\K\d+/N/r }
     map { /^((?:HTTP_)?MEMSESS[-_](?!T_|ATTR)\S*?)[:=] *(.*)/i ? "$1=$2" : () } split /\r?\n/, $_[0]] }
 
@@ -318,7 +319,7 @@ subtest 'a cache that is told to keep everything' => sub {
 subtest 'what an attacker writes stays in his session' => sub {
     my $victim = started($m, 'user=anna');
     my $attacker = started($m, 'user=mallory');
-    # Names that could be taken for something else.
+    # Names that could be confused with others.
     my $r = $attacker->get(say_via('cgi',
         'MemSess-Set: STATE=x&ID=x&MEMSESS_STATE=x&.=1&-=2&_=3&a-b=1&a.b=2&a_b=3'));
     is $r->status, 200, 'odd names are names';

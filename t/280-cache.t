@@ -1,5 +1,5 @@
 # MemSessLocalCache: a member's own copies. A client reads its own writes whichever member it asks;
-# what somebody else changed is seen within max-age; commits go to the pool and stay exact.
+# another client's change is seen within max-age; commits go to the pool and stay exact.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -25,7 +25,7 @@ my $config = "MemSessSecret file:$secret\nMemSessRetry 300ms\n";
 my @member = map { MemSess::Member->start(servers => \@pool,
     config => $config . "MemSessLocalCache 1M max-age=${max_age}s\n") } 1, 2;
 
-# What the pool was asked for and was given while this ran.
+# What the pool was asked and was given while this ran.
 sub traffic (&) {
     my ($code) = @_;
     my @before = map { $_->stats } @pool;
@@ -50,8 +50,8 @@ subtest 'what a member has seen it serves without the pool' => sub {
     none(sub { is data($c), 'n=1', 'and once more there' for 1 .. 5 }, 'no traffic');
 };
 
-# The cookie says which revision there was, and so does a member's own copy: where an older record is
-# all that is left, since somebody put it back there, it is not believed, nor written anew.
+# The cookie says which revision the session had, and so does a member's own copy: if only an older
+# record is left, which an attacker has put back, it is neither believed nor written again.
 subtest 'a record that was put back does not count, though no other is left' => sub {
     for my $n (0, 1) {
         my %before = map { $_ => 1 } map { keys %{ items($_) } } @pool;

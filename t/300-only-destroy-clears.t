@@ -1,4 +1,4 @@
-# Answers that come late: what a browser is told on an old cookie takes no newer one away from it.
+# Answers that come late: what a browser is told for an old cookie does not take a newer one away.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -41,7 +41,7 @@ subtest 'a poll that is answered after the log-in' => sub {
         is $jar->get(log_in($where))->status, 200, "$where: logged in";
         my $cookie = $jar->cookie;
         ok leaves_cookie($poll->()), 'the poll was answered after it';
-        # And those that come with the old cookie, but are answered later.
+        # Other requests come with the old cookie, but are answered later.
         my $late = background($old->copy(server => $m[1]), '/cgi/env')->wait;
         is $late->env('MEMSESS_STATE'), 'unknown', 'one that came later is of no session';
         $jar->keep($_) for $late->header('Set-Cookie');

@@ -1,5 +1,5 @@
 # MemSessRenew, and the answer with the new id is lost: the old id leads to the session, and every
-# answer brings the new cookie again, until 10 s after that was first used.
+# answer brings the new cookie again, until 10 s after the new cookie was first used.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -49,7 +49,7 @@ my %m = map { my $config = 'MemSessNamespace ' . tr/ /-/r . "\n$variants{$_}";
     $_ => [map { member($config) } 1, 2] } @variants;
 my @plain = @{ $m{plain} };
 
-# One whose id has just changed, by an answer that nobody got.
+# A client whose id has just changed, by an answer that it never got.
 sub renewed_in_vain {
     my ($m, $where) = @_;
     my $jar = started($m, 'n=0&who=ann');
@@ -60,7 +60,7 @@ sub renewed_in_vain {
     return ($jar, id_of($new));
 }
 
-# What an answer tells of the id: none where it sets no cookie.
+# The id that an answer sets; none if it sets no cookie.
 sub told { my ($r) = @_; my ($cookie) = map { /^memsess=([^;]*)/ } $r->header('Set-Cookie');
     return defined $cookie ? id_of($cookie) : 'none' }
 
@@ -71,7 +71,7 @@ subtest 'answers are lost' => sub {
     for my $variant (@variants) {
         $lost{$variant} = [renewed_in_vain($m{$variant}[0])];
     }
-    # A client that went away in the middle.
+    # A client that disconnected during the request.
     my $jar = started($plain[0], 'n=0&who=ann');
     let_pass(1.1);
     goes_away($jar, '/cgi/env/renew');
@@ -97,7 +97,7 @@ for my $variant (@variants) {
     my @m = @{ $m{$variant} };
     subtest "$variant: every answer brings it again, whatever it is" => sub {
         my ($jar, $new) = @{ $lost{$variant} };
-        # Longer than an id lives whose successor was used.
+        # This is longer than an id lives after its successor was used.
         until_after($lost_at, 12);
         my $n = 0;
         for my $m (@m) {
@@ -128,7 +128,8 @@ for my $variant (@variants) {
 
 my %used;
 
-# These come while their id is good, before and after it is renewed, and take longer than it lives.
+# These requests come while their id is good, before and after it is renewed, and last longer than
+# it lives.
 my $slow_jar = started($plain[0], 'n=0');
 my @slow     = slowly_counting();
 let_pass(1.1);
@@ -153,7 +154,7 @@ for my $variant (@variants) {
                 @pool);
         };
         cmp_ok $sets->($m[1]), '>', 0, 'the first request that comes with it says so';
-        # But for the lock, if there is one.
+        # Later requests write nothing but the lock, if there is one.
         is $sets->($_), 0, 'later ones write nothing'
             for $variant eq 'a lock' ? () : ($m[0], $m[1]);
         $used{$variant} = [$jar, $new, $next, $before, now];
@@ -209,7 +210,7 @@ subtest 'a slow answer brings the newest id, not the one it began with' => sub {
     let_pass(1.1);
     $jar->get('/cgi/env/renew');
     my @ids = map { id_of($_->cookie) } $old, $jar;
-    # These come with the old id; by the time of their answers there is a third one.
+    # These come with the old id; by the time of their answers the session has a third one.
     push @slow, map { my $c = $old->copy; [$c, slow($c, 'cgi', @$_)] } [], ['MemSess-Incr: n=1'];
     let_pass(1.1);
     $jar->via($plain[1])->get('/cgi/env/renew');
@@ -231,7 +232,7 @@ subtest 'A to B to C while answers are lost' => sub {
     my $next = $jar->copy;
     for my $k (1 .. 5) {
         let_pass(0.25);
-        # It comes with the id, and another one takes its place in the same request.
+        # The request comes with one id, and the session gets another one in the same request.
         $next->via($plain[$k % 2])->get(say_via('cgi/often', 'MemSess-Incr: n=1'));
     }
     isnt id_of($next->cookie), id_of($first->cookie), 'five ids further';
@@ -240,7 +241,7 @@ subtest 'A to B to C while answers are lost' => sub {
         is attr($r, 'n'), 5, 'the first one leads there';
         is told($r), id_of($next->cookie), 'and is told the last one';
     }
-    # Now the last answer is lost too, and nobody knows but who comes with the one before.
+    # Now the last answer is lost, too: only a client with the id before it can find the session.
     my $one_before = $next->copy;
     let_pass(0.25);
     my $told = told($next->copy->get('/cgi/env/often'));
@@ -260,7 +261,7 @@ subtest 'renewed by another request in the same moment' => sub {
     }
 };
 
-# A member that has a copy of its own of the session as it was: it finds out when it would renew it.
+# A member has its own copy of the old session, and finds out when it wants to renew the id.
 subtest 'renewed elsewhere, while a member has an own copy' => sub {
     my @m = map { member(secret() . "MemSessNamespace copies\nMemSessLocalCache 1M max-age=60s\n") }
         1, 2;

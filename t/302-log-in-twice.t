@@ -1,5 +1,5 @@
-# A log-in that is clicked twice, and its first answer thrown away, ends logged in; and a log-in
-# renews by itself. Nobody who planted an id gets anything of it.
+# A log-in that is clicked twice, with its first answer thrown away, ends logged in; and a log-in
+# renews the id without being told. An attacker who planted an id gets nothing of it.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -59,7 +59,7 @@ for my $m (@m) {
     print $users "ann:{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=\n";    # test
 }
 
-# How an application logs somebody in, and what it sets besides.
+# How an application logs a user in, and what else it sets.
 my %log_in = (
     'Set and Renew' => ['MemSess-Set: user=ann&seen=1', 'MemSess-Renew: 1'],
     'Set alone'     => ['MemSess-Set: user=ann&seen=1'],
@@ -71,7 +71,7 @@ for my $how (sort keys %log_in) {
             cgi/request)) {
             my ($where, $m) = @$case;
             my $jar = started($m[0], 'cart=3');
-            # Its answer is thrown away by the browser, whose second click goes out at once.
+            # The browser throws the first answer away, since the second click is sent at once.
             is $jar->copy->get(say_via($where, @{ $log_in{$how} }))->status, 200, "$where: once";
             my $old = $jar->copy;
             is $jar->copy(server => $m)->get('/lua/env')->env('MEMSESS_STATE'), 'unknown',
@@ -133,7 +133,7 @@ subtest 'a log-in renews by itself' => sub {
         my $log_in = $ways{$way};
         my $jar    = started($m[0], 'cart=3');
         my $id     = public($jar);
-        # The test's commands have no empty value.
+        # The test's commands cannot have an empty value.
         for my $case ($way eq 'C API' ? @cases[0 .. 2] : @cases) {
             my ($user, $renews) = @$case;
             my $old = $jar->copy;
@@ -145,7 +145,7 @@ subtest 'a log-in renews by itself' => sub {
             is public($jar), $id, 'it is the same';
         }
     }
-    # What no longer names a user is no log-in.
+    # A change that removes the user is no log-in.
     my $jar = started($m[0], 'user=ann');
     my $id  = id_of($jar->cookie);
     $jar->get(say_via('cgi', 'MemSess-Unset: user'));
@@ -155,7 +155,7 @@ subtest 'a log-in renews by itself' => sub {
 };
 
 subtest 'fixation' => sub {
-    # An id of the attacker's own session, planted; and she clicks twice.
+    # The planted id is of the attacker's own session; and she clicks twice.
     my $attacker = started($m[0], 'cart=evil&note=evil');
     my $ann      = client($m[1])->set_cookie($attacker->cookie);
     $ann->copy->get(say_via('cgi', @{ $log_in{'Set and Renew'} }));
@@ -170,7 +170,7 @@ subtest 'fixation' => sub {
         is data($own), 'user=mallory', 'by a log-in a session of his own';
     }
     is data($ann), 'seen=1&user=ann', 'hers is as it was';
-    # One that no session has is adopted no more than ever.
+    # An id that no session has is not adopted here, either.
     my $made_up = 'Made-up_by_the_client-01';
     my $bob = client($m[0])->set_cookie($made_up);
     $bob->get(say_via('cgi', 'MemSess-Set: user=bob', 'MemSess-Renew: 1'));

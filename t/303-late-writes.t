@@ -1,5 +1,5 @@
-# Writes that come late, with the id of a session that was renewed or destroyed: they are dropped,
-# with a warning, and begin nothing that would take the place of a log-in.
+# Writes that come late, with the id of a session that was renewed or destroyed, are dropped with a
+# warning, and begin nothing that would take the place of a log-in.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -39,7 +39,7 @@ my %writes = (
 
 sub lines { my ($what) = @_; return ref $writes{$what} ? @{ $writes{$what} } : $writes{$what} }
 
-# Whether that answer is one of a write that was dropped, and the log says so.
+# The answer belongs to a write that was dropped, and the log says so.
 sub is_dropped {
     my ($answer, $what, $m) = @_;
     my $mark = $m->log->mark;
@@ -79,7 +79,8 @@ subtest 'renewed: what was under way' => sub {
     is data($jar), 'cart=1&user=ann', 'which is good';
 };
 
-# Each ends a session of a user by what is kept of that user; the session's own record stays as it was.
+# Each of these ends a session of a user by the user's record; the session's own record stays as it
+# was.
 my $user = 0;
 my %ends_others = (
     'Destroy: others' => sub { $_[0]->get(say_via('cgi', 'MemSess-Destroy: others')) },
@@ -101,14 +102,15 @@ subtest 'ended by another one: what comes with its id soon after' => sub {
     for my $end (sort keys %ends_others) {
         my $name = 'ann' . ++$user;
         my $c = started($listed[0], "user=$name");
-        let_pass(1.1) if $end =~ /beyond/;    # dates are in seconds
+        let_pass(1.1) if $end =~ /beyond/;    # dates have a resolution of one second
         my $other = started($listed[0], "user=$name");
         my ($goes, $stays) = $end =~ /beyond/ ? ($c, $other) : ($other, $c);
         my $late = slow($goes->copy, 'cgi', lines('Set'));
         my $r = $ends_others{$end}->($stays, $goes, $name);
         is $r->status, 200, "$end: done" if ref($r) =~ /Response/;
         is state($goes->copy), 'unknown', "$end: it is over";
-        # Its own record takes that: it is as if the end had come right after.
+        # The write that was under way reaches the session's own record: it is as if the end had
+        # come right after it.
         ok leaves_cookie($late->()), "$end: what was under way sets no cookie";
         for my $m (@listed) {
             is_dropped(sub { $goes->copy(server => $m)->get(say_via('cgi', lines($_))) },
@@ -118,7 +120,7 @@ subtest 'ended by another one: what comes with its id soon after' => sub {
     }
 };
 
-# Each ends one session; the writes that come later are tried at once, and again after 30 s.
+# Each of these ends one session; later writes are tried at once, and again after 30 s.
 my %ends = (
     'Destroy'      => ['MemSess-Destroy: 1', 'user=ann1&cart=1'],
     'Destroy: all' => ['MemSess-Destroy: all', 'user=ann2&cart=1'],
@@ -130,7 +132,7 @@ subtest 'destroyed: what comes with its id soon after' => sub {
     $began_at = now;
     for my $end (sort keys %ends) {
         my ($line, $form) = @{ $ends{$end} };
-        # With "all" another one of the user's, whose own record is as it was.
+        # With "all", also another session of the user, whose own record stays as it was.
         my ($jar, $other) = map { started($m[0], $form) } 1, 2;
         my @old = ($jar->copy, $end eq 'Destroy' ? () : $other);
         $jar->get(say_via('cgi', $line));
@@ -172,8 +174,8 @@ subtest 'what has nothing to write is no matter for the log' => sub {
     is data($jar), 'cart=1&user=ann', 'nothing has happened';
 };
 
-# The tombstone says that it was destroyed, and when is told by a mark: if its servers lose that,
-# all there is to lose is those seconds.
+# The tombstone says that the session was destroyed, and a mark tells when: if its servers lose the
+# mark, only those seconds are lost.
 subtest 'members whose clocks are an hour apart' => sub {
     my @apart = map { MemSess::Member->start(servers => \@pool,
         clock => $_,

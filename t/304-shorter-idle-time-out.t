@@ -1,5 +1,5 @@
-# A section with a shorter idle time-out says "expired" there, and leaves the session and its cookie
-# alone elsewhere.
+# A section with a shorter idle time-out reports a session as expired, and leaves the session and
+# its cookie alone for other sections.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -90,13 +90,13 @@ subtest 'a log-out there ends it everywhere' => sub {
     }
 };
 
-# Seconds that a copy, [server, key], is kept.
+# For how many seconds a copy, [server, key], is kept.
 sub kept_for {
     my ($server, $key) = @{ $_[0] };
     return join('', $server->command("mg $key t")) =~ /^HD t(\d+)/ ? $1 : 0;
 }
 
-# Or it would be gone elsewhere, two minutes past its end there.
+# Otherwise it would be gone for other sections two minutes after its end here.
 subtest 'what is written there is kept for as long as elsewhere' => sub {
     my ($c, $mark) = (client($m{plain}[0]), mark());
     $c->get(say_via('cgi', "MemSess-Set: a=$mark"));
@@ -106,12 +106,12 @@ subtest 'what is written there is kept for as long as elsewhere' => sub {
     cmp_ok kept_for($_), '>', 1700, 'kept for half an hour' for @kept;
 };
 
-# What began there, and was never used elsewhere, is kept for two minutes past its end; so it is
-# told for a minute at least that it has expired.
+# A session that began here, and was never used elsewhere, is kept for two minutes after its end: so
+# for at least a minute it is reported as expired.
 subtest 'how long it is told' => sub {
     my ($c, $mark) = (client($m{plain}[0]), mark());
     $c->get(say_via('cgi/bank', "MemSess-Set: a=$mark"));
-    # memcached's list of keys lacks some now and then.
+    # memcached's list of keys is incomplete now and then.
     my @kept;
     ok wait_for(10, sub { (@kept = homes($mark, @pool)) == 2 }), 'two copies';
     cmp_ok kept_for($_), '>', 60, 'kept a minute past its end at least' for @kept;

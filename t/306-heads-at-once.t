@@ -1,5 +1,5 @@
-# What tells a browser of a cookie leaves when the session is written. A head that waited for the rest
-# of a slow answer would put an older cookie in the place of one that was set meanwhile.
+# An answer that sets a cookie is sent as soon as the session is written. If its head waited for the
+# rest of a slow answer, it would replace a cookie that was set meanwhile with an older one.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -33,8 +33,8 @@ plan tests => 4;
 
 my $files = 0;
 
-# A program that has begun to answer, and is not over before what is returned is called, which waits for
-# the answer.
+# A program that has begun to answer, and goes on until the returned function is called, which waits
+# for the answer.
 sub begun {
     my ($c, $path, @lines) = @_;
     my $until = sprintf '%s/logs/heads-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$files;
@@ -43,7 +43,7 @@ sub begun {
     return ($request, sub { open my $out, '>', $until or die $!; return $request->wait });
 }
 
-# Whether the head comes while the program goes on.
+# Whether the head comes while the program still runs.
 sub comes {
     my ($request) = @_;
     my $select = IO::Select->new($request->{socket});
@@ -54,7 +54,7 @@ sub comes {
     return 1;
 }
 
-# mod_proxy_fcgi keeps what is short until the program is over.
+# mod_proxy_fcgi holds a short answer back until the program is over.
 subtest 'a write, and a log-in meanwhile' => sub {
     my $c = started($m[0], 'n=0');
     my ($request, $end) = begun($c, '/fcgi', 'MemSess-Incr: n=1');
@@ -66,7 +66,7 @@ subtest 'a write, and a log-in meanwhile' => sub {
     is data(client($m[0])->set_cookie($cookie)), 'n=1&user=ann', 'logged in';
 };
 
-# A filter before ours may keep it all: then nothing was written yet.
+# A filter before ours may hold everything back: then nothing is written yet.
 subtest 'a filter that waits, and a log-in meanwhile' => sub {
     my $c = started($m[0], 'n=0');
     my ($request, $end) = begun($c, '/deflate/fcgi', 'MemSess-Incr: n=1');

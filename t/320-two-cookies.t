@@ -1,6 +1,6 @@
-# Several cookies of our name, as browsers send them where the scope was changed, by a parent domain,
-# or by a sibling's path: the first that leads to a live session counts; four are looked up at most, and
-# forged ones not at all. Cookies are parted by semicolons alone.
+# Several cookies of our name, as browsers send them after the scope was changed, by a parent
+# domain, or by a sibling's path: the first that leads to a live session counts; four are looked up
+# at most, and forged ones not at all. Only semicolons separate cookies.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -44,7 +44,7 @@ my @kinds = sort keys %kind;
 
 plan tests => 9 * @kinds + 8;
 
-# A request with these cookies of our name, in this order.
+# A request with these values of our cookie, in this order.
 sub with {
     my ($m, $target, @cookies) = @_;
     return client($m)->get($target, 'Cookie: ' . join '; ', map { "memsess=$_" } @cookies);
@@ -157,7 +157,7 @@ for my $kind (@kinds) {
         my $r = with($m[0], say_via('cgi', 'MemSess-Set: user=anna'), $dead);
         my ($new) = $r->header('Set-Cookie') =~ /^memsess=([^;]+)/;
         for my $m (@m) {
-            # The browser sends both: the narrower path first.
+            # The browser sends both cookies, the one with the longer path first.
             my $r = with($m, '/cgi/env', $dead, $new);
             is seen($r), 'active user=anna', 'logged in';
             ok !clears_cookie($r), 'and the good one is not cleared';
@@ -278,7 +278,7 @@ subtest 'a comma is part of a value' => sub {
     }
 };
 
-# RFC 9113, 8.2.3, against RFC 6265, 5.4.
+# RFC 9113, section 8.2.3, differs from RFC 6265, section 5.4.
 subtest 'fields of their own: in HTTP/2 alone' => sub {
     my $modules = MemSess::Site::query('LIBEXECDIR');
     my $m = MemSess::Member->start(servers => $made{signed}{pool}, config => "$common$kind{signed}" .
@@ -291,7 +291,7 @@ subtest 'fields of their own: in HTTP/2 alone' => sub {
         like MemSess::HTTP::h2($m->port, '/proxy/echo', @$fields), qr/^Cookie: \Q$others\E\r?$/m,
             "$what: ours is taken out";
     }
-    # What httpd makes of two lines cannot be told from a comma in a value.
+    # When httpd joins two lines, the comma cannot be told from one in a value.
     is seen(client($m)->get('/cgi/env', $ours, 'Cookie: x=1')), 'invalid ', 'HTTP/1: the first';
     is seen(client($m)->get('/cgi/env', 'Cookie: x=1', $ours)), 'none ', 'HTTP/1: the second';
     $m->stop;

@@ -1,6 +1,6 @@
-# Answers that go past the output filters: a 101 of a WebSocket or of HTTP/2 over cleartext, and what
-# nph- programs say. Their head is the response's beginning: the session is committed and re-dated,
-# its lock is given back, and what comes later is too late.
+# Answers that bypass the output filters: a 101 of a WebSocket or of HTTP/2 over cleartext, and the
+# answers of nph- programs. Their head is the response's beginning: the session is committed and
+# re-dated, its lock is freed, and whatever comes later is too late.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -17,7 +17,7 @@ my $backend = MemSess::WebSocket->backend;
 my $port    = $backend->port;
 my $modules = MemSess::Site::query('LIBEXECDIR');
 
-# How httpd passes a WebSocket on: by mod_proxy_http, for both kinds of URL, and by
+# How httpd passes a WebSocket on: by mod_proxy_http, with both kinds of URL, and by
 # mod_proxy_wstunnel.
 my @kinds = qw(http ws tunnel);
 
@@ -74,7 +74,7 @@ sub counted {
         : die 'no status';
 }
 
-# The next request of the session, on the other member, need not wait.
+# The session's next request, on the other member, does not have to wait.
 sub is_free {
     my ($c, $what) = @_;
     my $r;
@@ -182,7 +182,8 @@ for my $kind (@kinds) {
         like $ws->{head}, qr/^Retry-After: \d/m, 'but MemSessOnError';
         is $ws->say('hello'), undef, 'and no tunnel';
         like $m->log->text($mark), qr/changes are lost/, 'the log says so';
-        # Else mod_proxy's connections may be in use, which a child that is told to stop takes ill.
+        # Otherwise mod_proxy's connections may still be in use, and a child that is told to stop
+        # then may not end cleanly.
         $m->graceful_stop;
     };
 
@@ -257,7 +258,7 @@ sub nph {
         '', '') . "begun\n");
 }
 
-# One that has said its head and is not over; how it goes on.
+# A program that has sent its head and still runs; also returns how it goes on.
 sub nph_begun {
     my ($c, $path, @headers) = @_;
     my $until = file();

@@ -1,5 +1,5 @@
 # Interim responses that are not passed on. mod_proxy_http2 leaves their headers among those of the
-# answer: what is ours among them is not obeyed.
+# answer: reserved ones among them are not obeyed.
 use strict;
 use warnings;
 use lib 't/lib';

@@ -1,5 +1,5 @@
-# A body that trickles in holds the lock of MemSessLock request, since its handler has begun; and the
-# ways out that the README names.
+# A body that arrives slowly holds the lock of MemSessLock request, since its handler has begun; and
+# the remedies that the README names.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -33,7 +33,7 @@ Listen 127.0.0.1:\${T_TLS_PORT}
 </Location>
 END
 
-# Balancers that read a body before they ask a member.
+# A balancer that reads the whole body before it asks a member.
 sub balancer { my ($config) = @_;
     return MemSess::Member->start(config => <<"END") }
 MemSess Off
@@ -41,8 +41,8 @@ ProxyPass /cgi/ http://127.0.0.1:@{[ $m[0]->port ]}/cgi/
 $config
 END
 
-# A body of 40 bytes, of which one has been sent, to a port; what is returned sends the others and
-# waits for the answer.
+# Sends one byte of a body of 40 to a port; the returned function sends the others and waits for the
+# answer.
 sub trickle {
     my ($c, $port, $target) = @_;
     my $s = IO::Socket::INET->new(PeerHost => '127.0.0.1', PeerPort => $port) or die $@;

@@ -1,5 +1,6 @@
-# MemSessLock request cannot be used to take a member's threads: few requests of one session wait in
-# one child process, the others have their answer at once, and those who wait ask memcached sparingly.
+# MemSessLock request cannot be used to occupy a member's threads: few requests of one session wait
+# in one child process, the others get their answer at once, and the waiting ones ask memcached
+# rarely.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -9,8 +10,8 @@ use MemSess::Faults;
 use MemSess::Test;
 use Time::HiRes qw(sleep time);
 
-# As many wait in a child, MEMSESS_WAITING_MAX. Of the prefork MPM each child has one request, and so
-# any number may wait.
+# This many wait in a child, MEMSESS_WAITING_MAX. A prefork child has only one request, so any
+# number may wait.
 my $waiting = 5;
 my $prefork = ($ENV{MPM} // 'event') eq 'prefork';
 plan tests => $prefork ? 2 : 3;
@@ -43,7 +44,7 @@ END
 my $files = 0;
 sub file { return sprintf '%s/logs/crowd-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$files }
 
-# One who has the lock, until what is returned is called.
+# A request that holds the lock until the returned function is called.
 sub holder {
     my ($c) = @_;
     my ($until, $notes) = (file(), file());

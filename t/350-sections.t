@@ -1,5 +1,5 @@
-# From one section to another, in every way that httpd knows: what is seen, and what may be written,
-# is what the section says where the request ends.
+# From one section to another, in every way that httpd knows: the section in which the request ends
+# decides what is seen and what may be written.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -12,7 +12,7 @@ use MemSess::Site;
 use MemSess::Test;
 
 # What each section says beside MemSess On; and what its program may write: into which session, and
-# of cart and evil which. All of them name all that any of them names.
+# which of cart and evil. All of them list every directive that any of them has.
 my %section = (
     wide    => ['',                                                 memsess => qw(cart evil)],
     narrow  => ["MemSessExposeKeys cart\nMemSessWritebackKeys cart*", memsess => qw(cart)],
@@ -41,7 +41,7 @@ sub place {
     chmod $mode // 0644, "$w/$path" or die $!;
 }
 
-# Writes, and says what it sees. A program without a process for each variable.
+# Writes, and prints what it sees. The program needs no process for each variable.
 my $program = <<'END';
 #!/bin/sh
 printf 'Content-Type: text/plain\nMemSess-Set: cart=9&evil=1\n\n'
@@ -49,7 +49,7 @@ env
 END
 place('bin/program', $program, 0755);
 
-# The ways: how a request begins in section FROM that ends in section TO.
+# The ways: how a request that begins in section FROM ends in section TO.
 my %way = (
     'ErrorDocument'     => sub { "/missing/from_$_[0]/err_$_[1]" },
     'DirectoryIndex'    => sub { "/w/from_$_[0]/dir_$_[1]/" },
@@ -109,7 +109,7 @@ for my $t (@sections) {
         AddLanguage x-$t .to_$t
     );
 }
-# Where a request ends is named last, and so is what counts.
+# The section in which a request ends comes last, so it counts.
 for my $end (qw(from to)) {
     for my $t (@sections) {
         $config .= qq(
@@ -150,7 +150,7 @@ for my $end (qw(from to)) {
 $m->{config} = $config;
 $m->start;
 
-# One browser with both sessions.
+# One browser has both sessions.
 my %cookie;
 for (['/lua/say', 'memsess', 'user=ann&secret=x&cart=1'], ['/olua/say', 'other', 'user=bob&cart=1']) {
     my ($say, $name, $form) = @$_;
@@ -161,10 +161,10 @@ for (['/lua/say', 'memsess', 'user=ann&secret=x&cart=1'], ['/olua/say', 'other',
 my $both = "Cookie: x=1; memsess=$cookie{memsess}; other=$cookie{other}";
 sub get { return request($m->port, 'GET', $_[0], [$both, @_[1 .. $#_]]) }
 
-# What a program saw of any session or user.
+# Everything that a program saw of any session or user.
 sub seen {
     my ($r) = @_;
-    # How long ago that was does not matter.
+    # How long ago the log-in was does not matter.
     return [sort grep { s/MEMSESS_LOGIN_AGE=\K\d+$/N/ || /MEMSESS_(?!T_)|COOKIE|REMOTE_USER|AUTH_TYPE/ }
         split /\n/, $r->body];
 }
@@ -181,7 +181,7 @@ sub reset_both {
 
 my %start = (memsess => 'cart=1&secret=x&user=ann', other => 'cart=1&user=bob');
 
-# What is in both sessions when programs of these sections have written, each with its values.
+# What both sessions contain after programs of these sections have written, each with its values.
 sub after {
     my %new = (memsess => { secret => 'x', user => 'ann', cart => 1 },
                other   => { user => 'bob', cart => 1 });
@@ -217,7 +217,8 @@ for my $from (@sections) {
         subtest "from $from to $to" => sub {
             for my $way (sort keys %way) {
                 my $r = get($way{$way}->($from, $to));
-                # An environment that another one was made of keeps what is no session's.
+                # An environment that was made from another one keeps what does not belong to a
+                # session.
                 my $seen = [grep { !/^REDIRECT_(?!.*(?:MEMSESS|COOKIE|REMOTE_USER|AUTH))/ } @{ seen($r) }];
                 s/^MEMSESS_LOGIN_AGE=\K\d+$/N/ for @$seen;
                 is_deeply $seen, $direct{$to}, "$way: what is seen" or diag substr $r->body, 0, 2000;
@@ -274,7 +275,8 @@ subtest 'what is malformed for one session changes no other one' => sub {
 };
 $m->stop;
 
-# By files, as a directory's owner would, and with what Require says of either session.
+# By files, as the owner of a directory would do it, and with what Require says about either
+# session.
 my $n = MemSess::Member->new(servers => [$memcached], config => qq(
     LoadModule negotiation_module "$modules/mod_negotiation.so"
 ) . q(

@@ -1,5 +1,5 @@
-# Whoever makes an answer that depends on a session, mod_rewrite in the server's configuration, an
-# error, a rule: caches are told. And a cache in front gives nobody another's answer.
+# Whatever makes an answer depend on a session (mod_rewrite in the server's configuration, an error,
+# a rule), caches are told. And a cache in front never gives a client another's answer.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -8,7 +8,7 @@ use Apache::Test qw(-withtestmore);
 use MemSess::Site;
 use MemSess::Test;
 
-# In the server's configuration, where MemSess is On for all.
+# Set in the server's configuration, where MemSess is On for all.
 my $modules = MemSess::Site::query('LIBEXECDIR');
 my $config = qq(
     LoadModule filter_module "$modules/mod_filter.so"
@@ -134,7 +134,7 @@ my ($ann, $bob) = map { started($m, "user=$_") } qw(ann bob);
 sub varies { return scalar grep { lc eq 'cookie' or $_ eq '*' } split /\s*,\s*/, $_[0]->header('Vary') }
 sub is_private { return $_[0]->header('Cache-Control') =~ /\b(?:private|no-store)\b/ ? 1 : 0 }
 
-# What ann gets, and what somebody without a session.
+# What ann gets, and what a client without a session gets.
 my @answers = (
     ['/me', 301, 404], ['/gone', 410, 404], ['/plain-forbidden', 403, 404],
     ['/far-forbidden', 403, 404], ['/text-forbidden', 403, 404], ['/rejected', 406, 404],
@@ -154,7 +154,7 @@ subtest 'every phase' => sub {
         for my $method (qw(GET HEAD)) {
             my $r = $ann->send($method, $target);
             is $r->status, $of_ann, "$method $name: ann" or diag $r->{raw};
-            next if $target =~ /%2f/;    # refused before there is anything to depend on
+            next if $target =~ /%2f/;    # refused before anything can depend on the session
             ok varies($r), "$method $name: it varies" or diag $r->{raw};
             ok is_private($r), "$method $name: and is hers" or diag $r->{raw};
             unlike $r->header('Cache-Control'), qr/s-maxage/, "$method $name: nor a shared cache's";
@@ -277,7 +277,7 @@ subtest 'an nph- program' => sub {
     }
 };
 
-# What keeps of these paths all that it may.
+# A cache that keeps everything that it may of these paths.
 sub caching {
     my ($quick, $paths) = @_;
     return qq(
@@ -357,7 +357,7 @@ subtest 'a cache in the same server has the page that a redirect leads to' => su
     }
 };
 
-# Parts of a page it would keep by themselves, before anybody sees what they depend on.
+# Without our help, the cache would keep parts of a page before our filter sees what they depend on.
 subtest 'a cache in the same server, and a page that includes another' => sub {
     for my $quick (qw(On Off)) {
         my $c = MemSess::Member->new(servers => [$memcached], config => qq(

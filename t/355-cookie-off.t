@@ -1,5 +1,5 @@
-# The session cookies of a virtual host are taken out of what back ends and programs see, in sections
-# too that have nothing to do with them; and before any of httpd's own modules asks a back end.
+# The session cookies of a virtual host are removed from what back ends and programs see, even in
+# sections that have nothing to do with them; and before any of httpd's own modules asks a back end.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -110,7 +110,7 @@ subtest 'MemSessCookieForward On' => sub {
 
 subtest 'another virtual host has its own' => sub {
     my $there = sub { request($m->tls_port, 'GET', $_[0], ["Cookie: $all"]) };
-    # What stands in the server's configuration holds for its virtual hosts too.
+    # Cookie names of the server's configuration apply to its virtual hosts, too.
     is scalar($there->('/proxy/echo')->echoed('Cookie')), 'x=1; y=2; memsess2=3; z=4', 'and ours too';
     my $front = MemSess::Member->start(config => q(
         MemSess Off
@@ -186,9 +186,9 @@ subtest 'a module\'s kind' => sub {
     is sent('/cgi/env/forward', "form=$id")->env('HTTP_COOKIE'), "form=$id", 'unless it is forwarded';
 };
 
-# mod_cache needs it for Vary; those behind that do not.
+# mod_cache needs the cookie for Vary; filters behind it do not.
 subtest 'a program that filters the answer' => sub {
-    # One that ends before it has read all makes mod_ext_filter drop the answer.
+    # A program that ends before it has read everything makes mod_ext_filter drop the answer.
     my $env = "/bin/sh -c '/usr/bin/env; cat > /dev/null'";
     for my $cache ('', "CacheRoot \"\${T_DIR}/cache\"\nCacheEnable disk /\nCacheDefaultExpire 3600\n"
                        . "CacheIgnoreNoLastMod On\nCacheHeader On\n") {
@@ -213,7 +213,7 @@ subtest 'a program that filters the answer' => sub {
         }
         $f->stop;
     }
-    # What the cache has goes past all handlers.
+    # An answer from the cache bypasses all handlers.
     my $q = MemSess::Member->start(servers => [$memcached], config => qq(
         LoadModule ext_filter_module "$modules/mod_ext_filter.so"
         CacheRoot "\${T_DIR}/cache"
@@ -232,7 +232,7 @@ subtest 'a program that filters the answer' => sub {
     $q->stop;
 };
 
-# SECURITY.md's recipe, since we leave such a cookie in the answer.
+# This is SECURITY.md's recipe, since the module leaves such a cookie in the answer.
 subtest 'a back end sets one of our name' => sub {
     my @says = ('Set-Cookie: memsess=theirs; Path=/', 'Set-Cookie: x=1');
     is_deeply [sort { $a cmp $b } client($m)->get(say_via("proxy", @says))->header("Set-Cookie")],

@@ -1,5 +1,5 @@
-# What an environment cannot tell apart is in none of its variables; and what is too long for one is
-# there in parts.
+# If two attributes would have the same variable, neither has one; and data that is too long for a
+# variable comes in parts.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -46,7 +46,7 @@ sub attrs { return {$_[0]->body =~ /^MEMSESS_ATTR_(\w+)=(.*)$/mg} }
 subtest 'names that collide have no variable' => sub {
     my $c = started($m, 'user_role=guest&other=1');
     is_deeply attrs($c->get('/cgi/env')), { user_role => 'guest', other => 1 }, 'before';
-    # Who may write user-* alone.
+    # This program may only write user-*.
     $c->get('/app/say?' . escape("MemSess-Set: user-role=admin\nContent-Type: text/plain\n\nsaid"));
     for my $path (qw(/cgi/env /fcgi/x)) {
         my $r = $c->get($path);
@@ -137,7 +137,7 @@ subtest 'longer than a program can have as one variable' => sub {
 
 subtest 'longer than FastCGI takes as one variable' => sub {
     my $c = client($m);
-    # mod_proxy_fcgi's records have 16 kB, 5 bytes of which are the lengths of name and value.
+    # mod_proxy_fcgi's records have 16 kB, of which 5 bytes are the lengths of name and value.
     my $most = 16384 - 5 - length('MEMSESS_DATA') - length('v=');
     set_via($c, 'v=' . 'x' x $most, 'lua');
     my $mark = $m->log->mark;

@@ -1,5 +1,5 @@
-# TRACE tells a client what came in, or what reached the back end: neither our headers nor a session
-# cookie, which pages are not to see.
+# TRACE tells a client what the server or a back end received: neither our headers nor a session
+# cookie may show, since pages must not see them.
 use strict;
 use warnings;
 use lib 't/lib';

@@ -1,5 +1,5 @@
-# The recipes' ways to give a back end the user in a header of its own hold against whatever a client
-# sends, Connection among it.
+# The recipes' ways to name the user to a back end in a header of its own are safe from anything
+# that a client sends, Connection included.
 use strict;
 use warnings;
 use lib 't/lib';

@@ -1,5 +1,5 @@
-# MemSessLocalCache: what a member keeps of one virtual host's pool is shown by no other's, however
-# alike they are besides.
+# MemSessLocalCache: a member's copies of one virtual host's pool are never shown by a host with
+# another pool, however alike they are otherwise.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -28,7 +28,7 @@ my $m = MemSess::Member->start(config => join "\n",
 
 sub begun { return started($m, "at=$_[0]", host => "$_[0].example") }
 
-# What another virtual host shows of that session, after its own one has it in the cache.
+# What another virtual host shows of that session, after the session's own host has cached it.
 sub shown {
     my ($c, $host) = @_;
     is state($c), 'active', 'in the cache of its own';

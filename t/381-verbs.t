@@ -1,4 +1,4 @@
-# MemSessWritebackVerbs: what of a response's headers is obeyed, beside which attributes.
+# MemSessWritebackVerbs: which of a response's headers are obeyed, and for which attributes.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -40,7 +40,7 @@ my %header = (
     expire  => 'MemSess-Expire: 1000',
 );
 
-# What came of a header: the verb, or nothing.
+# Whether a header was obeyed.
 sub done {
     my ($verb, $c, $old, $r) = @_;
     my $data = data($c) // '';
@@ -50,7 +50,7 @@ sub done {
         : $r->header('Set-Cookie') =~ /Max-Age=1000/;
 }
 
-# What a response may do under that path, of all verbs; and that the log tells what was left alone.
+# Which of all verbs a response may use under that path; the log must name the others.
 sub allowed {
     my ($handler, $where) = @_;
     my @may;

@@ -26,7 +26,8 @@ my $m = MemSess::Member->start(servers => \@pool, config => $config);
 my $cached = MemSess::Member->start(servers => \@pool,
     config => "$config\nMemSessSecret file:$secret\nMemSessLocalCache 1M max-age=60s");
 
-# The age of the cookie that an answer brings: none for one without an age, '' without a cookie.
+# The age of the cookie that an answer brings: none for a cookie without an age, '' without a
+# cookie.
 sub age {
     my ($r) = @_;
     my @cookies = $r->header('Set-Cookie') or return '';
@@ -114,7 +115,7 @@ subtest 'its user is known as long' => sub {
     is age(say_to($c, 'MemSess-Destroy: all')), 0, 'and ends it';
 };
 
-# For how long each item of a memcached still lives.
+# How much longer each item of a memcached lives.
 sub lifetimes {
     my ($server) = @_;
     my $socket = IO::Socket::INET->new(PeerAddr => $server->address) or die "memcached: $@";

@@ -12,7 +12,7 @@ use MemSess::Test;
 
 plan tests => 7;
 
-# Each lets ann in, and not bob, who is banned; the name of the section, and what stands in it.
+# Each section lets ann in, but not bob, who is banned: its name, and its content.
 my $included = "$ENV{MEMSESS_T_ROOT}/logs/included-$$.conf";
 open my $out, '>', $included or die "$included: $!";
 print $out "Require memsess banned 1\n";
@@ -54,7 +54,7 @@ my %user = (
     user_any  => none("<RequireAny>\nRequire group worse\nRequire user bob\n</RequireAny>"),
     inherited => '',
 );
-# Who is let in for a reason of his own.
+# Sections that let a client in for a reason that does not depend on the session.
 my %granted = (
     granted    => 'Require all granted',
     other_user => "<RequireAny>\nRequire user bob\nRequire local\n</RequireAny>",

@@ -1,5 +1,5 @@
-# MemSessBind tls where the certificate is asked for by the section, after the handshake: by TLS 1.2
-# in another one, by TLS 1.3 in an extension of it.
+# MemSessBind tls, when the section asks for the certificate after the handshake: TLS 1.2 makes
+# another handshake for it, TLS 1.3 has an extension.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -11,7 +11,7 @@ use MemSess::Test;
 my %versions = ('TLS 1.2' => '-tls1_2', 'TLS 1.3' => '-tls1_3 -enable_pha');
 plan tests => 7 * keys %versions;
 
-# A file with a certificate and its key: one that signs itself, or that of a client.
+# A file with a certificate and its key: a self-signed one, or a client's.
 my $dir = "$ENV{MEMSESS_T_ROOT}/logs";
 sub certificate {
     my ($name, $subject, $ca) = @_;
@@ -77,7 +77,7 @@ sub say_at {
     return $c->get(say_via('lua', @lines) =~ s{^/lua}{/at/$where}r);
 }
 
-# What a request sees there that comes with that certificate, on a connection of its own.
+# What a request sees there with that certificate, on a connection of its own.
 sub shown {
     my ($c, $where, $cert) = @_;
     my $r = $c->copy(cert => $cert)->get("/at/$where/env");

@@ -1,5 +1,5 @@
-# Tunnels: mod_proxy_wstunnel's are warned of where back ends believe our headers; the recipe's are
-# tunnels for a 101 alone.
+# Tunnels: mod_proxy_wstunnel's cause a warning if back ends believe our headers; the recipe's are
+# tunnels only after a 101.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -9,7 +9,7 @@ use MemSess::Test;
 
 plan tests => 4;
 
-my $base = "MemSess Off\nMemSessExpose env\n";    # over the site's
+my $base = "MemSess Off\nMemSessExpose env\n";    # overrides the site's
 my $on = "MemSess On\nMemSessExpose headers\n";
 my $pass = 'ProxyPass "ws://127.0.0.1:1/"';
 
@@ -78,7 +78,7 @@ subtest 'at start' => sub {
     unlike $m->log->text . $m->output, qr/MemSess: .*ws:/, "not by the recipe";
 };
 
-# What a client gets that sends this behind its request for an upgrade.
+# What a client gets that sends this right after its request for an upgrade.
 sub tunnelled {
     my ($answer, $more) = @_;
     return raw($m->port, "GET /ws/raw?" . escape($answer) . " HTTP/1.1\r\nHost: localhost\r\n"

@@ -1,5 +1,5 @@
-# clients/python: memsess_asgi.py with Starlette under uvicorn, memsess_wsgi.py under gunicorn and as
-# CGI; and what all adapters in Python have in common.
+# clients/python: memsess_asgi.py with Starlette under uvicorn, memsess_wsgi.py under gunicorn and
+# as CGI; and what all adapters in Python have in common.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -19,7 +19,7 @@ sub said { MemSess::Adapter::said(@_) }
 my $said = `$clients/python/test/test_vectors.py 2>&1`;
 is $?, 0, 'clients/vectors.json holds for WSGI, Flask and what they share' or diag $said;
 
-# uvicorn takes no head of a request above 64 kB, and closes a connection after an error.
+# uvicorn accepts no request head above 64 kB, and closes a connection after an error.
 my $asgi = MemSess::Adapter->start(largest => 60000, worker => 'disablereuse=on',
     command => sub { ["$clients/python/test/asgi_app.py", $_[0]] });
 

@@ -1,4 +1,4 @@
-# clients/php/memsess.php, by php-fpm behind mod_proxy_fcgi, and by mod_php.
+# clients/php/memsess.php, with php-fpm behind mod_proxy_fcgi, and with mod_php.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -16,7 +16,7 @@ my $fpm = (glob '/usr/sbin/php-fpm[0-9]*')[0] or die "php-fpm is missing\n";
 
 sub said { MemSess::Adapter::said(@_) }
 
-# Of PHP's own configuration nothing is taken, so that all is as PHP has it by itself.
+# The system's configuration of PHP is not used, so that PHP's defaults apply.
 sub command {
     my ($port) = @_;
     my $conf = "$ENV{MEMSESS_T_ROOT}/logs/fpm-$port.conf";

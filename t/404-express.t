@@ -1,4 +1,4 @@
-# clients/express/memsess.js, with Express, passport and what connect-flash does.
+# clients/express/memsess.js, with Express, passport, and connect-flash's way of working.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -14,7 +14,7 @@ plan tests => 15;
 my $test = MemSess::Site::top() . '/clients/express/test';
 MemSess::Adapter::vectors("$test/vectors.js");
 
-# Node takes no head of a request above 16 kB, unless it is told to.
+# Node accepts no request head above 16 kB, unless it is told to.
 my $app = MemSess::Adapter->start(late => [qw(set nested regenerate save maxAge)],
     command => sub { [qw(env NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs node --max-http-header-size=400000), "$test/app.js", $_[0]] });
 my ($one, $two) = $app->members;

@@ -1,4 +1,4 @@
-# clients/rack/memsess.rb, under puma: by itself, in Sinatra and in Rails.
+# clients/rack/memsess.rb, under puma: alone, in Sinatra and in Rails.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -11,7 +11,7 @@ use MemSess::Test;
 plan tests => 14;
 
 my $dir = MemSess::Site::top() . '/clients/rack/test';
-# puma takes no header above 80 kB, and 112 kB in all.
+# puma accepts no header above 80 kB, and no more than 112 kB in all.
 sub puma {
     my ($app) = @_;
     return sub { ['puma', '-q', '-e', 'production', '-t', '8:8', '-b', "tcp://127.0.0.1:$_[0]", "$dir/$app"] };
@@ -22,7 +22,7 @@ $app->behaves(null => 1);
 $app->stop;
 MemSess::Adapter::vectors('ruby', "$dir/vectors.rb");
 
-# As docs/limits.md says.
+# This configuration comes from docs/limits.md.
 open my $limits, '<', MemSess::Site::top() . '/docs/limits.md' or die $!;
 my ($parts) = do { local $/; <$limits> } =~ /^<Location.*?\n(.*?)^<\/Location>/ms;
 $app = MemSess::Adapter->start(largest => 110_000, attribute => 10_000, command => puma('app.ru'),

@@ -26,7 +26,7 @@ $app->behaves(null => 1);
 objects($app->members);
 MemSess::Adapter::vectors(@java, 'Vectors', "$dir/../vectors.json");
 
-# Those that the init parameter names.
+# Objects of the classes that the init parameter names.
 sub objects {
     my ($one, $two) = @_;
     my $c = client($one);

@@ -17,7 +17,7 @@ my $app = MemSess::Adapter->start(command => sub {
 });
 $app->behaves;
 
-# A header line of FastCGI has 8 kB at most, so attributes do.
+# A header line of FastCGI has 8 kB at most, and so has an attribute.
 $app = MemSess::Adapter->start(scheme => 'fcgi', attribute => 5000, command => sub {
     ['plackup', @app, '-s', 'FCGI', '--nproc', 8, '--listen', "127.0.0.1:$_[0]"]
 });

@@ -21,7 +21,7 @@ my $app = MemSess::Adapter->start(command => sub { [$program, $_[0]] });
 $app->behaves;
 flashes($app->members);
 
-# A header line of FastCGI has 8 kB at most, so attributes do.
+# A header line of FastCGI has 8 kB at most, and so has an attribute.
 $app = MemSess::Adapter->start(scheme => 'fcgi', attribute => 5000, command => sub { [$program, $_[0], 'fcgi'] });
 $app->behaves;
 my $said = `cd $dir && go test -vet=off . 2>&1`;

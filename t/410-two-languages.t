@@ -1,5 +1,5 @@
-# Applications in several languages share one session, and one log-in: docs/adapters.md. Flask has it
-# with Rack, and with PHP.
+# Applications in several languages share one session and one log-in, as docs/adapters.md says:
+# Flask shares it with Rack, and with PHP.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -66,7 +66,7 @@ my $values = {
     list => [1, [undef, { n => 0 }], 'true'], 'a key' => { 'b c' => ["\x{e9}"] }, looks => { ' b' => 'no bytes' }, '..' => '',
 };
 
-# app is Flask.
+# The path app is Flask's.
 for (['app', 'rack'], ['rack', 'app'], ['app', 'php'], ['php', 'app']) {
     my ($here, $there) = @$_;
     subtest "a log-in in $here is one in $there" => sub {

@@ -1,4 +1,4 @@
-# SetHandler memsess-admin, and memsessctl upon it: who may ask, and what comes of it.
+# SetHandler memsess-admin, and memsessctl, which uses it: who may ask, and what each request does.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -164,7 +164,7 @@ sub write_file {
     chmod $mode // 0644, $path;
 }
 
-# A POST as an administrator sends it: ask(where, field => value, ...)
+# Sends a POST as an administrator does: ask(where, field => value, ...)
 sub ask {
     my ($where, @fields) = @_;
     my @pairs;
@@ -177,7 +177,7 @@ sub said { return decode_json($_[0]->body) }
 
 sub user { return started($m, "user=$_[0]") }
 
-# memsessctl: its status, and what it says.
+# Runs memsessctl: its status, and its output.
 sub ctl {
     my @words = map { "'$_'" } @_;
     my $text = qx($^X '$t_dir/../memsessctl' --url http://127.0.0.1:@{[ $m->port ]}/admin @words 2>&1);
@@ -285,7 +285,7 @@ subtest 'why' => sub {
     unlike $m->log->text, qr/\Q$evicted\E/, 'no cookie in the log';
 };
 
-# The handler's own section is not the one that the session was used in.
+# The section of the handler is not the one that the session was used in.
 subtest 'why, of what ended alone or lasts longer' => sub {
     my $listed = MemSess::Member->start(servers => \@pool, config => qq(
         MemSessSecret file:$secret

@@ -1,5 +1,5 @@
-# memsessctl resync: sessions that nobody uses get their second copy again, so that one memcached
-# after the other can be replaced.
+# memsessctl resync: sessions that nobody uses get their second copy back, so that the memcacheds
+# can be replaced one after the other.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -23,7 +23,7 @@ my $config = timing() . qq(
 my %case = (sealed => "MemSessSecret file:$secret\n", plain => '');
 plan tests => keys(%case) + 3;
 
-# memsessctl resync: its status and what it says.
+# Runs memsessctl resync: its status and its output.
 sub resync {
     my ($m) = @_;
     my $url = '--url http://127.0.0.1:' . $m->port . '/admin';
@@ -31,7 +31,7 @@ sub resync {
     return ($? >> 8, eval { decode_json($text) } // {});
 }
 
-# The records that are not on two servers or more, byte by byte.
+# The records that do not have equal copies on two servers or more.
 sub apart {
     my %copies;
     for my $items (map { items($_) } @_) {
@@ -57,8 +57,8 @@ for my $case (sort keys %case) {
             cmp_ok $said->{copied}, '>', $SESSIONS / 3, 'those that it had are copied';
             ($status, $said) = resync($m);
             is_deeply [$status, $said->{copied}], [0, 0], 'and all are whole then';
-            # On a busy machine a server may have seemed away: what was written then is read again,
-            # and repaired, some seconds later.
+            # On a busy machine a server may have seemed away: a record that was written then is
+            # read again, and repaired, some seconds later.
             ok wait_for(10, sub { !apart(@pool) }), 'two copies of each, byte by byte'
                 or diag join ' ', apart(@pool);
         }

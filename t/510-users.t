@@ -1,5 +1,5 @@
-# A user's sessions: all others ended, one of them ended, listed, N at most; and how long ago somebody
-# logged in.
+# A user's sessions: all others ended, one of them ended, listed, N at most; and how long ago the
+# user logged in.
 use strict;
 use warnings;
 use lib 't/lib';
