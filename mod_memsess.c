@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
-/* Hooks into httpd, and does nothing else. */
+/* Hooks the module into httpd, and does nothing else. */
 
 #include <dlfcn.h>
 #include <string.h>
@@ -60,7 +60,7 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     return OK;
 }
 
-/* mod_authnz_fcgi asks a back end before there is a handler. */
+/* mod_authnz_fcgi asks a back end before any handler is chosen. */
 static int has_authnz_fcgi;
 
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
@@ -71,7 +71,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
                ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-/* apachectl -t does not get here. */
+/* apachectl -t never calls this hook. */
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     apr_status_t rv;
@@ -88,7 +88,8 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     return rv == APR_SUCCESS && memsess_conf_count(s, pconf) ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-/* The same name after a restart, and another one for each other httpd on this machine. */
+/* The name stays the same after a restart, and differs from that of each other httpd on this
+ * machine. */
 static const char *member_name(server_rec *main_server, apr_pool_t *p)
 {
     char host[APRMAXHOSTLEN + 1] = "member", *c;
@@ -105,17 +106,18 @@ static const char *member_name(server_rec *main_server, apr_pool_t *p)
     return apr_pstrcat(p, host, ":", node.tag, NULL);
 }
 
-/* How many digests are remembered for each thread; a sealed session needs three. */
+/* How many digests each thread remembers; a sealed session needs three. */
 #define DIGESTS 64
 
-/* The state of a child process, since no connection and no thread survives a fork. */
+/* The state of a child process; a child has its own, since no connection and no thread survives a
+ * fork. */
 static struct {
     memsess_pool_t *pool; /* NULL: it could not be made yet */
     apr_pool_t *p;        /* of the stores */
-    int threads;          /* of httpd's */
+    int threads;          /* how many httpd has */
     volatile apr_uint32_t is_made;  /* or is being made */
     volatile apr_uint64_t tried_at;
-    unsigned failed;      /* how often */
+    unsigned failed;      /* how often that failed */
 } child;
 
 static apr_status_t make_stores_over(memsess_pool_t *pool, apr_array_header_t *stores,
@@ -137,7 +139,7 @@ static apr_status_t make_stores_over(memsess_pool_t *pool, apr_array_header_t *s
         }
         memsess_conf_store(conf, child.threads, &store_conf, p);
         rv = memsess_store_create(store, &store_conf, pool, servers, p);
-        /* A server that no directive names may be no memcached at all. */
+        /* A server that no directive names may not be a memcached at all. */
         if (rv == APR_SUCCESS && conf->members_set) {
             rv = memsess_watch_add(watch, *store, conf->ns);
         }
@@ -145,7 +147,7 @@ static apr_status_t make_stores_over(memsess_pool_t *pool, apr_array_header_t *s
     return rv;
 }
 
-/* Makes all of them, or none. */
+/* Makes the stores of all hosts, or none. */
 static apr_status_t make_stores(server_rec *main_server)
 {
     memsess_pool_t *pool = NULL;
@@ -177,7 +179,8 @@ static apr_status_t make_stores(server_rec *main_server)
     return rv;
 }
 
-/* Made when the child begins; if that fails, requests try it again, at most once a second. */
+/* Makes the stores when the child begins; if that fails, requests try again, at most once a
+ * second. */
 static void have_stores(server_rec *main_server)
 {
     apr_status_t rv;
@@ -225,9 +228,9 @@ static apr_status_t child_abandon(void *unused)
     return APR_SUCCESS;
 }
 
-/* Threads that nobody waits for (those of a prefork child, a look-up that hangs) may still run
- * our code when httpd unloads this module at exit(), so it stays loaded. This is for children
- * alone, so that a restart can load another version. */
+/* Threads that nobody waits for (those of a prefork child, or a look-up that hangs) may still run
+ * our code when httpd unloads this module at exit(), so it stays loaded. Only children do this, so
+ * a restart can still load another version. */
 static void stay_loaded(void)
 {
     Dl_info ours;
@@ -255,7 +258,7 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
                      "to it");
         return;
     }
-    memsess_crypto_remember((unsigned)child.threads * DIGESTS); /* or else it takes longer */
+    memsess_crypto_remember((unsigned)child.threads * DIGESTS); /* else all is slower */
     have_stores(main_server);
     if (is_threaded != AP_MPMQ_NOT_SUPPORTED) {
         apr_pool_cleanup_register(pchild, NULL, child_cleanup, apr_pool_cleanup_null);
@@ -313,7 +316,7 @@ static int post_perdir_config(request_rec *r)
                       "the answer that it is part of began without one, and caches may keep it: "
                       "write MemSess On where that is made", ap_escape_logitem(r->pool, r->uri));
     }
-    /* No module is asked again after that. */
+    /* In this case httpd skips the access hooks, so mod_ssl asks for no certificate any more. */
     if (own && r->prev && r->prev->per_dir_config == r->per_dir_config) {
         own->top->early = 0;
     }
@@ -328,7 +331,7 @@ static int before_auth(request_rec *r)
     return DECLINED;
 }
 
-/* Another request may have taken its place. */
+/* httpd may have put another request in this one's place, with another section. */
 static int see_section(request_rec *r)
 {
     if (!memsess_expose_again(r)) {
@@ -346,7 +349,7 @@ static int fixups(request_rec *r)
     return see_section(r);
 }
 
-/* Behind mod_ssl, which asks only now for a certificate that a section wants. */
+/* This runs after mod_ssl, which asks only now for a certificate that a section wants. */
 static int check_access(request_rec *r)
 {
     const memsess_own_t *own = memsess_own(r, 0);
@@ -366,14 +369,14 @@ static int is_chunked(const request_rec *r)
                                                                     "Content-Length"));
 }
 
-/* As mod_cgi decides it. */
+/* mod_cgi decides by the same rule. */
 static int is_nph(const request_rec *r)
 {
     return r->filename && !strncmp(apr_filepath_name_get(r->filename), "nph-", 4);
 }
 
-/* Before httpd's own handler for upgrades, which switches to another protocol, and takes the
- * request there as the client sent it. */
+/* This runs before httpd's own handler for upgrades, which switches to another protocol, and takes
+ * the request there as the client sent it. */
 static int before_upgrade(request_rec *r)
 {
     if (!r->main && apr_table_get(r->headers_in, "Upgrade")) {
@@ -382,7 +385,7 @@ static int before_upgrade(request_rec *r)
     return DECLINED;
 }
 
-/* Behind mod_cache's own handler, which must look the request up as the client sent it. */
+/* This runs after mod_cache's own handler, which must look the request up as the client sent it. */
 static int before_handler(request_rec *r)
 {
     int status = see_section(r);
@@ -430,9 +433,8 @@ static int is_to_be_kept(const ap_filter_t *f)
     return f != NULL;
 }
 
-/* mod_cache stores the request headers that Vary names. They must be those that it will look
- * for, which are those of the client. No filter behind it may see them: the last filter takes them
- * out. */
+/* mod_cache stores the request headers that Vary names. They must be the client's, since it will
+ * look for those. No filter behind it may see them: the last filter takes them out. */
 static apr_status_t pass_with_cookie(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     const memsess_own_t *own = memsess_own(f->r, 0);
@@ -460,13 +462,13 @@ static apr_status_t respond(ap_filter_t *f, apr_bucket_brigade *bb)
     apr_brigade_cleanup(bb);
     f->ctx = (void *)dead;
     ap_die(status, r);
-    /* The handler does not know, and may pass more on, which is dropped. */
+    /* The handler does not know of the error, and may pass more on, which is dropped. */
     ap_add_output_filter_handle(out_filter_handle, (void *)dead, r, f->c);
     return AP_FILTER_ERROR;
 }
 
-/* A browser takes the cookie that comes last: one that waits for the rest of a slow answer would take
- * the place of those that were set since. */
+/* A browser keeps the cookie that comes last: a cookie that waited for the rest of a slow answer
+ * would replace a newer one. */
 static void send_cookie_at_once(request_rec *r, apr_bucket_brigade *bb)
 {
     const memsess_own_t *own = memsess_own(r, 0);
@@ -531,8 +533,8 @@ static void insert_error_filter(request_rec *r)
     insert_filter(r);
 }
 
-/* For access logs, as %{memsess-handle}n: the name by which the error log, traces and memsessctl
- * call the session of the cookie, whether it exists or not. */
+/* For access logs, as %{memsess-handle}n: the name of the cookie's session in the error log, in
+ * traces and for memsessctl, whether the session exists or not. */
 static void note_handle(request_rec *r)
 {
     const memsess_own_t *own = memsess_own(r, 0);
@@ -586,7 +588,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(memsess_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(memsess_admin_handler, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(ap, status_hook, memsess_status_hook, NULL, NULL, APR_HOOK_MIDDLE);
-    /* Last, so after mod_headers, and before mod_cache stores anything. */
+    /* Our filter comes last, so after mod_headers, and before mod_cache stores anything. */
     ap_hook_insert_filter(insert_filter, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_insert_error_filter(insert_error_filter, NULL, NULL, APR_HOOK_REALLY_LAST);
     out_filter_handle = ap_register_output_filter(OUT_FILTER, out_filter, NULL,

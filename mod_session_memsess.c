@@ -17,7 +17,7 @@
 #include "mod_session.h"
 
 /* mod_session's hooks are no optional functions. They are weak here, so that this module can be
- * loaded without mod_session, to say what is missing. */
+ * loaded without mod_session, and can say what is missing. */
 #pragma weak ap_hook_session_load
 #pragma weak ap_hook_session_save
 #pragma weak ap_run_session_decode
@@ -44,7 +44,7 @@ typedef struct dir_conf_t {
 /* One of mod_session's sessions in one client request. */
 typedef struct entry_t {
     struct entry_t *next;
-    const memsess_kind_t *kind; /* that it was opened as first */
+    const memsess_kind_t *kind; /* the kind that opened it first */
     memsess_t *session;         /* NULL: it could not be opened */
     session_rec *z;             /* the same one for all callers */
     const char *user;           /* the user when the request came */
@@ -112,7 +112,7 @@ static int append_user(void *users, const char *key, const char *value)
     return 1;
 }
 
-/* The user, in the entries that mod_session documents and mod_auth_form writes. */
+/* The user, from the entries that mod_session documents and mod_auth_form writes. */
 static const char *user_of(const session_rec *z)
 {
     apr_array_header_t *users = apr_array_make(z->pool, 2, sizeof(const char *));
@@ -121,7 +121,7 @@ static const char *user_of(const session_rec *z)
     return apr_array_pstrcat(z->pool, users, '\n');
 }
 
-/* The session is decoded here and not by mod_session, which at each call would make an empty
+/* The session is decoded here and not by mod_session: at each call, that would make an empty
  * session of one that cannot be decoded, and so would lose what is set in it. */
 static void decode(entry_t *entry, const char *data, request_rec *r)
 {
@@ -150,7 +150,7 @@ static void load_entry(entry_t *entry, request_rec *r)
     if (store_get(entry->session, DATA, &data, NULL) == MEMSESS_RC_OK) {
         decode(entry, apr_pstrdup(entry->z->pool, data), r);
     }
-    /* The store's expiry counts, not the encoded one, since it can be extended alone. */
+    /* The store's expiry counts, not the encoded one, since the store's can be extended alone. */
     store_expiry(entry->session, &entry->z->expiry);
     entry->user = user_of(entry->z);
 }
@@ -176,8 +176,8 @@ static entry_t *open_entry(request_rec *r, const memsess_kind_t *kind)
     return entry;
 }
 
-/* OK and the entry of this section; DECLINED if it has none of ours; or why it cannot be loaded:
- * mod_session logs APR's words for that, beside our message. */
+/* Returns OK and the entry of this section; DECLINED if it has none of ours; or why the entry
+ * cannot be loaded: mod_session logs APR's words for that, beside our message. */
 static apr_status_t usable_entry(request_rec *r, entry_t **entry)
 {
     const memsess_kind_t *kind = kind_of(r);
@@ -279,8 +279,8 @@ static apr_status_t session_save(request_rec *r, session_rec *z)
 
 /* -- When the store cannot tell ---------------------------------------------------------------- */
 
-/* Before mod_auth_form, which takes a session that cannot be loaded for an absent one, and asks for
- * another log-in. */
+/* This runs before mod_auth_form, which takes a session that cannot be loaded for an absent one,
+ * and asks for another log-in. */
 static int post_perdir_config(request_rec *r)
 {
     const memsess_kind_t *kind = kind_of(r);
