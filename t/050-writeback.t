@@ -245,7 +245,7 @@ subtest 'nor do programs whose names begin with nph-' => sub {
     $off->stop;
 };
 
-# Sends so many equal requests on one connection; returns how many answers came, the last ones
+# Sends this many equal requests on one connection; returns how many answers came, the last ones
 # complete.
 sub on_one_connection {
     my ($server, $n, $target) = @_;

@@ -39,7 +39,7 @@ plan tests => 4 * keys(%settings) + 2;
 sub members { my ($config, @pool) = @_; return map {
     MemSess::Member->start(servers => \@pool, clock => $_, config => $config) } @clocks }
 
-# So many processes increment, each on the members in turn; returns how often that was acknowledged,
+# This many processes increment, each on the members in turn; returns how often that was acknowledged,
 # and how often nobody can tell.
 sub increment {
     my ($c, $where, $m, $meanwhile) = @_;

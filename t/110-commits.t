@@ -17,7 +17,7 @@ my ($CLIENTS, $TIMES) = (8, 25);
 my @pool = pool(3);
 my @m    = map { MemSess::Member->start(servers => \@pool, config => timing()) } 1 .. 2;
 
-# So many clients with this cookie change the session at the same time, on both members. The code
+# This many clients with this cookie change the session at the same time, on both members. The code
 # gets the client, its number and the number of its turn, and returns the target. Returns how many
 # answers had each status.
 sub everybody {

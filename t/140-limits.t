@@ -15,7 +15,7 @@ sub noise { my ($n) = @_; return join '', map { chr(65 + rand 26) } 1 .. $n }
 
 my $fillers = 0;
 
-# Stores so many items, with keys as long as the module's; returns how many the server took.
+# Stores this many items, with keys as long as the module's; returns how many the server took.
 sub fill {
     my ($server, $count, $size) = @_;
     my $s = $server->connection;

@@ -56,7 +56,7 @@ sub visit {
     return join ', ', map { "$_ ($times{$_} times)" } sort keys %times;
 }
 
-# So many clients come at once, and none is refused.
+# This many clients come at once, and none is refused.
 sub all_served {
     my ($member, $what, $n, $rounds) = @_;
     # There are enough sessions that all clients of one can wait for its lock.

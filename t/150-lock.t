@@ -99,7 +99,7 @@ sub one_by_one {
         'one after the other: ' . join ' ', @names;
 }
 
-# The waiting request is served within so many seconds after this is done.
+# The waiting request is served within this many seconds after this is done.
 sub is_served {
     my ($waiter, $within, $do, $who, $how) = @_;
     my $start = time;

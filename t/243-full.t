@@ -21,7 +21,7 @@ my @figures = qw(memory_bytes memory_limit_bytes items evictions uptime_s);
 
 sub noise { my ($n) = @_; return join '', map { chr(65 + rand 26) } 1 .. $n }
 
-# Stores so many items; returns how many the server took.
+# Stores this many items; returns how many the server took.
 sub fill {
     my ($server, $count, $size) = @_;
     my $s = $server->connection;

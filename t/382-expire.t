@@ -1,4 +1,4 @@
-# MemSess-Expire: a session that ends when it was unused for so long, and a cookie that lasts as long.
+# MemSess-Expire: a session that ends when it was unused for this long, and a cookie that lasts as long.
 use strict;
 use warnings;
 use lib 't/lib';

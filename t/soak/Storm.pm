@@ -184,7 +184,7 @@ sub make_fault {
 
 sub tell_all { my ($line) = @_; $_->{line}->syswrite("$line\n") for @workers }
 
-# Listens to the workers for so long, or until the condition is true.
+# Listens to the workers for this long, or until the condition is true.
 sub attend {
     my ($seconds, $condition) = @_;
     my $end    = time + $seconds;

@@ -50,7 +50,7 @@ sub work {
 
 # ---- the parent ----
 
-# Listens to the parent for so long; false when the parent is gone.
+# Listens to the parent for this long; false when the parent is gone.
 sub obey {
     my ($self, $seconds) = @_;
     return 1 unless IO::Select->new($self->{parent})->can_read($seconds);

@@ -142,7 +142,7 @@ static void test_commit_that_is_refused(void **state)
     apr_size_t i;
 
     (void)state;
-    timeout = PATIENCE; /* a busy machine takes long for so much */
+    timeout = PATIENCE; /* a busy machine takes long for this much data */
     open_store(3, 2, 1);
     timeout = TIMEOUT;
     written("a");

@@ -185,7 +185,7 @@ static void test_an_epoch_that_others_may_not_see(void **state)
 
 /* -- The list ---------------------------------------------------------------------------------- */
 
-/* Logs a session in, of a user for whom at most so many are listed. */
+/* Logs a session in, of a user for whom at most this many are listed. */
 static void enter_list(const char *public_id, int used_ago, int idle, unsigned most)
 {
     apr_time_t used = memsess_clock_wall() - apr_time_from_sec(used_ago);

@@ -13,7 +13,7 @@
 
 static memsess_history_t history;
 
-/* Adds a moment every 5 s, with so many sessions loaded since the one before. */
+/* Adds a moment every 5 s, with this many sessions loaded since the one before. */
 static void pass(apr_time_t *now, apr_interval_time_t span, unsigned loaded)
 {
     static memsess_moment_t moment;

@@ -228,7 +228,7 @@ static apr_uint64_t counted_waits(void)
     return figures[MEMSESS_N_LOCK_WAITS];
 }
 
-/* So many requests wait in a store while the lock is held; they come one after the other. */
+/* This many requests wait in a store while the lock is held; they come one after the other. */
 static void waiters_come(waiter_t *waiters, int n, memsess_store_t *theirs,
                          apr_interval_time_t wait)
 {

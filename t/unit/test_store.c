@@ -554,7 +554,7 @@ static void test_the_largest_session(void **state)
     apr_size_t len, i;
 
     (void)state;
-    timeout = PATIENCE; /* a busy machine takes long for so much */
+    timeout = PATIENCE; /* a busy machine takes long for this much data */
     open_store(2, 2, 1);
     timeout = TIMEOUT;
     for (i = 0; i < LARGE; i++) {
@@ -605,7 +605,7 @@ static void test_a_session_that_no_server_takes(void **state)
     apr_size_t i;
 
     (void)state;
-    timeout = PATIENCE; /* a busy machine takes long for so much */
+    timeout = PATIENCE; /* a busy machine takes long for this much data */
     open_store(2, 2, 1);
     timeout = TIMEOUT;
     for (i = 0; i < LARGE - 1; i++) {

@@ -84,13 +84,13 @@ static inline void unit_clocks_open(void)
     clock_ahead = &unit_ahead;
 }
 
-/* Sets the wall clock ahead of the right time by so much, until the end of the test. */
+/* Sets the wall clock ahead of the right time by this much, until the end of the test. */
 static inline void unit_set_wall(apr_interval_time_t by)
 {
     unit_ahead = by;
 }
 
-/* Moves both clocks on by so much, for code that reads them, waits for a condition or polls. */
+/* Moves both clocks on by this much, for code that reads them, waits for a condition or polls. */
 static inline void unit_clocks_pass(apr_interval_time_t by)
 {
     *unit_passed += by;

@@ -514,7 +514,7 @@ typedef struct unit_faulty_t {
     pthread_mutex_t lock;
     unit_answers_t answers;
     const char *stats; /* its answer to stats; NULL: as to version */
-    int before, after; /* so many seconds pass around an answer to get or set */
+    int before, after; /* seconds that pass before and after an answer to get or set */
     int listener, port, stop[2];
     int accepted, asked; /* connections and commands, guarded by the lock */
 } unit_faulty_t;
