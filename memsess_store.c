@@ -62,10 +62,11 @@ apr_interval_time_t memsess_store_written_ago(const memsess_store_t *store,
     return memsess_written_ago(store, session);
 }
 
-/* Clocks that differ by no more go alike: what one takes for a server's may be off by so much. */
+/* Clocks that differ by no more than this go alike: what a member takes for a server's clock may be
+ * off. */
 #define ALIKE (2 * MEMSESS_CLOCK_ERROR)
 
-/* The middle one, since a server's own may be wrong too. */
+/* Takes the middle one of the servers' clocks, since one of them may be wrong, too. */
 apr_interval_time_t memsess_store_ahead(const memsess_store_t *store)
 {
     apr_int64_t wall = apr_time_sec(memsess_clock_wall()), ahead[MEMSESS_REACH_MAX], middle;

@@ -9,10 +9,11 @@
 #include "store/read.h"
 
 /*
- * Clocks of servers tell seconds, and members are some seconds apart in what they take for them. So of
- * what is written right after a server's return nobody can tell later that it was not written before
- * it went, and where the others that have it go, that server is not believed. Whoever has written it
- * reads it once more when that time is over: what cannot be believed is repaired, as ever.
+ * Servers tell their time in whole seconds, and members differ by some seconds in what they take
+ * for a server's clock. So if a record is written right after a server's return, nobody can tell
+ * later that it was not written before the server went; and if the other servers that have it go,
+ * this one is not believed. The writer therefore reads the record again when those seconds are
+ * over, and a copy that cannot be believed is repaired, as after any reading.
  */
 
 typedef struct again_t {

@@ -12,12 +12,13 @@
 
 const char memsess_claim_first[] = "first";
 
-/* How often and how long who has the first claim waits for another who has some of the others. */
+/* How often, and for how long, a writer that has the claim on the first server waits for one that
+ * has claims on others. */
 #define WAITS_FOR_OTHER 3
 #define WAIT_MIN 500
 #define WAIT_MAX apr_time_from_msec(10)
 
-/* A claim is over for good so many seconds after its time. Members may differ in what they take for
+/* A claim counts as over this many seconds after its time: members may differ in what they take for
  * a server's clock. */
 #define OVER_FOR_GOOD 10
 
@@ -26,7 +27,7 @@ apr_uint32_t memsess_claim_ttl(const memsess_store_t *store)
     return (apr_uint32_t)apr_time_sec(3 * MEMSESS_CLAIM_SAFE + store->timeout) + 2;
 }
 
-/* Revisions and times are put into text by apr_off_t_toa, so it has to take all of them. */
+/* apr_off_t_toa puts revisions and times into text, so it has to take all of them. */
 typedef char memsess_off_t_is_large[sizeof(apr_off_t) >= sizeof(apr_time_t) ? 1 : -1];
 
 const char *memsess_revision_text(apr_uint64_t revision, apr_pool_t *p)
@@ -45,10 +46,11 @@ static apr_uint16_t mark_of(const char *token)
     unsigned char bytes[3] = {0, 0, 0};
 
     apr_decode_base64_binary(bytes, token, 4, APR_ENCODE_BASE64URL, NULL);
-    return (apr_uint16_t)(bytes[0] << 8 | bytes[1] | 1); /* 0 is none */
+    return (apr_uint16_t)(bytes[0] << 8 | bytes[1] | 1); /* 0: no mark */
 }
 
-/* Whether a claim that is there already is that of the revision's own writer, who is done. */
+/* Whether a claim that is there already belongs to the revision's own writer, which has sent all
+ * copies. */
 static int is_settled(const memsess_claim_t *claim, const char *what, const char *holder)
 {
     return what != claim->what && what != memsess_claim_first && claim->is_sent
@@ -60,9 +62,9 @@ static const char *claim_kind(const char *what, apr_pool_t *p)
     return apr_pstrcat(p, "claim ", what, NULL);
 }
 
-/* What lies in memcached: the token; when it was put there, so that one that is kept up differs each
- * time; and how long it lasts, by the server's own clock, 0 where nobody knows that. Sealed where
- * records are. */
+/* What lies in memcached: the token; when the claim began, so that a claim has another value each
+ * time that it is renewed; and until when it lives, by the server's own clock, or 0 if that is not
+ * known. It is sealed if records are. */
 static apr_status_t claim_value(const memsess_claim_t *claim, unsigned at, const char *what,
                                 char **value, apr_size_t *len, apr_pool_t *p)
 {
@@ -74,7 +76,7 @@ static apr_status_t claim_value(const memsess_claim_t *claim, unsigned at, const
                         strlen(plain), value, len, p);
 }
 
-/* Whether what was opened is a claim whose time is over. */
+/* Whether the time of a claim is over; @a value is what was sealed. */
 static int is_over(const memsess_server_t *server, const char *value)
 {
     const char *until = strchr(value + MEMSESS_CLAIM_TOKEN_LEN, ' ');
@@ -84,9 +86,9 @@ static int is_over(const memsess_server_t *server, const char *value)
 }
 
 /*
- * The token of whoever holds the claim, or NULL where there is no telling. Nobody takes a claim away
- * that belongs to another and may be living.
- * @param is_void receives whether it is none that anybody can hold: not made by one of us, or over
+ * The token of the claim's holder; NULL: it cannot be told. Nobody removes a claim that belongs to
+ * another writer and may be living.
+ * @param is_void receives whether nobody can hold it: no member made it, or its time is over
  */
 static const char *claim_holder(const memsess_claim_t *claim, memsess_server_t *server,
                                 const char *text, const char *what, int *is_void, apr_pool_t *p)
@@ -124,7 +126,7 @@ static apr_status_t claim_prepare(memsess_put_t *put, const memsess_claim_t *cla
     return claim_value(claim, copy->at, what, &put->data, &put->len, p);
 }
 
-/* In the place of what is no claim. */
+/* Claims in place of an item that is no claim, or that is over. */
 static apr_status_t claim_instead(const memsess_claim_t *claim, const memsess_put_t *put,
                                   const char *what, apr_pool_t *p)
 {
@@ -137,16 +139,16 @@ static apr_status_t claim_instead(const memsess_claim_t *claim, const memsess_pu
     return again.rv;
 }
 
-/* Whether a claim is there, or will be: a server that hangs carries out what it was sent once it goes on,
- * and counts its life from then. */
+/* Whether a claim is there, or may come to be there: a server that hangs may still carry out the
+ * add when it runs again, and the claim's life begins then. */
 static int may_be_done(apr_status_t rv)
 {
     return rv != MEMSESS_EXISTS && rv != MEMSESS_DOWN && rv != MEMSESS_UNSENT
            && !memsess_is_refused(rv);
 }
 
-/* What the answer to a claim says. Where a connection breaks, an add may have been done before it
- * was repeated: then the claim that is there already is our own. */
+/* What the answer to a claim says. If a connection broke, the add may have been done before it was
+ * repeated: then the claim that is there already is our own. */
 static apr_status_t claim_answer(memsess_claim_t *claim, memsess_copy_t *copy, const char *what,
                                  const memsess_put_t *put, apr_pool_t *p)
 {
@@ -187,8 +189,8 @@ apr_status_t memsess_claim_on(memsess_claim_t *claim, memsess_copy_t *copy, cons
     return rv;
 }
 
-/* On several servers at once. Of two who meet, each may have some: who has the first in order waits
- * a moment for the other, which gives its own back. */
+/* Claims on several servers at once. If two writers meet, each may have some of the claims: the one
+ * that has the first server in order waits a moment for the other one, which gives its own back. */
 static apr_status_t claim_on_all(memsess_claim_t *claim, memsess_copy_t *const *copies, unsigned n,
                                  const char *what, apr_status_t *answers, apr_pool_t *p)
 {
@@ -216,7 +218,8 @@ static apr_status_t claim_on_all(memsess_claim_t *claim, memsess_copy_t *const *
     return APR_SUCCESS;
 }
 
-/* Once more, where servers were away: they may have been restarted meanwhile, and have another's. */
+/* Drops the claims on servers that were away. Each one is looked at first: its server may have been
+ * restarted, and have another writer's claim by now. */
 static void claim_drop_rest(memsess_claim_t *claim, apr_pool_t *p)
 {
     unsigned i;
@@ -238,7 +241,7 @@ static void claim_drop_rest(memsess_claim_t *claim, apr_pool_t *p)
     }
 }
 
-/* A claim that is to be dropped where servers are away, in memory of its own. */
+/* A claim that is still to be dropped on servers that are away, in memory of its own. */
 typedef struct dropping_t {
     memsess_claim_t claim;
     memsess_key_t key;
@@ -291,15 +294,14 @@ static void claim_drop_later(const memsess_claim_t *claim)
     }
 }
 
-/* What is about to go by itself is left to do so: it may be somebody else's by then. For who hangs, time
- * stands still. */
+/* A claim that is about to expire is left alone: another writer may have claimed by the time the
+ * delete arrives. But on a server that hangs time stands still, so that claim has to be dropped. */
 static int is_to_be_dropped(const memsess_claim_t *claim, unsigned i)
 {
     return memsess_clock_steady() - claim->begun < apr_time_from_sec(claim->ttl - 2)
            || memsess_server_is_down(claim->of.store->servers[claim->held[i].copy->at]);
 }
 
-/* Those of one thing, or NULL: all. */
 void memsess_claim_drop_some(memsess_claim_t *claim, const char *what, apr_pool_t *p)
 {
     unsigned i;
@@ -321,7 +323,6 @@ void memsess_claim_drop_some(memsess_claim_t *claim, const char *what, apr_pool_
     }
 }
 
-/* What could not be dropped, since a server is away, is dropped when that is back. */
 void memsess_claim_drop(memsess_claim_t *claim, apr_pool_t *p)
 {
     memsess_claim_drop_some(claim, NULL, p);
@@ -343,8 +344,8 @@ static apr_status_t claim_begin(memsess_claim_t *claim)
     return rv;
 }
 
-/* Those to claim next: wherever the session lies and wherever its next revision is to lie, as far
- * as they are up and were not tried yet. */
+/* Finds the servers to claim next: those where the session lies or its next revision is to lie, as
+ * far as they are up and were not tried yet. */
 static unsigned claim_wanted(const memsess_claim_t *claim, const memsess_session_t *newest,
                              memsess_copy_t **wanted)
 {
@@ -365,8 +366,8 @@ static unsigned claim_wanted(const memsess_claim_t *claim, const memsess_session
     return m;
 }
 
-/* Claims on these what is to be claimed; MEMSESS_BUSY where somebody else has done so. What fails
- * is down now, or full: others stand in. */
+/* Claims all that is to be claimed on these servers; MEMSESS_BUSY if another writer has. A server
+ * that fails is down now, or full, so the next round claims one that stands in. */
 static apr_status_t claim_these(memsess_claim_t *claim, memsess_copy_t **wanted, unsigned n,
                                 apr_status_t *worst, apr_pool_t *p)
 {
@@ -405,7 +406,6 @@ static apr_status_t claim_these(memsess_claim_t *claim, memsess_copy_t **wanted,
     return APR_SUCCESS;
 }
 
-/* Claims something of a session. */
 apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t *newest, apr_pool_t *p)
 {
     apr_status_t rv = claim_begin(claim), worst = MEMSESS_DOWN;
@@ -418,7 +418,8 @@ apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t 
     while (rv == APR_SUCCESS && (m = claim_wanted(claim, newest, wanted))) {
         rv = claim_these(claim, wanted, m, &worst, p);
     }
-    /* Others claim where the session lies: who sees none of these servers cannot meet them. */
+    /* Others claim where the session lies: a writer that sees none of these servers cannot meet
+     * them. */
     for (i = 0; i < n; i++) {
         shared |=
             (unsigned)(copies[i].claimed
@@ -431,7 +432,7 @@ apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t 
     return APR_SUCCESS;
 }
 
-/* -- Kept up ---------------------------------------------------------------------------------- */
+/* -- Renewal ---------------------------------------------------------------------------------- */
 
 memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t *key,
                                     const char *what, apr_uint32_t ttl, apr_pool_t *p)
@@ -444,7 +445,8 @@ memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t 
     return claim;
 }
 
-/* Ours is put there again; where there is none, the server was restarted, or we were stopped. */
+/* Puts our claim there once more. If there is none, the server was restarted, or this process was
+ * stopped. */
 static apr_status_t renew_on(const memsess_claim_t *claim, unsigned at, apr_pool_t *p)
 {
     memsess_server_t *server = claim->of.store->servers[at];

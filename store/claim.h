@@ -2,10 +2,10 @@
 
 /**
  * @file store/claim.h
- * @brief Claims: items beside a record, of which one alone can be made on each server.
+ * @brief Claims: items beside a record. On each server only one writer can have a claim.
  *
- * A claim is of a revision that is to be written, or of the lock; docs/protocol.md says what follows from
- * having one. Nobody takes a living one away: it is given back, or expires.
+ * A writer claims a revision that it is going to write, or the lock; docs/protocol.md says what it
+ * may do then. Nobody removes another's living claim: its holder gives it back, or it expires.
  */
 #ifndef MEMSESS_CLAIM_H
 #define MEMSESS_CLAIM_H
@@ -14,20 +14,21 @@
 #include "store/private.h"
 
 /**
- * How old a reading may be that is built upon, how late the next revision is sent after its claim was
- * begun. A claim lives as long as memsess_claim_ttl says. That, less the second that memcached's clock
- * may be short, is above three times this and MemSessTimeout: a reading that old, an add as late after
- * it, and the other's last send.
+ * How old a reading may be that a writer builds upon, and how long after it began to claim the
+ * writer may send a copy. A claim lives as long as memsess_claim_ttl says. Even if memcached's
+ * clock makes that a second less, it is more than three times this plus MemSessTimeout: another
+ * writer may send its last copy this late, a reading that follows may be this old when a writer
+ * begins to claim upon it, and that writer's add may be this late.
  */
 #define MEMSESS_CLAIM_SAFE apr_time_from_sec(2)
 
-/** In seconds. */
+/** For how long a claim of a revision lives, in seconds. */
 apr_uint32_t memsess_claim_ttl(const memsess_store_t *store);
 
-/** Whoever makes the first record of a key has no revision to follow: this is claimed instead. */
+/** The first record of a key follows no revision: its writer claims this instead. */
 extern const char memsess_claim_first[];
 
-/** As it is claimed. */
+/** The name by which a revision is claimed. */
 const char *memsess_revision_text(apr_uint64_t revision, apr_pool_t *p);
 
 #define MEMSESS_CLAIM_TOKEN_LEN (MEMSESS_NONCE_BYTES / 3 * 4)
@@ -36,13 +37,13 @@ const char *memsess_revision_text(apr_uint64_t revision, apr_pool_t *p);
 typedef struct memsess_claim_t {
     memsess_copies_t of;
     const char *what;
-    const memsess_session_t *before; /**< is claimed too, where it is not on all of its servers */
-    int is_bare;                     /**< the first record too: others may see no record at all */
-    int is_sent;                     /**< its own writer must have sent all of that one by now */
+    const memsess_session_t *before; /**< claimed, too, if some of its servers lack it; or NULL */
+    int is_bare;                     /**< claims "first", too: others may see no record at all */
+    int is_sent;                     /**< the writer of before must have sent all copies by now */
     apr_uint32_t ttl;                /**< in seconds */
     apr_time_t begun;                /**< by the monotonic clock */
     char token[MEMSESS_CLAIM_TOKEN_LEN + 1];
-    apr_uint16_t mark;               /**< of this token, in the record */
+    apr_uint16_t mark;               /**< of this token; it goes into the record */
     struct {
         memsess_copy_t *copy;
         const char *what;
@@ -50,28 +51,28 @@ typedef struct memsess_claim_t {
     unsigned n;
 } memsess_claim_t;
 
-/** Nothing is claimed yet. */
+/** Makes a claim that holds nothing yet. */
 memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t *key,
                                     const char *what, apr_uint32_t ttl, apr_pool_t *p);
 
 /**
- * Claims it wherever the session lies and wherever its next revision is to lie.
- * @return APR_SUCCESS; MEMSESS_BUSY where somebody else has it; or why the store cannot tell
+ * Claims on every server where the session lies or its next revision is to lie.
+ * @return APR_SUCCESS; MEMSESS_BUSY if another writer has the claim; or why the store cannot tell
  */
 apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t *newest,
                                 apr_pool_t *p);
 
-/** Claims something on one server more. */
+/** Claims @a what on one more server. */
 apr_status_t memsess_claim_on(memsess_claim_t *claim, memsess_copy_t *copy, const char *what,
                               apr_pool_t *p);
 
-/** It is to live for another ttl. */
+/** Has the claim live for another ttl. */
 void memsess_claim_renew(memsess_claim_t *claim, apr_pool_t *p);
 
-/** It is given back; where servers are away, as soon as they are back. */
+/** Gives the claim back; on servers that are away, as soon as they are back. */
 void memsess_claim_drop(memsess_claim_t *claim, apr_pool_t *p);
 
-/** Gives back what was claimed of one thing; NULL: all of it, as far as servers answer. */
+/** Gives the claim of @a what back, NULL: all that it holds, as far as servers answer. */
 void memsess_claim_drop_some(memsess_claim_t *claim, const char *what, apr_pool_t *p);
 
 #endif

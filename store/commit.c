@@ -13,31 +13,31 @@
 
 /* Exact commits without a compare-and-swap: docs/protocol.md has the protocol, and what it rests on. */
 
-/* As the wait of a commit: the same is written once more, by whoever has the time. */
+/* The wait of a commit that repairs: it gives way to any other writer. */
 #define REPAIRING (-1)
 
 typedef struct commit_t {
     memsess_claim_t claim;
-    memsess_reading_t newest;         /* what is built upon */
-    apr_interval_time_t wait;         /* for others; 0 or REPAIRING: they come first */
-    const memsess_session_t *found;   /* as it was read at first */
-    unsigned lacked;                  /* copies of that, of those that this commit writes */
-    const memsess_session_t *ours;    /* written, but not to all of its servers; or NULL */
-    const memsess_session_t *partial; /* newest as it was first seen on some of its servers only */
+    memsess_reading_t newest;         /* the reading that is built upon */
+    apr_interval_time_t wait;         /* for other writers; 0 or REPAIRING: not at all */
+    const memsess_session_t *found;   /* the session as it was read at first */
+    unsigned lacked;                  /* missing copies of found that this commit writes */
+    const memsess_session_t *ours;    /* our revision that not all of its servers have; or NULL */
+    const memsess_session_t *partial; /* newest, as first seen on only some of its servers */
     apr_time_t partial_since;
     memsess_next_t *make;
     void *baton;
-    memsess_placement_t *where; /* of what was written last */
+    memsess_placement_t *where; /* where the last revision was written to */
     apr_pool_t *p;
 } commit_t;
 
-/* Written to some of its servers: the same is to be written once more. */
+/* Only some servers have the revision: the same content is to be written once more. */
 #define AGAIN APR_CHILD_NOTDONE
 
 /*
- * Copies that stood in for a server that is back would only grow old. To delete one while somebody
- * may be writing to its server takes a claim of what would be written, while whoever had that one
- * before cannot have lost it yet.
+ * Deletes strays: once a home is back, the copy of its stand-in would only grow old. Another member
+ * may be writing to the stand-in, so deleting there takes a claim of the revision that would be
+ * written. This happens within MEMSESS_CLAIM_SAFE, so no other claim of it can have expired yet.
  */
 static void drop_strays(const commit_t *c, const memsess_session_t *before,
                         const memsess_session_t *now)
@@ -62,7 +62,8 @@ static void drop_strays(const commit_t *c, const memsess_session_t *before,
     memsess_claim_drop(&claim, c->p);
 }
 
-/* Reads again. What is older than what is at hand is not taken: that was on other servers. */
+/* Reads again. A record that is older than the one at hand is not taken: the one at hand was on other
+ * servers. */
 static apr_status_t look_again(commit_t *c)
 {
     memsess_session_t *newest = c->newest.session;
@@ -90,12 +91,12 @@ static apr_status_t look_again(commit_t *c)
         return MEMSESS_DOWN;
     }
     if (memsess_is_blank(newest) || !memsess_is_newer(newest, now.session)) {
-        /* What is ours has been sent to all that were to have it. */
+        /* Our own revision has been sent to all servers that were to have it. */
         now.facts.partial &= !c->ours;
         c->newest = now;
     }
     c->newest.read_at = now.read_at;
-    /* Ours may have been built upon, or not: there is no telling. */
+    /* Another writer may have built upon our revision, or not: nobody can tell. */
     return c->ours && !memsess_is_same(c->newest.session, c->ours) ? MEMSESS_UNSURE : APR_SUCCESS;
 }
 
@@ -104,7 +105,7 @@ static int is_done(const memsess_session_t *next, const memsess_sent_t *sent)
     return sent->stored && sent->stored == next->placement.n;
 }
 
-/* What another has written meanwhile is on its way to where it is not yet. */
+/* Copies that another member has written meanwhile do not count: they are just on their way. */
 static void count_repaired(const commit_t *c)
 {
     if (c->lacked) {
@@ -165,8 +166,8 @@ static apr_status_t write_claimed(commit_t *c)
     return outcome(c, next, &sent);
 }
 
-/* Whether a later version's record lies on a claimed server, unseen, since that did not answer when
- * the session was read. */
+/* Whether a claimed server has a record of a later version that was not seen, since the server did
+ * not answer when the session was read. */
 static int is_later_unseen(const commit_t *c)
 {
     const memsess_reading_t *newest = &c->newest;
@@ -186,7 +187,7 @@ static int is_later_unseen(const commit_t *c)
     return 0;
 }
 
-/* Whether a server's own clock says that what was written to it is as old as that. */
+/* Whether a server's own clock says that the session was written to it longer than @a age ago. */
 static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_interval_time_t age)
 {
     const memsess_store_t *store = c->claim.of.store;
@@ -204,7 +205,7 @@ static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_in
     return 0;
 }
 
-/* Whether a server's own clock says that the wall clock of who wrote it does not go like ours. */
+/* Whether a server's own clock says that the writer's wall clock does not go like ours. */
 static int is_apart(const commit_t *c, const memsess_session_t *session)
 {
     const memsess_store_t *store = c->claim.of.store;
@@ -223,12 +224,12 @@ static int is_apart(const commit_t *c, const memsess_session_t *session)
 }
 
 /*
- * What is on some of its servers only may have a writer that has yet to send the others: it is done
- * MEMSESS_ALL_SENT after it began to send, and with all answers a time-out after that. It began
- * before it was seen here, and when a server's own clock says: clocks of members may differ. To repair
- * at once, the writer's clock is good enough where it goes like ours: at worst, within the seconds that
- * servers' clocks count, it sends a copy over that of the repair, which is then missing until the
- * session is read.
+ * Has a record that is on only some of its servers claimed, too: its writer may still have to send
+ * copies. It has sent all of them MEMSESS_ALL_SENT after it began to send, and has all answers a
+ * time-out later. It began before the record was seen here, and a server's own clock says when; the
+ * writer's clock may be wrong. To repair at once, the writer's clock is good enough if it goes like
+ * ours. At worst, since servers' clocks count whole seconds, the writer then sends a copy over the
+ * repair's, and the repair's copy is missing there until the session is read.
  */
 static void claim_partial(commit_t *c)
 {
@@ -249,8 +250,9 @@ static void claim_partial(commit_t *c)
                            && memsess_clock_wall() - before->written > under_way);
 }
 
-/* Whether what was read under the claims is not what was claimed: more of it, or something else, is
- * to be claimed first. Nobody builds under the claim of a first record upon what is found there by then. */
+/* Whether what was read under the claims needs more claims, or others, before it can be built upon.
+ * A writer that claimed the first record does not build upon a record that it finds under that
+ * claim. */
 static int is_unclaimed(const commit_t *c, const memsess_session_t *before)
 {
     const memsess_session_t *now = c->newest.session;
@@ -260,14 +262,14 @@ static int is_unclaimed(const commit_t *c, const memsess_session_t *before)
            || (memsess_is_blank(before) && !memsess_is_blank(now));
 }
 
-/* Whether the first record was claimed. That is given back at once by who has it, who may have written
- * what was not seen here: so it is read again under it. */
+/* Whether the first record is claimed. A writer gives this claim back as soon as it has written,
+ * and we may have read before that: so the session is read again under the claim. */
 static int is_first(const commit_t *c, const memsess_session_t *before)
 {
     return c->claim.is_bare || memsess_is_blank(before);
 }
 
-/* Claims the next revision and writes it; MEMSESS_BUSY, and newest, are where to go on from. */
+/* Claims the next revision and writes it. After MEMSESS_BUSY, the next try builds upon c->newest. */
 static apr_status_t try_commit(commit_t *c)
 {
     const memsess_session_t *before = c->newest.session;
@@ -304,7 +306,7 @@ static apr_status_t try_commit(commit_t *c)
     return rv;
 }
 
-/* Longer each time, up to 32 ms, and never quite as long as somebody else's. */
+/* Each pause is longer than the last, up to 32 ms, and never quite as long as another writer's. */
 static void pause_before_try(const memsess_claim_t *claim, unsigned tries)
 {
     unsigned most = 1000U << (tries < 5 ? tries : 5);
@@ -312,7 +314,7 @@ static void pause_before_try(const memsess_claim_t *claim, unsigned tries)
     apr_sleep(most / 2 + (unsigned char)claim->token[0] * most / 512);
 }
 
-/* Whoever has to wait is counted once, and once more when it was in vain. */
+/* A commit that has to wait is counted once, and once more if it waited in vain. */
 static void count_wait(unsigned tries)
 {
     if (!tries) {
@@ -379,8 +381,7 @@ static apr_status_t same_again(void *baton, const memsess_session_t *newest,
     return APR_SUCCESS;
 }
 
-/* What is lacking somewhere is written once more, as a revision of its own: so a repair can undo no
- * commit. Left to whoever is writing, if somebody is. */
+/* The repair is a revision of its own, with the same content, so it can undo no commit. */
 void memsess_commit_again(memsess_store_t *store, memsess_reading_t *reading,
                           memsess_placement_t *where, apr_pool_t *p)
 {

@@ -63,7 +63,7 @@ apr_interval_time_t memsess_written_ago(const memsess_store_t *store,
     return longest < 0 ? -1 : apr_time_from_sec(longest);
 }
 
-/* Nothing that was written beside it undoes the end of a session. */
+/* A record that was written beside a tombstone must not undo the end of the session. */
 int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b)
 {
     return !a->ended != !b->ended ? a->ended : a->revision > b->revision;
@@ -80,7 +80,7 @@ int memsess_is_blank(const memsess_session_t *session)
     return !session->written;
 }
 
-/* At most so many lines a second: whoever can write to a server could fill the disk. */
+/* Limits the lines a second: an attacker who can write to a server could otherwise fill the disk. */
 #define COMPLAINTS 20
 
 void memsess_complain(const memsess_copies_t *of, const memsess_server_t *server, const char *item,
@@ -97,8 +97,8 @@ void memsess_complain(const memsess_copies_t *of, const memsess_server_t *server
     }
 }
 
-/* How many servers of a key's order are ever looked at: its homes and as many stand-ins, and with
- * them those that stand in while all of these are down. */
+/* How many servers of a key's order are ever looked at: its homes, as many stand-ins, and the
+ * servers that stand in while all of these are down. */
 static unsigned reach(const memsess_store_t *store)
 {
     unsigned want = store->conf.failover ? 4 * store->conf.copies + 4 : store->conf.copies;
@@ -133,9 +133,9 @@ int memsess_is_up(const memsess_store_t *store, const memsess_copy_t *copy)
     return !memsess_server_is_down(store->servers[copy->at]);
 }
 
-/* With one copy a session stays where it lies for as long as that server is up: members with an
- * older list of servers look for it nowhere else. But not where a server before that one would
- * show what it has from before. */
+/* A session of which there is one copy stays where it lies for as long as that server is up, since
+ * members with an older list of servers look for it nowhere else. But it moves if a server that
+ * comes earlier in its order has an older record: a reader would find that one first. */
 int memsess_stays(const memsess_store_t *store, const memsess_session_t *before, int outdated,
                   const memsess_copy_t *copy)
 {

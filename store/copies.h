@@ -14,7 +14,8 @@
 /** How long a record is kept past its end, so that "expired" can be told from "unknown". */
 #define MEMSESS_GRACE apr_time_from_sec(120)
 
-/** So many times the largest MemSessMaxSize is still read: it may have been lowered since. */
+/** A record of up to this many times the largest MemSessMaxSize is still read: that may have been
+ * lowered after the record was written. */
 #define MEMSESS_UNPACK_TIMES 4
 
 typedef struct memsess_store_t memsess_store_t;
@@ -28,48 +29,49 @@ typedef struct memsess_member_t {
 typedef struct memsess_store_conf_t {
     const apr_array_header_t *members; /**< of memsess_member_t, names all different */
     unsigned copies;                   /**< of every session, each on another server */
-    int failover;                      /**< the next in a session's order stands in */
+    int failover;                      /**< the next servers in a session's order stand in */
     apr_size_t compress;               /**< records above this are compressed; 0: none */
-    apr_size_t unpack;                 /**< one that takes more unpacked is left alone */
+    apr_size_t unpack;                 /**< a record that takes more when unpacked is left alone */
     const memsess_secrets_t *secrets;  /**< seal all that is stored; NULL: nothing is sealed */
 } memsess_store_conf_t;
 
-/** What a read can tell. */
+/** What a reading can find. */
 typedef enum {
     MEMSESS_FOUND,
-    MEMSESS_MISSING,    /**< certain: all that may have it answered, and none has it */
-    MEMSESS_UNSEEN,     /**< fewer servers than it has copies are silent (with one copy: but its home
-                             is not), and no other has it: it is not there for now, and nothing is to
-                             be changed upon that */
+    MEMSESS_MISSING,    /**< certain: all servers that may have it answered, and none has it */
+    MEMSESS_UNSEEN,     /**< fewer servers are silent than it has copies (with one copy: its home
+                             answered), and no other has it: it is not there for now, and nothing
+                             may be changed because of that */
     MEMSESS_ENDED,      /**< certain: it was destroyed or renewed */
-    MEMSESS_UNAVAILABLE /**< as many servers as it has copies are silent, or who would know better */
+    MEMSESS_UNAVAILABLE /**< as many servers are silent as it has copies, or one that may know
+                             better; or a later version has written it */
 } memsess_found_t;
 
-/** Servers of a session that are ever looked at: memsess_facts_t.answered has a bit for each. */
+/** At most this many servers of a session are asked: memsess_facts_t.answered has a bit for each. */
 #define MEMSESS_REACH_MAX 64
 
-/** What a reading tells of a record's copies. All 0: it was not just read. */
+/** What a reading tells of a record's copies; all 0 if the record was not just read. */
 typedef struct memsess_facts_t {
     apr_uint64_t answered; /**< these servers answered: a bit for each in the key's order */
-    unsigned lacks;        /**< so many of those that a write would choose now lack it */
-    int partial;           /**< one that it was written to answered without it */
-    int outdated;          /**< a server before all that have it has an older one */
-    int bare;              /**< a server has none at all */
+    unsigned lacks;        /**< how many of the servers that a write would choose now lack it */
+    int partial;           /**< a server that it was written to answered without it */
+    int outdated;          /**< a server that comes before all that have it has an older record */
+    int bare;              /**< a server has no record at all */
     int aged;              /**< an older secret sealed it */
 } memsess_facts_t;
 
 /** The reading of one key. */
 typedef struct memsess_reading_t {
     memsess_key_t key;
-    apr_uint64_t least; /**< a revision that there was: what is older was put back there, or the newer
-                             one is away, so it is UNSEEN and not repaired; 0: nobody knows of any */
+    apr_uint64_t least; /**< a revision that is known to have existed; 0: none. An older record was
+                             put back, or a newer one is away: so it is UNSEEN, and not repaired */
     apr_time_t read_at; /**< by the monotonic clock */
     memsess_found_t found;
     memsess_session_t *session; /**< for FOUND and ENDED, else NULL */
-    memsess_facts_t facts;      /**< of that */
+    memsess_facts_t facts;      /**< about its copies */
 } memsess_reading_t;
 
-/** Two members may be that far apart in what they take for a server's clock, in seconds. */
+/** How far apart two members may be in what they take for a server's clock, in seconds. */
 #define MEMSESS_CLOCK_ERROR 3
 
 /**

@@ -8,7 +8,8 @@
 
 #include "apr_encode.h"
 
-/* An entry: seconds of birth, last use and idle time-out, 32 bits each in network order, and the label. */
+/* An entry's value: birth, last use and idle time-out in seconds, 32 bits each in network order,
+ * and the label. */
 enum { CREATED, USED, IDLE, DATES };
 #define DATES_LEN 16
 
@@ -19,7 +20,7 @@ static apr_uint32_t to_seconds(apr_time_t t)
     return htonl((apr_uint32_t)(n < 0 ? 0 : n > APR_UINT32_MAX ? APR_UINT32_MAX : n));
 }
 
-/* So much of a label as is kept, without half a character of UTF-8 at its end. */
+/* How many bytes of a label are kept; a character of UTF-8 is not cut in half. */
 static apr_size_t label_len(const char *label)
 {
     apr_size_t len = strlen(label);
@@ -101,8 +102,9 @@ void memsess_entries_sort(apr_array_header_t *attrs)
     qsort(attrs->elts, (apr_size_t)attrs->nelts, sizeof(memsess_attr_t), by_name);
 }
 
-/* Whether the first is the one to go: those that are over before those that are not, then the one that
- * was unused for longer. Dates lag by what refresh_of says, a tenth of the idle time-out at most. */
+/* Whether @a one has to go before @a other: one that is over goes before one that is not, and then
+ * the one that was unused for longer. Dates lag by what refresh_of says, at most a tenth of the
+ * idle time-out. */
 static int goes_before(const memsess_entry_t *one, const memsess_entry_t *other, apr_time_t now)
 {
     int over = one->used + one->idle + one->idle / 10 < now;
@@ -111,7 +113,7 @@ static int goes_before(const memsess_entry_t *one, const memsess_entry_t *other,
     return over != other_over ? over : one->used < other->used;
 }
 
-/* Takes out the entry that is to go, but not the first one. */
+/* Takes out the entry that has to go next; the first attribute stays. */
 static void shorten(apr_array_header_t *attrs, apr_time_t now)
 {
     memsess_entry_t entry, oldest = {NULL, 0, APR_INT64_MAX / 2, 0, NULL};

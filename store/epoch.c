@@ -54,12 +54,12 @@ apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *u
     return memsess_key_make(key, ns, name);
 }
 
-/* -- Who goes on ----------------------------------------------------------------------------- */
+/* -- Which sessions go on -------------------------------------------------------------------- */
 
 /* The attribute that says which session is spared: its public id, and the epoch that it had. */
 #define SPARED ".spared"
 
-/* Leaves that session alone in the list, and spares it. */
+/* Takes all sessions but that one out of the list, and spares that one. */
 static void spare(memsess_session_t *record, const memsess_session_t *session, apr_pool_t *p)
 {
     const memsess_attr_t *own = memsess_session_find(record, session->public_id);
@@ -75,12 +75,12 @@ static void spare(memsess_session_t *record, const memsess_session_t *session, a
     if (own) {
         APR_ARRAY_PUSH(attrs, memsess_attr_t) = *own;
     }
-    /* A public id may begin with '-', which comes first. */
+    /* A public id may begin with '-', which comes before the dot. */
     memsess_entries_sort(attrs);
     record->attrs = attrs;
 }
 
-/* Whether a session has an epoch of before, but was spared when that changed. */
+/* Whether a session has an earlier epoch, but was spared when the epoch changed. */
 static int is_spared(const memsess_session_t *record, const memsess_session_t *session)
 {
     const memsess_attr_t *spared = memsess_session_find(record, SPARED);
@@ -139,17 +139,17 @@ const char *memsess_epoch_why(const memsess_session_t *session, const memsess_re
 typedef struct next_epoch_t {
     enum { KEEP, END_ALL, END_OTHERS, END_ONE, LEAVE } what;
     memsess_store_t *store;
-    const memsess_key_t *key;         /* of the record */
-    memsess_login_t login;            /* as it will be, or as it was found */
-    const memsess_entry_t *entry;     /* for KEEP: of a session that begins or is re-dated */
-    apr_interval_time_t ahead;        /* of memsess_store_ahead */
-    unsigned most;                    /* in the list; 0: the entry is dated only where it is there */
+    const memsess_key_t *key;         /* the record's */
+    memsess_login_t login;            /* the record's, as it will be or as it was found */
+    const memsess_entry_t *entry;     /* for KEEP: of the session that begins or is re-dated */
+    apr_interval_time_t ahead;        /* what memsess_store_ahead says */
+    unsigned most;                    /* entries in the list; 0: one is dated, but none is added */
     const memsess_session_t *session; /* for END_OTHERS */
     const char *public_id;            /* for END_ONE and LEAVE */
 } next_epoch_t;
 
-/* In the list use is dated by a time that all members take for the same: members' clocks would end the
- * wrong session where they are apart. */
+/* In the list, use is dated by a time on which all members agree: if it were dated by their own
+ * clocks, and these were apart, the wrong session would end. */
 static memsess_entry_t as_listed(const memsess_entry_t *entry, apr_interval_time_t ahead)
 {
     memsess_entry_t listed = *entry;
@@ -183,7 +183,7 @@ const char *memsess_epoch_mark(const memsess_session_t *session, const memsess_r
                ? end_of_one(session->public_id, p) : MEMSESS_MARK_END;
 }
 
-/* Of those sessions that were listed, and are not any more: their own records say nothing of it. */
+/* Marks the sessions that are no longer listed as ended just now: their own records do not tell. */
 static void mark_ended(const next_epoch_t *want, const memsess_session_t *newest,
                        const memsess_session_t *next, apr_pool_t *p)
 {
@@ -207,7 +207,7 @@ static void keep(const next_epoch_t *want, memsess_session_t *record, apr_pool_t
     if (want->most || memsess_session_find(record, entry.public_id)) {
         memsess_entries_enter(record, &entry, want->most, record->used + want->ahead, p);
     }
-    /* Twice as long as the session, so that it need not be re-dated as often. */
+    /* The record lives twice as long as the session, so that it need not be re-dated as often. */
     if (record->idle < 2 * entry.idle) {
         record->idle = 2 * entry.idle;
     }
@@ -220,7 +220,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     memsess_session_t *record = apr_pmemdup(p, newest, sizeof(*newest));
     apr_status_t rv = APR_SUCCESS;
 
-    /* A record of no user is the blank one. */
+    /* The record that has no user is the blank one. */
     if ((want->what == KEEP || want->what == END_ONE || want->what == LEAVE)
         && newest->login.user[0]) {
         want->login = newest->login;
@@ -258,7 +258,7 @@ static apr_status_t write_next(memsess_store_t *store, memsess_reading_t *epoch,
 {
     apr_status_t rv;
 
-    /* Any name that is not empty will do: the key says whose it is. */
+    /* Any name that is not empty will do: the key says whose record it is. */
     memcpy(want->login.user, "AAAAAAAAAAAAAAAA", MEMSESS_USER_LEN + 1);
     want->ahead = memsess_store_ahead(store);
     want->store = store;
@@ -283,20 +283,20 @@ apr_status_t memsess_epoch_keep(memsess_store_t *store, memsess_reading_t *epoch
     memsess_entry_t listed = as_listed(entry, memsess_store_ahead(store));
     apr_interval_time_t age = memsess_store_written_ago(store, epoch->session);
 
-    /* Servers drop it by their own clocks. Where they do not tell, what lies in the future was written
-     * by a member whose clock is ahead, and says nothing of how old it is. */
+    /* Servers drop the record by their own clocks. If they do not tell their time, a date in the
+     * future comes from a member whose clock is ahead, and does not tell the record's age. */
     if (age < 0) {
         age = memsess_clock_wall() - epoch->session->used;
     }
-    /* What an older secret sealed moves to the first one with the sessions. Half the session's time
-     * to spare, for a store that does not answer meanwhile. */
+    /* A record that an older secret sealed is sealed again with the first one, as sessions are.
+     * Half the session's time is to spare, for a store that does not answer meanwhile. */
     return !epoch->facts.aged && epoch->session->idle - age >= entry->idle + entry->idle / 2
                    && -age < entry->idle / 2 && memsess_entries_dated(epoch->session, &listed)
                ? APR_SUCCESS
                : write_next(store, epoch, &want, 0, p);
 }
 
-/* Makes the next one of what was read, or the first. */
+/* Writes the revision that follows the one that was read, or the first one. */
 static apr_status_t change_read(memsess_store_t *store, memsess_reading_t *epoch,
                                 next_epoch_t *want, apr_interval_time_t wait, apr_pool_t *p)
 {
@@ -306,11 +306,11 @@ static apr_status_t change_read(memsess_store_t *store, memsess_reading_t *epoch
     case MEMSESS_FOUND:
         return write_next(store, epoch, want, wait, p);
     case MEMSESS_UNSEEN:
-        /* Nobody can tell what is in it, but all sessions can be ended, and one can begin. */
+        /* Nobody can tell what it holds, but all sessions can be ended, and one can begin. */
         return want->what == KEEP || want->what == END_ALL
                    ? write_first(store, epoch, want, wait, p) : MEMSESS_DOWN;
     default:
-        /* Where there is none, no session is left that could go on. */
+        /* Without a record, no session is left that could go on. */
         return want->what == KEEP ? write_first(store, epoch, want, wait, p)
                : want->what == END_ALL ? APR_SUCCESS
                : want->what == END_OTHERS ? MEMSESS_GONE : MEMSESS_ABSENT;
@@ -326,7 +326,7 @@ static apr_status_t change(memsess_store_t *store, memsess_reading_t *epoch, nex
     if (rv == APR_SUCCESS) {
         rv = change_read(store, epoch, want, wait, p);
     }
-    /* Where that has not written it. */
+    /* This does nothing if the record was written. */
     memsess_store_repair(store, epoch, p);
     return rv;
 }
@@ -354,7 +354,7 @@ apr_status_t memsess_epoch_enter(memsess_login_t *login, memsess_store_t *store,
     return rv;
 }
 
-/* The user's record as one of the secrets names it. */
+/* The key of the user's record under one of the secrets. */
 static apr_status_t user_key(memsess_key_t *key, const memsess_secrets_t *secrets, unsigned which,
                              const char *ns, const char *name)
 {
@@ -414,7 +414,7 @@ apr_status_t memsess_epoch_end_others(memsess_login_t *login, memsess_store_t *s
     return rv;
 }
 
-/* Under whichever secret it is there. */
+/* Drops one entry of the list, under the secret where it is found. */
 static apr_status_t drop_one(memsess_store_t *store, const next_epoch_t *want,
                              const memsess_secrets_t *secrets, const char *ns, const char *name,
                              apr_interval_time_t wait, apr_pool_t *p)

@@ -4,8 +4,8 @@
 
 #include "apr_atomic.h"
 
-/* So many wait at most, for each store of a process. Other records are repaired when they are used, and
- * other claims go by themselves. */
+/* At most this many things wait for each store of a process. Beyond that, records are repaired when
+ * they are used, and claims expire. */
 #define WAITING_MAX 1000
 
 int memsess_later_begin(memsess_store_t *store, memsess_lease_t *lease, void (*look)(void *),

@@ -10,18 +10,19 @@
 #include "store/claim.h"
 
 /*
- * The lock of a session is a claim that is kept up for as long as its holder lives. In a process
- * those who wait for it stand in line. The first of them asks memcached, soon to begin with and then
- * ever more rarely, and at once when one of this process frees the lock; the others ask nobody. So
- * what waiting costs the servers does not grow with the number of those who wait. Processes, and
- * members, meet in memcached alone: who asks first when it is free has it.
+ * The lock of a session is a claim that is renewed for as long as its holder lives. In each process
+ * the requests that wait for it stand in line. The first of them asks memcached, soon at first and
+ * then less and less often, and at once when a request of this process frees the lock; the others
+ * ask nobody. So what waiting costs the servers does not grow with the number of requests that
+ * wait. Processes and members meet only in memcached: the first one that asks when the lock is free
+ * gets it.
  */
 #define PAUSE_MIN apr_time_from_msec(2)
 #define PAUSE_MAX apr_time_from_msec(50)
 
 /* -- The line ---------------------------------------------------------------------------------- */
 
-/* On the stack of who waits. */
+/* A request that waits, on the stack of its own thread. */
 typedef struct waiter_t {
     struct waiter_t *next;
     const memsess_key_t *key;
@@ -34,7 +35,7 @@ static int is_for(const waiter_t *waiter, const memsess_key_t *key)
     return !memcmp(waiter->key->digest, key->digest, sizeof(key->digest));
 }
 
-/* Under the lock of the line, as all that follows which does not take it. */
+/* To be called under line_lock, like every function below that does not take it. */
 static waiter_t *first_for(const memsess_store_t *store, const memsess_key_t *key)
 {
     waiter_t *waiter = store->line;
@@ -55,7 +56,7 @@ static int is_line(memsess_store_t *store, const memsess_key_t *key)
     return is;
 }
 
-/* Whether there was room at the end. */
+/* Puts a request at the end of the line; returns whether there was room. */
 static int line_join(memsess_store_t *store, waiter_t *waiter, const memsess_key_t *key)
 {
     waiter_t **at;
@@ -99,8 +100,8 @@ static void line_leave(memsess_store_t *store, waiter_t *waiter)
     pthread_cond_destroy(&waiter->changed);
 }
 
-/* Waits until it is this one's turn to ask: it is the first, and has paused for so long since, or was
- * called. Whether that came before it was too late. */
+/* Waits until it is this request's turn to ask memcached: it is the first in line, and was called
+ * or has been the first for as long as @a pause. Returns whether its turn came by @a give_up. */
 static int line_wait(memsess_store_t *store, waiter_t *waiter, apr_interval_time_t pause,
                      apr_time_t give_up)
 {
@@ -128,8 +129,8 @@ struct memsess_lock_t {
     struct holding_t *held; /* NULL: it is free */
 };
 
-/* In memory of its own, since it may be held for longer than the request lasts: until a renewal
- * that is under way is over. */
+/* A lock that is held, in memory of its own: it may be held for longer than the request lasts,
+ * until a renewal that is under way is over. */
 typedef struct holding_t {
     memsess_store_t *store;
     memsess_claim_t *claim;
@@ -208,7 +209,7 @@ static apr_status_t wait_and_take(holding_t *held, const memsess_session_t *sess
     return rv;
 }
 
-/* Who comes when there is a line does not push in. */
+/* A request that finds a line does not push in. */
 static apr_status_t holding_take(holding_t *held, const memsess_session_t *session,
                                  apr_interval_time_t wait, apr_pool_t *p)
 {

@@ -18,12 +18,12 @@ typedef struct memsess_look_t {
 } memsess_look_t;
 
 /**
- * Asks all servers of a key, those that are down too, and changes nothing.
- * @return of memsess_look_t, in the key's own order
+ * Asks all servers of a key, and changes nothing. A server that is down is listed, too, as silent.
+ * @return an array of memsess_look_t, in the key's own order
  */
 apr_array_header_t *memsess_look(memsess_store_t *store, const memsess_key_t *key, apr_pool_t *p);
 
-/** Of what was found, the one record that counts; NULL where there is none. */
+/** The one record that counts among those that were found; NULL: there is none. */
 const memsess_session_t *memsess_look_newest(const apr_array_header_t *looks);
 
 #endif

@@ -8,8 +8,8 @@
 #include "session/seal.h"
 #include "store/private.h"
 
-/* The servers that a mark is put on, the first in order that are up; and as many more are asked,
- * since others may see other servers. */
+/* A mark is put on the first servers in order that are up. Twice as many are asked for it, since
+ * other members may have seen other servers up. */
 #define ASKED_MAX (2 * MEMSESS_COPIES_MAX)
 
 static unsigned first_up(const memsess_copies_t *of, unsigned most, unsigned at[ASKED_MAX])
@@ -63,7 +63,7 @@ void memsess_mark_put(memsess_store_t *store, const memsess_key_t *key, const ch
     memsess_pool_mput(puts, n);
 }
 
-/* What a server says: that there is a mark of ours, that there is none, or nothing. */
+/* What a server says: that a member's mark is there, that there is none, or nothing. */
 typedef enum { MARK_THERE, MARK_NONE, MARK_UNTOLD } told_t;
 
 static told_t told_of(const memsess_copies_t *of, const char *what, const memsess_get_t *get,

@@ -17,33 +17,33 @@ struct memsess_store_t {
     unsigned n;
     memsess_node_t *nodes;
     memsess_server_t **servers;
-    apr_interval_time_t timeout; /* the longest of all servers' */
+    apr_interval_time_t timeout; /* the longest of its servers' time-outs */
     volatile apr_uint64_t complained_at;
-    volatile apr_uint32_t complaints; /* in that second, of records */
-    volatile apr_uint32_t later;      /* things to be done, see later.c */
+    volatile apr_uint32_t complaints; /* their number in the second that began at complained_at */
+    volatile apr_uint32_t later;      /* how many things wait to be done, see store/later.c */
     pthread_mutex_t line_lock;
-    struct waiter_t *line;            /* who waits for a lock, see store/lock.c; under line_lock */
+    struct waiter_t *line;            /* requests that wait for a lock; under line_lock */
 };
 
-/* What one server said of a key, or of what was to be written to it. */
+/* What one server answered about a key, or about a record that was sent to it. */
 typedef struct memsess_copy_t {
-    unsigned at; /* in the store */
+    unsigned at; /* the index of this server in the store */
     enum {
         COPY_UNASKED,
         COPY_SILENT,
         COPY_NONE,
         COPY_DAMAGED,
-        COPY_LATER, /* of a later version than ours */
+        COPY_LATER, /* a later version has written it */
         COPY_HELD,
         COPY_REFUSED
     } state;
     memsess_session_t *session;
-    int claimed, tried; /* to be */
-    apr_size_t len;     /* of the record in memcached */
+    int claimed, tried; /* whether this server is claimed now, and whether that was tried */
+    apr_size_t len;     /* of the record as it lies in memcached */
     int aged;           /* an older secret sealed it */
 } memsess_copy_t;
 
-/* What a digest takes in base64url. */
+/* The length of a digest in base64url. */
 #define MEMSESS_DIGEST_TEXT 43
 
 /* The copies of one record: whose they are, and what is known of each, in the key's own order. */
@@ -55,18 +55,19 @@ typedef struct memsess_copies_t {
     char text[MEMSESS_DIGEST_TEXT + 1]; /* the key's digest in base64url */
 } memsess_copies_t;
 
-/** The servers of a key in its own order, as many as are ever looked at; the key stays the caller's. */
+/** Finds the servers of a key in the key's own order, as many as are ever looked at. The key stays
+ * the caller's, and has to live as long as @a of. */
 void memsess_order(memsess_copies_t *of, memsess_store_t *store, const memsess_key_t *key,
                    apr_pool_t *p);
 
-/** The key in memcached of the record on that server, which others are made of. */
+/** The record's key in memcached on that server; the keys of its claims and marks begin with it. */
 const char *memsess_key_text(const memsess_copies_t *of, unsigned at, apr_pool_t *p);
 
-/** Whether that server is one of a placement. */
+/** Whether a placement names that server. */
 int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,
                       unsigned at);
 
-/** What that server's own clock said when it was written to, in seconds; 0: nobody knew. */
+/** What that server's clock said when the record was written to it, in seconds; 0: not known. */
 apr_int64_t memsess_written_at(const memsess_store_t *store, const memsess_placement_t *placement,
                                unsigned at);
 
@@ -74,33 +75,36 @@ apr_int64_t memsess_written_at(const memsess_store_t *store, const memsess_place
 apr_interval_time_t memsess_written_ago(const memsess_store_t *store,
                                         const memsess_session_t *session);
 
-/** Whether it is not known to be down. */
+/** Whether the copy's server is not known to be down. */
 int memsess_is_up(const memsess_store_t *store, const memsess_copy_t *copy);
 
-/** Whether the one copy of a session stays on that server; @a before is the session as it was. */
+/** Whether a session of which there is one copy stays on that server; @a before is the session as
+ * it was read. */
 int memsess_stays(const memsess_store_t *store, const memsess_session_t *before, int outdated,
                   const memsess_copy_t *copy);
 
-/** What records are sealed as. */
+/** The kind of item that a record is, for memsess_seal. */
 #define MEMSESS_RECORD "record"
 
-/** Whether the server that is the i-th in a key's order is one of those that bits tell. */
+/** Whether @a those, which has a bit for each server in a key's order, names the i-th. */
 int memsess_has_bit(apr_uint64_t those, unsigned i);
 
-/** Of two records of one session, the one that counts: a tombstone, else the higher revision. */
+/** Whether record @a a counts more than record @a b of the same session: as a tombstone, or else by
+ * its higher revision. */
 int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b);
 
 /** Whether they are one and the same record. */
 int memsess_is_same(const memsess_session_t *a, const memsess_session_t *b);
 
-/** Whether nobody has written it: it was made by memsess_store_blank. */
+/** Whether nobody has written it yet: memsess_store_blank made it. */
 int memsess_is_blank(const memsess_session_t *session);
 
-/** Whether no newer record than this can be there, of which no server that has it can be believed alone,
- * and others are silent: asks those that answered whether they would know. */
+/** Whether there can be no newer record than @a newest, although no server that has it can be
+ * believed alone, and others are silent. Asks the servers that answered whether they would know of
+ * one. */
 int memsess_is_vouched(const memsess_copies_t *of, const memsess_session_t *newest);
 
-/** Says what is wrong with an item on a server; not more often than a log can bear. */
+/** Logs what is wrong with an item on a server, but not more often than a log can bear. */
 void memsess_complain(const memsess_copies_t *of, const memsess_server_t *server, const char *item,
                       const char *trouble, apr_pool_t *p);
 

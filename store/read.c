@@ -10,15 +10,15 @@
 #include "session/record.h"
 #include "session/seal.h"
 
-/* A reading is repeated so often at most while others go on writing. */
+/* A reading is repeated at most this often while other members go on writing. */
 #define READINGS_MAX 4
 
-/* What the servers of one key said, in its own order. */
+/* What the servers of one key said, in the key's own order. */
 typedef struct query_t {
     memsess_copies_t of;
     apr_pool_t *p;
     memsess_session_t *newest;
-    apr_uint64_t least; /* of memsess_reading_t */
+    apr_uint64_t least; /* as in memsess_reading_t */
 } query_t;
 
 /* -- Asking ----------------------------------------------------------------------------------- */
@@ -75,7 +75,8 @@ static void take_answer(query_t *query, memsess_copy_t *copy, const memsess_get_
     char *data;
     int aged;
 
-    /* Where records are sealed, what a new connection answered too is another's on purpose. */
+    /* If even a new connection brought another session's record, and records are sealed, an
+     * attacker put it there: unsealing refuses it. */
     if (get->rv != APR_SUCCESS && !(secrets && get->rv == MEMSESS_FOREIGN)) {
         copy->state = get->rv == MEMSESS_ABSENT ? COPY_NONE : COPY_SILENT;
         return;
@@ -132,8 +133,8 @@ static void trace_answer(const query_t *query, const memsess_copy_t *copy)
                   revision);
 }
 
-/* A copy is the same to the byte as the others of its revision, so as a rule it need not be opened
- * and taken apart once more. */
+/* The copies of a revision are alike to the byte, so as a rule only the first one has to be
+ * unsealed and decoded. */
 static void take_like(query_t *query, memsess_copy_t *const *wanted, unsigned i,
                       const memsess_get_t *gets)
 {
@@ -172,8 +173,8 @@ static void ask(query_t *query, memsess_copy_t *const *wanted, unsigned n)
     take_answers(query, wanted, n, gets);
 }
 
-/* The next servers in order that are not known to be down, as many as there are copies; how many
- * that are. */
+/* Finds the next servers in order that are not known to be down, as many as there are copies;
+ * returns how many it has found. */
 static unsigned want_next(query_t *query, unsigned *from, memsess_copy_t **wanted)
 {
     const memsess_store_conf_t *conf = &query->of.store->conf;
@@ -205,9 +206,9 @@ static void ask_next(query_t *query, unsigned *from)
 }
 
 /*
- * The newest record names the servers that it was written to. If one of them is not among those
- * asked, it stood in for a home that was away, and may have a newer record yet, which may name
- * others again: every write was on a server that its predecessor names.
+ * The newest record names the servers that it was written to. One that was not asked yet stood in
+ * for a home that was away. It may have a still newer record, and that may name further servers:
+ * each revision was written to a server that the revision before it names.
  */
 static void ask_placement(query_t *query)
 {
@@ -250,8 +251,8 @@ static int is_newest_copy(const query_t *query, const memsess_copy_t *copy)
     return copy->state == COPY_HELD && memsess_is_same(copy->session, query->newest);
 }
 
-/* Whether a copy is the newest and its server was not away since that was written: it would know of
- * a newer one. */
+/* Whether a copy is the newest and its server was not away since the copy was written: the server
+ * would know of a newer one. */
 static int is_fresh_copy(const query_t *query, const memsess_copy_t *copy)
 {
     const memsess_session_t *newest = query->newest;
@@ -296,15 +297,16 @@ static const memsess_copy_t *newest_copy(const query_t *query)
     return copy;
 }
 
-/* Whether a server answered but lacks what the newest copy says, or cannot be believed alone, since
- * it was away. Where it would be refused, every reading would write. */
+/* Whether a server answered, but lacks the newest record, or cannot be believed alone, since it was
+ * away. A server that would refuse the record does not count: else every reading would lead to a
+ * write. */
 static int is_lacking(const query_t *query, const memsess_copy_t *copy)
 {
     return has_answered(copy) && !is_fresh_copy(query, copy)
            && !memsess_server_refuses(query->of.store->servers[copy->at], newest_copy(query)->len);
 }
 
-/* How many of the servers that a write would choose now lack it so. */
+/* How many of the servers that a write would choose now are lacking, as is_lacking says. */
 static unsigned count_lacking(const query_t *query, int outdated)
 {
     const memsess_store_t *store = query->of.store;
@@ -343,7 +345,7 @@ static int is_partial(const query_t *query)
     return 0;
 }
 
-/* Whether any server answered that it has none at all. */
+/* Whether any server answered that it has no record at all. */
 static int is_bare(const query_t *query)
 {
     unsigned i;
@@ -356,7 +358,7 @@ static int is_bare(const query_t *query)
     return 0;
 }
 
-/* Whether a server that is asked before all that have the newest record has an older one. */
+/* Whether a server that comes before all those that have the newest record has an older one. */
 static int is_outdated(const query_t *query)
 {
     unsigned i;
@@ -370,8 +372,9 @@ static int is_outdated(const query_t *query)
 }
 
 /*
- * Whether what was found can be the newest there is. A server that was away since the record was
- * written may have missed others; it is believed if nobody who may know better is silent.
+ * Whether the record that was found is certain to be the newest. A server that was away since it
+ * was written may have missed later ones; it is believed if no server that may know better is
+ * silent.
  */
 static int is_trusted(const query_t *query)
 {
@@ -387,8 +390,8 @@ static int is_trusted(const query_t *query)
     return !silent || is_fresh(query);
 }
 
-/* Whether a later version has written it: so it is that one's now, whatever else there is, and must
- * not be written by us. */
+/* Whether a later version has written the record: then it belongs to that version, whatever other
+ * servers have, and this version must not write it. */
 static int is_later(const query_t *query)
 {
     unsigned i;
@@ -402,10 +405,10 @@ static int is_later(const query_t *query)
 }
 
 /*
- * What it means that nobody has it. A session has its copies on as many servers, on any of those that
- * are looked at: it is certainly not there if none of them is silent, and hardly if fewer are silent
- * than would have it. With one copy a single server that is away would be too many for all sessions:
- * one that its home has none of is then not there for now.
+ * What it means that no server has the session. Its copies may lie on any of the servers that are
+ * looked at, so it is certainly not there if none of them is silent, and most likely not if fewer
+ * are silent than would have a copy. With one copy, a single server that is away would make all
+ * sessions unavailable: so a session that its home does not have counts as not there for now.
  */
 static memsess_found_t judge_none(const query_t *query)
 {
@@ -444,23 +447,24 @@ static unsigned count_answered(const query_t *query)
 
 /* -- Reading ---------------------------------------------------------------------------------- */
 
-/* Asks whom else there is to ask, after the first homes were asked. */
+/* Asks further servers, as needed, after the first ones in order were asked. */
 static void ask_rest(query_t *query, unsigned from)
 {
     unsigned copies = query->of.store->conf.copies, tries;
 
-    /* As many as there are copies; where one turns out to be down, who stands in for it. */
+    /* As many servers have to answer as there are copies: for one that turns out to be down, the
+     * next one is asked. */
     while (count_answered(query) < copies && from < query->of.n) {
         ask_next(query, &from);
     }
-    /* A session that began while a home was away lies on those that stood in; and the one copy of
-     * one stays where a list of servers before this one had it. */
+    /* A session that began while a home was away lies on stand-ins. A session of which there is one
+     * copy may lie where an earlier list of servers has put it. */
     for (tries = 0; tries < (copies == 1 ? 2 : 1) && !query->newest; tries++) {
         ask_next(query, &from);
     }
     ask_placement(query);
-    /* Fewer copies than there should be, or none that can be believed: those that stood in may know
-     * better, whoever saw a home go. */
+    /* If there are fewer copies than there should be, or none can be believed, stand-ins may know
+     * better: another member may have seen a home go. */
     while (query->newest && (count_held(query) < copies || !is_fresh(query))
            && from < query->of.n) {
         ask_next(query, &from);
@@ -476,7 +480,7 @@ static void begin_query(query_t *query, memsess_store_t *store, const memsess_ke
     memsess_order(&query->of, store, key, p);
 }
 
-/* Whether a server that the one record was written to has the other: it came later. */
+/* Whether a server that @a one was written to has @a other, which therefore came later. */
 static int is_overwritten(const query_t *query, const memsess_session_t *one,
                           const memsess_session_t *other)
 {
@@ -493,8 +497,9 @@ static int is_overwritten(const query_t *query, const memsess_session_t *one,
     return 0;
 }
 
-/* Of two records of one revision, which there are only where claims were lost, the one that some
- * server has in the other's place counts; where none has, any, if only it is the same for all. */
+/* There are two records of one revision only if claims were lost. The one that some server has in
+ * the other's place counts. If no server tells, either would do, but all members have to take the
+ * same. */
 static void settle_ties(query_t *query)
 {
     unsigned i;
@@ -519,9 +524,9 @@ static void settle_ties(query_t *query)
     }
 }
 
-/* Servers do not all answer at one time: a copy may be written where it was looked for already and
- * be deleted where it was not yet. So what too few of them have, though others answered too, is
- * read once more, until two readings say the same. */
+/* Servers do not all answer at the same moment: a copy may be written to a server that has answered
+ * already, and be deleted from one that has not yet. So if too few of the servers that answered
+ * have the newest record, all are asked once more, until two readings say the same. */
 static void ask_again(query_t *query)
 {
     const memsess_session_t *last = NULL;
@@ -580,7 +585,7 @@ static memsess_found_t judge(const query_t *query)
     return newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
 }
 
-/* The rest of a reading, after the first homes were asked. */
+/* The rest of a reading, after the first servers in order were asked. */
 static void find_rest(query_t *query, unsigned from, memsess_reading_t *reading)
 {
     int is_there;
@@ -627,7 +632,7 @@ void memsess_ask_all(const memsess_copies_t *of, apr_pool_t *p)
     ask(&query, wanted, of->n);
 }
 
-/* One of several readings whose first homes are asked all at once. */
+/* One of several readings whose first servers are asked all at once. */
 typedef struct part_t {
     query_t query;
     memsess_copy_t *wanted[MEMSESS_COPIES_MAX];

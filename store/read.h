@@ -16,10 +16,10 @@ void memsess_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t
 void memsess_read_all(memsess_store_t *store, memsess_reading_t *const *readings, unsigned n,
                       apr_pool_t *p);
 
-/** Asks all servers of a key, all at once, whatever each of them says. */
+/** Asks all servers of a key at once, whatever each of them answers. */
 void memsess_ask_all(const memsess_copies_t *of, apr_pool_t *p);
 
-/** Whether a server has a record of a later version; what it has otherwise is not told. */
+/** Asks a server whether it has a record of a later version. */
 int memsess_is_later_at(const memsess_copies_t *of, const memsess_copy_t *copy, apr_pool_t *p);
 
 #endif

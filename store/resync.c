@@ -10,7 +10,7 @@
 #include "session/seal.h"
 #include "store/private.h"
 
-/* A copy is not sent later than this after its reading: the record may have been written anew. */
+/* No copy is sent later than this after its reading: a request may have written the record since. */
 #define SENT_WITHIN apr_time_from_sec(1)
 
 /* memcached takes an expiry above this many seconds for a date. A record that has longer to live
@@ -27,7 +27,8 @@ static int is_of(const void *key, const char *data, apr_size_t len)
     return memsess_record_is_of(data, len, key) && memsess_seal_is_of(data, len, key);
 }
 
-/* What all servers that may have it have, those that are down included. */
+/* Reads a record from all servers that may have it; for one that is down, the answer is
+ * MEMSESS_DOWN. */
 static memsess_get_t *get_all(const memsess_copies_t *of, apr_pool_t *p)
 {
     memsess_get_t *gets = apr_pcalloc(p, sizeof(*gets) * of->n);
@@ -45,7 +46,8 @@ static memsess_get_t *get_all(const memsess_copies_t *of, apr_pool_t *p)
     return gets;
 }
 
-/* The one record that there is: which of two is the newer one is sealed in them. */
+/* Finds the one record that there is. If two copies differ, only what is sealed in them tells which
+ * one is newer. */
 static memsess_resync_t find_source(const memsess_get_t *gets, unsigned n,
                                     const memsess_get_t **source)
 {
@@ -68,7 +70,8 @@ static memsess_resync_t find_source(const memsess_get_t *gets, unsigned n,
     return *source ? MEMSESS_RESYNC_WHOLE : MEMSESS_RESYNC_GONE;
 }
 
-/* To homes that have none; one that got another record meanwhile keeps that. */
+/* Copies the record to homes that have none; a home that got another record meanwhile keeps that
+ * one. */
 static memsess_resync_t copy_to(const memsess_get_t *homes, unsigned n, const memsess_get_t *source,
                                 apr_uint32_t ttl, apr_time_t not_after)
 {

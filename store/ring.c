@@ -24,8 +24,8 @@ apr_status_t memsess_node_init(memsess_node_t *node, const char *name, unsigned 
                                     APR_ENCODE_BASE64URL, NULL);
 }
 
-/* -weight / ln(u) with u uniform in (0,1): the highest of these is a server with a probability
- * in proportion to its weight, whatever the other servers are. */
+/* -weight / ln(u) with u uniform in (0,1): a server has the highest score with a probability in
+ * proportion to its weight, whatever the other servers are. */
 static double score(const memsess_node_t *node, const memsess_key_t *key)
 {
     apr_uint64_t hash = apr_siphash24(key->digest, sizeof(key->digest), node->seed);

@@ -4,9 +4,9 @@
  * @file store/ring.h
  * @brief Placement: a storage key to its own order of servers, by weighted rendezvous hashing.
  *
- * Every key orders all servers by itself: the first ones are its homes, the next stand in. The
- * order depends on the set of names and weights alone, not on how a member lists them; when a
- * server leaves, only the keys that lay on it move. Pure functions, no state.
+ * Every key has its own order of all servers: the first ones are its homes, the next stand in. The
+ * order depends only on the set of names and weights, not on how a member lists them. When a server
+ * leaves, only the keys that lay on it move. Pure functions, no state.
  */
 #ifndef MEMSESS_RING_H
 #define MEMSESS_RING_H
@@ -15,7 +15,7 @@
 
 #define MEMSESS_WEIGHT_MAX 1000
 
-/** As many servers of an order as anybody may want. */
+/** At most this many servers of an order can be asked for. */
 #define MEMSESS_ORDER_MAX 128
 
 typedef struct memsess_node_t {

@@ -4,17 +4,18 @@
 
 #include "apr_time.h"
 
-/* Whether a server says what it has of the record, as far as this version can tell. */
+/* Whether a server told what it has of the record, and this version understands it. */
 static int is_plain(const memsess_copy_t *copy)
 {
     return copy->state == COPY_HELD || copy->state == COPY_NONE;
 }
 
 /*
- * Whoever wrote a newer record, while a server that has this one was away, wrote as many copies as there
- * are to be, or one to each server that was left. So where fewer than that are silent, one that answers
- * was written to. It would have the newer one, or one after that, if only it has its memory of then;
- * and so would the server that was away, had it been written to.
+ * A member that wrote a newer record, while a server that has this one was away, wrote as many
+ * copies as there are to be, or one to each server that was left. So if fewer servers than that are
+ * silent, one of those that answer was written to. That one would have the newer record, or a later
+ * one, if it has kept its memory since; and so would the server that was away, if it was written
+ * to.
  */
 int memsess_is_vouched(const memsess_copies_t *of, const memsess_session_t *newest)
 {

@@ -22,15 +22,17 @@
  *
  * its name, by how many seconds its clock is ahead of the server's own ("-" where the server does
  * not tell), and a fingerprint of each of its pools in this namespace. Offsets are compared, not
- * times, so it does not matter how long an item has been there. Signs are this member's own, and
- * those that it found of other members, so that all know all though there is one item:
+ * times, so it does not matter how long an item has been there. The signs are the member's own, and
+ * those of other members that it found there: so all members know of each other, though there is
+ * only one item:
  *
  *   :m:MEMBER:VERSION:WHEN:AHEAD:POOL.POOL
  *
- * WHEN is the server's own time at which that member left it. (Version 0.1 takes signs for pools, of
- * which they are none, since no fingerprint has a colon.) Where two members write at once, one's
- * sign is a minute old. Where records are sealed, so are items: what nobody of us has left is not
- * read, and none of its words comes into a log.
+ * WHEN is the server's own time at which that member left its sign. (Version 0.1 takes a sign for
+ * the fingerprint of a pool. It is like none, since no fingerprint has a colon.) If two members
+ * write at the same time, one of them keeps its sign of a minute ago there. Items are sealed
+ * if records are: then an item that no member has left is not read, and none of its words gets into
+ * a log.
  */
 #define ITEM_TTL 300
 #define ITEM "members"
@@ -40,7 +42,7 @@
 /* What a sign says of a member's pool and clock is believed for this long, in seconds. */
 #define SIGN_FRESH 90
 
-/* Servers tell their time in whole seconds. */
+/* Clocks that differ by at most this many seconds count as alike: servers tell whole seconds. */
 #define APART 3
 
 typedef struct watched_t {
@@ -49,7 +51,7 @@ typedef struct watched_t {
     const char *pool; /* the fingerprint */
 } watched_t;
 
-/* An item. */
+/* Where an item lies. */
 typedef struct place_t {
     memsess_server_t *server;
     const char *ns;
@@ -61,7 +63,7 @@ struct memsess_watch_t {
     const char *member;
     apr_array_header_t *stores; /* of watched_t */
     apr_array_header_t *places; /* of place_t */
-    int left;                   /* of the places, in the comparison that is under way */
+    int left;                   /* how many places the comparison under way has yet to visit */
 };
 
 /* -- Events ----------------------------------------------------------------------------------- */
@@ -94,8 +96,8 @@ static void tell(apr_time_t now)
 
 /* -- Servers ---------------------------------------------------------------------------------- */
 
-/* Has servers tell of themselves. Where one of them takes its time-out, the others come when this is
- * called again. */
+/* Has servers tell of themselves. If one of them takes its whole time-out, the others are asked
+ * when this is called again. */
 static void hear(const memsess_watch_t *watch)
 {
     apr_time_t begun = memsess_clock_steady();
@@ -126,7 +128,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Of names and weights, in whatever order. */
+/* The fingerprint of a pool: of its names and weights, whatever their order. */
 static apr_status_t fingerprint(const char **print, const memsess_store_t *store, apr_pool_t *p)
 {
     apr_array_header_t *texts = apr_array_make(p, (int)store->n, sizeof(const char *));
@@ -152,7 +154,8 @@ static const char *item_text(const memsess_key_t *key, apr_pool_t *p)
     return text;
 }
 
-/* The fingerprints of all our pools in a namespace, joined by a dot, which none of them has. */
+/* The fingerprints of all pools of this member in a namespace, joined by dots, which no fingerprint
+ * has. */
 static const char *pools_in(const memsess_watch_t *watch, const char *ns, apr_pool_t *p)
 {
     const char *pools = "";
@@ -168,7 +171,7 @@ static const char *pools_in(const memsess_watch_t *watch, const char *ns, apr_po
     return pools;
 }
 
-/* Whether an item is one of these; its words are then shown in logs. */
+/* Whether this has the form of an item; if so, its words are shown in logs. */
 static int is_item(const char *data, apr_size_t len)
 {
     return len > 2 && len < ITEM_MAX && !memcmp(data, "1 ", 2) && strlen(data) == len
@@ -183,15 +186,15 @@ static void warn(memsess_warning_t warning, const char *text)
     }
 }
 
-/* A member, as an item tells of it. */
+/* What an item tells of one member. */
 typedef struct sign_t {
     const char *member, *version;
     const char *ahead;
-    const char *pools; /* joined by one character that none of them has */
+    const char *pools; /* their fingerprints, joined by a dot */
     apr_int64_t when;  /* by the server's clock; 0: not known */
 } sign_t;
 
-/* One of our pools is one of theirs. */
+/* Whether two members have a pool in common. */
 static int is_shared(const char *ours, const char *theirs, apr_pool_t *p)
 {
     char *state, *pool = apr_strtok(apr_pstrdup(p, theirs), ". ", &state);
@@ -253,7 +256,7 @@ static char *field(char **at)
     return begin;
 }
 
-/* From a word; whether it is a sign. The member's name is of two fields. */
+/* Parses a word; returns whether it is a sign. The member's name takes two fields. */
 static int parse_sign(sign_t *sign, const char *word, apr_pool_t *p)
 {
     char *at = apr_pstrdup(p, word + 3), *host, *tag, *version, *when, *ahead, *pools;
@@ -280,7 +283,7 @@ static const char *sign_text(const sign_t *sign, apr_pool_t *p)
                         sign->when, sign->ahead, sign->pools);
 }
 
-/* As far as the server's clock is known; a time to come is none. */
+/* Whether a sign is recent, by the server's clock, if that is known; one from the future is not. */
 static int is_recent(const sign_t *sign, const sign_t *ours)
 {
     apr_int64_t age = ours->when - sign->when;
@@ -319,7 +322,7 @@ static const char *read_signs(memsess_server_t *server, char *item, const sign_t
     return keep;
 }
 
-/* What is there was left by a member with another secret, or by nobody of us. */
+/* The item was left by a member with another secret, or by somebody who is no member. */
 static void complain(const place_t *place, memsess_seal_status_t sealed)
 {
     static volatile apr_uint64_t told_at;
@@ -332,7 +335,7 @@ static void complain(const place_t *place, memsess_seal_status_t sealed)
     }
 }
 
-/* Reads what another member has left; "" where that is nothing. */
+/* Reads the item that members have left; "": there is none. */
 static apr_status_t take_item(const place_t *place, const memsess_key_t *key, char **item,
                               apr_pool_t *p)
 {
@@ -367,7 +370,7 @@ static void leave_item(const place_t *place, const memsess_key_t *key, char *ite
     }
 }
 
-/* What this member has to say at a server. */
+/* The sign that this member leaves at a server. */
 static sign_t own_sign(const memsess_watch_t *watch, const place_t *place, apr_pool_t *p)
 {
     apr_int64_t when = memsess_count_server_clock(memsess_server_conf(place->server)->count);
@@ -413,8 +416,8 @@ static void compare_next(memsess_watch_t *watch)
 
 /* -- Life ------------------------------------------------------------------------------------- */
 
-/* One place at a time: servers that do not answer each take a time-out, and meanwhile nobody looks
- * whether one that was down is back. */
+/* One place at a time: each server that does not answer takes a time-out, and meanwhile no server
+ * is probed. */
 static int watch_now(void *baton, int sampled)
 {
     memsess_watch_t *watch = baton;
@@ -450,7 +453,7 @@ static int has_same(const place_t *place, const memsess_secrets_t *secrets)
                                    MEMSESS_SECRET_ID_BYTES));
 }
 
-/* Once, however many stores share it. */
+/* Adds a place once, however many stores share it. */
 static void add_place(memsess_watch_t *watch, memsess_server_t *server, const char *ns,
                       const memsess_secrets_t *secrets)
 {

@@ -25,7 +25,8 @@ static apr_uint32_t ttl_of(const memsess_session_t *session)
     if (apr_time_sec(ttl) < RELATIVE_MAX) {
         return (apr_uint32_t)apr_time_sec(ttl);
     }
-    /* Beyond what memcached can count it keeps the record for ever; the record knows its end. */
+    /* Beyond the dates that memcached can count, it keeps the record for ever; the record holds its
+     * own end. */
     end = apr_time_sec(memsess_clock_wall()) + apr_time_sec(ttl);
     return end < APR_INT32_MAX ? (apr_uint32_t)end : 0;
 }
@@ -38,8 +39,8 @@ static void place(const memsess_store_t *store, const memsess_copy_t *copy,
         (apr_uint32_t)memsess_server_clock(store->servers[copy->at]);
 }
 
-/* The servers that are to get a copy now: the first in order that are not known to be down; of
- * those that are claimed, where something was there before. */
+/* Chooses the servers that are to get a copy now: the first in order that are not known to be down.
+ * If there was a revision before, only claimed servers are chosen. */
 static unsigned choose(const memsess_copies_t *of, const memsess_reading_t *before,
                        memsess_copy_t **chosen, memsess_placement_t *placement)
 {
@@ -156,7 +157,7 @@ void memsess_write_copies(memsess_sent_t *sent, const memsess_copies_t *of,
     }
 }
 
-/* Nobody knows of the session yet, so it can be sent as often as servers fail. */
+/* Nobody else knows of the session yet, so it can be sent again each time that a server fails. */
 apr_status_t memsess_write(memsess_store_t *store, const memsess_key_t *key,
                            memsess_session_t *session, apr_pool_t *p)
 {
@@ -192,7 +193,7 @@ void memsess_unwrite(memsess_store_t *store, const memsess_key_t *key,
     }
 }
 
-/* The latest that a server's own clock says, those of servers that are away included. */
+/* The latest time that any server's own clock says, even if the server is away. */
 static apr_int64_t latest_clock(const memsess_store_t *store)
 {
     apr_int64_t latest = 0;
@@ -206,9 +207,10 @@ static apr_int64_t latest_clock(const memsess_store_t *store)
     return latest;
 }
 
-/* Above any revision that the key can have had: by the servers' own clocks, since members' may differ.
- * Right after a start none has told its own yet. Behind proxies that do not tell, there is only ours.
- * There is room for a million commits a second. */
+/* A revision above any that the key can have had. It goes by the servers' own clocks, since
+ * members' clocks may differ. Right after a start no server has told its time yet, so they are
+ * asked. Behind proxies that do not tell it, there is only our own clock. There is room for a
+ * million commits a second. */
 static apr_uint64_t winning_revision(const memsess_store_t *store)
 {
     apr_int64_t latest = latest_clock(store);

@@ -16,18 +16,18 @@
 typedef struct memsess_sent_t {
     unsigned stored;
     unsigned refused; /* certainly not stored; what was there is as it was */
-    unsigned unsent;  /* it was too late for them */
+    unsigned unsent;  /* it was too late to send them */
     unsigned failed;  /* they may have been stored or not */
-    int down;         /* whether one of these is down now, so that others would be chosen */
-    apr_status_t rv;  /* why, unless all were stored */
+    int down;         /* whether a server that failed is down now: another one would be chosen */
+    apr_status_t rv;  /* why one of them is not stored */
 } memsess_sent_t;
 
 /**
  * Writes a revision, all copies at the same time, to the first servers in order that are not down.
- * Under a claim: each copy is sent once at most, to claimed servers alone, and none at @a not_after
- * or later (by the monotonic clock), nor MEMSESS_ALL_SENT after this call
- * began to send. What refuses it becomes COPY_REFUSED, and is not chosen again.
- * @param before what it follows under the claim; NULL: nobody knows of the session yet
+ * Under a claim, each copy is sent at most once, and only to a claimed server. No copy is sent at
+ * @a not_after (by the monotonic clock) or later, nor MEMSESS_ALL_SENT after this call began to
+ * send. The copy of a server that refuses becomes COPY_REFUSED, and the server is not chosen again.
+ * @param before the reading that it follows under a claim; NULL: nobody knows of the session yet
  */
 void memsess_write_copies(memsess_sent_t *sent, const memsess_copies_t *of,
                           memsess_session_t *session, const memsess_reading_t *before,
