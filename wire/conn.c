@@ -14,10 +14,11 @@
 #include "apr_strings.h"
 #include "base/clock.h"
 
-/* After a rest this long a connection is looked at before it is used; under load none is. */
+/* A connection that was idle for this long is looked at before its use; under load none is. */
 #define IDLE_FOR_LONG apr_time_from_msec(10)
 
-/* apr_memcache must not hash, choose or ping: there is one server, and its health is our affair. */
+/* apr_memcache must not hash, choose or ping: there is one server, and wire/servers.c watches its
+ * health. */
 static apr_uint32_t no_hash(void *baton, const char *data, const apr_size_t len)
 {
     (void)baton;
@@ -34,15 +35,13 @@ static apr_memcache_server_t *only_server(void *baton, apr_memcache_t *mc, const
 }
 
 /* -- Connecting -------------------------------------------------------------------------------
- *
- * apr_memcache connects by itself, to IPv4 addresses and unix sockets only, waits a fixed second
- * for that, and then for ever for answers. So we connect a socket of our own, of any family, within
- * the time-out, bound its waits in the kernel, and hand it to apr_memcache: the list that it takes
- * its connections from is public, and ours stands in its place, with this one connection in it.
- */
+ * apr_memcache connects to IPv4 addresses and unix sockets only, waits a fixed second for that, and
+ * waits for answers for ever. So we connect a socket of our own, of any family, within the
+ * time-out, bound its waits in the kernel, and hand it to apr_memcache: the list that it takes its
+ * connections from is public, so we put our own in its place, with this one connection in it. */
 
-/* As in apr_memcache.c, which keeps it to itself: the same in all of apr-util 1.4 to 1.7, and in
- * APR's trunk. What is not set here, it sets before each use. */
+/* A copy of what apr_memcache.c defines and does not publish. It is the same in apr-util 1.4 to 1.7
+ * and in APR's trunk. apr_memcache sets the fields that are not set here before each use. */
 struct apr_memcache_conn_t {
     char *buffer;
     apr_size_t blen;
@@ -54,7 +53,7 @@ struct apr_memcache_conn_t {
     apr_memcache_server_t *ms;
 };
 
-/* It reads lines of 512 bytes into its buffer. */
+/* apr_memcache reads lines of 512 bytes into its buffer. */
 #define LINE_BUFFER 1024
 
 static apr_status_t bound_waits(int fd, apr_interval_time_t timeout)
@@ -70,8 +69,8 @@ static apr_status_t bound_waits(int fd, apr_interval_time_t timeout)
     return APR_SUCCESS;
 }
 
-/* What a server has not got by the time that its connection is given up must not reach it later:
- * the kernel would go on sending it for minutes. */
+/* What has not reached a server when its connection is given up must not reach it later: the kernel
+ * would go on sending it for minutes. */
 static void forget_when_closed(apr_socket_t *wire)
 {
     struct linger none = {1, 0};
@@ -129,7 +128,7 @@ static apr_status_t wire_connect(apr_socket_t **wire, const memsess_link_t *link
             return bound_waits(fd, conf->timeout);
         }
         if (APR_STATUS_IS_TIMEUP(rv)) {
-            break; /* one time-out a call, however many addresses a name has */
+            break; /* a call takes one time-out, however many addresses a name has */
         }
     }
     return rv;
@@ -137,8 +136,8 @@ static apr_status_t wire_connect(apr_socket_t **wire, const memsess_link_t *link
 
 /* -- Deadlines --------------------------------------------------------------------------------
  *
- * The kernel bounds each wait; a server that sends a byte now and then would still be waited for
- * without end. So a thread of the pool shuts down what is in use for too long.
+ * The kernel bounds each wait, but a server that sends a byte now and then could still hold a
+ * request for ever. So a thread of the pool shuts down connections that are in use for too long.
  */
 
 static void watch_begin(memsess_conn_t *c, memsess_link_t *link, int fd)
@@ -194,7 +193,6 @@ void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link)
     }
 }
 
-/* Whether anything is connected, and so has to be watched. */
 int memsess_link_shut_overdue(memsess_link_t *link)
 {
     memsess_conn_t *c;
@@ -215,10 +213,10 @@ int memsess_link_shut_overdue(memsess_link_t *link)
 
 /* -- Asking ----------------------------------------------------------------------------------- */
 
-/* Lists are long: "stats" of memcached 1.6 takes 3 kB. */
+/* A list can be long: "stats" of memcached 1.6 takes 3 kB. */
 #define ANSWER_MAX 16384
 
-/* Whether it is a line, or a list up to its end. */
+/* Whether the answer is whole: a line, or a list up to its end. */
 static int is_whole(const char *answer, apr_size_t len)
 {
     static const char end[] = "\r\nEND\r\n";
@@ -230,7 +228,7 @@ static int is_whole(const char *answer, apr_size_t len)
     return len >= n && !memcmp(answer + len - n, end, n);
 }
 
-/* Each wait is bounded by the kernel, and all of them by @a due. */
+/* The kernel bounds each wait, and @a due bounds all of them. */
 static apr_status_t ask(int fd, apr_time_t due, const char *command, const char **answer,
                         apr_pool_t *p)
 {
@@ -268,10 +266,10 @@ apr_status_t memsess_conn_ask(memsess_conn_t *c, const char *command, const char
 }
 
 /*
- * At its limit of connections (-c) memcached says so and closes, or leaves new ones in the backlog,
- * where they are connected all the same (-o no_maxconns_fast). So nothing is sent that matters
- * before the server has answered on a connection. Where it wants a password, that is the first set
- * on the connection; one that wants none stores it, not for long, or has no room for it.
+ * At its limit of connections (-c), memcached says so and closes a new one, or leaves it in the
+ * backlog, where it is connected all the same (-o no_maxconns_fast). So nothing that matters is
+ * sent before the server has answered on a connection. If a password is configured, it is the first
+ * set on the connection. A server that wants none stores it for a second, or has no room for it.
  */
 static apr_status_t greet(int fd, const memsess_server_conf_t *conf, apr_pool_t *p)
 {
@@ -297,7 +295,7 @@ static apr_status_t greet(int fd, const memsess_server_conf_t *conf, apr_pool_t 
     return rv == APR_SUCCESS ? MEMSESS_NONSENSE : rv;
 }
 
-/* Hands out the one connection; once apr_memcache found fault with it, there is no other. */
+/* Hands out the one connection; once apr_memcache has discarded it, there is no other. */
 static apr_status_t hand_out(void **resource, void *params, apr_pool_t *pool)
 {
     memsess_conn_t *c = params;
@@ -308,8 +306,8 @@ static apr_status_t hand_out(void **resource, void *params, apr_pool_t *pool)
     return *resource ? APR_SUCCESS : APR_ENOSOCKET;
 }
 
-/* It is closed by memsess_conn_close: until then its number must not become another's, since that
- * is what is watched. */
+/* memsess_conn_close closes the socket. Until then no other socket must get its number, since the
+ * number is what is watched. */
 static apr_status_t leave_open(void *resource, void *params, apr_pool_t *pool)
 {
     (void)resource;
@@ -350,7 +348,7 @@ void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link)
         watch_end(c, link);
     }
     if (c->p) {
-        apr_pool_destroy(c->p); /* closes */
+        apr_pool_destroy(c->p); /* closes the socket, too */
     }
     c->p = NULL;
     c->mc = NULL;

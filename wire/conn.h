@@ -14,16 +14,16 @@
 #include "wire/servers.h"
 
 /**
- * An apr_memcache client of its own with one server and one socket, so that connecting and waiting
- * happen under no lock that another thread needs. Its memory is its own too. Without a client (mc
- * is NULL) it is not connected; to begin with, all is 0 but fd, -1.
+ * A connection is an apr_memcache client of its own with one server and one socket, so that
+ * connecting and waiting happen under no lock that another thread needs. It has its own memory,
+ * too. Without a client (mc is NULL) it is not connected. At first fd is -1, and all else is 0.
  */
 typedef struct memsess_conn_t {
     apr_pool_t *p;
     apr_memcache_t *mc;
     apr_memcache_server_t *ms;
-    struct apr_memcache_conn_t *handle; /**< what apr_memcache has not taken yet */
-    apr_uint32_t epoch;        /**< for the pool */
+    struct apr_memcache_conn_t *handle; /**< the connection, until apr_memcache takes it */
+    apr_uint32_t epoch;        /**< for wire/servers.c */
     int fd;                    /**< of the socket that apr_memcache uses */
     volatile apr_uint64_t due; /**< when its use has to be over; 0: it is idle */
     apr_time_t rested;         /**< when its last use ended */
@@ -44,37 +44,38 @@ apr_status_t memsess_link_init(memsess_link_t *link, const memsess_server_conf_t
                                memsess_resolver_t *resolver, apr_file_t *wake, apr_pool_t *p);
 
 /**
- * Connects within the time-out, and begins a use. It is open once the server has said something on
- * it: one at its limit of connections accepts them and does not.
- * @return MEMSESS_TOO_MANY where the server says that it is
+ * Connects within the time-out, and begins a use. The connection is open once the server has said
+ * something on it: a server at its limit of connections may accept more, and say nothing.
+ * @return MEMSESS_TOO_MANY if the server says that it is at its limit
  */
 apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link);
 
 /** Disconnects, if it is connected. */
 void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link);
 
-/** Begins a use, which has to be over when the time-out is. Disconnects what was left alone for a
- * while if the server closed it meanwhile, or said something that nobody asked for. */
+/** Begins a use, which has to be over when the time-out is. Disconnects a connection that was idle
+ * for a while if the server has closed it, or has said something that nobody asked for. */
 void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link);
 
-/** Whether the server has neither closed it nor said more than it was asked for. */
+/** Whether a connection is open, and the server has said nothing beyond what it was asked for. */
 int memsess_conn_is_open(const memsess_conn_t *c);
 
 /**
- * Says something on a connection that is in step, beside apr_memcache, which keeps to itself what
- * the server says where that is an error, and has 32 bits for what it tells of its memory.
+ * Sends a command on a connection that is in step. This is done without apr_memcache, which does
+ * not pass on what a server says in an error, and has only 32 bits for figures of its memory.
  * @param command with its line end
- * @param answer receives it, with the line ends: a line, or all of a list
+ * @param answer receives a line, or all of a list, with the line ends
  */
 apr_status_t memsess_conn_ask(memsess_conn_t *c, const char *command, const char **answer);
 
-/** Ends it. */
+/** Ends the use. */
 void memsess_conn_rest(memsess_conn_t *c);
 
-/** Whether its use took too long. */
+/** Whether the use of a connection takes too long. */
 int memsess_conn_is_overdue(memsess_conn_t *c);
 
-/** Shuts down what is in use for too long; returns whether anything is connected at all. */
+/** Shuts down connections that are in use for too long; returns whether any is open, and so has to
+ * be watched. */
 int memsess_link_shut_overdue(memsess_link_t *link);
 
 #endif

@@ -13,7 +13,7 @@
 #include "base/name.h"
 #include "base/thread.h"
 
-/* Half of the minute within which a new address is followed. */
+/* A new address is followed within a minute: names are looked up twice in that time. */
 static apr_interval_time_t again_after = apr_time_from_sec(30);
 
 struct memsess_host_t {
@@ -22,18 +22,18 @@ struct memsess_host_t {
     int is_numeric;
     int is_due;
     memsess_name_t found;        /* rv is of the last look-up, the rest of the last good one */
-    volatile apr_uint32_t moved; /* how often that changed */
+    volatile apr_uint32_t moved; /* how often the addresses changed */
 };
 
 struct memsess_resolver_t {
     apr_pool_t *p;
     apr_array_header_t *hosts; /* of memsess_host_t * */
-    pthread_t thread;          /* which may outlive the resolver's owner, and then frees it */
+    pthread_t thread;          /* it may outlive the resolver's owner, and then frees all this */
     memsess_duty_t duty;
     int is_started;
     pthread_mutex_t lock;      /* guards what follows, and all hosts */
     pthread_cond_t asked, answered;
-    int stopping, looking_up, is_left; /* is_left: to the look-up, which frees it */
+    int stopping, looking_up, is_left; /* is_left: the look-up frees all this */
 };
 
 apr_status_t memsess_resolver_create(memsess_resolver_t **result)
@@ -106,7 +106,7 @@ static void warn(const memsess_host_t *host, const memsess_name_t *found)
     apr_pool_t *p;
 
     if (!found->n && host->found.n) {
-        return; /* the addresses of before still serve */
+        return; /* the earlier addresses still serve */
     }
     if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS) {
         return;
@@ -118,7 +118,7 @@ static void warn(const memsess_host_t *host, const memsess_name_t *found)
     apr_pool_destroy(p);
 }
 
-/* Looks one name up; under the lock, which is not held meanwhile. */
+/* Looks up one name; to be called under the lock, which is not held during the look-up. */
 static void look_up(memsess_resolver_t *resolver, memsess_host_t *host)
 {
     memsess_name_t found;
@@ -138,7 +138,7 @@ static void look_up(memsess_resolver_t *resolver, memsess_host_t *host)
         }
         host->found = found;
     }
-    host->found.rv = found.rv; /* addresses that were good are better than none */
+    host->found.rv = found.rv; /* the earlier addresses stay: they are better than none */
     pthread_cond_broadcast(&resolver->answered);
 }
 
@@ -165,7 +165,7 @@ static void *resolver_main(void *data)
 
     pthread_mutex_lock(&resolver->lock);
     while (!resolver->stopping) {
-        /* Looked for after each look-up: who asked meanwhile woke nobody. */
+        /* After each look-up, due names are looked for: a thread that asked meanwhile woke nobody. */
         if ((due = next_due(resolver)) != NULL) {
             look_up(resolver, due);
         }
@@ -206,7 +206,7 @@ void memsess_resolver_destroy(memsess_resolver_t *resolver)
     resolver->stopping = 1;
     is_left = resolver->is_left = resolver->looking_up;
     if (is_left) {
-        pthread_detach(resolver->thread); /* nothing ends a look-up */
+        pthread_detach(resolver->thread); /* nothing can end a look-up early */
     }
     pthread_cond_signal(&resolver->asked);
     pthread_mutex_unlock(&resolver->lock);

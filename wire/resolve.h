@@ -3,7 +3,7 @@
 /**
  * @file wire/resolve.h
  * @brief Host names to addresses, off the request path: a look-up may take as long as it likes,
- *        and stops nobody but its own thread.
+ *        and holds up only its own thread.
  */
 #ifndef MEMSESS_RESOLVE_H
 #define MEMSESS_RESOLVE_H
@@ -20,8 +20,8 @@ apr_status_t memsess_resolver_create(memsess_resolver_t **resolver);
 apr_status_t memsess_resolver_add(memsess_host_t **host, memsess_resolver_t *resolver,
                                   const char *name);
 
-/** Starts looking names up, now and twice a minute; no thread where all are numeric. Where that
- * fails it is called again; one at a time. */
+/** Starts a thread that looks up names, now and twice a minute; none is needed if all are numeric.
+ * If this fails, it is to be called again, by one thread at a time. */
 apr_status_t memsess_resolver_start(memsess_resolver_t *resolver);
 
 /** Frees everything, or leaves it to a look-up that is still under way. */

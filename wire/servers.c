@@ -22,16 +22,16 @@ struct memsess_server_t {
     memsess_pool_t *pool;
     memsess_link_t link;
     memsess_turns_t turns;
-    volatile apr_uint32_t names; /* as of memsess_host_moved */
-    volatile apr_uint32_t moved; /* since the prober looked */
+    volatile apr_uint32_t names; /* what memsess_host_moved said last */
+    volatile apr_uint32_t moved; /* the name leads elsewhere since the prober looked last */
     volatile apr_uint32_t down;
     volatile apr_uint32_t epoch; /* grows when connections made before are not to be trusted */
     volatile apr_uint64_t back_at; /* what its own clock said when it was found to answer again; 0:
                                       it does not tell */
-    volatile apr_uint64_t back_steady; /* and our monotonic one; 0: it was not away */
+    volatile apr_uint64_t back_steady; /* our monotonic clock then; 0: it was not away */
     volatile apr_uint64_t refused_since; /* by our monotonic clock */
     volatile apr_uint32_t refused_len;   /* the smallest record that it has refused since then */
-    apr_time_t next_probe;       /* the prober's own */
+    apr_time_t next_probe;       /* only the prober uses it */
 };
 
 /* A thread that looks after all servers, now and then and when it is woken. */
@@ -51,25 +51,25 @@ struct memsess_pool_t {
     memsess_resolver_t *resolver;
     memsess_crew_t *crew;
     memsess_leases_t *leases;
-    keeper_t prober;  /* of servers that are down */
-    keeper_t watcher; /* of deadlines, those of probes too */
-    pthread_mutex_t start;         /* guards what starts the threads */
-    volatile apr_uint32_t lacking; /* threads that were to be started and could not be had */
+    keeper_t prober;  /* tries servers that are down */
+    keeper_t watcher; /* watches deadlines, those of probes, too */
+    pthread_mutex_t start;         /* held while threads are started */
+    volatile apr_uint32_t lacking; /* whether a thread has yet to be started */
     volatile apr_uint64_t probed_at;
     int (*call)(void *baton, int sampled);
     void *call_baton;
 };
 
 /* Whether the server gave a whole answer, or was not asked, so that the connection is in step with
- * it. A refusal is an answer too, but one that comes in many shapes: the connection is not kept
- * after it. */
+ * it. A refusal is an answer, too, but it comes in many shapes, so the connection is not kept after
+ * it. */
 static int in_step(apr_status_t rv)
 {
     return rv == APR_SUCCESS || rv == MEMSESS_ABSENT || rv == MEMSESS_EXISTS
            || rv == MEMSESS_UNSENT;
 }
 
-/* The kernel's time-out is what a blocking read meets, so it has two names. */
+/* A blocking read ends with the kernel's own code for a time-out, so there are two codes. */
 static int timed_out(apr_status_t rv)
 {
     return APR_STATUS_IS_EAGAIN(rv) || APR_STATUS_IS_TIMEUP(rv);
@@ -82,7 +82,7 @@ static void wake(const keeper_t *keeper)
     apr_file_putc('!', keeper->wake_out);
 }
 
-/* It is up, and serves those that it has accepted. */
+/* A server at its limit is up, and serves the connections that it has accepted. */
 static void warn_of_limit(const memsess_server_t *server)
 {
     char text[MEMSESS_WARNING_LEN];
@@ -95,7 +95,7 @@ static void warn_of_limit(const memsess_server_t *server)
     }
 }
 
-/* Every child finds out by itself; the first one says so. */
+/* Every child finds this out on its own; the first one logs it. */
 static void found_down(memsess_server_t *server, apr_status_t rv)
 {
     char words[MEMSESS_WORDS_LEN];
@@ -118,7 +118,7 @@ static void found_up(memsess_server_t *server, apr_time_t begun)
     }
 }
 
-/* No connection made before is used again. */
+/* No connection that was made before is used again. */
 static void distrust(memsess_server_t *server)
 {
     apr_atomic_inc32(&server->epoch);
@@ -138,14 +138,14 @@ static void server_failed(memsess_server_t *server, apr_status_t rv)
     memsess_turns_dismiss(&server->turns);
 }
 
-/* What is made from now on is of the present epoch. */
+/* Connects; the connection belongs to the present epoch. */
 static apr_status_t conn_connect(memsess_conn_t *c, memsess_server_t *server)
 {
     c->epoch = apr_atomic_read32(&server->epoch);
     return memsess_conn_open(c, &server->link);
 }
 
-/* A figure of what a server tells; -1: it is not there. */
+/* A figure out of a server's stats; -1: it is not there. */
 static apr_int64_t stat_of(const char *stats, const char *name)
 {
     const char *line = stats;
@@ -160,7 +160,7 @@ static apr_int64_t stat_of(const char *stats, const char *name)
     return -1;
 }
 
-/* What it tells of itself, and its own clock; -1 for what it does not tell. */
+/* What a server tells of itself, and its own clock; -1 for what it does not tell. */
 typedef struct told_t {
     apr_int64_t says[MEMSESS_SAYS_N], seconds;
 } told_t;
@@ -192,8 +192,9 @@ static apr_status_t ask_stats(memsess_server_t *server, told_t *told)
     return rv;
 }
 
-/* What it has from before now may be old. Right after it stood still memcached tells the time of
- * before: the later one counts, that or what was to be expected. */
+/* Notes that a server is back: what it has from before may be old. Right after it stood still,
+ * memcached tells the time of before, so the later one counts: what it tells, or what was to be
+ * expected. */
 static void note_back(memsess_server_t *server)
 {
     told_t told;
@@ -205,8 +206,8 @@ static void note_back(memsess_server_t *server)
     apr_atomic_set64(&server->back_steady, (apr_uint64_t)memsess_clock_steady());
 }
 
-/* A further connection, to be used by whoever needs one: at its limit, a server may have no other
- * for us. */
+/* Opens a further connection and keeps it for requests: a server at its limit may have no other for
+ * us. */
 static apr_status_t open_another(memsess_server_t *server)
 {
     memsess_conn_t *c = memsess_conn_make();
@@ -242,7 +243,7 @@ static void probe(memsess_server_t *server)
     }
 }
 
-/* Of one that is up. */
+/* Tries whether a server that is up accepts a further connection. */
 static void probe_limit(memsess_server_t *server)
 {
     apr_status_t rv;
@@ -256,7 +257,7 @@ static void probe_limit(memsess_server_t *server)
 
 static apr_status_t run_version(memsess_server_t *server);
 
-/* Of one that is up as far as this child knows. */
+/* Tries a server that is up, as far as this child knows. */
 static void check(memsess_server_t *server)
 {
     apr_time_t begun = memsess_clock_steady();
@@ -266,12 +267,12 @@ static void check(memsess_server_t *server)
     }
 }
 
-/* How often at most servers are looked after by requests, for want of a prober. */
+/* While there is no prober, requests look after the servers, at most this often. */
 #define PROBE_BY_HAND apr_time_from_msec(50)
 
 static apr_status_t start_lacking(memsess_pool_t *pool);
 
-/* Probes it if that is due; returns how long there is nothing to do. */
+/* Probes a server if that is due; returns for how long there is nothing to do. */
 static apr_interval_time_t probe_one(memsess_server_t *server)
 {
     apr_time_t now = memsess_clock_steady();
@@ -300,7 +301,7 @@ static apr_interval_time_t probe_one(memsess_server_t *server)
     return server->next_probe - memsess_clock_steady();
 }
 
-/* Returns how long there is nothing to do. */
+/* Looks after all servers; returns for how long there is nothing to do. */
 static apr_interval_time_t probe_all(memsess_pool_t *pool)
 {
     apr_interval_time_t rest = MEMSESS_SAMPLE_EVERY;
@@ -319,7 +320,7 @@ static apr_interval_time_t probe_all(memsess_pool_t *pool)
     return rest > 1000 ? rest : 1000;
 }
 
-/* Ends what takes too long; returns how long nothing can. */
+/* Ends what takes too long; returns for how long nothing can become due. */
 static apr_interval_time_t watch_all(memsess_pool_t *pool)
 {
     apr_interval_time_t rest = apr_time_from_sec(10);
@@ -373,7 +374,7 @@ static apr_status_t keeper_start(keeper_t *keeper)
     return rv;
 }
 
-/* Each is tried, whatever becomes of the others. */
+/* Each thread is tried, whatever becomes of the others. */
 static apr_status_t start_all(memsess_pool_t *pool)
 {
     const apr_status_t rvs[] = {memsess_resolver_start(pool->resolver),
@@ -382,8 +383,8 @@ static apr_status_t start_all(memsess_pool_t *pool)
     return rvs[0] != APR_SUCCESS ? rvs[0] : rvs[1] != APR_SUCCESS ? rvs[1] : rvs[2];
 }
 
-/* Whoever needs a server while a thread is lacking tries to start it, and does the prober's work
- * meanwhile. One at a time: nobody waits for another. */
+/* A request that needs a server while a thread is lacking tries to start the thread, and does the
+ * prober's work meanwhile. One request at a time does so, and the others do not wait for it. */
 static apr_status_t start_lacking(memsess_pool_t *pool)
 {
     apr_status_t rv = APR_SUCCESS;
@@ -424,7 +425,7 @@ apr_status_t memsess_pool_create(memsess_pool_t **result)
     pool->p = p;
     pool->servers = apr_array_make(p, 8, sizeof(memsess_server_t *));
     pthread_mutex_init(&pool->start, NULL);
-    /* Pipes first: they are what may be lacking. */
+    /* Pipes come first: the system may have none left. */
     if ((rv = keeper_init(&pool->prober, pool, probe_all)) != APR_SUCCESS
         || (rv = keeper_init(&pool->watcher, pool, watch_all)) != APR_SUCCESS) {
         apr_pool_destroy(p);
@@ -504,7 +505,7 @@ void memsess_pool_destroy(memsess_pool_t *pool)
 
 int memsess_server_is_down(memsess_server_t *server)
 {
-    start_lacking(server->pool); /* this is what whoever needs a server asks first */
+    start_lacking(server->pool); /* every request that needs a server asks this first */
     return apr_atomic_read32(&server->down) != 0;
 }
 
@@ -513,7 +514,7 @@ apr_int64_t memsess_server_clock(const memsess_server_t *server)
     return memsess_count_server_clock(server->conf.count);
 }
 
-/* Two members may be that far apart in what they take for a server's clock, in seconds. */
+/* How far apart two members may be in what they take for a server's clock, in seconds. */
 #define CLOCK_ERROR 2
 
 int memsess_server_sees_alike(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall)
@@ -527,13 +528,13 @@ int memsess_server_sees_alike(const memsess_server_t *server, apr_int64_t clock,
 int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall)
 {
     apr_int64_t back_at = (apr_int64_t)server->back_at;
-    /* As our wall clock goes now: it may have been set. */
+    /* This goes by our wall clock as it is now, which may have been set. */
     apr_interval_time_t ago = memsess_clock_wall() - wall;
 
     if (!server->back_steady) {
         return 1;
     }
-    /* Unless it does not tell, or its own clock was set back meanwhile. */
+    /* The server's own clock counts, unless it is not told, or was set back meanwhile. */
     if (back_at && memsess_server_clock(server) + CLOCK_ERROR >= back_at) {
         if (clock > back_at + CLOCK_ERROR || clock < back_at - CLOCK_ERROR) {
             return clock > back_at;
@@ -545,7 +546,7 @@ int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, 
     return ago < memsess_clock_steady() - (apr_time_t)server->back_steady;
 }
 
-/* Others may see it back a retry later. */
+/* Other members may see the server back a retry later. */
 int memsess_server_is_just_back(const memsess_server_t *server)
 {
     return server->back_steady
@@ -565,10 +566,10 @@ const memsess_server_conf_t *memsess_server_conf(const memsess_server_t *server)
 
 /* -- Operations ------------------------------------------------------------------------------ */
 
-/* So long a request waits for its turn where all connections are in use: as long as this many
- * others before it may take, each the whole of MemSessTimeout. Whoever takes longer has the server
- * found down, which ends the waiting too: so it is only ever reached with more threads than this to
- * a connection, and a server that is always slow. */
+/* If all connections are in use, a request waits for its turn as long as this many others before it
+ * may take, each the whole of MemSessTimeout. If one takes longer, the server is found down, which
+ * ends the waiting, too. So the limit is only reached with more threads than this to a connection,
+ * and a server that is always slow. */
 #define TURNS 20
 
 /* The use of a connection. */
@@ -579,7 +580,8 @@ typedef struct use_t {
     apr_time_t begun; /* 0: the server was not asked anything */
 } use_t;
 
-/* Opens it. Where that cannot be it is given back; 0: others are there, else the server is down. */
+/* Opens the connection. If that fails, it is given back: either there are others, and this returns
+ * 0, or the server is down. */
 static int conn_open(use_t *use, apr_status_t *rv)
 {
     memsess_server_t *server = use->server;
@@ -605,7 +607,7 @@ static int conn_open(use_t *use, apr_status_t *rv)
     return 1;
 }
 
-/* Makes sure that what was taken is open: the server may have closed it since its last use. */
+/* Makes sure that the connection is open: the server may have closed it since its last use. */
 static int conn_ready(use_t *use, apr_status_t *rv)
 {
     use->is_new = 0;
@@ -616,7 +618,8 @@ static int conn_ready(use_t *use, apr_status_t *rv)
     return use->c->mc || conn_open(use, rv);
 }
 
-/* Connections to where the name led before are left, as they are given back. */
+/* Follows a name that leads elsewhere now: connections to its old address are closed as they are
+ * given back. */
 static void follow_name(memsess_server_t *server)
 {
     apr_uint32_t names = apr_atomic_read32(&server->names), now;
@@ -626,7 +629,7 @@ static void follow_name(memsess_server_t *server)
         memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s: its name leads to another address now",
                     server->conf.name);
         distrust(server);
-        /* That one may have been used, and left, before. Its own clock is asked by the prober. */
+        /* The new server may have been used, and left, before. The prober asks for its clock. */
         apr_atomic_set64(&server->back_at, (apr_uint64_t)memsess_server_clock(server));
         apr_atomic_set64(&server->back_steady, (apr_uint64_t)memsess_clock_steady());
         apr_atomic_set32(&server->moved, 1);
@@ -634,7 +637,7 @@ static void follow_name(memsess_server_t *server)
     }
 }
 
-/* An open connection, once it is our turn, but at once or not at all where @a wait is 0. */
+/* Takes an open connection, once it is our turn; if @a wait is 0, at once or not at all. */
 static apr_status_t conn_take(use_t *use, memsess_server_t *server, int wait)
 {
     apr_status_t rv;
@@ -659,7 +662,7 @@ static void conn_give(memsess_conn_t *c, memsess_server_t *server, apr_status_t 
 
 typedef apr_status_t operation_t(memsess_conn_t *c, void *args);
 
-/* What the operation returned; but where the watcher ended it, that was a time-out. */
+/* Returns what the operation returned; but if the watcher ended it, that was a time-out. */
 static apr_status_t operate(memsess_conn_t *c, operation_t *operation, void *args)
 {
     apr_status_t rv = operation(c, args);
@@ -668,18 +671,18 @@ static apr_status_t operate(memsess_conn_t *c, operation_t *operation, void *arg
 }
 
 /* How an operation is run. */
-#define STORES 1  /* it can be refused */
+#define STORES 1  /* the server can refuse it */
 #define ONCE 2    /* it is not repeated, whatever happens */
-#define AT_ONCE 4 /* or not at all, where all connections are in use */
+#define AT_ONCE 4 /* it is not run if all connections are in use */
 
 /* apr_memcache has one error for a refusal, for nonsense and for the end of the connection. */
 #define UNCLEAR APR_EGENERAL
 
-/* What an item takes beside its key and its value, about. */
+/* About how many bytes an item takes beside its key and its value. */
 #define ITEM_HEAD 59
 
-/* memcached refuses what is larger than it takes, and what it finds no room for. Proxies do not
- * tell. */
+/* memcached refuses an item that is larger than its limit, or that it finds no room for. A proxy
+ * does not tell the limit. */
 static apr_status_t refusal(memsess_conn_t *c, const memsess_put_t *put)
 {
     const char *settings;
@@ -693,8 +696,8 @@ static apr_status_t refusal(memsess_conn_t *c, const memsess_put_t *put)
                                                                          : MEMSESS_FULL;
 }
 
-/* Why an answer was unclear. Only what stores can be refused, on a connection that stays open, by a
- * server that still tells its version. */
+/* Why an answer was unclear. It was a refusal only if the operation stores, the connection stayed
+ * open, and the server still answers on a new one. */
 static apr_status_t reason(memsess_conn_t *c, memsess_server_t *server,
                            const memsess_put_t *refused)
 {
@@ -709,8 +712,8 @@ static apr_status_t reason(memsess_conn_t *c, memsess_server_t *server,
     return refused ? refusal(c, refused) : was_open ? MEMSESS_NONSENSE : MEMSESS_CLOSED;
 }
 
-/* So long is it believed of a server that it takes nothing of a length that it has refused. A record
- * is some bytes longer the more servers have it. */
+/* For this time, a server that has refused a record is believed to refuse any that is as long. The
+ * slack is there since a record is some bytes longer the more servers have it. */
 #define REFUSED_FOR apr_time_from_sec(60)
 #define REFUSED_SLACK 256
 
@@ -721,13 +724,13 @@ int memsess_server_refuses(const memsess_server_t *server, apr_size_t len)
            && len + REFUSED_SLACK >= server->refused_len;
 }
 
-/* Sessions are lost by that, though the server is up. */
+/* Sessions can be lost by this, although the server is up. */
 static void found_refusing(memsess_server_t *server, apr_status_t rv, apr_size_t len)
 {
     apr_time_t now = memsess_clock_steady();
     char words[MEMSESS_WORDS_LEN];
 
-    /* What is larger is not to keep it from being tried again with this. */
+    /* The refusal of a larger record does not prolong the time in which a smaller one is not tried. */
     if (!server->refused_since || now - (apr_time_t)server->refused_since >= REFUSED_FOR
         || len < server->refused_len) {
         apr_atomic_set32(&server->refused_len, (apr_uint32_t)len);
@@ -750,7 +753,7 @@ static void count_operation(memsess_server_t *server, apr_time_t begun, apr_stat
     }
 }
 
-/* Unless nothing was asked at all. */
+/* Counts a use, unless nothing was asked at all. */
 static void count_use(const use_t *use, apr_status_t rv)
 {
     if (use->begun && rv != MEMSESS_UNSENT) {
@@ -758,7 +761,7 @@ static void count_use(const use_t *use, apr_status_t rv)
     }
 }
 
-/* On another connection than the one that broke. */
+/* Runs an operation once more, on another connection than the one that broke. */
 static apr_status_t operate_anew(use_t *use, operation_t *operation, void *args)
 {
     apr_status_t rv;
@@ -775,9 +778,9 @@ static int was_refused(const use_t *use, apr_status_t rv, int how)
 }
 
 /*
- * Runs an operation on a connection. Where it fails on one that was used before, the server may
- * have restarted meanwhile: it is then repeated once, on a new connection, unless it must not be.
- * A time-out is not repeated, and a server that fails on a new connection is down.
+ * Runs an operation on a connection. If it fails on one that was used before, the server may have
+ * restarted meanwhile: the operation is then repeated once, on a new connection, unless it must not
+ * be. It is not repeated after a time-out, and a server that fails on a new connection is down.
  */
 static apr_status_t run_one(use_t *use, memsess_server_t *server, operation_t *operation,
                             void *args, int how)
@@ -813,7 +816,7 @@ static apr_status_t run_one(use_t *use, memsess_server_t *server, operation_t *o
     return rv;
 }
 
-/* Runs and counts it. */
+/* Runs an operation, and counts it. */
 static apr_status_t run(memsess_server_t *server, operation_t *operation, void *args, int how)
 {
     apr_status_t rv = MEMSESS_DOWN;
@@ -839,7 +842,7 @@ static apr_status_t version_operation(memsess_conn_t *c, void *args)
     return rv;
 }
 
-/* Where all connections are in use, what they are used for will tell. */
+/* If all connections are in use, their uses will tell how the server is. */
 static apr_status_t run_version(memsess_server_t *server)
 {
     use_t use;
@@ -847,8 +850,8 @@ static apr_status_t run_version(memsess_server_t *server)
     return run_one(&use, server, version_operation, NULL, AT_ONCE);
 }
 
-/* As any use would find it: a server that hangs is down after this, so that a request which goes on
- * does not wait for it twice. */
+/* Asks as any use of the server would: one that hangs is down after this, so the request does not
+ * wait for it twice. */
 static apr_status_t try_version(memsess_server_t *server)
 {
     return memsess_server_is_down(server) ? MEMSESS_DOWN : run_version(server);
@@ -876,7 +879,7 @@ int memsess_server_kept(memsess_server_t *server, apr_interval_time_t since)
     apr_status_t rv = try_version(server);
     told_t told;
 
-    /* Unsent: all connections are in use, so it is there. */
+    /* MEMSESS_UNSENT: all connections are in use, so the server is there. */
     return (in_step(rv) || rv == MEMSESS_UNSENT) && ask_stats(server, &told) == APR_SUCCESS
            && memsess_count_server_known(count, memsess_clock_steady()) > since
            && !told.says[MEMSESS_SAYS_EVICTIONS] && told.seconds > 0
@@ -926,7 +929,8 @@ apr_status_t memsess_server_get(memsess_server_t *server, const char *key, char 
     return get.rv;
 }
 
-/* memcached removes the item that it has when it refuses a set, but not a replace. */
+/* When memcached refuses a set, it removes the item that it has; when it refuses a replace, the
+ * item stays. */
 static apr_status_t store(memsess_conn_t *c, const memsess_put_t *put)
 {
     apr_status_t rv;
@@ -935,7 +939,7 @@ static apr_status_t store(memsess_conn_t *c, const memsess_put_t *put)
     case MEMSESS_PUT_ADD:
         return apr_memcache_add(c->mc, put->key, put->data, put->len, put->ttl, 0);
     case MEMSESS_PUT_REPLACE:
-        /* "Not stored" has one name there, whatever was asked. */
+        /* apr_memcache has one code for "not stored", whatever the command was. */
         rv = apr_memcache_replace(c->mc, put->key, put->data, put->len, put->ttl, 0);
         if (rv != MEMSESS_EXISTS) {
             return rv;
@@ -1008,12 +1012,13 @@ typedef enum { NOT_YET, ASKED, NOT_ASKED } state_t;
 
 typedef struct batch_t {
     memsess_get_t *gets;
-    memsess_conn_t **conns; /* of those that are being asked */
+    memsess_conn_t **conns; /* on which each key is being asked for, or NULL */
     state_t *states;
     int n;
 } batch_t;
 
-/* apr_memcache asks for a hash of the key and then for the hash's server: ours is the index. */
+/* apr_memcache asks for a hash of the key and then for the hash's server: our hash is the key's
+ * index. */
 static apr_uint32_t batch_hash(void *baton, const char *data, const apr_size_t len)
 {
     const batch_t *batch = baton;
@@ -1037,7 +1042,8 @@ static apr_memcache_server_t *batch_server(void *baton, apr_memcache_t *mc,
     return batch->conns[hash]->ms;
 }
 
-/* The key before this one that is asked on the same connection, or none: itself. */
+/* The first key that is on the same server as this one, and so on the same connection: maybe
+ * itself. */
 static int shares_with(const batch_t *batch, int i)
 {
     int j;
@@ -1047,7 +1053,7 @@ static int shares_with(const batch_t *batch, int i)
     return j;
 }
 
-/* Gives each connection back once, with the worst that became of its keys. */
+/* Gives each connection back once, with the worst result of its keys. */
 static void give_connected(const batch_t *batch)
 {
     int i, j;
@@ -1067,8 +1073,8 @@ static void give_connected(const batch_t *batch)
     }
 }
 
-/* Asks all servers that have an open connection, and waits for all: apr_memcache gives those that
- * take over 50 ms up. */
+/* Asks all servers that have an open connection, and waits for all of them; apr_memcache gives up
+ * those that take over 50 ms. */
 static void ask_connected(batch_t *batch, apr_pool_t *p)
 {
     apr_time_t begun = memsess_clock_steady();
@@ -1111,7 +1117,7 @@ static void ask_connected(batch_t *batch, apr_pool_t *p)
     memset(batch->conns, 0, sizeof(*batch->conns) * (apr_size_t)batch->n);
 }
 
-/* An open connection to ask one of several servers on; NULL: rv tells why not. */
+/* Takes an open connection to one of several servers; NULL: rv tells why there is none. */
 static memsess_conn_t *take_connected(memsess_server_t *server, int wait, apr_status_t *rv)
 {
     use_t use = {.c = NULL};
@@ -1126,8 +1132,9 @@ static memsess_conn_t *take_connected(memsess_server_t *server, int wait, apr_st
     return use.c;
 }
 
-/* Takes connections to those that are not asked yet, as far as there are any; how many. Where @a wait
- * is set it waits for the first one, but for none while it has one: others may wait for that. */
+/* Takes connections to the servers that are not asked yet, as far as there are any; returns how
+ * many. If @a wait is set, it waits for the first one, but for none while it has one: others may
+ * wait for that. */
 static int take_some(batch_t *batch, int wait)
 {
     int i, had = 0;
@@ -1175,8 +1182,8 @@ void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p)
             ask_connected(&batch, p);
         }
     }
-    /* A straggler, or a connection that the server had closed: it is asked alone, by the rules
-     * for one server. */
+    /* A server that was too slow, or had closed its connection, is asked once more alone, by the
+     * rules for one server. */
     for (i = 0; i < n; i++) {
         if (n == 1 || (batch.states[i] == ASKED && !in_step(gets[i].rv))) {
             get_alone(&gets[i], p);

@@ -7,7 +7,8 @@
 #include "apr_atomic.h"
 #include "base/clock.h"
 
-/* On the stack of who waits, in the queue until it has a connection or is dismissed. */
+/* A thread that waits: on its own stack, and in the queue until it has a connection or is
+ * dismissed. */
 struct memsess_waiter_t {
     pthread_cond_t called;
     memsess_conn_t *c;
@@ -36,7 +37,7 @@ void memsess_turns_init(memsess_turns_t *turns, memsess_link_t *link, volatile a
 
 /* -- Under the lock --------------------------------------------------------------------------- */
 
-/* Whether the server has refused some of those that MemSessConnections allows. */
+/* Whether the server has refused some of the connections that MemSessConnections allows. */
 static int is_limited(const memsess_turns_t *turns)
 {
     return turns->most < turns->link->conf->max_conns;
@@ -66,7 +67,7 @@ static void dequeue(memsess_turns_t *turns, memsess_waiter_t *waiter)
 {
     memsess_waiter_t **at = &turns->first;
 
-    while (*at && *at != waiter) { /* it is in the list */
+    while (*at && *at != waiter) { /* the waiter is in the list */
         at = &(*at)->next;
     }
     *at = waiter->next;
@@ -76,7 +77,7 @@ static void dequeue(memsess_turns_t *turns, memsess_waiter_t *waiter)
     waiter->is_queued = 0;
 }
 
-/* To the first who waits, or to rest. */
+/* Gives a connection to the first thread that waits, or lets it rest. */
 static void pass_on(memsess_turns_t *turns, memsess_conn_t *c)
 {
     memsess_waiter_t *waiter = turns->first;
@@ -92,7 +93,7 @@ static void pass_on(memsess_turns_t *turns, memsess_conn_t *c)
     }
 }
 
-/* One more may be opened: by the first who waits. */
+/* If one more connection may be opened, the first thread that waits opens it. */
 static void invite(memsess_turns_t *turns)
 {
     memsess_conn_t *c = turns->first && turns->n < turns->most ? memsess_conn_make() : NULL;
@@ -124,14 +125,14 @@ static void wait_in_turn(memsess_turns_t *turns, memsess_waiter_t *waiter,
 
 /* -- Taking and giving ------------------------------------------------------------------------ */
 
-/* Looked at when it is taken too, since a firewall may have forgotten it. */
+/* A connection's age is checked when it is taken, too: a firewall may have forgotten an old one. */
 static int is_too_old(const memsess_turns_t *turns, const memsess_conn_t *c)
 {
     return c->mc && memsess_clock_steady() - c->rested > turns->link->conf->idle;
 }
 
-/* Looked at under the lock, too: a request whose connection was refused comes here again, and the
- * server may have been found down since. */
+/* This is asked under the lock as well: a request whose connection was refused comes here again, and
+ * the server may have been found down since. */
 static int is_down(const memsess_turns_t *turns)
 {
     return apr_atomic_read32(turns->down) != 0;
@@ -144,8 +145,8 @@ apr_status_t memsess_turn_take(memsess_conn_t **c, memsess_turns_t *turns,
     int close = 0, was_down;
 
     pthread_mutex_lock(&turns->lock);
-    /* Looked at once: the server may come back at any moment, and nobody calls a thread that waits
-     * beside a connection which rests. */
+    /* The server is looked at only once: it may come back at any moment, and nobody would call a
+     * thread that waits while a connection rests. */
     was_down = is_down(turns);
     waiter.c = turns->first || was_down ? NULL : grab(turns);
     if (waiter.c) {
@@ -218,7 +219,7 @@ int memsess_turn_refused(memsess_turns_t *turns, memsess_conn_t *c)
     return others;
 }
 
-/* -- Beside ----------------------------------------------------------------------------------- */
+/* -- Looking after connections ---------------------------------------------------------------- */
 
 int memsess_turns_are_scarce(memsess_turns_t *turns)
 {
@@ -280,7 +281,7 @@ static void close_all(memsess_conn_t *c, memsess_link_t *link)
     }
 }
 
-/* Takes what rests from there on out of the list. */
+/* Takes the connections that rest out of the list, from @a at on. */
 static memsess_conn_t *cut(memsess_turns_t *turns, memsess_conn_t **at)
 {
     memsess_conn_t *first = *at, *c;
