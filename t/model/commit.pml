@@ -1,104 +1,112 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The commit protocol of store/claim.c and store/commit.c, for spin: one session, N copies of it on NS servers in
- * the session's own order 0, 1, 2; writers that increment once, one that ends the session, readers
- * that repair. Or one user's epoch (EPOCH): log-ins that make it where there is none, and one that
- * ends all sessions. t/model/run says which configurations are searched, all of them exhaustively.
+ * The commit protocol of store/claim.c and store/commit.c, for spin: one session, N copies of it on
+ * NS servers in the session's own order 0, 1, 2; writers that increment once, one that ends the
+ * session, readers that repair. Or one user's epoch (EPOCH): log-ins that make it if there is none,
+ * and one process that changes it, which ends all sessions. t/model/run says which configurations
+ * are searched, all of them exhaustively.
  *
  * What is abstract
- *  - A value is a set: who has incremented, and ENDED. An increment made twice is found when it is
- *    made upon a value that has it already. Of an epoch it is who made it.
- *  - Claims are made one after the other, in order: of the revision before on all servers, where
- *    that is claimed too, and then of the next. The code makes each of both on all servers at once,
- *    so in any order, which takes more states: AT_ONCE.
+ *  - A value is a set: the writers that have incremented, and ENDED. An increment that is made twice
+ *    is found, since it is made upon a value that has it already. The value of an epoch is the
+ *    process that made it.
+ *  - Claims are made one after the other, in order: of the revision before on all servers, if that
+ *    is claimed, too, and then of the next one. The code makes each of the two on all servers at
+ *    once, and so in any order. That takes more states: AT_ONCE.
  *  - An operation on a server is one atomic step; a replace that finds nothing, and the set that
- *    follows it, are two. On a server that is away it fails; it may have been kept there, and is
- *    then carried out when the server comes back with its memory.
- *  - Time is what its rules allow: a claim goes by itself only when nobody works under it, and not
- *    while somebody claims the same revision upon a reading that is young (this is claim_ttl being
- *    long enough); all readings at hand are then too old to be believed (this is CLAIM_SAFE).
- *  - Clocks of members are nowhere: what lasts is measured by the monotonic one, what a server
- *    missed by its own. Where a switch lets members' clocks decide, these may say anything.
- *  - Who makes the first record of a key claims it under a name of its own, "first", and gives it a
- *    revision above any that the key can have had. Nobody makes one of a session that others know of:
- *    for sessions that claim is left out, though the code makes it there too.
- *  - That a record's writer must have sent all, measured since it was first seen or by a server's
- *    own clock, means that he is not sending it now; its claim is then told by its mark, here the
- *    writer's number.
- *  - A server goes away or loses its memory only while another that can be reached holds all that
- *    was acknowledged or shown, and no two within one commit (claim_ttl): the condition of the
- *    guarantee.
+ *    follows it, are two. On a server that is away an operation fails. The server may have kept it,
+ *    and then carries it out when it comes back with its memory.
+ *  - Time passes as its rules allow: a claim expires only when nobody works under it, and not while
+ *    a process claims the same revision upon a young reading (claim_ttl is long enough for that).
+ *    All readings at hand are then too old to be believed (CLAIM_SAFE).
+ *  - Members' clocks do not appear: durations are measured by the monotonic clock, and what a server
+ *    missed by the server's own clock. If a switch lets members' clocks decide, these may say
+ *    anything.
+ *  - A process that makes the first record of a key claims it by the name "first", and gives it a
+ *    revision above any that the key can have had. Nobody makes the first record of a session that
+ *    others know of: for sessions that claim is left out, although the code makes it there, too.
+ *  - The code knows when a record's writer must have sent all copies: by the time since the record
+ *    was first seen, or by a server's own clock. Here that is so when the writer is not sending
+ *    them now. Its claim is then known by its mark, which is the writer's number.
+ *  - A server goes away or loses its memory only while another one that can be reached holds all
+ *    that was acknowledged or shown, and no two servers do so within one commit (claim_ttl): that is
+ *    the condition of the guarantee.
  *
- * What must be true of every reading that is believed: nothing that was acknowledged before it
- * began is missing, and no revision or epoch comes back that is over. A session that is there is
- * never "certainly not there". Where no server fails, as many as there are copies have all of it.
+ * What must be true of every reading that is believed: nothing that was acknowledged before it began
+ * is missing, and no revision or epoch that is over comes back. A session that is there is never
+ * "certainly not there". If no server fails, N servers always have all that was acknowledged.
  *
  * Switches that take one mechanism out, or break an assumption:
  *  NO_CLAIMS        nobody claims
- *  ONE_CLAIM        a claim on one server only
+ *  ONE_CLAIM        a claim is made on one server only
  *  PLAIN_REPAIR     a repair claims nothing
- *  NO_REREAD        a reading above CLAIM_SAFE is believed; so it is where a clock that is set back
- *                   tells its age
+ *  NO_REREAD        a reading older than CLAIM_SAFE is built upon; this is also what happens if its
+ *                   age is told by a clock that is set back
  *  NO_HELD          a reading ends at the homes, whatever they lack
  *  READ_ONE         a reading may end with the first copy of a server that was not away
- *  NO_SECOND        what too few servers have is not read once more
- *  NO_FRESH         a server that was away is believed alone, though another is silent; so it is
- *                   where a writer's clock tells what was written before
+ *  NO_SECOND        a record that too few servers have is not read once more
+ *  NO_FRESH         a server that was away is believed alone, although another one is silent; this is
+ *                   also what happens if a writer's clock tells what was written before
  *  NO_VOUCH         nobody vouches for a server that was away
- *  VOUCH_EMPTY      servers that lost their memory vouch too for one that was away
- *  TIE_BY_CLOCK     of two records of one revision the one counts that a clock calls the later
+ *  VOUCH_EMPTY      servers that lost their memory vouch, too, for one that was away
+ *  TIE_BY_CLOCK     of two records of one revision, the one that a clock calls the later one counts
  *  NO_TOMB          a tombstone does not count more than a higher revision
- *  NO_PART          what is not on all of its servers yet is built upon without claiming it too
- *  PASS_BY_CLOCK    whether its writer must have sent all of it, that one's clock tells
+ *  NO_PART          a record that is not on all of its servers yet is built upon without being
+ *                   claimed, too
+ *  PASS_BY_CLOCK    the writer's clock tells whether it must have sent all copies of that record
  *  REPAIR_BY_CLOCK  the same, for repairs only
- *  AGE_ALONE        not even another's claim of it counts, once it is old enough
+ *  AGE_ALONE        once that record is old enough, not even another process's claim of it counts
  *  NO_ONCE          a revision is sent to a server again when another server failed
- *  NO_SET           where a replace finds nothing, no set follows
+ *  NO_SET           no set follows a replace that finds nothing
  *  NO_WHOLE         a commit that ran out of time after its first copy counts as done
- *  NO_PLACED        who holds no claim where the session lies may write
- *  STRAYS_DELETED   copies that stood in are deleted, under no claim
- *  NO_STAY          one copy moves to the first server that is up
- *  NO_OUTDATED      and it stays where it lies though a server before that has an older one
- *  HOMES_ALONE      what no home has is certainly not there, whoever else is silent
+ *  NO_PLACED        a process that holds no claim where the session lies may write
+ *  STRAYS_DELETED   strays are deleted without a claim
+ *  NO_STAY          with one copy, it moves to the first server that is up
+ *  NO_OUTDATED      with one copy, it stays where it lies although an earlier server has an older one
+ *  HOMES_ALONE      a record that no home has is certainly not there, whichever server is silent
  *  STALLS           a writer is stopped for longer than its claim lives
- *  TAKES            so many living claims are taken away from under their owners
- *  BLIND            one writer takes two of three servers for away which the others see
+ *  TAKES            this many living claims are removed while their holders work under them
+ *  BLIND            one writer takes two of three servers to be away, which the others see
  *  LOW_FIRST        the first record of a key has revision 1
- *  FIRST_BY_REV     that is claimed by the revision that its writer has for it, not as "first"
- *  FIRST_ALONE      who builds upon a record that some server has none of does not claim "first"
- *                   too, so that he does not meet those who see none
- *  FIRST_UNREAD     who has claimed "first" does not read again, though somebody may have given it back
- *  FIRST_ONTO       who has claimed "first" builds upon what he finds by then, under that claim
- *  NO_UNSEEN        what is not seen for now is taken for what is not there
- * and what the code does,
- *  AT_ONCE          claims in any order
- *  REPAIRS          somebody repairs right before a writer writes: a reader beside it, in fewer states
+ *  FIRST_BY_REV     the first record is claimed by the revision that its writer has for it, not as
+ *                   "first"
+ *  FIRST_ALONE      a process that builds upon a record which some server lacks does not claim
+ *                   "first", too, so it does not meet those that see no record
+ *  FIRST_UNREAD     a process that has claimed "first" does not read again, although another one may
+ *                   have given that claim back
+ *  FIRST_ONTO       a process that has claimed "first" builds upon what it finds under that claim
+ *  NO_UNSEEN        a record that is not seen for now counts as certainly not there
+ * switches for what the code does:
+ *  AT_ONCE          claims are made in any order
+ *  REPAIRS          a process repairs right before it writes: this stands for a reader beside it, in
+ *                   fewer states
  * and beginnings:
  *  RETURNED         server 1 missed a revision, and is back with its old memory
- *  NOTICED          and everybody knows that it was away
- *  EMPTIED          server 1 was restarted, and has nothing; with RETURNED server 2
+ *  NOTICED          with RETURNED: every process knows that server 1 was away
+ *  EMPTIED          server 1 was restarted, and has nothing; with RETURNED, server 2
  *  PENDING          a dead writer's copy waits in a server that hangs
  *  OLD_LIST         the one copy lies on server 1, and one member's list has no server 0
  *  OLDER_FIRST      the one copy lies on server 1, and server 0, back, has an older one
  *  HIDDEN           the only copy of an epoch waits in server HIDDEN_AT, which hangs
- *  BESIDE           claims were lost, and somebody wrote beside a tombstone
+ *  BESIDE           claims were lost, and a process wrote beside a tombstone
  *
  * What is left out
  *  - Servers that refuse a record (so a replace is as good as a set), evictions, more than three
- *    servers, one commit that meets two failures, answers lost on the way to a claim, and a claim's
- *    add that was repeated.
- *  - Clocks of servers that are set, or not told: members' clocks then say what was written before a
- *    server came back, and to a repair that a writer must have sent all. So they do, within the two
- *    seconds that servers' clocks count, where these say that the writer's clock goes like ours. And
- *    members that have not noticed that it was away.
+ *    servers, one commit that meets two failures, a claim of which the answer is lost, and an add of
+ *    a claim that was repeated.
+ *  - Servers' clocks that are set, or that are not told. Members' clocks then tell what was written
+ *    before a server came back, and tell a repair that a writer must have sent all copies. They also
+ *    do so within the two seconds that servers' clocks leave open, if those say that the writer's
+ *    clock goes like ours.
+ *  - Members that have not noticed that a server was away.
  *  - Marks of two claims that are the same by chance; records of later versions.
- *  - The lock, its tickets and its renewal; MemSessLock none, which is this same protocol; the
+ *  - The lock, the line for it and its renewal; MemSessLock none, which is this same protocol; the
  *    local cache; ids that change (renew.pml).
  *  - A first record that nobody else can know of (memsess_store_write).
- *  - Lists of servers that differ with two copies or more.
- *  - A writer who failed and wrote once more may have skipped the revision whose claim protects
- *    what is deleted: then a copy is missing until the session is read.
+ *  - Lists of servers that differ, with two copies or more.
+ *  - A writer that failed and wrote once more may have skipped the revision whose claim protects the
+ *    stray that it deletes: then a copy is missing until the session is read.
  */
 
 #ifndef NS
@@ -126,7 +134,7 @@
 #define TAKES 0
 #endif
 #ifndef EXPIRIES
-#define EXPIRIES 2 /* how often claims go by themselves */
+#define EXPIRIES 2 /* how often claims expire */
 #endif
 #ifndef INCS
 #define INCS 2
@@ -150,7 +158,7 @@
 #define HIDDEN_AT 0
 #endif
 #ifndef PLACES
-#define PLACES 3 /* of HIDDEN: where that copy says that it was written to */
+#define PLACES 3 /* the placement in the copy of HIDDEN */
 #endif
 #define NP (INCS + DESTROYS + GETS + CHANGES + READERS)
 #if GETS || CHANGES
@@ -165,14 +173,14 @@
 #define ENDED 128
 #define FORMER 64 /* what was there at the beginning: another's increment, or an epoch */
 #define ORPHAN 16 /* of a claim: nobody works under it any more */
-#define DEAD 15   /* a writer of whom only a copy is left */
+#define DEAD 15   /* a writer of which only a copy is left */
 
 /* What a process does. */
 #define INC 0
 #define END 1
 #define READ 2
-#define GET 3    /* an epoch, made where there is none, else dated anew */
-#define CHANGE 4 /* it */
+#define GET 3    /* gets an epoch: makes one if there is none, else dates it again */
+#define CHANGE 4 /* changes an epoch */
 
 /* Why it reads. */
 #define START 0
@@ -186,34 +194,34 @@ typedef Rec {
     byte by; /* the mark of its writer's claim */
 };
 
-/* The servers. A claim of 0 is the one that is called "first". */
+/* The servers. A claim of revision 0 is the one called "first". */
 Rec rec[NS];
 byte claim[NS * REVS];
 byte up = ALL;
-byte emptied;       /* lost their memory, since anything was written */
+byte emptied;       /* servers that lost their memory since something was written */
 Rec kept[NS];       /* a set that a server that is away will carry out */
 byte keptdel;       /* servers that will carry out a delete of the record */
 
-/* What a process thinks of the servers, its health table. */
+/* What each process thinks of the servers: its health table. */
 byte down[NP];
-byte back[NP];      /* came back, in its eyes, after what they hold was written */
-byte fresh[NP];     /* gave it a copy that was written since */
+byte back[NP];      /* servers that, in its eyes, came back after what they hold was written */
+byte fresh[NP];     /* servers that gave it a copy that was written since */
 Rec base[NP];       /* what it builds upon */
 byte sends[NP];     /* the revision that it is sending copies of */
-byte claiming;      /* processes between the begin of their claim and the end of their writing */
-byte part;          /* processes that build upon what is not on all of its servers */
+byte claiming;      /* processes between the beginning of their claim and the end of their writing */
+byte part;          /* processes that build upon a record that is not on all of its servers */
 #ifdef EPOCH
-byte bare;          /* those that build upon what some server that answered has none of */
+byte bare;          /* processes that build upon a record that a server answered it has none of */
 #endif
 byte blank;         /* processes that build upon nothing: they make the first record */
-byte writing;       /* processes that write, and then delete what stood in, within CLAIM_SAFE */
+byte writing;       /* processes that write, and then delete strays, within CLAIM_SAFE */
 byte twice;         /* processes that write once more what they have written */
-byte old;           /* processes whose reading is above CLAIM_SAFE */
-byte olden;         /* the same, for what they are just writing */
+byte old;           /* processes whose reading is older than CLAIM_SAFE */
+byte olden;         /* processes for which that will be so of what they are just writing */
 byte reading;       /* processes that read, or have read and are not done */
-byte shaken;        /* those that a server failed meanwhile, or that began while a copy lacked
-                       or while they still took a server for away */
-byte near;          /* those that began beside one of these */
+byte shaken;        /* reading processes: a server failed meanwhile, or they began while a copy was
+                       lacking, or while they still took a server to be away */
+byte near;          /* reading processes that began beside a shaken one */
 
 /* What has been promised. */
 byte acked;
@@ -239,7 +247,7 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 #endif
 #define SAME(a, b) (a.rev == b.rev && a.by == b.by)
 
-/* Whether something is missing that had been promised by then, or is there that was over. */
+/* Whether a value lacks what had been promised by then, or has what was over. */
 #ifdef EPOCH
 #define MISSES(val, must) ((val) & (must))
 #define PROMISED past
@@ -270,13 +278,13 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 #define HOMES (B(N) - 1)
 #define UNLISTED 0
 #endif
-/* Whether it is certain that there is none: whoever may have it says so. */
+/* Whether it is certain that there is no record: every server that may have it says so. */
 #ifdef HOMES_ALONE
 #define IS_MISSING ((none & HOMES) == HOMES)
 #else
 #define IS_MISSING (!silent)
 #endif
-/* Or not there for now: with one copy its home says so. */
+/* Whether the record counts as not there for now; with one copy, its home says so. */
 #if N > 1
 #define IS_UNSEEN (COUNT(silent) < N)
 #else
@@ -285,8 +293,8 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 
 #define SEES(s) (!(down[me] & B(s)) && LISTED(s))
 
-/* Whether those that answered would know of a newer record: whoever wrote one wrote it to one of them,
- * unless fewer were in his reach than have copies, and they have their memory. */
+/* Whether the servers that answered would know of a newer record: its writer wrote it to one of them,
+ * unless as many are silent as it wrote copies; and they have kept their memory. */
 #ifdef VOUCH_EMPTY
 #define KEPT 1
 #else
@@ -300,14 +308,14 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 #define VOUCHED (COUNT(silent) < NS - 1 && KEPT)
 #endif
 
-/* Whoever has claimed "first" reads again. */
+/* A process that has claimed "first" reads again. */
 #if !defined(EPOCH) || defined(FIRST_UNREAD)
 #define REREAD 0
 #else
 #define REREAD (blank | bare)
 #endif
 
-/* Whether "first" would have to be claimed too, and was not. */
+/* Whether "first" would have to be claimed, too, and was not. */
 #if defined(EPOCH) && !defined(FIRST_ALONE)
 #define NEWLY_BARE (none && !(bare & B(me)))
 #else
@@ -342,21 +350,21 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 #define PASSED(s) (pass && (CL(s, base[me].rev) & 15) == base[me].by)
 #endif
 
-/* Those that are claimed: where it lies, and where it is to lie. */
+/* The servers to claim: those where the record lies, and those where it is to lie. */
 #ifdef ONE_CLAIM
 #define NEEDED(s) (!tried)
 #else
 #define NEEDED(s) (got < N || (base[me].pl & B(s)))
 #endif
 
-/* Only what is claimed is written to. */
+/* Only servers that are claimed are written to. */
 #if defined(NO_CLAIMS) || defined(PLAIN_REPAIR) || defined(ONE_CLAIM)
 #define MAY_WRITE(s) 1
 #else
 #define MAY_WRITE(s) (held & B(s))
 #endif
 
-/* One copy stays where it lies, unless a server before that one has an older one. */
+/* With one copy, it stays where it lies, unless an earlier server has an older one. */
 #ifdef NO_OUTDATED
 #define MOVES 0
 #else
@@ -368,7 +376,7 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 #define STAYS(s) ((base[me].pl & B(s)) && !MOVES)
 #endif
 
-/* Down in anybody's eyes. */
+/* The servers that any process takes to be down. */
 #if NP == 1
 #define DOWNS down[0]
 #elif NP == 2
@@ -378,7 +386,7 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 #endif
 #define MAY_BLIP(s) (blips && up == ALL && !(DOWNS & ~B(s)))
 
-/* Where nothing fails, all copies are always there. */
+/* If nothing fails, all copies are always there. */
 #if FAULTS == 0 && BLIPS == 0 && TAKES == 0 && !defined(RETURNED) && !defined(EMPTIED) \
     && !defined(PENDING) && !defined(HIDDEN) && !defined(OLDER_FIRST) && !defined(BESIDE) \
     && !defined(EPOCH)
@@ -387,7 +395,7 @@ bit flip;           /* which of two marks is the higher one, or which of two clo
 #define CHECK_COPIES skip
 #endif
 
-/* Which of several is next: what is done on all at once, in any order. */
+/* Which server is next: what is done on several at once is done in any order. */
 inline any_of(those)
 {
     if
@@ -423,8 +431,7 @@ inline stored(srv, what)
     CHECK_COPIES
 }
 
-/* This process's claims of a revision, and of that before: given back, or left to go by
- * themselves. */
+/* Gives back this process's claims of a revision and of the one before, or leaves them to expire. */
 inline let_go(rv, left)
 {
     di = 0;
@@ -451,7 +458,7 @@ inline let_go(rv, left)
     od
 }
 
-/* The next servers in order, as many as there are copies, that are not known to be down. */
+/* Chooses the next servers in order that are not known to be down, as many as there are copies. */
 inline choose_next()
 {
     wanted = 0; s = 0;
@@ -467,7 +474,7 @@ inline choose_next()
     od
 }
 
-/* What one server has: the newest so far, or another of the same revision. */
+/* Takes what one server has: the newest record so far, or another one of the same revision. */
 inline take_answer()
 {
     if
@@ -489,7 +496,7 @@ inline take_answer()
 
 #define HIGHER(a, b) (flip -> a.by > b.by : a.by < b.by)
 
-/* Of two records of one revision: the one that some server has in the other's place. */
+/* Of two records of one revision, takes the one that some server has in the other's place. */
 inline settle_tie()
 {
     if
@@ -510,7 +517,7 @@ inline settle_tie()
     FORGET(ot); same = 0
 }
 
-/* Which servers that a write would choose now lack what the newest copy says, or were away. */
+/* Finds which of the servers that a write would choose now lack the newest record, or were away. */
 inline find_stale()
 {
     stale = 0; s = 0; got = 0;
@@ -609,8 +616,8 @@ ask:
         :: nw.rev && (nw.pl & ~asked) -> wanted = nw.pl & ~asked; asked = asked | wanted
         :: nw.rev == 0 && asked != ALL -> choose_next()
 #ifndef NO_HELD
-        /* Who was away or lost its memory may be what is missing: go on until N copies are seen,
-         * one of them where it can be believed. */
+        /* Servers that were away or lost their memory may lack something newer: the reading goes on
+         * until it has seen N copies, one of them on a server that can be believed. */
         :: nw.rev && !(nw.pl & ~asked) && asked != ALL &&
            (COUNT(top) < N || !(top & fresh[me])) -> choose_next()
 #endif
@@ -620,7 +627,8 @@ ask:
     od;
     atomic {
 #ifndef NO_SECOND
-        /* They did not all answer at one time: what too few of them have is read once more. */
+        /* The servers did not all answer at the same moment: a record that too few of them have is
+         * read once more. */
         if
         :: COUNT(top) < N && nw.rev && COUNT(top) < COUNT(none | hold) &&
            (nw.rev != lastrev || nw.by != lastby) ->
@@ -630,21 +638,21 @@ ask:
         fi;
 #endif
         settle_tie();
-        /* A server that it was written to answered without it. */
+        /* These servers answered without the record, although it was written to them. */
         lacks = nw.pl & (none | hold) & ~top;
         whole = COUNT(top) >= N;
-        more = 1; /* is it believed? */
+        more = 1; /* whether it is believed */
         if
         :: nw.rev == 0 ->
             more = 0;
 #ifdef EPOCH
-            /* certainly none, or not seen for now, or nobody can tell */
+            /* 2: certainly none; 1: not seen for now; 0: nobody can tell */
             got = (IS_MISSING -> 2 : (IS_UNSEEN -> 1 : 0))
 #ifdef NO_UNSEEN
             ; got = (got -> 2 : 0)
 #endif
 #else
-            /* Never "there is certainly no such session". */
+            /* The answer is never "there is certainly no such session". */
             assert(!IS_MISSING);
 #endif
         :: else ->
@@ -662,7 +670,7 @@ ask:
             printf("P%d sees no epoch\n", me);
             blank = blank | B(me);
             FORGET(base[me]);
-            if /* above any that the key can have had; clocks may differ by a little */
+            if /* a revision above any that the key can have had; clocks may differ by a little */
 #ifndef LOW_FIRST
             :: base[me].rev = 5
             :: base[me].rev = 6
@@ -683,7 +691,7 @@ ask:
             goto judged
         :: nw.rev == 0 && why != START && (blank & B(me)) && got ->
             more = 1; got = 0; goto judged
-        /* No epoch, so no session that could go on: as good as done. */
+        /* There is no epoch, so no session that could go on: the change is as good as done. */
         :: nw.rev == 0 && why == START && job == CHANGE && got == 2 ->
             past = past | FORMER
         :: else
@@ -744,8 +752,8 @@ judged:
         :: true
         fi;
         if
-        /* What is to be written once more is not the newest now: whether that was built upon it
-         * nobody can tell. An error. */
+        /* The record that is to be written once more is not the newest now. Nobody can tell whether
+         * the newest was built upon it, so this is an error. */
         :: again && !SAME(nw, nx) -> FORGET(nw); stale = 0; goto leave
         :: else
         fi;
@@ -775,7 +783,7 @@ commit:
     atomic {
         more = 0; held = 0; s = 0; got = 0; wanted = 0; next = 0; tried = 0;
 #ifdef BLIND
-        /* One writer takes two of three servers for away which all others see. */
+        /* One writer takes two of three servers to be away, which all others see. */
         if
         :: me == 0 -> down[0] = 3
         :: else
@@ -797,8 +805,8 @@ commit:
 #ifdef NO_CLAIMS
     goto write;
 #endif
-    /* Wherever it lies and wherever it is to lie, as far as these are up: what fails is down then,
-     * and others stand in. */
+    /* Claims are made wherever the record lies or is to lie, as far as the servers are up. A server
+     * that fails is down then, and another one stands in. */
 round:
     atomic {
         wanted = 0; got = 0; s = 0;
@@ -896,7 +904,7 @@ claimed:
         if
         :: held == 0 -> goto leave
 #ifndef NO_PLACED
-        /* Somebody who sees none of the session's servers could meet nobody there. */
+        /* A process that sees none of the session's servers could not meet others there. */
         :: held && !(held & base[me].pl) -> let_go(WHAT, 0); goto leave
         :: held && (held & base[me].pl)
 #else
@@ -951,7 +959,7 @@ attempt:
     }
     do
     :: atomic {
-        wanted -> /* all at once: in any order */
+        wanted -> /* all at once, so in any order */
         any_of(wanted);
         if
         :: (up & B(s)) && rec[s].rev == 0 && (base[me].pl & B(s)) && !(sets & B(s)) ->
@@ -1014,7 +1022,7 @@ attempt:
 #ifdef NO_ONCE
         :: got && late -> goto leave
 #endif
-        :: !got && late && sent -> goto leave /* nobody can tell: an error, never once more */
+        :: !got && late && sent -> goto leave /* nobody can tell: an error, not tried again */
 #endif
         :: !got && !late -> goto leave
         fi;
@@ -1022,7 +1030,7 @@ attempt:
     }
 
 /* -- drop_strays ------------------------------------------------------------------------------ */
-/* Under a claim of what would be written there next. */
+/* Strays are deleted under a claim of what would be written there next. */
     do
     :: atomic {
         held & base[me].pl & ~nx.pl ->
@@ -1075,7 +1083,7 @@ next_stray:
         fi
     }
 
-/* A server failed: the same once more, elsewhere, as a revision of its own. */
+/* A server failed: the same content is written once more, elsewhere, as a revision of its own. */
 rewrite:
     atomic {
         sends[me] = 0; writing = writing & ~B(me);
@@ -1091,7 +1099,7 @@ rewrite:
         goto commit
     }
 
-/* Time was over before anything was sent: the claim stays until it goes by itself. */
+/* Time was over before anything was sent: the claims are given back, and the writer tries again. */
 unwritten:
     atomic {
         sends[me] = 0; writing = writing & ~B(me);
@@ -1113,7 +1121,7 @@ wait:
         fi;
         why = AGAIN
     }
-    /* It tries now and then; nothing changes before one of these. */
+    /* It tries again now and then; a try can change nothing before one of these is true. */
 #define ANY_NEWER(s) (((blank & B(me)) && rec[s].rev) || NEWER(rec[s], base[me]))
 #define WHAT_CLAIMED(s) ((up & B(s)) && CL(s, WHAT))
 #define BEFORE_CLAIMED(s) ((up & B(s)) && CL(s, base[me].rev))
@@ -1155,7 +1163,7 @@ leave:
     }
 }
 
-/* Whether somebody claims this revision upon a reading that he still believes. */
+/* Whether a process claims this revision upon a reading that it still believes. */
 inline is_claimed_for(rv)
 {
     di = 0; dm = 0;
@@ -1200,7 +1208,7 @@ endworld:
         fi;
         s = 0
        }
-    /* It comes back, with what it has kept or without anything. */
+    /* A server comes back, with what it has kept or with nothing. */
     :: atomic {
         up != ALL ->
         if
@@ -1228,7 +1236,7 @@ endworld:
         FORGET(kept[s]); keptdel = keptdel & ~B(s);
         up = ALL; s = 0
        }
-    /* Somebody's prober finds it. */
+    /* The prober of a process finds that a server is back. */
     :: atomic {
         done < NP ->
         select(p : 0 .. NP - 1);
@@ -1240,7 +1248,7 @@ endworld:
         fi;
         p = 0
        }
-    /* Somebody takes a claim away that is not his. */
+    /* A claim is removed while its holder works under it. */
     :: atomic {
         takes ->
         select(s : 0 .. NS - 1);
@@ -1252,7 +1260,7 @@ endworld:
         fi;
         s = 0; r = 0
        }
-    /* Claims of a revision go by themselves. */
+    /* Claims of a revision expire. */
     :: atomic {
         expiries ->
 #ifdef EPOCH
@@ -1385,7 +1393,7 @@ init {
         :: di == NP -> di = 0; break
         od
     }
-    /* When all is over: what was acknowledged is there. */
+    /* In the end, what was acknowledged is there. */
     atomic {
         done == NP && up == ALL ->
 #define HOLDS_IT(s) HOLDS(s)
@@ -1399,7 +1407,7 @@ init {
         assert(FOR_ANY(HOLDS_IT));
 #if FAULTS == 0 && BLIPS == 0 && DEATHS == 0 && LATES == 0 && DESTROYS == 0 && TAKES == 0 \
     && !defined(BLIND) && !defined(PENDING) && !defined(BESIDE)
-        assert(acked == B(INCS) - 1) /* and everybody got through */
+        assert(acked == B(INCS) - 1) /* and every writer got through */
 #endif
 #endif
     }

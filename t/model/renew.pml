@@ -1,28 +1,29 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * An id that changes by itself (MemSessRenew, http/renew.c), and one browser: requests side by
- * side on whatever members, answers that are lost. t/model/run says which configurations are
+ * An id that changes now and then (MemSessRenew, http/renew.c), and one browser: it sends requests
+ * side by side to any members, and answers may be lost. t/model/run says which configurations are
  * searched, all of them exhaustively.
  *
  * What must hold
  *  - Once nothing is under way, the cookie that the browser has leads to the session.
- *  - No request is turned away that was sent with a cookie which was good then (unless MARKS_LOST).
+ *  - A request that was sent with a cookie which was good then is not turned away (unless
+ *    MARKS_LOST).
  *  - An id is never live again once it was dead.
  *
  * What is abstract
  *  - A commit on one record is one atomic step, and readings are never old: commit.pml.
- *  - The 10 s of a mark are longer than a request is on its way, and than a commit takes from its
- *    mark to its end. A request may take any time between its reading and its answer.
- *  - Answers arrive in the order in which they were made, as far as they arrive. One that was
- *    overtaken by a whole later renewal would put back a cookie that is good for 10 s more, or for
- *    none. It cannot be made good: an id that the browser used no more has to die. But it is no
- *    answer of a server that is slow: what is told is the id of the moment in which a head leaves
- *    (t/306), so that one would have to be on the network for as long as MemSessRenew says.
- *  - Chains longer than IDS, the local cache.
+ *  - The 10 s of a mark are longer than a request is on its way, and longer than a commit takes from
+ *    its mark to its end. A request may take any time between its reading and its answer.
+ *  - Answers that arrive do so in the order in which they were made. An answer that is overtaken by
+ *    a whole later renewal would put back a cookie that is good for 10 s more, or no longer. Nothing
+ *    can be done about that, since an id that the browser no longer uses has to die. But a slow
+ *    server does not cause it: an answer tells the id of the moment in which its head leaves (t/306),
+ *    so the answer would have to be on the network for as long as MemSessRenew says.
+ *  - Chains longer than IDS, and the local cache, are left out.
  *
  * Switches that take one mechanism out
- *  BY_AGE     the old id dies some time after the new one was made, whether that was used or not
+ *  BY_AGE     the old id dies some time after the new one was made, whether or not that was used
  *  NO_MARK    the old id dies with the first use of the new one
  *  LATE_MARK  the mark is put after the first use was written
  *  AS_READ    the answer tells the id that was there when the session was read
@@ -41,11 +42,11 @@
 #define NONE 255
 
 byte cur;            /* the id that the session has */
-bool moved[IDS];     /* a tombstone that tells the next one */
+bool moved[IDS];     /* a tombstone that tells the next id */
 bool unused[IDS];
 bool marked[IDS];
 byte coming[IDS];    /* requests on their way with that id */
-byte committing;     /* between a mark and what it is of */
+byte committing;     /* requests between a mark and the commit that it is for */
 byte busy;           /* requests that are not answered, or whose answers are on their way */
 byte jar;
 byte sends = SENDS;
@@ -58,7 +59,7 @@ chan net = [SIDE + 1] of { byte };
 #define DEAD(id) (moved[id] && !unused[id + 1] && !marked[id + 1])
 #endif
 
-/* Whoever finds it dead, nobody finds it live after that. */
+/* Once a request has found an id dead, no later one may find it live. */
 inline judge(id)
 {
     if
@@ -107,7 +108,7 @@ active [SIDE] proctype request()
             }
         :: else
         fi;
-        /* Read only, written, or renewed. */
+        /* The session is only read, or written, or renewed. */
         atomic {
 #ifdef JUDGED
             assert(!DEAD(id));
@@ -124,7 +125,7 @@ active [SIDE] proctype request()
                 told = cur
             :: cur == at && first -> unused[at] = false
             :: cur == at && !first
-            :: cur != at && !old -> /* another one has renewed it: whoever writes is told */
+            :: cur != at && !old -> /* another request has renewed it: a writer is told */
                 if
                 :: told = cur
                 :: true
@@ -168,7 +169,7 @@ active proctype browser()
             busy--;
             if
             :: told != NONE -> jar = told
-            :: true /* lost, or it tells nothing */
+            :: true /* the answer is lost, or tells no id */
             fi;
             if
             :: busy == 0 -> judge(jar); assert(!DEAD(jar))
