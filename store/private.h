@@ -41,6 +41,7 @@ typedef struct memsess_copy_t {
     int claimed, tried; /* whether this server is claimed now, and whether that was tried */
     apr_size_t len;     /* of the record as it lies in memcached */
     int aged;           /* an older secret sealed it */
+    int was_late;       /* the server was once too slow to be sent a copy that others took */
 } memsess_copy_t;
 
 /* The length of a digest in base64url. */

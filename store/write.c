@@ -98,17 +98,25 @@ static void count_put(memsess_sent_t *sent, const memsess_put_t *put, memsess_co
     }
 }
 
+/* A server that is too slow to be sent a copy, while others take theirs, is tried once more. Then it
+ * counts as one that refuses, so that the others make up for it. */
+static void leave_out_late(const memsess_put_t *puts, memsess_copy_t *const *chosen, unsigned n)
+{
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        if (puts[i].rv == MEMSESS_UNSENT && chosen[i]->was_late++) {
+            chosen[i]->state = COPY_REFUSED;
+        }
+    }
+}
+
 static const char *put_words(apr_status_t rv)
 {
     if (memsess_is_refused(rv)) {
         return "refused";
     }
-    switch (rv) {
-    case APR_SUCCESS:
-        return "stored";
-    default:
-        return "failed";
-    }
+    return rv == APR_SUCCESS ? "stored" : rv == MEMSESS_UNSENT ? "not sent in time" : "failed";
 }
 
 void memsess_write_copies(memsess_sent_t *sent, const memsess_copies_t *of,
@@ -154,6 +162,9 @@ void memsess_write_copies(memsess_sent_t *sent, const memsess_copies_t *of,
         memsess_trace("record %s: server %s was sent revision %" APR_UINT64_T_FMT ": %s",
                       memsess_key_log(of->key, p), memsess_server_conf(puts[i].server)->name,
                       session->revision, put_words(puts[i].rv));
+    }
+    if (sent->stored) {
+        leave_out_late(puts, chosen, session->placement.n);
     }
 }
 

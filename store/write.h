@@ -26,7 +26,8 @@ typedef struct memsess_sent_t {
  * Writes a revision, all copies at the same time, to the first servers in order that are not down.
  * Under a claim, each copy is sent at most once, and only to a claimed server. No copy is sent at
  * @a not_after (by the monotonic clock) or later, nor MEMSESS_ALL_SENT after this call began to
- * send. The copy of a server that refuses becomes COPY_REFUSED, and the server is not chosen again.
+ * send. The copy of a server that refuses, or is too slow twice while others take theirs, becomes
+ * COPY_REFUSED, and the server is not chosen again.
  * @param before the reading that it follows under a claim; NULL: nobody knows of the session yet
  */
 void memsess_write_copies(memsess_sent_t *sent, const memsess_copies_t *of,

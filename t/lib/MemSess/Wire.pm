@@ -15,6 +15,8 @@ package MemSess::Wire;
 #   twice      the answer, and a little later once more
 #   refuse     SERVER_ERROR
 #   slow=SECS  the right answer, but late
+# With another +SECS behind it (other+0.15), the first answer on each connection is late, too.
+#
 # Each connection has a process of its own, and all keep one journal.
 use strict;
 use warnings;
@@ -102,6 +104,7 @@ sub note {
 }
 
 sub converse {
+    my $commands = 0;
     while (defined(my $line = <$client>)) {
         my ($verb, $rest) = $line =~ /^(\w+) ?(.*?)\r?\n/;
         note("$verb " . ($rest // ''));
@@ -117,6 +120,7 @@ sub converse {
             do { open my $in, '<', "$base.mode" or die $!; scalar <$in> };
         $mode = 'pass' if $which
             and $which eq 'get' ? $verb ne 'get' : $verb !~ /^(?:set|add|replace)$/;
+        if ($mode =~ s/\+(.*)// and !$commands++) { sleep $1 }
         if ($mode =~ /^slow=(.*)/) { sleep $1; $mode = 'pass' }
         if ($mode eq 'refuse') {
             print $client "SERVER_ERROR out of memory storing object\r\n";
