@@ -47,9 +47,6 @@ MEMSESS_SRV_SETTINGS(SECOND)
 
 memsess_seen_t memsess_seen;
 
-const char *const memsess_verb_names[] = {"destroy", "unset", "set",  "incr",
-                                          "expire",  "renew", "admin"};
-
 const char *const memsess_flag_words[] = {"Off", "On"};
 const char *const memsess_lock_words[] = {"none", "commit", "request"};
 const char *const memsess_on_error_words[] = {"deny", "anonymous"};
@@ -156,8 +153,8 @@ unsigned memsess_conf_verbs(const memsess_dir_conf_t *conf)
     }
     /* Only "*" matches no name at all. */
     return memsess_keys_match(conf->writeback_keys, "")
-               ? ~(1U << MEMSESS_VERB_ADMIN)
-               : 1U << MEMSESS_VERB_SET | 1U << MEMSESS_VERB_UNSET | 1U << MEMSESS_VERB_INCR;
+               ? ~(1U << MEMSESS_ADMIN)
+               : 1U << MEMSESS_SET | 1U << MEMSESS_UNSET | 1U << MEMSESS_INCR;
 }
 
 /* -- Setters ---------------------------------------------------------------------------------- */
@@ -218,7 +215,7 @@ static const char *set_flag(cmd_parms *cmd, void *dir_conf, const char *arg)
     if (cmd->info == &slot_enabled && !strcasecmp(arg, "on")) {
         memsess_seen.sessions = 1;
         APR_ARRAY_PUSH(memsess_seen.cookies, memsess_named_t) =
-            (memsess_named_t){cmd->server, NULL, dir_conf};
+            (memsess_named_t){.server = cmd->server, .conf = dir_conf};
         memsess_srv_conf(cmd->server)->in_section |=
             dir_conf != ap_get_module_config(cmd->server->lookup_defaults, &memsess_module);
     }
@@ -469,7 +466,8 @@ static const char *set_namespace(cmd_parms *cmd, void *dir_conf, const char *arg
 void memsess_conf_add_cookie(server_rec *s, const char *name)
 {
     memsess_seen.sessions = 1;
-    APR_ARRAY_PUSH(memsess_seen.cookies, memsess_named_t) = (memsess_named_t){s, name, NULL};
+    APR_ARRAY_PUSH(memsess_seen.cookies, memsess_named_t) =
+        (memsess_named_t){.server = s, .name = name};
 }
 
 static const char *set_cookie(cmd_parms *cmd, void *dir_conf, int argc, char *const argv[])
@@ -479,7 +477,7 @@ static const char *set_cookie(cmd_parms *cmd, void *dir_conf, int argc, char *co
 
     *(const memsess_cookie_t **)place(cmd, dir_conf, NULL) = cookie;
     APR_ARRAY_PUSH(memsess_seen.cookies, memsess_named_t) =
-        (memsess_named_t){cmd->server, cookie->name, dir_conf};
+        (memsess_named_t){.server = cmd->server, .name = cookie->name, .conf = dir_conf};
     return error ? refuse(cmd, cmd->directive->args, error) : NULL;
 }
 

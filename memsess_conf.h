@@ -22,20 +22,6 @@
 typedef enum { MEMSESS_LOCK_NONE, MEMSESS_LOCK_COMMIT, MEMSESS_LOCK_REQUEST } memsess_lock_mode_t;
 typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
 
-/** What a response may do to the session, in the order of the effects, except for the last. */
-typedef enum {
-    MEMSESS_VERB_DESTROY,
-    MEMSESS_VERB_UNSET,
-    MEMSESS_VERB_SET,
-    MEMSESS_VERB_INCR,
-    MEMSESS_VERB_EXPIRE,
-    MEMSESS_VERB_RENEW,
-    MEMSESS_VERB_ADMIN, /**< to end other users' sessions */
-    MEMSESS_VERBS
-} memsess_verb_t;
-
-extern const char *const memsess_verb_names[];
-
 #define MEMSESS_MAX_SIZE 1000000
 #define MEMSESS_MS apr_time_from_msec(1)
 #define MEMSESS_TIME_MAX (apr_time_from_sec(3600) * 24 * 36500)

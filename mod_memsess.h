@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 #define MEMSESS_API_MAJOR 1
-#define MEMSESS_API_MINOR 2
+#define MEMSESS_API_MINOR 3
 #define MEMSESS_API_VERSION (MEMSESS_API_MAJOR * 1000 + MEMSESS_API_MINOR)
 
 /** A session of one client request. */
@@ -57,7 +57,8 @@ typedef enum {
     MEMSESS_RC_TOO_LARGE = 7,   /**< the session would be larger than MemSessMaxSize */
     MEMSESS_RC_NOT_INTEGER = 8, /**< the attribute is no integer of 64 bits */
     MEMSESS_RC_OVERFLOW = 9,    /**< the integer would no longer fit in 64 bits */
-    MEMSESS_RC_CONFLICT = 10    /**< two kinds of sessions use one cookie name here */
+    MEMSESS_RC_CONFLICT = 10,   /**< two kinds of sessions use one cookie name here */
+    MEMSESS_RC_MALFORMED = 11   /**< no response header of that name, or no value for it */
 } memsess_rc_t;
 
 /** How the session was found, as in MEMSESS_STATE. Pending changes do not show. */
@@ -155,6 +156,19 @@ APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_destroy_all, (memsess_t *session))
 /** Ends all other sessions of the same user, and lets this one go on; since version 1.2. Without
  * a user it does nothing. MEMSESS_RC_ABSENT if there is no session. */
 APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_destroy_others, (memsess_t *session));
+
+/**
+ * Says what a response header says: "MemSess-Destroy" and "id=PUBLIC_ID", "MemSess-Expire" and
+ * "86400", "MemSess-Set" and "a=1&b=two%20words", and whatever headers later versions have. All of
+ * it is done, or nothing. Since version 1.3.
+ * @param error receives NULL, or what is malformed; NULL: not wanted
+ * @return also MEMSESS_RC_MALFORMED; MEMSESS_RC_ABSENT if there is no session, and what is said
+ *         neither begins one nor is about another user; for attributes what memsess_set and
+ *         memsess_incr return
+ */
+APR_DECLARE_OPTIONAL_FN(memsess_rc_t, memsess_say,
+                        (memsess_t *session, const char *header, const char *value,
+                         const char **error));
 
 /** Makes the session end exactly at that time, whatever the time-outs are; 0: by time-outs
  * again. The time is remembered with the session. MEMSESS_RC_ABSENT if there is none. */

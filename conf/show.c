@@ -8,6 +8,7 @@
 
 #include "apr_strings.h"
 #include "conf/server.h"
+#include "session/change.h"
 
 /* Each is given the place of a value. */
 
@@ -183,7 +184,8 @@ static const char *show_cookie(const void *value, apr_pool_t *p)
 
 static void show(apr_array_header_t *shown, const char *directive, const char *value)
 {
-    APR_ARRAY_PUSH(shown, memsess_setting_t) = (memsess_setting_t){directive, value};
+    APR_ARRAY_PUSH(shown, memsess_setting_t) =
+        (memsess_setting_t){.directive = directive, .value = value};
 }
 
 #define SHOW(type, field, default, args, name, kind, least, most)                                  \

@@ -33,7 +33,8 @@ static const char *memsess_explain(memsess_rc_t rc)
         [MEMSESS_RC_TOO_LARGE] = "larger than MemSessMaxSize allows",
         [MEMSESS_RC_NOT_INTEGER] = "no integer of 64 bits",
         [MEMSESS_RC_OVERFLOW] = "the sum does not fit in 64 bits",
-        [MEMSESS_RC_CONFLICT] = "another kind of sessions has a cookie of that name here"};
+        [MEMSESS_RC_CONFLICT] = "another kind of sessions has a cookie of that name here",
+        [MEMSESS_RC_MALFORMED] = "no such header, or no value for it"};
 
     return rc < sizeof(words) / sizeof(*words) ? words[rc] : "an unknown code";
 }
@@ -206,9 +207,15 @@ static memsess_rc_t change(memsess_t *s, const memsess_change_t *wanted)
 {
     memsess_session_t *view = make_view(s);
     const memsess_attr_t *old = memsess_session_find(view, wanted->name);
-    memsess_change_t undo = {old ? MEMSESS_SET : MEMSESS_UNSET, wanted->name,
-                             old ? old->value : NULL, old ? old->len : 0, 0};
+    memsess_change_t undo = {.op = old ? MEMSESS_SET : MEMSESS_UNSET,
+                             .name = wanted->name,
+                             .value = old ? old->value : NULL,
+                             .len = old ? old->len : 0};
+    apr_int64_t n;
 
+    if (wanted->op == MEMSESS_INCR && old && !memsess_integer_parse(old->value, &n)) {
+        return MEMSESS_RC_NOT_INTEGER;
+    }
     if (memsess_change_apply(wanted, view->attrs, s->top->p)) {
         return MEMSESS_RC_OVERFLOW;
     }
@@ -223,7 +230,7 @@ static memsess_rc_t change(memsess_t *s, const memsess_change_t *wanted)
 static memsess_rc_t memsess_set(memsess_t *s, const char *name, const char *value,
                                 apr_size_t len)
 {
-    memsess_change_t set = {MEMSESS_SET, NULL, NULL, len, 0};
+    memsess_change_t set = {.op = MEMSESS_SET, .len = len};
     memsess_rc_t rc;
 
     if (!memsess_attr_name_ok(name, strlen(name))) {
@@ -246,7 +253,7 @@ static memsess_rc_t memsess_set(memsess_t *s, const char *name, const char *valu
 
 static memsess_rc_t memsess_unset(memsess_t *s, const char *name)
 {
-    memsess_change_t unset = {MEMSESS_UNSET, NULL, NULL, 0, 0};
+    memsess_change_t unset = {.op = MEMSESS_UNSET};
     const memsess_session_t *session;
     memsess_rc_t rc = begin_change(s);
 
@@ -264,99 +271,119 @@ static memsess_rc_t memsess_unset(memsess_t *s, const char *name)
 static memsess_rc_t memsess_incr(memsess_t *s, const char *name, apr_int64_t by,
                                  apr_int64_t *now)
 {
-    memsess_change_t incr = {MEMSESS_INCR, NULL, NULL, 0, by};
-    const memsess_attr_t *attr;
-    apr_int64_t n;
+    memsess_change_t incr = {.op = MEMSESS_INCR, .by = by};
     memsess_rc_t rc;
 
     if (!memsess_attr_name_ok(name, strlen(name))) {
         return MEMSESS_RC_BAD_NAME;
     }
     rc = begin_change(s);
-    if (rc != MEMSESS_RC_OK) {
-        return rc;
+    if (rc == MEMSESS_RC_OK) {
+        incr.name = apr_pstrdup(s->top->p, name);
+        rc = change(s, &incr);
     }
-    attr = memsess_session_find(make_view(s), name);
-    if (attr && !memsess_integer_parse(attr->value, &n)) {
-        return MEMSESS_RC_NOT_INTEGER;
-    }
-    incr.name = apr_pstrdup(s->top->p, name);
-    rc = change(s, &incr);
     if (rc == MEMSESS_RC_OK && now) {
         memsess_integer_parse(memsess_session_find(s->view, name)->value, now);
     }
     return rc;
 }
 
-/* For changes that make sense only if there is a session, or one begins. */
-static memsess_rc_t begin_change_of_some(memsess_t *s)
+/* Makes all changes of a list, or none. */
+static memsess_rc_t change_all(memsess_t *s, const apr_array_header_t *list)
+{
+    memsess_session_t *view = make_view(s);
+    apr_array_header_t *before = apr_array_copy(s->top->p, view->attrs);
+    int i, n = s->pending.list->nelts;
+    memsess_rc_t rc = MEMSESS_RC_OK;
+
+    for (i = 0; i < list->nelts && rc == MEMSESS_RC_OK; i++) {
+        rc = change(s, &APR_ARRAY_IDX(list, i, memsess_change_t));
+    }
+    if (rc != MEMSESS_RC_OK) {
+        view->attrs = before;
+        s->pending.list->nelts = n;
+    }
+    return rc;
+}
+
+/* Whether these changes make sense here. All but those that begin a session need one, or one that
+ * begins; a change of other users' sessions does not. */
+static memsess_rc_t is_for_session(memsess_t *s, const memsess_changes_t *said)
+{
+    memsess_rc_t rc = MEMSESS_RC_OK;
+
+    if (!memsess_changes_begin_session(said) && !said->end_users->nelts) {
+        look(s, &rc);
+    }
+    /* A session that has expired by this section's time-outs may be live in another section. */
+    return rc == MEMSESS_RC_ABSENT && said->destroy && memsess_state(s) == MEMSESS_STATE_EXPIRED
+               ? MEMSESS_RC_OK : rc;
+}
+
+static memsess_rc_t take(memsess_t *s, memsess_changes_t *said)
 {
     memsess_rc_t rc = begin_change(s);
 
     if (rc == MEMSESS_RC_OK) {
-        look(s, &rc);
+        rc = is_for_session(s, said);
+    }
+    if (rc == MEMSESS_RC_OK && said->list->nelts) {
+        rc = change_all(s, said->list);
+        said->list->nelts = 0;
+    }
+    if (rc == MEMSESS_RC_OK) {
+        memsess_changes_join(&s->pending, said);
+        s->view = said->destroy ? NULL : s->view;
     }
     return rc;
+}
+
+static memsess_rc_t memsess_say(memsess_t *s, const char *header, const char *value,
+                                const char **error)
+{
+    memsess_verb_t verb = memsess_header_find(header);
+    memsess_changes_t said;
+    const char *why = "there is no such header";
+
+    memsess_changes_init(&said, s->top->p);
+    if (verb != MEMSESS_HEADERS_N) {
+        why = memsess_changes_take(&said, verb, value, s->top->p);
+    }
+    if (error) {
+        *error = why;
+    }
+    return why ? MEMSESS_RC_MALFORMED : take(s, &said);
 }
 
 static memsess_rc_t memsess_renew(memsess_t *s)
 {
-    memsess_rc_t rc = begin_change_of_some(s);
-
-    if (rc == MEMSESS_RC_OK) {
-        s->pending.renew = 1;
-    }
-    return rc;
-}
-
-static memsess_rc_t memsess_destroy_others(memsess_t *s)
-{
-    memsess_rc_t rc = begin_change_of_some(s);
-
-    if (rc == MEMSESS_RC_OK) {
-        s->pending.destroy_others = 1;
-    }
-    return rc;
-}
-
-static memsess_rc_t end_session(memsess_t *s, int all)
-{
-    memsess_rc_t rc = begin_change_of_some(s);
-    memsess_changes_t end;
-
-    /* A session that has expired by this section's time-outs may be live in another section. */
-    if (rc == MEMSESS_RC_ABSENT && memsess_state(s) == MEMSESS_STATE_EXPIRED) {
-        rc = MEMSESS_RC_OK;
-    }
-    if (rc == MEMSESS_RC_OK) {
-        memsess_changes_init(&end, s->top->p);
-        end.destroy = 1;
-        end.destroy_all = all;
-        memsess_changes_join(&s->pending, &end);
-        s->view = NULL;
-    }
-    return rc;
+    return memsess_say(s, "MemSess-Renew", "1", NULL);
 }
 
 static memsess_rc_t memsess_destroy(memsess_t *s)
 {
-    return end_session(s, 0);
+    return memsess_say(s, "MemSess-Destroy", "1", NULL);
 }
 
 static memsess_rc_t memsess_destroy_all(memsess_t *s)
 {
-    return end_session(s, 1);
+    return memsess_say(s, "MemSess-Destroy", "all", NULL);
 }
 
+static memsess_rc_t memsess_destroy_others(memsess_t *s)
+{
+    return memsess_say(s, "MemSess-Destroy", "others", NULL);
+}
+
+/* At a time, where the header has seconds without use. */
 static memsess_rc_t memsess_expire(memsess_t *s, apr_time_t when)
 {
-    memsess_rc_t rc = begin_change_of_some(s);
+    memsess_changes_t said;
 
-    if (rc == MEMSESS_RC_OK) {
-        s->pending.expire = 1;
-        s->pending.ends = when;
-    }
-    return rc;
+    memsess_changes_init(&said, s->top->p);
+    said.expire = 1;
+    said.ends = when;
+    return take(s, &said);
 }
 
 /* -- Registration ------------------------------------------------------------------------------ */
@@ -372,6 +399,7 @@ void memsess_api_register(void)
     APR_REGISTER_OPTIONAL_FN(memsess_get);
     APR_REGISTER_OPTIONAL_FN(memsess_list);
     APR_REGISTER_OPTIONAL_FN(memsess_expiry);
+    APR_REGISTER_OPTIONAL_FN(memsess_say);
     APR_REGISTER_OPTIONAL_FN(memsess_set);
     APR_REGISTER_OPTIONAL_FN(memsess_unset);
     APR_REGISTER_OPTIONAL_FN(memsess_incr);

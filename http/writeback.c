@@ -16,37 +16,13 @@
 extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
-/* The write-back headers, in the order of their effect. */
-enum {
-    ASK_DESTROY = MEMSESS_VERB_DESTROY,
-    ASK_UNSET = MEMSESS_VERB_UNSET,
-    ASK_SET = MEMSESS_VERB_SET,
-    ASK_INCR = MEMSESS_VERB_INCR,
-    ASK_EXPIRE = MEMSESS_VERB_EXPIRE,
-    ASK_RENEW = MEMSESS_VERB_RENEW,
-    ASKS = MEMSESS_VERB_RENEW + 1
-};
-
-static const char *const header_names[ASKS] = {"MemSess-Destroy", "MemSess-Unset",
-                                               "MemSess-Set",     "MemSess-Incr",
-                                               "MemSess-Expire",  "MemSess-Renew"};
-
 /* A write-back header of a response. */
 typedef struct ask_t {
-    int what;
+    memsess_verb_t verb;
     const char *value;
     request_rec *r;
     memsess_req_t *req; /* the session of the section that made the response */
 } ask_t;
-
-static int header_index(const char *name)
-{
-    int i;
-
-    for (i = 0; i < ASKS && strcasecmp(name, header_names[i]); i++) {
-    }
-    return i;
-}
 
 static int may_write(const request_rec *r)
 {
@@ -62,10 +38,10 @@ static void log_dropped(request_rec *r, const char *name, const char *why)
 static void gather_one(request_rec *r, const apr_table_entry_t *header)
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
-    int what = header_index(header->key);
+    memsess_verb_t verb = memsess_header_find(header->key);
     const char *why = NULL;
 
-    if (what == ASKS) {
+    if (verb == MEMSESS_HEADERS_N) {
         why = "there is no such header";
     }
     else if (!may_write(r)) {
@@ -85,7 +61,8 @@ static void gather_one(request_rec *r, const apr_table_entry_t *header)
         top->asked = apr_array_make(top->p, 4, sizeof(ask_t));
     }
     APR_ARRAY_PUSH(top->asked, ask_t) =
-        (ask_t){what, apr_pstrdup(top->p, header->val ? header->val : ""), r, memsess_req(r)};
+        (ask_t){.verb = verb, .value = apr_pstrdup(top->p, header->val ? header->val : ""),
+                .r = r, .req = memsess_req(r)};
 }
 
 static void gather_from(request_rec *r, apr_table_t *headers)
@@ -112,22 +89,6 @@ void memsess_gather(request_rec *r)
     gather_from(r, r->err_headers_out);
 }
 
-/* Whether every comma-separated piece is 1, and there is at least one. */
-static int is_one(const char *value, apr_pool_t *p)
-{
-    char *state, *item;
-    int any = 0;
-
-    for (item = apr_strtok(apr_pstrdup(p, value), ", \t", &state); item;
-         item = apr_strtok(NULL, ", \t", &state)) {
-        if (strcmp(item, "1")) {
-            return 0;
-        }
-        any = 1;
-    }
-    return any;
-}
-
 /* Whether the handler was told that the session is not the client's own, and a certificate that
  * another section asked for showed later that it is; or whether that is still to be seen. */
 static int knows_nothing(const ask_t *ask)
@@ -151,8 +112,8 @@ static int may(const ask_t *ask, memsess_verb_t verb)
         return 1;
     }
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: left alone, since "
-                  "MemSessWritebackVerbs does not allow %s here", header_names[ask->what],
-                  memsess_verb_names[verb]);
+                  "MemSessWritebackVerbs does not allow %s here", 
+                  memsess_header_names[ask->verb], memsess_verb_names[verb]);
     return 0;
 }
 
@@ -164,15 +125,15 @@ static const char *obey_destroy(const ask_t *ask, memsess_changes_t *changes, ap
 
     memsess_changes_init(&said, p);
     memsess_changes_init(&allowed, p);
-    error = memsess_changes_destroy(&said, ask->value, p);
+    error = memsess_changes_take(&said, MEMSESS_DESTROY, ask->value, p);
     if (error) {
-        return may(ask, MEMSESS_VERB_DESTROY) ? error : NULL;
+        return may(ask, MEMSESS_DESTROY) ? error : NULL;
     }
-    if (said.end_users->nelts && may(ask, MEMSESS_VERB_ADMIN)) {
+    if (said.end_users->nelts && may(ask, MEMSESS_ADMIN)) {
         allowed.end_users = said.end_users;
     }
     if ((said.destroy || said.destroy_others || said.end_ids->nelts)
-        && may(ask, MEMSESS_VERB_DESTROY)) {
+        && may(ask, MEMSESS_DESTROY)) {
         said.end_users = allowed.end_users;
         allowed = said;
     }
@@ -182,56 +143,50 @@ static const char *obey_destroy(const ask_t *ask, memsess_changes_t *changes, ap
 
 static const char *obey(const ask_t *ask, memsess_changes_t *changes, apr_pool_t *p)
 {
-    const memsess_dir_conf_t *conf = memsess_dir_conf(ask->r);
-    static const memsess_op_t ops[] = {[ASK_UNSET] = MEMSESS_UNSET, [ASK_SET] = MEMSESS_SET,
-                                       [ASK_INCR] = MEMSESS_INCR};
-    apr_array_header_t *refused;
+    const apr_array_header_t *refused;
+    memsess_changes_t said;
     const char *error;
 
     if (knows_nothing(ask)) {
-        log_dropped(ask->r, header_names[ask->what], "the session was shown as invalid there");
+        log_dropped(ask->r, memsess_header_names[ask->verb],
+                    "the session was shown as invalid there");
         return NULL;
     }
-    if (ask->what == ASK_DESTROY) {
+    if (ask->verb == MEMSESS_DESTROY) {
         return obey_destroy(ask, changes, p);
     }
-    if (!may(ask, (memsess_verb_t)ask->what)) {
+    if (!may(ask, ask->verb)) {
         return NULL;
     }
-    if (ask->what == ASK_RENEW) {
-        changes->renew = 1;
-        return is_one(ask->value, p) ? NULL : "the value must be 1";
-    }
-    if (ask->what == ASK_EXPIRE) {
-        return memsess_changes_expire(changes, ask->value, p);
-    }
-    refused = apr_array_make(p, 1, sizeof(const char *));
-    error = memsess_changes_parse(changes, ops[ask->what], ask->value, conf->writeback_keys,
-                                  refused, p);
+    memsess_changes_init(&said, p);
+    error = memsess_changes_take(&said, ask->verb, ask->value, p);
+    refused = memsess_changes_limit(&said, memsess_dir_conf(ask->r)->writeback_keys, p);
     if (refused->nelts) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: left alone, since "
-                      "MemSessWritebackKeys does not allow it: %s", header_names[ask->what],
-                      apr_array_pstrcat(p, refused, ' '));
+                      "MemSessWritebackKeys does not allow it: %s",
+                      memsess_header_names[ask->verb], apr_array_pstrcat(p, refused, ' '));
     }
+    memsess_changes_join(changes, &said);
     return error;
 }
 
 /* All that was asked for one session, in the order of its effect. */
 static int changes_of(request_rec *r, const apr_array_header_t *asked, memsess_req_t *req)
 {
-    int what, i;
+    memsess_verb_t verb;
+    int i;
 
     memsess_changes_init(&req->said, req->top->p);
-    for (what = 0; what < ASKS; what++) {
+    for (verb = 0; verb < MEMSESS_HEADERS_N; verb++) {
         for (i = 0; i < asked->nelts; i++) {
             const ask_t *ask = &APR_ARRAY_IDX(asked, i, ask_t);
-            const char *error = ask->what == what && ask->req == req
+            const char *error = ask->verb == verb && ask->req == req
                                     ? obey(ask, &req->said, r->pool) : NULL;
 
             if (error) {
                 ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ask->r, "MemSess: malformed response "
-                              "header %s, the session stays as it was: %s", header_names[what],
-                              error);
+                              "header %s, the session stays as it was: %s",
+                              memsess_header_names[verb], error);
                 return HTTP_INTERNAL_SERVER_ERROR;
             }
         }

@@ -131,13 +131,12 @@ static const char *decode(const char *s, apr_size_t len, apr_pool_t *p)
     return rv == APR_SUCCESS || rv == APR_NOTFOUND ? raw : NULL;
 }
 
-static const char *parse_pair(memsess_changes_t *changes, memsess_op_t op, const char *pair,
-                              apr_size_t len, const apr_array_header_t *keys,
-                              apr_array_header_t *refused, apr_pool_t *p)
+static const char *take_pair(memsess_changes_t *changes, memsess_verb_t op, const char *pair,
+                             apr_size_t len, apr_pool_t *p)
 {
     const char *equals = op == MEMSESS_UNSET ? NULL : memchr(pair, '=', len);
     apr_size_t name_len = equals ? (apr_size_t)(equals - pair) : len;
-    memsess_change_t change = {op, NULL, NULL, 0, 0};
+    memsess_change_t change = {.op = op};
 
     change.name = decode(pair, name_len, p);
     if (!change.name || !memsess_attr_name_ok(change.name, strlen(change.name))) {
@@ -159,39 +158,49 @@ static const char *parse_pair(memsess_changes_t *changes, memsess_op_t op, const
     if (op == MEMSESS_INCR && !memsess_integer_parse(change.value, &change.by)) {
         return apr_psprintf(p, "the value for '%s' is no integer of 64 bits", change.name);
     }
-    if (!memsess_keys_match(keys, change.name)) {
-        APR_ARRAY_PUSH(refused, const char *) = change.name;
-    }
-    else {
-        APR_ARRAY_PUSH(changes->list, memsess_change_t) = change;
-    }
+    APR_ARRAY_PUSH(changes->list, memsess_change_t) = change;
     return NULL;
 }
 
-const char *memsess_changes_parse(memsess_changes_t *changes, memsess_op_t op, const char *header,
-                                  const apr_array_header_t *keys, apr_array_header_t *refused,
-                                  apr_pool_t *p)
+/* Form encoding. */
+static const char *take_pairs(memsess_changes_t *changes, memsess_verb_t op, const char *value,
+                              apr_pool_t *p)
 {
-    while (*header) {
+    while (*value) {
         const char *end;
         apr_size_t len;
 
-        header += strspn(header, "&, \t");
-        end = header + strcspn(header, "&,");
-        len = (apr_size_t)(end - header);
-        while (len && (header[len - 1] == ' ' || header[len - 1] == '\t')) {
+        value += strspn(value, "&, \t");
+        end = value + strcspn(value, "&,");
+        len = (apr_size_t)(end - value);
+        while (len && (value[len - 1] == ' ' || value[len - 1] == '\t')) {
             len--;
         }
         if (len) {
-            const char *error = parse_pair(changes, op, header, len, keys, refused, p);
+            const char *error = take_pair(changes, op, value, len, p);
 
             if (error) {
                 return error;
             }
         }
-        header = end;
+        value = end;
     }
     return NULL;
+}
+
+static const char *take_set(memsess_changes_t *changes, const char *value, apr_pool_t *p)
+{
+    return take_pairs(changes, MEMSESS_SET, value, p);
+}
+
+static const char *take_unset(memsess_changes_t *changes, const char *value, apr_pool_t *p)
+{
+    return take_pairs(changes, MEMSESS_UNSET, value, p);
+}
+
+static const char *take_incr(memsess_changes_t *changes, const char *value, apr_pool_t *p)
+{
+    return take_pairs(changes, MEMSESS_INCR, value, p);
 }
 
 /* The value behind "NAME=", decoded; NULL: it is another word, or cannot be decoded. */
@@ -204,9 +213,9 @@ static const char *named(const char *item, const char *name, apr_pool_t *p)
     return value && *value ? value : NULL;
 }
 
-const char *memsess_changes_destroy(memsess_changes_t *changes, const char *header, apr_pool_t *p)
+static const char *take_destroy(memsess_changes_t *changes, const char *words, apr_pool_t *p)
 {
-    char *state, *item = apr_strtok(apr_pstrdup(p, header), ", \t", &state);
+    char *state, *item = apr_strtok(apr_pstrdup(p, words), ", \t", &state);
     const char *value;
 
     do {
@@ -230,9 +239,10 @@ const char *memsess_changes_destroy(memsess_changes_t *changes, const char *head
     return NULL;
 }
 
-const char *memsess_changes_expire(memsess_changes_t *changes, const char *header, apr_pool_t *p)
+/* The last of several counts. */
+static const char *take_expire(memsess_changes_t *changes, const char *value, apr_pool_t *p)
 {
-    char *state, *item = apr_strtok(apr_pstrdup(p, header), ", \t", &state);
+    char *state, *item = apr_strtok(apr_pstrdup(p, value), ", \t", &state);
     apr_int64_t seconds = -1;
 
     do {
@@ -247,6 +257,70 @@ const char *memsess_changes_expire(memsess_changes_t *changes, const char *heade
     changes->lasts = apr_time_from_sec(seconds);
     return NULL;
 }
+
+static const char *take_renew(memsess_changes_t *changes, const char *value, apr_pool_t *p)
+{
+    char *state, *item = apr_strtok(apr_pstrdup(p, value), ", \t", &state);
+
+    do {
+        if (!item || strcmp(item, "1")) {
+            return "the value must be 1";
+        }
+    } while ((item = apr_strtok(NULL, ", \t", &state)));
+    changes->renew = 1;
+    return NULL;
+}
+
+/* -- The headers ------------------------------------------------------------------------------- */
+
+#define NAME(VERB, verb, name) [MEMSESS_##VERB] = (name),
+#define WORD(VERB, verb, name) [MEMSESS_##VERB] = #verb,
+#define TAKE(VERB, verb, name) [MEMSESS_##VERB] = take_##verb,
+
+const char *const memsess_header_names[] = {MEMSESS_HEADERS(NAME)};
+const char *const memsess_verb_names[] = {MEMSESS_HEADERS(WORD)[MEMSESS_ADMIN] = "admin"};
+
+memsess_verb_t memsess_header_find(const char *name)
+{
+    int i = 0;
+
+    while (i < MEMSESS_HEADERS_N && strcasecmp(name, memsess_header_names[i])) {
+        i++;
+    }
+    return (memsess_verb_t)i;
+}
+
+const char *memsess_changes_take(memsess_changes_t *changes, memsess_verb_t verb,
+                                 const char *value, apr_pool_t *p)
+{
+    static const char *(*const take[])(memsess_changes_t *, const char *, apr_pool_t *) = {
+        MEMSESS_HEADERS(TAKE)};
+
+    return take[verb](changes, value, p);
+}
+
+apr_array_header_t *memsess_changes_limit(memsess_changes_t *changes,
+                                          const apr_array_header_t *keys, apr_pool_t *p)
+{
+    apr_array_header_t *refused = apr_array_make(p, 0, sizeof(const char *));
+    apr_array_header_t *list = changes->list;
+    int i, n = list->nelts;
+
+    list->nelts = 0;
+    for (i = 0; i < n; i++) {
+        const memsess_change_t change = APR_ARRAY_IDX(list, i, memsess_change_t);
+
+        if (memsess_keys_match(keys, change.name)) {
+            APR_ARRAY_PUSH(list, memsess_change_t) = change;
+        }
+        else {
+            APR_ARRAY_PUSH(refused, const char *) = change.name;
+        }
+    }
+    return refused;
+}
+
+/* -- Attributes -------------------------------------------------------------------------------- */
 
 /* Where name is among the attributes, or would be; found says which. */
 static int position(const apr_array_header_t *attrs, const char *name, int *found)
@@ -298,7 +372,7 @@ static void remove_attr(apr_array_header_t *attrs, int at)
 static const char *increment(apr_array_header_t *attrs, int at, int found,
                              const memsess_change_t *incr, apr_pool_t *p)
 {
-    memsess_change_t set = {MEMSESS_SET, incr->name, NULL, 0, 0};
+    memsess_change_t set = {.op = MEMSESS_SET, .name = incr->name};
     apr_int64_t n = 0;
 
     if (found && !memsess_integer_parse(APR_ARRAY_IDX(attrs, at, memsess_attr_t).value, &n)) {

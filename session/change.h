@@ -11,10 +11,41 @@
 
 #include "session/session.h"
 
-typedef enum { MEMSESS_SET, MEMSESS_UNSET, MEMSESS_INCR } memsess_op_t;
+/*
+ * H(VERB, verb, name)
+ *
+ * A response header is its row here, and a function take_verb in change.c that reads its value. The
+ * rows stand in the order of their effect. MemSessWritebackVerbs has its words from them, and
+ * memsess_say of the C API takes whatever they name.
+ */
+#define MEMSESS_HEADERS(H)                                                                         \
+    H(DESTROY, destroy, "MemSess-Destroy")                                                         \
+    H(UNSET, unset, "MemSess-Unset")                                                               \
+    H(SET, set, "MemSess-Set")                                                                     \
+    H(INCR, incr, "MemSess-Incr")                                                                  \
+    H(EXPIRE, expire, "MemSess-Expire")                                                            \
+    H(RENEW, renew, "MemSess-Renew")
 
+/** What a response may do to the session. */
+typedef enum {
+#define MEMSESS_HEADER(VERB, verb, name) MEMSESS_##VERB,
+    MEMSESS_HEADERS(MEMSESS_HEADER)
+#undef MEMSESS_HEADER
+    MEMSESS_HEADERS_N,
+    MEMSESS_ADMIN = MEMSESS_HEADERS_N, /**< to end other users' sessions, by MEMSESS_DESTROY */
+    MEMSESS_VERBS
+} memsess_verb_t;
+
+/** By their verbs. */
+extern const char *const memsess_header_names[MEMSESS_HEADERS_N];
+extern const char *const memsess_verb_names[MEMSESS_VERBS];
+
+/** What a header of that name, in any case, does; MEMSESS_HEADERS_N: there is no such header. */
+memsess_verb_t memsess_header_find(const char *name);
+
+/** An attribute is set, unset or added to. */
 typedef struct memsess_change_t {
-    memsess_op_t op;
+    memsess_verb_t op;
     const char *name;
     const char *value; /**< of MEMSESS_SET */
     apr_size_t len;
@@ -53,31 +84,20 @@ int memsess_changes_has_incr(const memsess_changes_t *changes);
 int memsess_changes_begin_session(const memsess_changes_t *changes);
 
 /**
- * Appends the changes of a write-back header: form encoding, several joined by commas.
- * @param keys patterns of the names that may be changed, NULL: all
- * @param refused receives the names that @a keys does not allow, of const char *
- * @return NULL, or what is malformed, for a log; the list is then not to be used
+ * Appends what a response header says; several values may be joined by commas.
+ * @return NULL, or what is malformed, for a log; @a changes are then not to be used
  */
-const char *memsess_changes_parse(memsess_changes_t *changes, memsess_op_t op, const char *header,
-                                  const apr_array_header_t *keys, apr_array_header_t *refused,
-                                  apr_pool_t *p);
+const char *memsess_changes_take(memsess_changes_t *changes, memsess_verb_t verb,
+                                 const char *value, apr_pool_t *p);
 
-/**
- * Takes the words of a MemSess-Destroy header: 1, all, others, id=PUBLIC_ID or user=NAME, several
- * joined by commas.
- * @return NULL, or what is malformed, for a log
- */
-const char *memsess_changes_destroy(memsess_changes_t *changes, const char *header, apr_pool_t *p);
+/** Takes out of the list what changes other attributes than @a keys allows; returns their names, of
+ * const char *. */
+apr_array_header_t *memsess_changes_limit(memsess_changes_t *changes,
+                                          const apr_array_header_t *keys, apr_pool_t *p);
 
 /** Whether sessions other than the request's own are to end: if that fails, the answer must say
  * so. */
 int memsess_changes_end_others(const memsess_changes_t *changes);
-
-/**
- * Takes the seconds of a MemSess-Expire header, the last of several joined by commas.
- * @return NULL, or what is malformed, for a log
- */
-const char *memsess_changes_expire(memsess_changes_t *changes, const char *header, apr_pool_t *p);
 
 /** Whether one of @a keys (names; a '*' at the end matches the rest) is @a name; NULL: yes. */
 int memsess_keys_match(const apr_array_header_t *keys, const char *name);

@@ -7,7 +7,7 @@ use Apache::Test qw(-withtestmore);
 use MemSess::Clock;
 use MemSess::Test;
 
-plan tests => 19;
+plan tests => 20;
 
 -f "t/modules/.build/mod_$_.so"
     or die "mod_$_.so is missing: run make -f Makefile.apxs test-modules\n"
@@ -76,7 +76,7 @@ sub run {
 my ($ok, $absent, $unavailable, $off, $late) = 0 .. 4;
 
 subtest 'version' => sub {
-    is_deeply [run(client($m), '', 'version')], ['version: 1002'], 'one';
+    is_deeply [run(client($m), '', 'version')], ['version: 1003'], 'one';
     is_deeply [run(client($m), '', 'explain 4', 'explain 99')],
         ['explain: the response has begun', 'explain: an unknown code'], 'codes in words';
 };
@@ -214,6 +214,49 @@ subtest 'with write-back headers, in one commit' => sub {
     is $c->cookie, undef, 'a header ends what calls have set';
 };
 
+subtest 'say: whatever response headers say' => sub {
+    my $c = client($m);
+    my $malformed = 11;
+    is_deeply [run($c, '', 'say MemSess-Renew 1', 'say MemSess-Destroy 1', 'say MemSess-Unset a',
+        'say MemSess-Expire 60')], [('say: 1') x 4], 'no session: certainly absent';
+    is $c->cookie, undef, 'none begins';
+    is_deeply [run($c, '', 'say MemSess-Set a=1&b=two%20words,n=5', 'say memsess-incr n=2&m=1',
+        'say MemSess-Unset a&x', 'list')],
+        [('say: 0') x 3, '  b=two%20words', '  m=1', '  n=7', 'list: 0'], 'attributes';
+    is_deeply [run($c->copy->via($n), '', 'list')],
+        ['  b=two%20words', '  m=1', '  n=7', 'list: 0'], 'stored';
+
+    is_deeply [run($c, '', 'say MemSess-Sets a=1', 'say MemSess-Set a', 'say MemSess-Renew 2',
+        'say MemSess-Expire 1s', 'say MemSess-Destroy')],
+        ["say: $malformed there is no such header", "say: $malformed 'a' has no '='",
+         "say: $malformed the value must be 1",
+         "say: $malformed the value must be a number of seconds, 2147483647 at most",
+         "say: $malformed the value must be 1, all, others, id=PUBLIC_ID or user=NAME"],
+        'malformed, in the words of the log';
+    is_deeply [run($c, '', 'say MemSess-Incr n=1&b=1', 'say MemSess-Incr n=1&m=9223372036854775807',
+        'get n', 'get m')], ['say: 8', 'say: 9', 'get: 0 1 7', 'get: 0 1 1'], 'all or nothing';
+    is_deeply [run($c, '/small', 'say MemSess-Set a=1&c=' . 'x' x 100, 'get a')],
+        ['say: 7', 'get: 1 null'], 'MemSessMaxSize';
+    is_deeply [run($c, '', 'list')], ['  b=two%20words', '  m=1', '  n=7', 'list: 0'], 'nor stored';
+
+    my $old = $c->cookie;
+    is_deeply [run($c, '', 'expire 3600000', 'say MemSess-Expire 86400', 'expiry',
+        'say MemSess-Renew 1')], ['expire: 0', 'say: 0', 'expiry: 0 never', 'say: 0'],
+        'the last end counts';
+    isnt $c->cookie, $old, 'a new id';
+    like +($c->get('/api?set+a+1&say+MemSess-Renew+1')->header('Set-Cookie')), qr/Max-Age=86400/i,
+        'for so many seconds';
+    is_deeply [run($c, '', 'say MemSess-Destroy 1', 'list', 'say MemSess-Set z=1')],
+        ['say: 0', 'list: 1', 'say: 0'], 'ended, and begun anew';
+    is_deeply [run($c, '', 'list')], ['  z=1', 'list: 0'], 'in order';
+
+    my $ann = client($m);
+    run($ann, '', 'set user ann');
+    is_deeply [run(client($m), '', 'say MemSess-Destroy user=ann')], ['say: 0'], "another's";
+    is_deeply [run($ann, '', 'get user')], ['get: 1 null'], 'all end';
+    is_deeply [run($c, '', 'flush', 'say MemSess-Set a=1')], ['say: 4'], 'too late';
+};
+
 subtest 'parallel requests lose nothing' => sub {
     my $c = client($m);
     run($c, '', 'set a 1');
@@ -345,7 +388,7 @@ subtest 'a store that cannot tell' => sub {
     my @r = run($c, '/anonymous', 'state', 'get a', 'list', 'id', 'set b 2', 'unset a', 'incr n 1',
         'renew', 'destroy', 'deny', 'version');
     is_deeply \@r, ['state: 5', 'get: 2 null', 'list: 2', 'id: 2 null', 'set: 2', 'unset: 2',
-        'incr: 2 0', 'renew: 2', 'destroy: 2', 'version: 1002'],
+        'incr: 2 0', 'renew: 2', 'destroy: 2', 'version: 1003'],
         'unavailable, by every call; deny lets an anonymous one go on';
     my $r = $c->get('/api?get+a&deny');
     is $r->status, 503, 'deny';

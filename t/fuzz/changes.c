@@ -73,7 +73,6 @@ static void check_order(const apr_array_header_t *attrs)
 /* Every attribute, with every byte percent-encoded in a header, must give the same attribute. */
 static void check_encoding(const memsess_attr_t *attr)
 {
-    apr_array_header_t *refused = apr_array_make(fuzz_pool, 1, sizeof(const char *));
     char *header = apr_palloc(fuzz_pool, strlen(attr->name) + 3 * attr->len + 2), *to = header;
     const memsess_change_t *change;
     memsess_changes_t changes;
@@ -84,7 +83,7 @@ static void check_encoding(const memsess_attr_t *attr)
         to += sprintf(to, "%%%02x", (unsigned char)attr->value[i]);
     }
     memsess_changes_init(&changes, fuzz_pool);
-    HOLDS(!memsess_changes_parse(&changes, MEMSESS_SET, header, NULL, refused, fuzz_pool));
+    HOLDS(!memsess_changes_take(&changes, MEMSESS_SET, header, fuzz_pool));
     HOLDS(changes.list->nelts == 1);
     change = &APR_ARRAY_IDX(changes.list, 0, memsess_change_t);
     HOLDS(!strcmp(change->name, attr->name) && !strcmp(change->value, attr->value));
@@ -130,10 +129,28 @@ static void check_result(const memsess_changes_t *changes, const memsess_session
     HOLDS(after->attrs->nelts >= known);
 }
 
+static void check_limited(const memsess_changes_t *said, const apr_array_header_t *refused,
+                          const apr_array_header_t *keys)
+{
+    int i;
+
+    for (i = 0; i < said->list->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(said->list, i, memsess_change_t).name;
+
+        HOLDS(!strcmp(name, "n") || !strncmp(name, "a.", 2));
+    }
+    for (i = 0; i < refused->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(refused, i, const char *);
+
+        HOLDS(memsess_attr_name_ok(name, strlen(name)) && !memsess_keys_match(keys, name));
+    }
+}
+
 static memsess_session_t *start(void)
 {
     memsess_session_t *session;
-    memsess_attr_t a = {"a", "text", 4}, n = {"n", "41", 2};
+    memsess_attr_t a = {.name = "a", .value = "text", .len = 4};
+    memsess_attr_t n = {.name = "n", .value = "41", .len = 2};
 
     HOLDS(memsess_session_make(&session, 0, fuzz_pool) == APR_SUCCESS);
     APR_ARRAY_PUSH(session->attrs, memsess_attr_t) = a;
@@ -144,23 +161,20 @@ static memsess_session_t *start(void)
 void fuzz(const unsigned char *data, size_t len)
 {
     static const char letters[] = "sui";
-    static const memsess_op_t ops[] = {MEMSESS_SET, MEMSESS_UNSET, MEMSESS_INCR};
+    static const memsess_verb_t verbs[] = {MEMSESS_SET, MEMSESS_UNSET, MEMSESS_INCR};
     apr_array_header_t *keys = apr_array_make(fuzz_pool, 2, sizeof(const char *));
-    apr_array_header_t *refused = apr_array_make(fuzz_pool, 1, sizeof(const char *));
     char *text = fuzz_string(data, len), *line, *state;
-    memsess_changes_t changes;
-    int i;
+    memsess_changes_t changes, said;
 
     APR_ARRAY_PUSH(keys, const char *) = "n";
     APR_ARRAY_PUSH(keys, const char *) = "a.*";
     memsess_changes_init(&changes, fuzz_pool);
     for (line = apr_strtok(text, "\n", &state); line; line = apr_strtok(NULL, "\n", &state)) {
         const char *letter = strchr(letters, apr_tolower(*line));
-        int limited = apr_isupper(*line), from = changes.list->nelts;
         const char *error;
 
         if (*line == 'e') {
-            error = memsess_changes_expire(&changes, line + 1, fuzz_pool);
+            error = memsess_changes_take(&changes, MEMSESS_EXPIRE, line + 1, fuzz_pool);
             HOLDS((error == NULL) == changes.expire && (!error || !fuzz_has_control(error)));
             HOLDS(changes.lasts >= 0 && changes.lasts <= apr_time_from_sec(APR_INT32_MAX));
             changes.expire = 0;
@@ -168,22 +182,16 @@ void fuzz(const unsigned char *data, size_t len)
         if (!letter) {
             continue;
         }
-        error = memsess_changes_parse(&changes, ops[letter - letters], line + 1,
-                                      limited ? keys : NULL, refused, fuzz_pool);
+        memsess_changes_init(&said, fuzz_pool);
+        error = memsess_changes_take(&said, verbs[letter - letters], line + 1, fuzz_pool);
         if (error) {
             HOLDS(*error && !fuzz_has_control(error));
             return;
         }
-        for (i = from; limited && i < changes.list->nelts; i++) {
-            const char *name = APR_ARRAY_IDX(changes.list, i, memsess_change_t).name;
-
-            HOLDS(!strcmp(name, "n") || !strncmp(name, "a.", 2));
+        if (apr_isupper(*line)) {
+            check_limited(&said, memsess_changes_limit(&said, keys, fuzz_pool), keys);
         }
-    }
-    for (i = 0; i < refused->nelts; i++) {
-        const char *name = APR_ARRAY_IDX(refused, i, const char *);
-
-        HOLDS(memsess_attr_name_ok(name, strlen(name)) && !memsess_keys_match(keys, name));
+        memsess_changes_join(&changes, &said);
     }
     check_result(&changes, start());
 }

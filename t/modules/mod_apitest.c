@@ -14,7 +14,8 @@
 
 #define FUNCTIONS(F)                                                                               \
     F(api_version) F(explain) F(open) F(deny) F(state) F(id) F(get) F(list) F(expiry) F(set)       \
-    F(unset) F(incr) F(renew) F(destroy) F(destroy_all) F(destroy_others) F(expire) F(kind_make) F(open_kind)
+    F(unset) F(incr) F(renew) F(destroy) F(destroy_all) F(destroy_others) F(expire) F(say)         \
+    F(kind_make) F(open_kind)
 
 #define DECLARE(name) static APR_OPTIONAL_FN_TYPE(memsess_##name) *fn_##name;
 FUNCTIONS(DECLARE)
@@ -131,6 +132,14 @@ static void run_kind(run_t *run)
     answer(run, fn_open_kind(run->r, kind, &run->session), NULL);
 }
 
+static void run_say(run_t *run)
+{
+    const char *error = "unset";
+    memsess_rc_t rc = fn_say(run->session, run->word[1], run->word[2] ? run->word[2] : "", &error);
+
+    answer(run, rc, error);
+}
+
 static void run_simple(run_t *run, const char *command)
 {
     const char *id = NULL;
@@ -198,6 +207,9 @@ static int run_command(run_t *run)
     else if (!strcmp(command, "get")) {
         run_get(run);
     }
+    else if (!strcmp(command, "say")) {
+        run_say(run);
+    }
     else if (!strcmp(command, "incr")) {
         run_incr(run);
     }
@@ -225,7 +237,7 @@ static int run_command(run_t *run)
 
 static int handler(request_rec *r)
 {
-    run_t run = {r, NULL, "", {"open"}};
+    run_t run = {.r = r, .said = "", .word = {"open"}};
     char *line, *lines, *state;
     int status = OK;
 

@@ -32,18 +32,17 @@ static memsess_changes_t *new_changes(void)
 }
 
 /* Parses with patterns of keys; the names that were refused come joined by spaces. */
-static const char *parse_keys(memsess_changes_t *changes, memsess_op_t op, const char *header,
+static const char *parse_keys(memsess_changes_t *changes, memsess_verb_t op, const char *header,
                               const apr_array_header_t *keys, const char **refused)
 {
-    apr_array_header_t *names = apr_array_make(unit_pool, 1, sizeof(const char *));
-    const char *error = memsess_changes_parse(changes, op, unit_guard_string(&guard, header), keys,
-                                              names, unit_pool);
+    const char *error = memsess_changes_take(changes, op, unit_guard_string(&guard, header),
+                                             unit_pool);
 
-    *refused = apr_array_pstrcat(unit_pool, names, ' ');
+    *refused = apr_array_pstrcat(unit_pool, memsess_changes_limit(changes, keys, unit_pool), ' ');
     return error;
 }
 
-static const char *parse(memsess_changes_t *changes, memsess_op_t op, const char *header)
+static const char *parse(memsess_changes_t *changes, memsess_verb_t op, const char *header)
 {
     const char *refused;
     const char *error = parse_keys(changes, op, header, NULL, &refused);
@@ -52,7 +51,7 @@ static const char *parse(memsess_changes_t *changes, memsess_op_t op, const char
     return error;
 }
 
-static void parse_well(memsess_changes_t *changes, memsess_op_t op, const char *header)
+static void parse_well(memsess_changes_t *changes, memsess_verb_t op, const char *header)
 {
     const char *error = parse(changes, op, header);
 
@@ -91,7 +90,7 @@ static const char *list_text(const memsess_changes_t *changes)
     return text;
 }
 
-static void assert_parsed(memsess_op_t op, const char *header, const char *expected)
+static void assert_parsed(memsess_verb_t op, const char *header, const char *expected)
 {
     memsess_changes_t *changes = new_changes();
 
@@ -100,7 +99,7 @@ static void assert_parsed(memsess_op_t op, const char *header, const char *expec
 }
 
 /* The message must contain this text, so that an administrator finds the fault. */
-static void assert_malformed(memsess_op_t op, const char *header, const char *message)
+static void assert_malformed(memsess_verb_t op, const char *header, const char *message)
 {
     const char *error = parse(new_changes(), op, header);
 
@@ -209,7 +208,7 @@ static void test_incr(void **state)
 
 static void test_malformed(void **state)
 {
-    static const memsess_op_t with_value[] = {MEMSESS_SET, MEMSESS_INCR};
+    static const memsess_verb_t with_value[] = {MEMSESS_SET, MEMSESS_INCR};
     static const char *const bad_values[] = {"%", "%2", "%zz", "%2g", "%g2", "1%", "1%%31", "%00",
                                              "1%002", "%2%35", "%-1", "%+1", "%u0041"};
     static const char *const bad_names[] = {
@@ -221,7 +220,7 @@ static void test_malformed(void **state)
 
     (void)state;
     for (j = 0; j < COUNT(with_value); j++) {
-        memsess_op_t op = with_value[j];
+        memsess_verb_t op = with_value[j];
 
         assert_malformed(op, "a", "'='");
         assert_malformed(op, "a=1&b", "'b'");
@@ -247,7 +246,7 @@ static void test_malformed(void **state)
 /* The log quotes what is malformed, so the message must not bring line ends into it. */
 static void test_messages_are_fit_for_a_log(void **state)
 {
-    static const memsess_op_t ops[] = {MEMSESS_SET, MEMSESS_UNSET, MEMSESS_INCR};
+    static const memsess_verb_t ops[] = {MEMSESS_SET, MEMSESS_UNSET, MEMSESS_INCR};
     unsigned i, j;
     int c;
 
@@ -318,7 +317,7 @@ static void test_random_headers(void **state)
         }
         header[len] = '\0';
         changes = new_changes();
-        if (!parse(changes, (memsess_op_t)(i % 3), header)) {
+        if (!parse(changes, (memsess_verb_t)(i % 3), header)) {
             for (j = 0; j < (unsigned)changes->list->nelts; j++) {
                 const memsess_change_t *c = &APR_ARRAY_IDX(changes->list, j, memsess_change_t);
 
@@ -431,16 +430,49 @@ static void test_expire(void **state)
     (void)state;
     for (i = 0; i < COUNT(bad); i++) {
         changes = new_changes();
-        assert_non_null(memsess_changes_expire(changes, bad[i], unit_pool));
+        assert_non_null(memsess_changes_take(changes, MEMSESS_EXPIRE, bad[i], unit_pool));
         assert_false(memsess_changes_any(changes));
     }
     for (i = 0; i < COUNT(good); i++) {
         changes = new_changes();
         changes->ends = 17;
-        assert_null(memsess_changes_expire(changes, good[i].header, unit_pool));
+        assert_null(memsess_changes_take(changes, MEMSESS_EXPIRE, good[i].header, unit_pool));
         assert_true(changes->expire && !changes->ends);
         assert_true(changes->lasts == apr_time_from_sec(good[i].seconds));
     }
+}
+
+static void test_renew(void **state)
+{
+    static const char *const bad[] = {"", " ", ",", "0", "yes", "11", "1,x"};
+    memsess_changes_t *changes = new_changes();
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < COUNT(bad); i++) {
+        assert_non_null(memsess_changes_take(changes, MEMSESS_RENEW, bad[i], unit_pool));
+        assert_false(memsess_changes_any(changes));
+    }
+    assert_null(memsess_changes_take(changes, MEMSESS_RENEW, "1, 1", unit_pool));
+    assert_true(changes->renew);
+}
+
+/* Their rows stand in the order of their effect, which the contract gives. */
+static void test_headers(void **state)
+{
+    static const char *const order[] = {"MemSess-Destroy", "MemSess-Unset",  "MemSess-Set",
+                                        "MemSess-Incr",    "MemSess-Expire", "MemSess-Renew"};
+    unsigned i;
+
+    (void)state;
+    assert_int_equal(MEMSESS_HEADERS_N, COUNT(order));
+    for (i = 0; i < COUNT(order); i++) {
+        assert_string_equal(memsess_header_names[i], order[i]);
+        assert_int_equal(memsess_header_find(order[i]), i);
+    }
+    assert_int_equal(memsess_header_find("memsess-RENEW"), MEMSESS_RENEW);
+    assert_int_equal(memsess_header_find("MemSess-Set2"), MEMSESS_HEADERS_N);
+    assert_int_equal(memsess_header_find("MemSess-"), MEMSESS_HEADERS_N);
 }
 
 static void test_join(void **state)
@@ -783,6 +815,8 @@ int main(void)
         CHANGE_TEST(test_names_that_are_not_allowed),
         CHANGE_TEST(test_anything_to_do),
         CHANGE_TEST(test_expire),
+        CHANGE_TEST(test_renew),
+        CHANGE_TEST(test_headers),
         CHANGE_TEST(test_join),
         CHANGE_TEST(test_what_begins_a_session),
         CHANGE_TEST(test_apply_nothing),
