@@ -113,8 +113,12 @@ static apr_array_header_t *advice; /* of memsess_advice_t */
 /* -- Names ------------------------------------------------------------------------------------ */
 
 const memsess_counter_name_t memsess_counter_names[MEMSESS_N] = {
-#define COUNTER_NAME(name, group, title, figure, is_bad, meaning)                                  \
-    [MEMSESS_N_##name] = {#group, title, #figure, meaning, is_bad},
+#define COUNTER_NAME(NAME, GROUP, TITLE, FIGURE, IS_BAD, MEANING)                                  \
+    [MEMSESS_N_##NAME] = {.group = #GROUP,                                                         \
+                          .title = (TITLE),                                                        \
+                          .figure = #FIGURE,                                                       \
+                          .meaning = (MEANING),                                                    \
+                          .is_bad = (IS_BAD)},
     MEMSESS_COUNTERS(COUNTER_NAME)
 #undef COUNTER_NAME
 };
@@ -340,8 +344,12 @@ void memsess_count_watched(void)
 /* -- What a server says of itself --------------------------------------------------------------- */
 
 const memsess_says_name_t memsess_says_names[MEMSESS_SAYS_N] = {
-#define SAYS_NAME(name, stat, json, prometheus, type, meaning)                                     \
-    {#stat, #json, "memsess_server_" #prometheus, #type, meaning},
+#define SAYS_NAME(NAME, STAT, JSON, PROMETHEUS, TYPE, MEANING)                                     \
+    [MEMSESS_SAYS_##NAME] = {.stat = #STAT,                                                        \
+                             .json = #JSON,                                                        \
+                             .prometheus = "memsess_server_" #PROMETHEUS,                          \
+                             .type = #TYPE,                                                        \
+                             .meaning = (MEANING)},
     MEMSESS_SAYS(SAYS_NAME)
 #undef SAYS_NAME
 };
@@ -651,7 +659,7 @@ static int is_ours(const memsess_counted_t *server)
 
 memsess_alive_t memsess_count_alive(void)
 {
-    memsess_alive_t alive = {-1, 0, 0, 0};
+    memsess_alive_t alive = {.sessions = -1};
     double sessions = 0;
     int i;
 

@@ -107,7 +107,7 @@ static void call_helpers(memsess_crew_t *crew, unsigned wanted)
 
 void memsess_crew_do(memsess_crew_t *crew, memsess_work_t *work, void *const *items, unsigned n)
 {
-    job_t job = {work, items, n, 0, 0, PTHREAD_COND_INITIALIZER, NULL};
+    job_t job = {.work = work, .items = items, .n = n, .done = PTHREAD_COND_INITIALIZER};
 
     if (n == 1) {
         work(items[0]);

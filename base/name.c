@@ -94,7 +94,7 @@ static void looker_start(looker_t *looker, const char *name)
 static void looker_end(looker_t *looker, memsess_name_t *found, apr_time_t end)
 {
     apr_interval_time_t left = end - memsess_clock_steady();
-    struct pollfd fd = {looker->fd, POLLIN, 0};
+    struct pollfd fd = {.fd = looker->fd, .events = POLLIN};
 
     if (poll(&fd, 1, left > 0 ? (int)apr_time_as_msec(left) : 0) <= 0
         || read(looker->fd, found, sizeof(*found)) != sizeof(*found)) {

@@ -180,7 +180,7 @@ static int start(pid_t *pid, int *out, char **argv)
 /* Reads to the end, or until the time is over; returns whether it came to the end. */
 static int read_pipe(int fd, apr_time_t end, memsess_raw_secret_t *raw)
 {
-    struct pollfd poll_fd = {fd, POLLIN, 0};
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
 
     while (raw->len < sizeof(raw->bytes)) {
         apr_interval_time_t left = end - memsess_clock_steady();

@@ -30,7 +30,7 @@ static memsess_session_t *session_of(apr_size_t bytes, apr_pool_t *p)
     }
     session->revision = 1;
     for (i = 0; i < ATTRIBUTES; i++) {
-        memsess_attr_t attr = {apr_psprintf(p, "a%d", i), NULL, bytes / ATTRIBUTES - 2};
+        memsess_attr_t attr = {.name = apr_psprintf(p, "a%d", i), .len = bytes / ATTRIBUTES - 2};
         char *value = apr_pcalloc(p, attr.len + 1);
 
         memset(value, 'x', attr.len);

@@ -251,7 +251,8 @@ static apr_status_t make_sessions(apr_pool_t *p)
     session_there->revision = REVISION;
     for (i = 0; i < ATTRIBUTES; i++) {
         char *value = apr_pcalloc(p, ATTRIBUTE_LEN + 1);
-        memsess_attr_t attr = {apr_psprintf(p, "a%d", i), value, ATTRIBUTE_LEN};
+        memsess_attr_t attr = {.name = apr_psprintf(p, "a%d", i), .value = value,
+                               .len = ATTRIBUTE_LEN};
 
         memset(value, 'x', ATTRIBUTE_LEN);
         APR_ARRAY_PUSH(session_there->attrs, memsess_attr_t) = attr;

@@ -290,10 +290,13 @@ static apr_status_t count_members(const memsess_srv_conf_t *conf, apr_pool_t *pc
 
     for (i = 0; i < conf->members->nelts && rv == APR_SUCCESS; i++) {
         memsess_member_t *member = &APR_ARRAY_IDX(conf->members, i, memsess_member_t);
-        memsess_counted_t counted = {member->server.name,
-                                     memsess_member_address(&member->server, pconf),
-                                     member->weight, !conf->members_set,
-                                     conf->timeout, memsess_conf_copies(conf), NULL};
+        memsess_counted_t counted = {
+            .name = member->server.name,
+            .address = memsess_member_address(&member->server, pconf),
+            .weight = member->weight,
+            .implied = !conf->members_set,
+            .timeout = conf->timeout,
+            .copies = memsess_conf_copies(conf)};
 
         rv = memsess_count_list(&counted, &member->server.count);
     }

@@ -55,7 +55,7 @@ static void look_behind_alias(asked_t *asked, apr_pool_t *p)
         args = apr_pstrmemdup(p, args, strcspn(args, ">"));
         provider = ap_getword_conf(p, &args);
         if (!strcmp(ap_getword_conf(p, &args), asked->provider)) {
-            *asked = (asked_t){provider, ap_getword_conf(p, &args)};
+            *asked = (asked_t){.provider = provider, .args = ap_getword_conf(p, &args)};
             return;
         }
     }

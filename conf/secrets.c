@@ -309,8 +309,11 @@ static int is_servers_own(const memsess_srv_conf_t *conf, server_rec *s, server_
 int memsess_conf_read_secrets(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     int mode = ap_state_query(AP_SQ_RUN_MODE);
-    reading_t reading = {apr_hash_make(ptemp), EXEC_WAIT, memsess_kept(main_server->process->pool),
-                         pconf, ptemp};
+    reading_t reading = {.sources = apr_hash_make(ptemp),
+                         .wait = EXEC_WAIT,
+                         .kept = memsess_kept(main_server->process->pool),
+                         .pconf = pconf,
+                         .ptemp = ptemp};
     server_rec *s;
 
     /* A user who only looks at the configuration need not be able to read secrets. */

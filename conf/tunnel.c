@@ -61,7 +61,7 @@ static void place_of(tunnel_t *tunnel, const ap_directive_t *d, apr_pool_t *p)
 {
     const ap_directive_t *parent;
 
-    *tunnel = (tunnel_t){d, NULL, NULL};
+    *tunnel = (tunnel_t){.directive = d};
     if (!strcasecmp(d->directive, "ProxyPass")) {
         tunnel->path = first_word(d, p);
     }
@@ -123,7 +123,7 @@ static says_t hear_sections(says_t says, const ap_directive_t *d, const tunnel_t
 static int exposes_headers(const tunnel_t *tunnel, apr_pool_t *p)
 {
     const ap_directive_t *in_host = tunnel->host ? tunnel->host->first_child : NULL;
-    says_t says = {0, 0};
+    says_t says = {0};
 
     says = hear(says, ap_conftree, p);
     says = hear(says, in_host, p);

@@ -266,7 +266,9 @@ static authz_status check_requirement(request_rec *r, const char *line, const vo
     return is_ours(r) && !r->user ? AUTHZ_DENIED_NO_USER : AUTHZ_DENIED;
 }
 
-const authz_provider memsess_auth_provider = {check_requirement, parse_requirement};
+const authz_provider memsess_auth_provider = {
+    .check_authorization = check_requirement,
+    .parse_require_line = parse_requirement};
 
 /* -- Require memsess-login-age ---------------------------------------------------------------- */
 
@@ -311,7 +313,9 @@ static authz_status check_age(request_rec *r, const char *line, const void *pars
     return AUTHZ_DENIED_NO_USER;
 }
 
-const authz_provider memsess_auth_age_provider = {check_age, parse_age};
+const authz_provider memsess_auth_age_provider = {
+    .check_authorization = check_age,
+    .parse_require_line = parse_age};
 
 /* -- While the store is away ------------------------------------------------------------------- */
 
@@ -405,7 +409,7 @@ static void look_at(survey_t *survey, const ap_directive_t *d)
 
 int memsess_auth_conf_check(server_rec *main_server, apr_pool_t *ptemp)
 {
-    survey_t survey = {NULL, 0, 1, main_server, ptemp};
+    survey_t survey = {.ok = 1, .server = main_server, .p = ptemp};
 
     look_at(&survey, ap_conftree);
     if (survey.ok && survey.needs && !survey.is_on) {

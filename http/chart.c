@@ -23,7 +23,7 @@ static double rate_of(apr_uint64_t n, const memsess_sample_t *sample)
 
 static scale_t scale_of(const memsess_server_figures_t *f)
 {
-    scale_t scale = {0, 0};
+    scale_t scale = {0};
     unsigned i;
 
     for (i = 0; i < f->samples; i++) {

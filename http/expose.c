@@ -237,7 +237,8 @@ static void add_variable(apr_array_header_t *variables, const memsess_attr_t *at
             *c = '_';
         }
     }
-    APR_ARRAY_PUSH(variables, variable_t) = (variable_t){name, attr->value, is_odd};
+    APR_ARRAY_PUSH(variables, variable_t) =
+        (variable_t){.name = name, .value = attr->value, .is_odd = is_odd};
 }
 
 /* How often each name occurs, ignoring case as a table does. */

@@ -36,7 +36,7 @@ static const memsess_session_t *session_now(const memsess_commit_t *c)
 static void send_cookie(memsess_commit_t *c, const char *id)
 {
     int https = !strcmp(ap_http_scheme(c->r), "https");
-    memsess_cookie_value_t value = {"", "", c->req->sent.revision, 0};
+    memsess_cookie_value_t value = {.revision = c->req->sent.revision};
     const memsess_session_t *now = c->kept ? c->kept : c->req->id_is_old ? c->req->session : NULL;
     memsess_cookie_t conf = *c->conf->cookie;
     const char *cookie;

@@ -179,8 +179,10 @@ static slot_t *slot_for(memsess_cache_t *c, const memsess_key_t *key)
 void memsess_cache_put(memsess_cache_t *cache, const memsess_key_t *key,
                        const memsess_session_t *session, apr_time_t read_at, apr_pool_t *p)
 {
-    entry_t entry = {0, session->revision, read_at, memsess_clock_steady(), key_in(cache, key), 0,
-                     0};
+    entry_t entry = {.revision = session->revision,
+                     .read_at = read_at,
+                     .kept_at = memsess_clock_steady(),
+                     .key = key_in(cache, key)};
     apr_uint64_t cells;
     unsigned char *at;
     apr_size_t len;

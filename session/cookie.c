@@ -136,7 +136,7 @@ static apr_size_t parse_names(const char *text, apr_size_t len, memsess_cookie_v
 static int verify(const char *text, apr_size_t len, const char *name,
                   const memsess_secrets_t *secrets, memsess_cookie_value_t *value)
 {
-    memsess_cookie_value_t parsed = {"", "", 0, 0};
+    memsess_cookie_value_t parsed = {.revision = 0};
     apr_size_t signed_len = len - MAC_LEN - 1, names_len;
     char mac[MAC_LEN + 1];
     unsigned i;
@@ -165,7 +165,7 @@ static int verify(const char *text, apr_size_t len, const char *name,
 static int parse_value(const char *text, apr_size_t len, const char *name,
                        const memsess_secrets_t *secrets, memsess_cookie_value_t *value)
 {
-    memsess_cookie_value_t parsed = {"", "", 0, 0};
+    memsess_cookie_value_t parsed = {.revision = 0};
 
     if (secrets) {
         return verify(text, len, name, secrets, value);

@@ -116,7 +116,7 @@ static int goes_before(const memsess_entry_t *one, const memsess_entry_t *other,
 /* Takes out the entry that has to go next; the first attribute stays. */
 static void shorten(apr_array_header_t *attrs, apr_time_t now)
 {
-    memsess_entry_t entry, oldest = {NULL, 0, APR_INT64_MAX / 2, 0, NULL};
+    memsess_entry_t entry, oldest = {.used = APR_INT64_MAX / 2};
     int i, at = 0;
 
     for (i = 1; i < attrs->nelts; i++) {

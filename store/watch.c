@@ -273,7 +273,11 @@ static int parse_sign(sign_t *sign, const char *word, apr_pool_t *p)
     if (!pools || at || strlen(version) > MEMSESS_MEMBER_VERSION_LEN) {
         return 0;
     }
-    *sign = (sign_t){apr_pstrcat(p, host, ":", tag, NULL), version, ahead, pools, apr_atoi64(when)};
+    *sign = (sign_t){.member = apr_pstrcat(p, host, ":", tag, NULL),
+                     .version = version,
+                     .ahead = ahead,
+                     .pools = pools,
+                     .when = apr_atoi64(when)};
     return is_name_ok(sign->member) && sign->when > 0;
 }
 
@@ -298,7 +302,7 @@ static const char *read_signs(memsess_server_t *server, char *item, const sign_t
 {
     char *state, *word;
     const char *keep = "";
-    sign_t last = {"", "", "-", "", 0}, sign;
+    sign_t last = {.member = "", .version = "", .ahead = "-", .pools = ""}, sign;
     int n = 0, is_told = 0;
 
     word = apr_strtok(item, " ", &state);
@@ -376,9 +380,11 @@ static sign_t own_sign(const memsess_watch_t *watch, const place_t *place, apr_p
     apr_int64_t when = memsess_count_server_clock(memsess_server_conf(place->server)->count);
     apr_int64_t ahead = apr_time_sec(memsess_clock_wall()) - when;
 
-    return (sign_t){watch->member, MEMSESS_VERSION,
-                    when ? apr_psprintf(p, "%" APR_INT64_T_FMT, ahead) : "-",
-                    pools_in(watch, place->ns, p), when};
+    return (sign_t){.member = watch->member,
+                    .version = MEMSESS_VERSION,
+                    .ahead = when ? apr_psprintf(p, "%" APR_INT64_T_FMT, ahead) : "-",
+                    .pools = pools_in(watch, place->ns, p),
+                    .when = when};
 }
 
 static void exchange(const memsess_watch_t *watch, const place_t *place, apr_pool_t *p)
@@ -475,7 +481,7 @@ static void add_place(memsess_watch_t *watch, memsess_server_t *server, const ch
 apr_status_t memsess_watch_add(memsess_watch_t *watch, const memsess_store_t *store,
                                const char *ns)
 {
-    watched_t watched = {store, ns, NULL};
+    watched_t watched = {.store = store, .ns = ns};
     apr_status_t rv = fingerprint(&watched.pool, store, watch->p);
     unsigned i;
 

@@ -73,7 +73,7 @@ static apr_status_t bound_waits(int fd, apr_interval_time_t timeout)
  * would go on sending it for minutes. */
 static void forget_when_closed(apr_socket_t *wire)
 {
-    struct linger none = {1, 0};
+    struct linger none = {.l_onoff = 1};
     apr_os_sock_t fd;
 
     apr_os_sock_get(&fd, wire);

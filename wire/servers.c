@@ -913,7 +913,7 @@ static apr_status_t get_operation(memsess_conn_t *c, void *args)
 
 static void get_alone(memsess_get_t *get, apr_pool_t *p)
 {
-    get_args_t args = {get, p};
+    get_args_t args = {.get = get, .p = p};
 
     get->rv = run(get->server, get_operation, &args, 0);
 }
@@ -921,7 +921,7 @@ static void get_alone(memsess_get_t *get, apr_pool_t *p)
 apr_status_t memsess_server_get(memsess_server_t *server, const char *key, char **data,
                                 apr_size_t *len, apr_pool_t *p)
 {
-    memsess_get_t get = {server, key, NULL, NULL, APR_SUCCESS, NULL, 0};
+    memsess_get_t get = {.server = server, .key = key};
 
     get_alone(&get, p);
     *data = get.data;
@@ -981,7 +981,8 @@ void memsess_pool_mput(memsess_put_t *puts, unsigned n)
 apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    memsess_put_t put = {server, key, data, len, ttl, MEMSESS_PUT_SET, 0, 0, APR_SUCCESS};
+    memsess_put_t put = {.server = server, .key = key, .data = data, .len = len, .ttl = ttl,
+                         .how = MEMSESS_PUT_SET};
 
     put_one(&put);
     return put.rv;
@@ -990,7 +991,8 @@ apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char 
 apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    memsess_put_t put = {server, key, data, len, ttl, MEMSESS_PUT_ADD, 0, 0, APR_SUCCESS};
+    memsess_put_t put = {.server = server, .key = key, .data = data, .len = len, .ttl = ttl,
+                         .how = MEMSESS_PUT_ADD};
 
     put_one(&put);
     return put.rv;
@@ -1173,8 +1175,10 @@ static int are_left(const batch_t *batch)
 
 void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p)
 {
-    batch_t batch = {gets, apr_pcalloc(p, sizeof(memsess_conn_t *) * (apr_size_t)n),
-                     apr_pcalloc(p, sizeof(state_t) * (apr_size_t)n), n};
+    batch_t batch = {.gets = gets,
+                     .conns = apr_pcalloc(p, sizeof(memsess_conn_t *) * (apr_size_t)n),
+                     .states = apr_pcalloc(p, sizeof(state_t) * (apr_size_t)n),
+                     .n = n};
     int i;
 
     while (n > 1 && are_left(&batch)) {

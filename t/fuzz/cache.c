@@ -104,7 +104,7 @@ static unsigned next(input_t *in)
 static void put(memsess_cache_t *cache, const memsess_key_t *key, input_t *in)
 {
     unsigned revision = next(in), len = 20 * next(in);
-    memsess_attr_t attr = {"data", NULL, len};
+    memsess_attr_t attr = {.name = "data", .len = len};
     char *value = apr_palloc(fuzz_pool, len + 1);
     memsess_session_t *session;
 
@@ -177,7 +177,7 @@ static void put_right(const memsess_key_t *key)
 
 void fuzz(const unsigned char *data, size_t len)
 {
-    input_t in = {data, data + len};
+    input_t in = {.at = data, .end = data + len};
     memsess_cache_t *cache;
 
     HOLDS(memsess_cache_create(&cache, MEMSESS_CACHE_MIN, apr_time_from_sec(3600), fuzz_pool)

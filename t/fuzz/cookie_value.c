@@ -61,7 +61,7 @@ static int is_same(const memsess_cookie_value_t *a, const memsess_cookie_value_t
 
 void fuzz(const unsigned char *data, size_t len)
 {
-    memsess_cookie_value_t value = {"0123456789-abcdef_ABCDEF", "", 0, 0}, found;
+    memsess_cookie_value_t value = {.id = "0123456789-abcdef_ABCDEF"}, found;
     memsess_secrets_t old = {0};
     char *header, *changed;
 

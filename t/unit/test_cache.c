@@ -35,7 +35,7 @@ static memsess_session_t *session_of(unsigned n, apr_uint64_t revision, apr_size
                                      apr_pool_t *p)
 {
     memsess_session_t *session;
-    memsess_attr_t attr = {"data", NULL, len};
+    memsess_attr_t attr = {.name = "data", .len = len};
     char *value = apr_palloc(p, len + 1);
     apr_size_t i;
 
@@ -307,7 +307,7 @@ static void test_threads(void **state)
         keys[i] = key_of(i);
     }
     for (i = 0; i < THREADS; i++) {
-        workers[i] = (worker_t){cache, keys, i + 1, 0, 0};
+        workers[i] = (worker_t){.cache = cache, .keys = keys, .seed = i + 1};
         assert_int_equal(apr_thread_create(&threads[i], NULL, work, &workers[i], unit_pool),
                          APR_SUCCESS);
     }

@@ -16,7 +16,7 @@ static void test_clocks_apart(void **state)
     open_store(3, 2, 1);
     written("");
     for (i = 0; i < 30; i++) {
-        edit_t edit = {"x", APR_SUCCESS, 0, 0, NULL};
+        edit_t edit = {.append = "x"};
 
         unit_set_wall(apr_time_from_sec(3600 * hours[i % COUNT(hours)]));
         place = i / 5 % 3;

@@ -9,7 +9,7 @@
 static void test_commit(void **state)
 {
     memsess_session_t *session;
-    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = "b"};
 
     (void)state;
     open_store(3, 2, 1);
@@ -29,7 +29,7 @@ static void test_commit(void **state)
 static void test_commit_on_an_old_revision(void **state)
 {
     memsess_session_t *session;
-    edit_t edit = {"d", APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = "d"};
 
     (void)state;
     open_store(3, 2, 1);
@@ -88,7 +88,7 @@ static void test_a_claim_outlives_the_slowest_commit(void **state)
 static void test_commit_while_somebody_else_is_writing(void **state)
 {
     memsess_session_t *session;
-    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = "b"};
     unsigned place;
 
     (void)state;
@@ -118,7 +118,7 @@ static void test_commit_while_somebody_else_is_writing(void **state)
 static void test_commit_that_is_called_off(void **state)
 {
     memsess_session_t *session;
-    edit_t edit = {"b", APR_EINVAL, 0, 0, NULL};
+    edit_t edit = {.append = "b", .rv = APR_EINVAL};
 
     (void)state;
     open_store(3, 2, 1);
@@ -137,7 +137,7 @@ static void test_commit_that_is_called_off(void **state)
 static void test_commit_that_is_refused(void **state)
 {
     enum { LARGE = 1200000 };
-    edit_t edit = {NULL, APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = NULL};
     char *value = apr_palloc(unit_pool, LARGE);
     apr_size_t i;
 
@@ -215,7 +215,7 @@ static void test_repair_upon_what_is_under_way(void **state)
 /* A late writer does not bring back a session that no server has any more. */
 static void test_commit_upon_what_is_gone(void **state)
 {
-    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = "b"};
     memsess_session_t *session;
 
     (void)state;
@@ -235,7 +235,7 @@ static void test_commit_upon_what_is_gone(void **state)
 static apr_status_t make_next_and_kill(void *baton, const memsess_session_t *newest,
                                        memsess_session_t **next, apr_pool_t *p)
 {
-    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = "b"};
     unsigned *kills = baton;
 
     if (*kills & 1) {
@@ -290,7 +290,7 @@ static void test_commit_where_copies_are_lost(void **state)
     (void)state;
     open_store(3, 2, 1);
     for (lost = 1; lost < 4; lost++) {
-        edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+        edit_t edit = {.append = "b"};
         unsigned place;
 
         next_key();
@@ -333,7 +333,7 @@ static void test_commit_while_a_home_is_away(void **state)
  * then: that takes the claim of a revision. */
 static void test_the_first_record_is_not_built_upon(void **state)
 {
-    edit_t edit = {"c", APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = "c"};
     memsess_reading_t blank;
     memsess_session_t *found;
     apr_time_t read_at;

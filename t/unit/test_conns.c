@@ -287,7 +287,7 @@ static void test_nobody_waits_beside_a_connection_that_rests(void **state)
 {
     memsess_server_conf_t conf = server_conf("127.0.0.1", 1);
     memsess_link_t link = {.conf = &conf};
-    flips_t flips = {0, 0};
+    flips_t flips = {0};
     memsess_turns_t turns = {.n = 0};
     memsess_conn_t *c;
     pthread_t thread;
@@ -323,8 +323,9 @@ static void test_nobody_waits_beside_a_connection_that_rests(void **state)
 static void test_waiting_for_a_connection_is_no_time_out(void **state)
 {
     enum { THREADS = 10 };
-    unit_answers_t slow = {"VALUE %k 0 20\r\n01234567890123456789\r\nEND\r\n", "STORED\r\n",
-                           "VERSION 1\r\n", 0, 0, 0};
+    unit_answers_t slow = {.get = "VALUE %k 0 20\r\n01234567890123456789\r\nEND\r\n",
+                           .set = "STORED\r\n",
+                           .version = "VERSION 1\r\n"};
     memsess_server_conf_t conf = server_conf("127.0.0.1", unit_faulty_start(&slow));
     memsess_server_t *server;
     waiter_t waiters[THREADS];
@@ -476,7 +477,7 @@ static void test_unused_connections_are_not_used_again(void **state)
 
 static void test_no_descriptor_leaks(void **state)
 {
-    unit_answers_t broken = {"ERROR\r\n", "ERROR\r\n", "VERSION 1\r\n", 0, 0, 0};
+    unit_answers_t broken = {.get = "ERROR\r\n", .set = "ERROR\r\n", .version = "VERSION 1\r\n"};
     int before = unit_descriptors(), during, i;
     unit_memcached_t *m = unit_memcached();
     memsess_server_t *server, *faulty, *nobody;

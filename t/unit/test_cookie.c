@@ -308,7 +308,7 @@ static memsess_secrets_t *one_secret(int n, const char *ns)
 /* The cookie as the browser sends it back: "memsess=VALUE". */
 static char *signed_cookie(const char *id, apr_uint64_t revision, const memsess_secrets_t *secrets)
 {
-    memsess_cookie_value_t value = {"", "", revision, 0};
+    memsess_cookie_value_t value = {.revision = revision};
     const char *header;
 
     apr_cpystrn(value.id, id, sizeof(value.id));
@@ -364,7 +364,7 @@ static void test_the_hint_at_the_user(void **state)
                                       "~UUUUUUUUUUUUUUUU", ID "~~UUUUUUUUUUUUUUU",
                                       ID "-UUUUUUUUUUUUUUUU"};
     const memsess_secrets_t *secrets = one_secret(0, "shop");
-    memsess_cookie_value_t value = {ID, "0123456789_-AbCd", 7, 0};
+    memsess_cookie_value_t value = {.id = ID, .user = "0123456789_-AbCd", .revision = 7};
     memsess_cookie_value_t found;
     const char *header;
     unsigned i;
@@ -468,7 +468,7 @@ static void test_unsigned_or_signed_for_something_else(void **state)
     const memsess_secrets_t *secrets = one_secret(0, "shop");
     char *cookie = signed_cookie(ID, 5, secrets);
     const char *mac = strrchr(cookie, '.');
-    memsess_cookie_value_t value = {ID, "", 0, 0};
+    memsess_cookie_value_t value = {.id = ID};
     memsess_cookie_t other = memsess_cookie_default;
     char *text;
 
@@ -640,7 +640,7 @@ static void test_strip_64_kilobytes(void **state)
 
 static const char *format(const memsess_cookie_t *cookie, const char *id, int https)
 {
-    memsess_cookie_value_t value = {"", "", 0, 0};
+    memsess_cookie_value_t value = {.revision = 0};
 
     if (id) {
         apr_cpystrn(value.id, id, sizeof(value.id));
@@ -680,8 +680,14 @@ static void test_format_clear(void **state)
 
 static void test_format_all_attributes(void **state)
 {
-    memsess_cookie_t cookie = {"s", "/a", "x.example", "None", MEMSESS_SECURE_ON, 1, 1,
-                               apr_time_from_sec(86400)};
+    memsess_cookie_t cookie = {.name = "s",
+                               .path = "/a",
+                               .domain = "x.example",
+                               .same_site = "None",
+                               .secure = MEMSESS_SECURE_ON,
+                               .http_only = 1,
+                               .partitioned = 1,
+                               .max_age = apr_time_from_sec(86400)};
 
     (void)state;
     assert_string_equal(format(&cookie, ID2, 0),

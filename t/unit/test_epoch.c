@@ -14,7 +14,9 @@ typedef struct epoch_bytes_t {
 
 static epoch_bytes_t get_epoch(void)
 {
-    memsess_entry_t entry = {"AAAAAAAAAAAAAAAA", 0, 0, apr_time_from_sec(1800), ""};
+    memsess_entry_t entry = {.public_id = "AAAAAAAAAAAAAAAA",
+                             .idle = apr_time_from_sec(1800),
+                             .label = ""};
     memsess_login_t login;
     epoch_bytes_t epoch;
 
@@ -190,8 +192,9 @@ static void enter_list(const char *public_id, int used_ago, int idle, unsigned m
 {
     apr_time_t used = memsess_clock_wall() - apr_time_from_sec(used_ago);
     char label[MEMSESS_LABEL_MAX + 11];
-    memsess_entry_t entry = {public_id, used, used, apr_time_from_sec(idle), label};
-    memsess_login_t login = {"", {0}, 0, 0};
+    memsess_entry_t entry = {.public_id = public_id, .created = used, .used = used,
+                             .idle = apr_time_from_sec(idle), .label = label};
+    memsess_login_t login = {.at = 0};
 
     memset(label, 'l', sizeof(label) - 1);
     label[sizeof(label) - 1] = '\0';

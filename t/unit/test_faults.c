@@ -21,7 +21,9 @@ static const char *const broken_answers[] = {
 /* None of these counts as an answer, and an error is never taken for a miss. */
 static void broken_answers_to_get(int closing)
 {
-    unit_answers_t well = {"VALUE %k 0 2\r\nok\r\nEND\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
+    unit_answers_t well = {.get = "VALUE %k 0 2\r\nok\r\nEND\r\n",
+                           .set = "STORED\r\n",
+                           .version = "VERSION 1\r\n"};
     int port = unit_faulty_start(&well);
     memsess_server_conf_t conf = server_conf("127.0.0.1", port);
     memsess_server_t *server;
@@ -75,7 +77,7 @@ static void test_broken_answers_to_set(void **state)
         "CLIENT_ERROR bad data chunk\r\n", "STORE", "STORED", "STORED\n", "END\r\n", "\xff\r\n",
         "HTTP/1.1 400 Bad Request\r\n",
     };
-    unit_answers_t well = {"END\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
+    unit_answers_t well = {.get = "END\r\n", .set = "STORED\r\n", .version = "VERSION 1\r\n"};
     int port = unit_faulty_start(&well), closing;
     memsess_server_conf_t conf = server_conf("127.0.0.1", port);
     memsess_server_t *server;
@@ -110,7 +112,9 @@ static void test_broken_answers_to_set(void **state)
 /* A broken answer of one server does not spoil another server's. */
 static void test_broken_answers_to_mget(void **state)
 {
-    unit_answers_t well = {"VALUE %k 0 2\r\nok\r\nEND\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
+    unit_answers_t well = {.get = "VALUE %k 0 2\r\nok\r\nEND\r\n",
+                           .set = "STORED\r\n",
+                           .version = "VERSION 1\r\n"};
     int port = unit_faulty_start(&well);
     memsess_server_conf_t conf = server_conf("127.0.0.1", port);
     unit_memcached_t *m = unit_memcached();
@@ -159,7 +163,7 @@ static void test_broken_answers_to_mget(void **state)
 
 static void test_server_that_closes_at_once(void **state)
 {
-    unit_answers_t closes = {NULL, NULL, NULL, 0, 0, 1};
+    unit_answers_t closes = {.refuse = 1};
     memsess_server_t *server;
     apr_time_t start = apr_time_now();
 
@@ -182,14 +186,17 @@ static apr_status_t add(memsess_server_t *server, const char *name, const char *
 static void test_broken_answers_are_failures(void **state)
 {
     static const char *const answers[] = {"", "ERROR\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"};
-    unit_answers_t well = {"END\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
+    unit_answers_t well = {.get = "END\r\n", .set = "STORED\r\n", .version = "VERSION 1\r\n"};
     int port = unit_faulty_start(&well);
     unsigned i, what;
 
     (void)state;
     for (i = 0; i < COUNT(answers); i++) {
         for (what = 0; what < 4; what++) {
-            unit_answers_t broken = {answers[i], answers[i], answers[i], 1, 0, 0};
+            unit_answers_t broken = {.get = answers[i],
+                                     .set = answers[i],
+                                     .version = answers[i],
+                                     .close = 1};
             memsess_server_conf_t conf = server_conf("127.0.0.1", port);
             memsess_server_t *server;
 
@@ -217,8 +224,10 @@ static void test_broken_answers_are_failures(void **state)
 /* The kernel's time-outs hold for each wait; the time-out of a whole answer holds as well. */
 static void test_server_that_drips(void **state)
 {
-    unit_answers_t drips = {"VALUE %k 0 5\r\nhello\r\nEND\r\n", "STORED\r\n", "VERSION 1\r\n",
-                            0, 150, 0};
+    unit_answers_t drips = {.get = "VALUE %k 0 5\r\nhello\r\nEND\r\n",
+                            .set = "STORED\r\n",
+                            .version = "VERSION 1\r\n",
+                            .trickle = 150};
     unit_memcached_t *m = unit_memcached();
     memsess_get_t gets[2];
     apr_time_t start;
@@ -258,7 +267,7 @@ static void test_server_that_drips(void **state)
 /* A server that drips when it is probed does not keep the prober from the others, either. */
 static void test_server_that_drips_when_probed(void **state)
 {
-    unit_answers_t drips = {NULL, NULL, NULL, 0, 60, 1};
+    unit_answers_t drips = {.trickle = 60, .refuse = 1};
     memsess_server_t *dripping, *other;
     unit_memcached_t *m = unit_memcached();
     char version[1000];
@@ -329,8 +338,9 @@ static void *asker_main(void *data)
 static void test_only_its_own_descriptors_are_shut(void **state)
 {
     enum { PAIRS = 6 };
-    unit_answers_t answers = {"VALUE %k 0 5\r\nhello\r\nEND\r\n", "STORED\r\n",
-                              "VERSION 1\r\n", 0, 0, 0};
+    unit_answers_t answers = {.get = "VALUE %k 0 5\r\nhello\r\nEND\r\n",
+                              .set = "STORED\r\n",
+                              .version = "VERSION 1\r\n"};
     unit_memcached_t *m = unit_memcached();
     int strangers[PAIRS][2], i;
     asker_t asker;

@@ -367,8 +367,8 @@ static void test_when_a_server_came_back(void **state)
 /* This server is like a proxy: then our clock decides. */
 static void test_a_server_came_back_that_does_not_tell_its_time(void **state)
 {
-    unit_answers_t garbage = {"?\r\n", NULL, "?\r\n", 0, 0, 0};
-    unit_answers_t proxy = {"END\r\n", NULL, "VERSION 1\r\n", 0, 0, 0};
+    unit_answers_t garbage = {.get = "?\r\n", .version = "?\r\n"};
+    unit_answers_t proxy = {.get = "END\r\n", .version = "VERSION 1\r\n"};
     int port = unit_faulty_start(&proxy);
     apr_time_t before = apr_time_now();
     memsess_server_t *server;
@@ -390,8 +390,7 @@ static void test_a_server_came_back_that_does_not_tell_its_time(void **state)
 /* Requests do not try a server that is down; the prober does so once in a while. */
 static void test_one_prober(void **state)
 {
-    unit_answers_t mute = {NULL, NULL, NULL, 0, 0, 0}, well = {"END\r\n", NULL, "VERSION 1\r\n",
-                                                              0, 0, 0};
+    unit_answers_t mute = {.get = NULL}, well = {.get = "END\r\n", .version = "VERSION 1\r\n"};
     int port = unit_faulty_start(&mute), first, tried;
     memsess_server_conf_t conf = server_conf("127.0.0.1", port);
     memsess_server_t *server;
@@ -423,7 +422,7 @@ static void test_one_prober(void **state)
 /* A server that takes connections and answers probes, but nothing else, is found down each time. */
 static void test_a_server_that_only_answers_probes(void **state)
 {
-    unit_answers_t mute = {NULL, NULL, "VERSION 1\r\n", 0, 0, 0};
+    unit_answers_t mute = {.version = "VERSION 1\r\n"};
     memsess_server_t *server;
     int i;
 
@@ -560,7 +559,7 @@ static apr_status_t get_while_set(memsess_server_t *server, const int *minutes)
 static void test_the_clock_is_set_while_a_server_answers(void **state)
 {
     static const int back = -10, ahead[] = {10, 20};
-    unit_answers_t drips = {"END\r\n", NULL, "VERSION 1\r\n", 0, 150, 0};
+    unit_answers_t drips = {.get = "END\r\n", .version = "VERSION 1\r\n", .trickle = 150};
     memsess_server_conf_t conf = server_conf("127.0.0.1", unit_faulty_start(&drips));
     unit_memcached_t *m = unit_memcached();
     memsess_server_t *hasty, *patient, *well;

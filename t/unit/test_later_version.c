@@ -77,7 +77,7 @@ static void test_records_of_a_later_version_unseen(void **state)
 /* The record came after a commit's reading: the reading right before the write sees it. */
 static void test_records_of_a_later_version_meanwhile(void **state)
 {
-    edit_t edit = {"+", APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = "+"};
     memsess_session_t *session;
 
     (void)state;

@@ -125,7 +125,7 @@ static void test_claims_that_come_late(void **state)
 {
     memsess_lock_t *mine, *yours = NULL;
     memsess_session_t *session;
-    edit_t edit = {"b", APR_EINVAL, 0, 0, NULL};
+    edit_t edit = {.append = "b", .rv = APR_EINVAL};
     unsigned place;
 
     (void)state;

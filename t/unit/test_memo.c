@@ -140,7 +140,7 @@ static void test_threads(void **state)
 
     (void)state;
     for (i = 0; i < 4; i++) {
-        users[i] = (user_t){memo, i, 0};
+        users[i] = (user_t){.memo = memo, .first = i};
         assert_int_equal(pthread_create(&threads[i], NULL, use, &users[i]), 0);
     }
     for (i = 0; i < 4; i++) {

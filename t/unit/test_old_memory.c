@@ -184,7 +184,7 @@ static void test_the_stand_ins_are_silent(void **state)
  * nothing that is done meanwhile ends it. */
 static void test_the_only_copy_is_away(void **state)
 {
-    edit_t edit = {"b", APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = "b"};
     memsess_session_t *session;
 
     (void)state;

@@ -246,8 +246,9 @@ static void test_a_server_out_of_memory_refuses(void **state)
 /* A proxy passes the refusal on without its reason. */
 static void test_a_refusal_without_a_reason(void **state)
 {
-    unit_answers_t proxy = {"END\r\n", "SERVER_ERROR out of memory storing object\r\n",
-                            "VERSION 1\r\n", 0, 0, 0};
+    unit_answers_t proxy = {.get = "END\r\n",
+                            .set = "SERVER_ERROR out of memory storing object\r\n",
+                            .version = "VERSION 1\r\n"};
     memsess_server_t *server;
 
     (void)state;
@@ -310,7 +311,7 @@ static void test_a_server_that_does_not_tell(void **state)
 {
     static const char *const answers[] = {"VERSION 1\r\n", "ERROR\r\n", "", "END\r\n",
                                           "STAT pid 1\r\nSTAT evictions_x 5\r\nEND\r\n"};
-    unit_answers_t proxy = {"END\r\n", "STORED\r\n", "VERSION 1\r\n", 0, 0, 0};
+    unit_answers_t proxy = {.get = "END\r\n", .set = "STORED\r\n", .version = "VERSION 1\r\n"};
     int port = unit_faulty_start(&proxy);
     memsess_server_t *server;
     unsigned i, k;

@@ -474,7 +474,7 @@ static void test_a_copy_is_deleted_beside_a_reader(void **state)
 
 static void end_for_good(void)
 {
-    edit_t edit = {"more", APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = "more"};
     memsess_session_t *session;
     apr_size_t len, len_now, left_len;
     apr_time_t read_at;
@@ -523,7 +523,7 @@ static void test_end(void **state)
 /* The session is under another id now: requests with the old id are told which. */
 static void test_end_that_says_where_it_went(void **state)
 {
-    edit_t edit = {NULL, APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = NULL};
     unsigned char moved_to[MEMSESS_SEALED_ID_BYTES];
     memsess_session_t *found = NULL;
 

@@ -364,7 +364,7 @@ static inline apr_status_t commit_at(const memsess_session_t *session, apr_time_
 
 static inline apr_status_t commit(const memsess_session_t *session, const char *append)
 {
-    edit_t edit = {append, APR_SUCCESS, 0, 0, NULL};
+    edit_t edit = {.append = append};
 
     return commit_at(session, memsess_clock_steady(), 0, &edit);
 }
