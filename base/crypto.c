@@ -14,9 +14,6 @@
 #include "base/error.h"
 #include "base/memo.h"
 
-/* How many HMACs a thread keeps, each with its key: there are few keys, those of the secrets. */
-#define MACS 4
-
 /* A call of the random generator costs much the same for few bytes and for many. */
 #define NONCES_AT_ONCE 64
 
@@ -24,11 +21,7 @@
  * Keys are not compared in constant time: no client can choose one. */
 typedef struct contexts_t {
     EVP_MD_CTX *digest;
-    struct {
-        EVP_MAC_CTX *context;
-        unsigned char key[MEMSESS_SUBKEY_BYTES];
-        int has_key;
-    } mac[MACS];
+    EVP_MAC_CTX *mac;
     EVP_CIPHER_CTX *gcm;
     unsigned char gcm_key[MEMSESS_SUBKEY_BYTES];
     int has_gcm_key;
@@ -43,18 +36,14 @@ static EVP_MD *sha512;
 static EVP_MAC *hmac;
 static EVP_CIPHER *aes_gcm;
 static apr_threadkey_t *contexts_key;
-static int macs_restart;
 static memsess_memo_t *memo; /* NULL: nothing is remembered */
 
 static void contexts_free(void *data)
 {
     contexts_t *contexts = data;
-    unsigned i;
 
     EVP_MD_CTX_free(contexts->digest);
-    for (i = 0; i < MACS; i++) {
-        EVP_MAC_CTX_free(contexts->mac[i].context);
-    }
+    EVP_MAC_CTX_free(contexts->mac);
     EVP_CIPHER_CTX_free(contexts->gcm);
     OPENSSL_clear_free(contexts, sizeof(*contexts));
 }
@@ -66,22 +55,15 @@ static contexts_t *contexts_make(void)
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, sha256, 0),
         OSSL_PARAM_construct_end()};
     contexts_t *contexts = OPENSSL_zalloc(sizeof(*contexts));
-    unsigned i;
-    int ok;
 
     if (!contexts) {
         return NULL;
     }
     contexts->digest = EVP_MD_CTX_new();
+    contexts->mac = EVP_MAC_CTX_new(hmac);
     contexts->gcm = EVP_CIPHER_CTX_new();
-    ok = contexts->digest && contexts->gcm
-         && EVP_CipherInit_ex2(contexts->gcm, aes_gcm, NULL, NULL, 1, NULL);
-    for (i = 0; i < MACS && ok; i++) {
-        contexts->mac[i].context = EVP_MAC_CTX_new(hmac);
-        ok = contexts->mac[i].context
-             && EVP_MAC_CTX_set_params(contexts->mac[i].context, params);
-    }
-    if (!ok) {
+    if (!contexts->digest || !contexts->mac || !EVP_MAC_CTX_set_params(contexts->mac, params)
+        || !contexts->gcm || !EVP_CipherInit_ex2(contexts->gcm, aes_gcm, NULL, NULL, 1, NULL)) {
         contexts_free(contexts);
         contexts = NULL;
     }
@@ -186,34 +168,10 @@ apr_status_t memsess_sha512(const char *const strings[], unsigned n,
     return APR_SUCCESS;
 }
 
-/* Ready for the next message. A context that keeps its key is cheaper than a new one. */
-static EVP_MAC_CTX *mac_begin(const unsigned char *key, apr_size_t key_len)
-{
-    contexts_t *c = contexts_get();
-    int is_kept = key_len == MEMSESS_SUBKEY_BYTES;
-    unsigned i = is_kept ? key[0] % MACS : 0;
-
-    if (!c) {
-        return NULL;
-    }
-    if (macs_restart && is_kept && c->mac[i].has_key && !memcmp(c->mac[i].key, key, key_len)) {
-        return EVP_MAC_init(c->mac[i].context, NULL, 0, NULL) ? c->mac[i].context : NULL;
-    }
-    c->mac[i].has_key = 0;
-    if (!EVP_MAC_init(c->mac[i].context, key, key_len, NULL)) {
-        return NULL;
-    }
-    if (is_kept) {
-        memcpy(c->mac[i].key, key, key_len);
-        c->mac[i].has_key = 1;
-    }
-    return c->mac[i].context;
-}
-
 apr_status_t memsess_hmac(const unsigned char *key, apr_size_t key_len, const void *data,
                           apr_size_t len, unsigned char mac[MEMSESS_MAC_BYTES])
 {
-    EVP_MAC_CTX *context;
+    const contexts_t *c;
     size_t mac_len;
     text_t text;
 
@@ -223,26 +181,13 @@ apr_status_t memsess_hmac(const unsigned char *key, apr_size_t key_len, const vo
     if (recall(&text, mac, MEMSESS_MAC_BYTES)) {
         return APR_SUCCESS;
     }
-    context = mac_begin(key, key_len);
-    if (!context || !EVP_MAC_update(context, data, len)
-        || !EVP_MAC_final(context, mac, &mac_len, MEMSESS_MAC_BYTES)) {
+    c = contexts_get();
+    if (!c || !EVP_MAC_init(c->mac, key, key_len, NULL) || !EVP_MAC_update(c->mac, data, len)
+        || !EVP_MAC_final(c->mac, mac, &mac_len, MEMSESS_MAC_BYTES)) {
         return MEMSESS_CRYPTO;
     }
     remember(&text, mac, MEMSESS_MAC_BYTES);
     return APR_SUCCESS;
-}
-
-/* Whether an HMAC restarts with the key that it has. In OpenSSL before 3.0.3, and in FIPS modules
- * made of it, a restart has neither effect nor error (openssl/openssl#17811). */
-static int find_macs_restart(void)
-{
-    static const unsigned char key[MEMSESS_SUBKEY_BYTES] = {1};
-    unsigned char first[MEMSESS_MAC_BYTES], second[MEMSESS_MAC_BYTES];
-
-    macs_restart = 1;
-    return memsess_hmac(key, sizeof(key), key, sizeof(key), first) == APR_SUCCESS
-           && memsess_hmac(key, sizeof(key), key, sizeof(key), second) == APR_SUCCESS
-           && memsess_equal(first, second, sizeof(first));
 }
 
 apr_status_t memsess_crypto_init(apr_pool_t *p)
@@ -252,13 +197,7 @@ apr_status_t memsess_crypto_init(apr_pool_t *p)
     sha512 = EVP_MD_fetch(NULL, "SHA512", NULL);
     hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
     aes_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-    if (rv == APR_SUCCESS && !(sha512 && hmac && aes_gcm)) {
-        rv = MEMSESS_CRYPTO;
-    }
-    if (rv == APR_SUCCESS) {
-        macs_restart = find_macs_restart();
-    }
-    return rv;
+    return rv == APR_SUCCESS && !(sha512 && hmac && aes_gcm) ? MEMSESS_CRYPTO : rv;
 }
 
 apr_status_t memsess_hkdf(const void *secret, apr_size_t secret_len, const void *salt,
