@@ -115,6 +115,10 @@ void memsess_count_add(memsess_counter_t counter, unsigned n);
 
 typedef enum { MEMSESS_ANSWERED, MEMSESS_FAILED, MEMSESS_TIMED_OUT } memsess_outcome_t;
 
+/** Whether the server answers faster than another thread wakes, as this thread has seen it of late; or
+ * it has not asked the server yet. */
+int memsess_count_is_near(memsess_server_count_t *count);
+
 /** An operation ended after so long; a time-out is a failure, too. @a rv: why it failed. */
 void memsess_count_operation(memsess_server_count_t *count, apr_interval_time_t took,
                              memsess_outcome_t outcome, apr_status_t rv);
@@ -237,6 +241,7 @@ typedef struct memsess_server_figures_t {
     memsess_histogram_t all;      /**< all.n: operations */
     apr_uint64_t total;           /**< of all latencies, in microseconds */
     memsess_histogram_t recent;   /**< of the time that samples cover */
+    unsigned near, far; /**< how many threads, about, find the server near; and not near */
     unsigned samples;
     memsess_sample_t sample[MEMSESS_SAMPLES]; /**< oldest first */
 } memsess_server_figures_t;

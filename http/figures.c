@@ -9,6 +9,11 @@ apr_interval_time_t memsess_status_latency(const memsess_server_figures_t *figur
     return memsess_percentile(figures->recent.n ? &figures->recent : &figures->all, share);
 }
 
+const char *memsess_status_asked(const memsess_server_figures_t *figures)
+{
+    return figures->near >= figures->far ? "in turn" : "at once";
+}
+
 const char *memsess_status_error(const memsess_shown_t *shown, apr_pool_t *p)
 {
     return memsess_error_words(shown->figures.last_error, shown->server->timeout,

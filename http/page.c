@@ -131,6 +131,7 @@ static void send_server_table(request_rec *r, const memsess_shown_t *shown, apr_
     ap_rputs("<table>\n", r);
     send_row(r, "latency, p50", memsess_status_took(memsess_status_latency(f, 0.5), p), 0);
     send_row(r, "latency, p99", memsess_status_took(memsess_status_latency(f, 0.99), p), 0);
+    send_row(r, "copies are asked for", memsess_status_asked(f), 0);
     send_row(r, "operations", memsess_status_number(f->all.n, p), 0);
     send_row(r, "errors", memsess_status_number(f->errors, p), f->errors && is_news);
     send_row(r, "of these, time-outs", memsess_status_number(f->timeouts, p),

@@ -62,6 +62,9 @@ typedef struct memsess_status_t {
 /** The latency to show: of the last minutes, or of all time if nobody used the server in them. */
 apr_interval_time_t memsess_status_latency(const memsess_server_figures_t *figures, double share);
 
+/** How most threads ask the server for copies. */
+const char *memsess_status_asked(const memsess_server_figures_t *figures);
+
 /** The words for a server's last error. */
 const char *memsess_status_error(const memsess_shown_t *shown, apr_pool_t *p);
 

@@ -30,11 +30,12 @@ static void json_server(request_rec *r, const memsess_shown_t *shown)
     ap_rprintf(r, "{\"name\": %s, \"address\": %s, \"state\": \"%s\", \"since\": \"%s\", "
                "\"weight\": %u, \"operations\": %" APR_UINT64_T_FMT ", \"errors\": %"
                APR_UINT64_T_FMT ", \"timeouts\": %" APR_UINT64_T_FMT ", \"latency_us\": {\"p50\": %"
-               APR_INT64_T_FMT ", \"p99\": %" APR_INT64_T_FMT "}, ",
+               APR_INT64_T_FMT ", \"p99\": %" APR_INT64_T_FMT "}, \"asked\": \"%s\", ",
                memsess_json_string(shown->server->name, r->pool),
                memsess_json_string(shown->server->address, r->pool), f->down ? "down" : "up",
                memsess_status_time(f->since, r->pool), shown->server->weight, f->all.n, f->errors,
-               f->timeouts, memsess_status_latency(f, 0.5), memsess_status_latency(f, 0.99));
+               f->timeouts, memsess_status_latency(f, 0.5), memsess_status_latency(f, 0.99),
+               memsess_status_asked(f));
     json_says(r, f);
     ap_rputs("\"last_error\": ", r);
     if (f->last_error_at) {

@@ -53,6 +53,7 @@ subtest 'the shape of the JSON' => sub {
         like $server->{since}, qr/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
         is_deeply [map { ref } @$server{qw(operations errors timeouts)}], ['', '', ''];
         is_deeply [sort keys %{ $server->{latency_us} }], [qw(p50 p99)];
+        like $server->{asked}, qr/^(?:in turn|at once)$/;
     }
     is_deeply [sort keys %{ $s->{sessions} }],
         [qw(committed created destroyed expired loaded merged missed rejected unavailable)];

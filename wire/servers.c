@@ -965,16 +965,50 @@ static void put_one(void *item)
     put->rv = run(put->server, put_operation, put, STORES | (put->once ? ONCE : 0));
 }
 
-void memsess_pool_mput(memsess_put_t *puts, unsigned n)
+/* -- In turn, or all at once ------------------------------------------------------------------ */
+
+/* Only what is asked in turn tells how near a server is, so each thread does it at least so often. */
+#define TRY_IN_TURN 256
+
+static int are_tried_in_turn(void)
 {
-    void *items[MEMSESS_PUTS_MAX];
+    static __thread unsigned n;
+
+    return n++ % TRY_IN_TURN == 0;
+}
+
+static int is_near(const memsess_server_t *server)
+{
+    return memsess_count_is_near(server->conf.count);
+}
+
+/* Near servers are sent their items one after the other, on this thread, until one of them times out;
+ * how many that were. What must be sent soon is not sent behind what may hang. */
+static unsigned put_in_turn(memsess_put_t *puts, unsigned n)
+{
+    int are_near = 1;
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        items[i] = &puts[i];
+        are_near &= !puts[i].not_after && is_near(puts[i].server);
     }
-    if (n) {
-        memsess_crew_do(puts->server->pool->crew, put_one, items, n);
+    for (i = 0; i < n && are_near; i++) {
+        put_one(&puts[i]);
+        are_near = !timed_out(puts[i].rv);
+    }
+    return i;
+}
+
+void memsess_pool_mput(memsess_put_t *puts, unsigned n)
+{
+    void *items[MEMSESS_PUTS_MAX];
+    unsigned i, done = put_in_turn(puts, n);
+
+    for (i = done; i < n; i++) {
+        items[i - done] = &puts[i];
+    }
+    if (n > done) {
+        memsess_crew_do(puts->server->pool->crew, put_one, items, n - done);
     }
 }
 
@@ -1173,7 +1207,7 @@ static int are_left(const batch_t *batch)
     return left;
 }
 
-void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p)
+static void get_at_once(memsess_get_t *gets, int n, apr_pool_t *p)
 {
     batch_t batch = {.gets = gets,
                      .conns = apr_pcalloc(p, sizeof(memsess_conn_t *) * (apr_size_t)n),
@@ -1192,5 +1226,32 @@ void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p)
         if (n == 1 || (batch.states[i] == ASKED && !in_step(gets[i].rv))) {
             get_alone(&gets[i], p);
         }
+    }
+}
+
+/* As many as this are asked in turn at most: one connection takes several keys at once. */
+#define IN_TURN_MAX 4
+
+/* As put_in_turn. */
+static int get_in_turn(memsess_get_t *gets, int n, apr_pool_t *p)
+{
+    int i, are_tried = are_tried_in_turn(), are_near = n <= IN_TURN_MAX;
+
+    for (i = 0; i < n; i++) {
+        are_near &= are_tried || is_near(gets[i].server);
+    }
+    for (i = 0; i < n && are_near; i++) {
+        get_alone(&gets[i], p);
+        are_near = !timed_out(gets[i].rv);
+    }
+    return i;
+}
+
+void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p)
+{
+    int asked = get_in_turn(gets, n, p);
+
+    if (asked < n) {
+        get_at_once(gets + asked, n - asked, p);
     }
 }

@@ -484,10 +484,41 @@ static void test_for_how_long_a_server_is_known(void **state)
     assert_int_equal(memsess_count_server_known(count, now + 10), 2);
 }
 
+/* -- Near and far ------------------------------------------------------------------------------ */
+
+static void answered(memsess_server_count_t *count, apr_interval_time_t took, unsigned times)
+{
+    while (times--) {
+        memsess_count_operation(count, took, MEMSESS_ANSWERED, APR_SUCCESS);
+    }
+}
+
+/* The way to a server shows in its fastest answers, whatever the load; and a way that has become longer
+ * shows after a while. */
+static void test_a_server_is_near_while_some_answers_are_fast(void **state)
+{
+    memsess_server_count_t *count = memsess_count_private(unit_pool);
+
+    (void)state;
+    assert_true(memsess_count_is_near(count)); /* it has not been asked yet */
+    answered(count, 2000, 1);
+    assert_false(memsess_count_is_near(count));
+    answered(count, 50, 1);
+    assert_true(memsess_count_is_near(count));
+    answered(count, 2000, 100);
+    assert_true(memsess_count_is_near(count));
+    memsess_count_operation(count, 10, MEMSESS_FAILED, APR_EGENERAL);
+    answered(count, 2000, 1000);
+    assert_false(memsess_count_is_near(count));
+    answered(count, 0, 1);
+    assert_true(memsess_count_is_near(count));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         UNIT_TEST(test_every_latency_is_in_its_bucket),
+        UNIT_TEST(test_a_server_is_near_while_some_answers_are_fast),
         UNIT_TEST(test_percentiles_are_near_the_truth),
         UNIT_TEST(test_nothing_is_lost),
         UNIT_TEST(test_counts_outlive_a_configuration),
