@@ -112,7 +112,7 @@ static int may(const ask_t *ask, memsess_verb_t verb)
         return 1;
     }
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ask->r, "MemSess: %s: left alone, since "
-                  "MemSessWritebackVerbs does not allow %s here", 
+                  "MemSessWritebackVerbs does not allow %s here",
                   memsess_header_names[ask->verb], memsess_verb_names[verb]);
     return 0;
 }
