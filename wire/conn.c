@@ -17,7 +17,7 @@
 /* A connection that was idle for this long is looked at before its use; under load none is. */
 #define IDLE_FOR_LONG apr_time_from_msec(10)
 
-/* apr_memcache must not hash, choose or ping: there is one server, and wire/servers.c watches its
+/* apr_memcache must not hash, choose or ping: there is one server, and wire/health.c knows its
  * health. */
 static apr_uint32_t no_hash(void *baton, const char *data, const apr_size_t len)
 {

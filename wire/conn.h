@@ -2,7 +2,7 @@
 
 /**
  * @file wire/conn.h
- * @brief One connection to a memcached: made, bounded and ended. For wire/servers.c alone.
+ * @brief One connection to a memcached: made, bounded and ended. For this room alone.
  */
 #ifndef MEMSESS_CONN_H
 #define MEMSESS_CONN_H
@@ -23,7 +23,7 @@ typedef struct memsess_conn_t {
     apr_memcache_t *mc;
     apr_memcache_server_t *ms;
     struct apr_memcache_conn_t *handle; /**< the connection, until apr_memcache takes it */
-    apr_uint32_t epoch;        /**< for wire/servers.c */
+    apr_uint32_t epoch;        /**< the server's, when it was connected */
     int fd;                    /**< of the socket that apr_memcache uses */
     volatile apr_uint64_t due; /**< when its use has to be over; 0: it is idle */
     apr_time_t rested;         /**< when its last use ended */

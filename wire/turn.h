@@ -3,7 +3,7 @@
 /**
  * @file wire/turn.h
  * @brief The connections of this process to one server: which of them rest, and whose turn it is
- *        if there are fewer than are asked for. For wire/servers.c alone.
+ *        if there are fewer than are asked for. For this room alone.
  *
  * Threads that wait are served in order of arrival: a connection that is given back goes to the
  * first of them, not to a thread that comes later. A thread that holds another connection, to any
