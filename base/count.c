@@ -287,11 +287,11 @@ static void note_error(memsess_server_count_t *count, apr_status_t rv, apr_uint6
 /* Times of fastest answers have this many parts of a microsecond, so that they can grow slowly. */
 #define PARTS 256
 
-/* The fastest answer tells the way to a server, whatever the load. Some two hundred slow answers in a
- * row double it, so that a way which has become longer shows. */
+/* The fastest answer tells the way to a server, whatever the load. Some fifty slow answers in a row
+ * double it, so that a way which has become longer shows. */
 static void note_fastest(figure_t *fastest, apr_uint64_t took)
 {
-    apr_uint64_t before = apr_atomic_read64(fastest), after = before + before / 256;
+    apr_uint64_t before = apr_atomic_read64(fastest), after = before + before / 64 + 1;
 
     took = took ? took * PARTS : 1;
     apr_atomic_set64(fastest, before && after < took ? after : took);

@@ -291,8 +291,8 @@ static memsess_rc_t memsess_incr(memsess_t *s, const char *name, apr_int64_t by,
 /* Makes all changes of a list, or none. */
 static memsess_rc_t change_all(memsess_t *s, const apr_array_header_t *list)
 {
-    memsess_session_t *view = make_view(s);
-    apr_array_header_t *before = apr_array_copy(s->top->p, view->attrs);
+    memsess_session_t *before = s->view;
+    apr_array_header_t *attrs = before ? apr_array_copy(s->top->p, before->attrs) : NULL;
     int i, n = s->pending.list->nelts;
     memsess_rc_t rc = MEMSESS_RC_OK;
 
@@ -300,7 +300,10 @@ static memsess_rc_t change_all(memsess_t *s, const apr_array_header_t *list)
         rc = change(s, &APR_ARRAY_IDX(list, i, memsess_change_t));
     }
     if (rc != MEMSESS_RC_OK) {
-        view->attrs = before;
+        s->view = before;
+        if (before) {
+            before->attrs = attrs;
+        }
         s->pending.list->nelts = n;
     }
     return rc;

@@ -278,8 +278,8 @@ apr_status_t memsess_commit_end_others(memsess_commit_t *c, int is_active)
     if (!is_active || rv != APR_SUCCESS) {
         return rv;
     }
-    if (changes->destroy_all) {
-        return user_name(c) ? end_user(c, user_name(c)) : APR_SUCCESS;
+    if (changes->destroy_all && user_name(c)) {
+        return end_user(c, user_name(c));
     }
     if (changes->destroy_others && c->req->session->login.user[0]) {
         rv = end_all_but_own(c);

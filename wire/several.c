@@ -25,10 +25,15 @@ static int is_near(const memsess_server_t *server)
     return memsess_count_is_near(server->conf.count);
 }
 
-/* Near servers are sent their items one after the other, on this thread, until one of them times out;
- * how many that were. What must be sent soon is not sent behind what may hang. */
+/* Near servers are asked in turn for this long, in microseconds. Then one of them turned out to be slow
+ * or to hang, and those that are left are asked at once. */
+#define IN_TURN_FOR 5000
+
+/* Near servers are sent their items one after the other, on this thread; returns how many were. What
+ * must be sent soon is not sent behind what may hang. */
 static unsigned put_in_turn(memsess_put_t *puts, unsigned n)
 {
+    apr_time_t begun = memsess_clock_steady();
     int are_near = 1;
     unsigned i;
 
@@ -37,7 +42,7 @@ static unsigned put_in_turn(memsess_put_t *puts, unsigned n)
     }
     for (i = 0; i < n && are_near; i++) {
         memsess_put_one(&puts[i]);
-        are_near = !memsess_timed_out(puts[i].rv);
+        are_near = memsess_clock_steady() - begun < IN_TURN_FOR;
     }
     return i;
 }
@@ -93,11 +98,11 @@ static apr_memcache_server_t *batch_server(void *baton, apr_memcache_t *mc,
 
 /* The first key that is on the same server as this one, and so on the same connection: maybe
  * itself. */
-static int shares_with(const batch_t *batch, int i)
+static int shares_with(const memsess_get_t *gets, int i)
 {
     int j;
 
-    for (j = 0; j < i && batch->gets[j].server != batch->gets[i].server; j++) {
+    for (j = 0; j < i && gets[j].server != gets[i].server; j++) {
     }
     return j;
 }
@@ -110,7 +115,7 @@ static void give_connected(const batch_t *batch)
     for (i = 0; i < batch->n; i++) {
         apr_status_t rv = batch->gets[i].rv;
 
-        if (!batch->conns[i] || shares_with(batch, i) != i) {
+        if (!batch->conns[i] || shares_with(batch->gets, i) != i) {
             continue;
         }
         for (j = i + 1; j < batch->n; j++) {
@@ -190,7 +195,7 @@ static int take_some(batch_t *batch, int wait)
 
     for (i = 0; i < batch->n; i++) {
         memsess_get_t *get = &batch->gets[i];
-        int other = shares_with(batch, i), waits = wait && !had;
+        int other = shares_with(batch->gets, i), waits = wait && !had;
 
         if (batch->states[i] != NOT_YET) {
             continue;
@@ -242,20 +247,18 @@ static void get_at_once(memsess_get_t *gets, int n, apr_pool_t *p)
     }
 }
 
-/* As many as this are asked in turn at most: one connection takes several keys at once. */
-#define IN_TURN_MAX 4
-
-/* As put_in_turn. */
+/* As put_in_turn. Several keys of one server are asked for at once, in one round trip. */
 static int get_in_turn(memsess_get_t *gets, int n, apr_pool_t *p)
 {
-    int i, are_tried = are_tried_in_turn(), are_near = n <= IN_TURN_MAX;
+    apr_time_t begun = memsess_clock_steady();
+    int i, are_tried = are_tried_in_turn(), are_near = 1;
 
-    for (i = 0; i < n; i++) {
-        are_near &= are_tried || is_near(gets[i].server);
+    for (i = 0; i < n && are_near; i++) {
+        are_near = shares_with(gets, i) == i && (are_tried || is_near(gets[i].server));
     }
     for (i = 0; i < n && are_near; i++) {
         memsess_get_alone(&gets[i], p);
-        are_near = !memsess_timed_out(gets[i].rv);
+        are_near = memsess_clock_steady() - begun < IN_TURN_FOR;
     }
     return i;
 }

@@ -505,13 +505,15 @@ static void test_a_server_is_near_while_some_answers_are_fast(void **state)
     assert_false(memsess_count_is_near(count));
     answered(count, 50, 1);
     assert_true(memsess_count_is_near(count));
-    answered(count, 2000, 100);
+    answered(count, 2000, 30);
     assert_true(memsess_count_is_near(count));
     memsess_count_operation(count, 10, MEMSESS_FAILED, APR_EGENERAL);
     answered(count, 2000, 1000);
     assert_false(memsess_count_is_near(count));
     answered(count, 0, 1);
     assert_true(memsess_count_is_near(count));
+    answered(count, 2000, 2000);
+    assert_false(memsess_count_is_near(count));
 }
 
 int main(void)
