@@ -201,11 +201,10 @@ static memsess_session_t *make_view(memsess_t *s)
     return s->view;
 }
 
-/* Makes a change in the view and remembers it for the commit; a session that gets too large keeps
- * its old value. */
-static memsess_rc_t change(memsess_t *s, const memsess_change_t *wanted)
+/* Makes a change in the view; a session that gets too large keeps its old value. */
+static memsess_rc_t change_view(const memsess_t *s, memsess_session_t *view,
+                                const memsess_change_t *wanted)
 {
-    memsess_session_t *view = make_view(s);
     const memsess_attr_t *old = memsess_session_find(view, wanted->name);
     memsess_change_t undo = {.op = old ? MEMSESS_SET : MEMSESS_UNSET,
                              .name = wanted->name,
@@ -223,8 +222,22 @@ static memsess_rc_t change(memsess_t *s, const memsess_change_t *wanted)
         memsess_change_apply(&undo, view->attrs, s->top->p);
         return MEMSESS_RC_TOO_LARGE;
     }
-    APR_ARRAY_PUSH(s->pending.list, memsess_change_t) = *wanted;
     return MEMSESS_RC_OK;
+}
+
+/* Remembers a change for the commit, too. One that cannot be made begins no session. */
+static memsess_rc_t change(memsess_t *s, const memsess_change_t *wanted)
+{
+    memsess_session_t *before = s->view;
+    memsess_rc_t rc = change_view(s, make_view(s), wanted);
+
+    if (rc == MEMSESS_RC_OK) {
+        APR_ARRAY_PUSH(s->pending.list, memsess_change_t) = *wanted;
+    }
+    else {
+        s->view = before;
+    }
+    return rc;
 }
 
 static memsess_rc_t memsess_set(memsess_t *s, const char *name, const char *value,

@@ -238,6 +238,10 @@ subtest 'say: whatever response headers say' => sub {
     is_deeply [run($c, '/small', 'say MemSess-Set a=1&c=' . 'x' x 100, 'get a')],
         ['say: 7', 'get: 1 null'], 'MemSessMaxSize';
     is_deeply [run($c, '', 'list')], ['  b=two%20words', '  m=1', '  n=7', 'list: 0'], 'nor stored';
+    my $long = 'c ' . 'x' x 100;
+    is_deeply [run(client($m), '/small', "set $long", 'renew', 'list'),
+               run(client($m), '/small', 'say MemSess-Set a=1&c=' . 'x' x 100, 'renew', 'list')],
+        ['set: 7', 'renew: 1', 'list: 1', 'say: 7', 'renew: 1', 'list: 1'], 'what is refused begins no session';
 
     my $old = $c->cookie;
     is_deeply [run($c, '', 'expire 3600000', 'say MemSess-Expire 86400', 'expiry',
