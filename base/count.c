@@ -87,7 +87,7 @@ struct memsess_server_count_t {
     struct {
         LINE figure_t errors;
         figure_t timeouts, total, bucket[MEMSESS_BUCKETS];
-        figure_t fastest; /* answer of late, as note_fastest has it; 0: none yet */
+        figure_t fastest; /* answer of late, as memsess_count_way has it; 0: none yet */
     } stripe[STRIPES];
 };
 
@@ -289,12 +289,13 @@ static void note_error(memsess_server_count_t *count, apr_status_t rv, apr_uint6
 
 /* The fastest answer tells the way to a server, whatever the load. Some fifty slow answers in a row
  * double it, so that a way which has become longer shows. */
-static void note_fastest(figure_t *fastest, apr_uint64_t took)
+void memsess_count_way(memsess_server_count_t *count, apr_interval_time_t took)
 {
+    figure_t *fastest = &count->stripe[stripe()].fastest;
     apr_uint64_t before = apr_atomic_read64(fastest), after = before + before / 64 + 1;
+    apr_uint64_t now = took > 0 ? (apr_uint64_t)took * PARTS : 1;
 
-    took = took ? took * PARTS : 1;
-    apr_atomic_set64(fastest, before && after < took ? after : took);
+    apr_atomic_set64(fastest, before && after < now ? after : now);
 }
 
 /* A server that answers within this many microseconds has answered before another thread wakes, and
@@ -319,10 +320,7 @@ void memsess_count_operation(memsess_server_count_t *count, apr_interval_time_t 
     took = took < 0 ? 0 : took;
     apr_atomic_inc64(&count->stripe[mine].bucket[memsess_bucket_of(took)]);
     apr_atomic_add64(&count->stripe[mine].total, (apr_uint64_t)took);
-    if (outcome == MEMSESS_ANSWERED) {
-        note_fastest(&count->stripe[mine].fastest, (apr_uint64_t)took);
-    }
-    else {
+    if (outcome != MEMSESS_ANSWERED) {
         apr_atomic_inc64(&count->stripe[mine].errors);
         note_error(count, rv, (apr_uint64_t)memsess_clock_steady());
     }
@@ -593,9 +591,8 @@ static void read_totals(const memsess_server_count_t *count, memsess_server_figu
         figures->errors += count->stripe[i].errors;
         figures->timeouts += count->stripe[i].timeouts;
         figures->total += count->stripe[i].total;
-        if (count->stripe[i].fastest) {
-            *(is_near(count->stripe[i].fastest) ? &figures->near : &figures->far) += 1;
-        }
+        figures->near += count->stripe[i].fastest && is_near(count->stripe[i].fastest);
+        figures->far += !is_near(count->stripe[i].fastest);
         for (k = 0; k < MEMSESS_BUCKETS; k++) {
             figures->all.bucket[k] += count->stripe[i].bucket[k];
         }

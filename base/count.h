@@ -115,8 +115,12 @@ void memsess_count_add(memsess_counter_t counter, unsigned n);
 
 typedef enum { MEMSESS_ANSWERED, MEMSESS_FAILED, MEMSESS_TIMED_OUT } memsess_outcome_t;
 
+/** The server, asked alone, took this long to answer. What is asked of several at once tells nothing of
+ * the way to each. */
+void memsess_count_way(memsess_server_count_t *count, apr_interval_time_t took);
+
 /** Whether the server answers faster than another thread wakes, as this thread has seen it of late; or
- * it has not asked the server yet. */
+ * this thread has not asked it alone yet. */
 int memsess_count_is_near(memsess_server_count_t *count);
 
 /** An operation ended after so long; a time-out is a failure, too. @a rv: why it failed. */

@@ -34,6 +34,7 @@ typedef struct commit_t {
 /* Only some servers have the revision: the same content is to be written once more. */
 #define AGAIN APR_CHILD_NOTDONE
 
+/* Returns whether the copy is gone. */
 static int drop_stray(memsess_claim_t *claim, memsess_copy_t *copy, apr_pool_t *p)
 {
     apr_status_t rv = MEMSESS_UNSENT;
@@ -50,16 +51,16 @@ static int drop_stray(memsess_claim_t *claim, memsess_copy_t *copy, apr_pool_t *
  * Deletes strays: once a home is back, the copy of its stand-in would only grow old. Another member
  * may be writing to the stand-in, so deleting there takes a claim of the revision that would be
  * written. This happens within MEMSESS_CLAIM_SAFE, so no other claim of it can have expired yet.
- * Returns whether a server that was left out for being late may have kept its old copy: it was not
- * away, so that copy would be believed if the others went.
+ * Returns 0 if a server that was left out for being late may have kept its old copy: it was not away,
+ * so that copy would be believed if the others went.
  */
-static int keeps_stray(const commit_t *c, const memsess_session_t *before,
-                        const memsess_session_t *now)
+static int drop_strays(const commit_t *c, const memsess_session_t *before,
+                       const memsess_session_t *now)
 {
     memsess_store_t *store = c->claim.of.store;
     memsess_claim_t claim = c->claim;
     unsigned i;
-    int keeps = 0;
+    int are_gone = 1;
 
     claim.n = 0;
     claim.what = memsess_revision_text(now->revision + 1, c->p);
@@ -68,12 +69,12 @@ static int keeps_stray(const commit_t *c, const memsess_session_t *before,
 
         if (memsess_is_placed(store, &before->placement, copy->at)
             && !memsess_is_placed(store, &now->placement, copy->at)
-            && !drop_stray(&claim, copy, c->p)) {
-            keeps |= copy->was_late && memsess_is_up(store, copy);
+            && !drop_stray(&claim, copy, c->p) && copy->was_late && memsess_is_up(store, copy)) {
+            are_gone = 0;
         }
     }
     memsess_claim_drop(&claim, c->p);
-    return keeps;
+    return are_gone;
 }
 
 /* Reads again. A record that is older than the one at hand is not taken: the one at hand was on other
@@ -133,14 +134,14 @@ static void count_repaired(const commit_t *c)
 static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_sent_t *sent)
 {
     if (is_done(next, sent)) {
-        int keeps = keeps_stray(c, c->newest.session, next);
+        int are_gone = drop_strays(c, c->newest.session, next);
 
         if (sent->stored == c->claim.of.store->conf.copies) {
             count_repaired(c);
             return APR_SUCCESS;
         }
         memsess_count(MEMSESS_N_UNDER_REPLICATED);
-        return keeps ? MEMSESS_UNSURE : APR_SUCCESS;
+        return are_gone ? APR_SUCCESS : MEMSESS_UNSURE;
     }
     if (sent->stored) {
         c->ours = c->newest.session = next;

@@ -174,7 +174,7 @@ for my $copies (1, 2) {
             }
             ok $from->answers, 'though the old one still answers';
             settle();
-            is $from->during(sub { $changed->($_, 'more=2') for @members }, 'cmd_set'), 0,
+            is $from->writes(sub { $changed->($_, 'more=2') for @members }), 0,
                 'which is left';
         }
         is_deeply \@wrong, [], 'no request fails';

@@ -214,7 +214,7 @@ subtest 'SessionMaxAge above the time-outs of MemSess' => sub {
 subtest 'SessionExpiryUpdateInterval' => sub {
     my $c = browser();
     replace($c, 'a=1', '/lazy');
-    is sum(map { $_->during(sub { entries($c, '/lazy') }, 'cmd_set') } @pool), 0, 'no write';
+    is sum(map { my $server = $_; $server->writes(sub { entries($c, '/lazy') }) } @pool), 0, 'no write';
     replace($c, 'a=1', '/aged');
     ok sum(map { $_->during(sub { entries($c, '/aged') }, 'cmd_set') } @pool) > 0,
         'without it, one for each request';
@@ -239,7 +239,7 @@ subtest 'SessionInclude, SessionExclude, Session Off' => sub {
     is entries($c, '/part'), 'a=1', 'included';
     is $c->get('/part/cgi/env/not')->env('HTTP_SESSION'), undef, 'excluded';
     is $c->get('/off/cgi/env')->env('HTTP_SESSION'), undef, 'off';
-    is sum(map { $_->during(sub { $c->get('/off/cgi/env') }, 'cmd_get') } @pool), 0, 'and not read';
+    is sum(map { my $server = $_; $server->traffic(sub { $c->get('/off/cgi/env') }) } @pool), 0, 'and not read';
 };
 
 subtest 'mod_session_crypto' => sub {

@@ -150,6 +150,12 @@ apr_status_t memsess_ask_stats(memsess_server_t *server, memsess_told_t *told)
     return rv;
 }
 
+void memsess_server_mark_back(memsess_server_t *server)
+{
+    apr_atomic_set64(&server->back_at, (apr_uint64_t)memsess_server_clock(server));
+    apr_atomic_set64(&server->back_steady, (apr_uint64_t)memsess_clock_steady());
+}
+
 /* Right after it stood still, memcached tells the time of before, so the later one counts: what it
  * tells, or what was to be expected. */
 void memsess_server_note_back(memsess_server_t *server)
@@ -160,8 +166,7 @@ void memsess_server_note_back(memsess_server_t *server)
         && told.seconds > memsess_server_clock(server)) {
         memsess_count_server_told(server->conf.count, told.seconds, memsess_clock_steady());
     }
-    apr_atomic_set64(&server->back_at, (apr_uint64_t)memsess_server_clock(server));
-    apr_atomic_set64(&server->back_steady, (apr_uint64_t)memsess_clock_steady());
+    memsess_server_mark_back(server);
 }
 
 apr_int64_t memsess_server_clock(const memsess_server_t *server)

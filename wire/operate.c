@@ -80,8 +80,7 @@ static void follow_name(memsess_server_t *server)
                     server->conf.name);
         memsess_server_distrust(server);
         /* The new server may have been used, and left, before. The prober asks for its clock. */
-        apr_atomic_set64(&server->back_at, (apr_uint64_t)memsess_server_clock(server));
-        apr_atomic_set64(&server->back_steady, (apr_uint64_t)memsess_clock_steady());
+        memsess_server_mark_back(server);
         apr_atomic_set32(&server->moved, 1);
         memsess_keeper_wake(&server->pool->prober);
     }
@@ -161,21 +160,30 @@ static apr_status_t reason(memsess_conn_t *c, memsess_server_t *server,
     return refused ? refusal(c, refused) : was_open ? MEMSESS_NONSENSE : MEMSESS_CLOSED;
 }
 
-void memsess_server_count_operation(memsess_server_t *server, apr_time_t begun, apr_status_t rv)
+apr_interval_time_t memsess_server_count_operation(memsess_server_t *server, apr_time_t begun,
+                                                   apr_status_t rv)
 {
-    memsess_count_operation(server->conf.count, memsess_clock_steady() - begun,
+    apr_interval_time_t took = memsess_clock_steady() - begun;
+
+    memsess_count_operation(server->conf.count, took,
                             memsess_in_step(rv) ? MEMSESS_ANSWERED
                             : memsess_timed_out(rv) ? MEMSESS_TIMED_OUT : MEMSESS_FAILED,
                             rv);
     if (memsess_in_step(rv)) {
         memsess_server_found_up(server, begun);
     }
+    return took;
 }
 
 void memsess_use_count(const memsess_use_t *use, apr_status_t rv)
 {
+    apr_interval_time_t took;
+
     if (use->begun && rv != MEMSESS_UNSENT) {
-        memsess_server_count_operation(use->server, use->begun, rv);
+        took = memsess_server_count_operation(use->server, use->begun, rv);
+        if (memsess_in_step(rv)) {
+            memsess_count_way(use->server->conf.count, took);
+        }
     }
 }
 
@@ -346,24 +354,24 @@ void memsess_put_one(void *item)
     put->rv = run(put->server, put_operation, put, STORES | (put->once ? ONCE : 0));
 }
 
+static apr_status_t put_now(memsess_put_t put)
+{
+    memsess_put_one(&put);
+    return put.rv;
+}
+
 apr_status_t memsess_server_set(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    memsess_put_t put = {.server = server, .key = key, .data = data, .len = len, .ttl = ttl,
-                         .how = MEMSESS_PUT_SET};
-
-    memsess_put_one(&put);
-    return put.rv;
+    return put_now((memsess_put_t){.server = server, .key = key, .data = data, .len = len,
+                                   .ttl = ttl, .how = MEMSESS_PUT_SET});
 }
 
 apr_status_t memsess_server_add(memsess_server_t *server, const char *key, char *data,
                                 apr_size_t len, apr_uint32_t ttl)
 {
-    memsess_put_t put = {.server = server, .key = key, .data = data, .len = len, .ttl = ttl,
-                         .how = MEMSESS_PUT_ADD};
-
-    memsess_put_one(&put);
-    return put.rv;
+    return put_now((memsess_put_t){.server = server, .key = key, .data = data, .len = len,
+                                   .ttl = ttl, .how = MEMSESS_PUT_ADD});
 }
 
 static apr_status_t delete_operation(memsess_conn_t *c, void *args)

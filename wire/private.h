@@ -110,7 +110,10 @@ typedef struct memsess_told_t {
 /** Has a server tell that, on a connection of its own. */
 apr_status_t memsess_ask_stats(memsess_server_t *server, memsess_told_t *told);
 
-/** Notes that a server is back: what it has from before may be old. */
+/** Notes that what a server has from before now may be old. */
+void memsess_server_mark_back(memsess_server_t *server);
+
+/** The same, after it was away: asks it for its own clock first. */
 void memsess_server_note_back(memsess_server_t *server);
 
 /** How far apart two members may be in what they take for a server's clock, in seconds. */
@@ -142,8 +145,9 @@ void memsess_conn_give(memsess_conn_t *c, memsess_server_t *server, apr_status_t
 /** Counts a use, unless nothing was asked at all. */
 void memsess_use_count(const memsess_use_t *use, apr_status_t rv);
 
-/** Counts what was asked of a server at @a begun. */
-void memsess_server_count_operation(memsess_server_t *server, apr_time_t begun, apr_status_t rv);
+/** Counts what was asked of a server at @a begun; returns how long that took. */
+apr_interval_time_t memsess_server_count_operation(memsess_server_t *server, apr_time_t begun,
+                                                   apr_status_t rv);
 
 /** Asks a server for its version, even one that is down, but does not wait for a connection. */
 apr_status_t memsess_server_version(memsess_server_t *server);

@@ -251,7 +251,7 @@ static void get_at_once(memsess_get_t *gets, int n, apr_pool_t *p)
 static int get_in_turn(memsess_get_t *gets, int n, apr_pool_t *p)
 {
     apr_time_t begun = memsess_clock_steady();
-    int i, are_tried = are_tried_in_turn(), are_near = 1;
+    int i, are_tried = n > 1 && are_tried_in_turn(), are_near = 1;
 
     for (i = 0; i < n && are_near; i++) {
         are_near = shares_with(gets, i) == i && (are_tried || is_near(gets[i].server));

@@ -15,7 +15,7 @@ use Test::More import => [qw(is is_deeply ok diag cmp_ok)];
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(pool seconds together background at_once mark holders homes marked repaired settle
-                 black_hole late slow goes_away id_of items attr public children_of writes timing);
+                 black_hole late slow goes_away id_of items attr public children_of timing);
 
 # For all members here: a failure is found soon, and the server is tried again soon.
 sub timing { "MemSessTimeout 250ms\nMemSessRetry 100ms\n" }
@@ -168,21 +168,6 @@ sub holders {
     my ($mark, @servers) = @_;
     return map { my $items = items($_);
         scalar grep { index($_, $mark) >= 0 } values %$items } @servers;
-}
-
-# How many writes of items the code causes on these servers; 0 if it causes none when it is run again, as
-# MemSess::Memcached's traffic().
-sub writes {
-    my ($code, @servers) = @_;
-    my $sum;
-    my $all = sub { sum(map { $_->stats->{cmd_set} } @servers) };
-    for (1 .. 3) {
-        my $before = $all->();
-        $code->();
-        $sum = $all->() - $before;
-        last if !$sum;
-    }
-    return $sum;
 }
 
 # The servers that hold it, and the key there: [server, key].

@@ -129,19 +129,27 @@ sub during {
     return wantarray ? @grown : $grown[0];
 }
 
-# The number of commands about items, whatever their answers were. Each member reads and writes an item
-# of its own once a minute: code that has caused commands is run again, and counts if it does so each time.
-sub traffic {
-    my ($self, $code) = @_;
+# The sum of these figures' growth. Each member reads and writes an item of its own once a minute: if the
+# sum is not 0, the code is run again, and the growth counts as the code's if it is there each time.
+sub caused {
+    my ($self, $code, @names) = @_;
     my $sum;
     for (1 .. 3) {
         $sum = 0;
-        $sum += $_ for $self->during($code, qw(cmd_get cmd_set cmd_touch delete_hits delete_misses
-                                               incr_hits incr_misses decr_hits decr_misses));
+        $sum += $_ for $self->during($code, @names);
         last if !$sum;
     }
     return $sum;
 }
+
+# The number of commands about items, whatever their answers were.
+sub traffic {
+    my ($self, $code) = @_;
+    return $self->caused($code, qw(cmd_get cmd_set cmd_touch delete_hits delete_misses incr_hits
+                                   incr_misses decr_hits decr_misses));
+}
+
+sub writes { my ($self, $code) = @_; return $self->caused($code, 'cmd_set') }
 
 sub keys {
     my ($self) = @_;

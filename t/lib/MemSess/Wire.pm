@@ -15,7 +15,7 @@ package MemSess::Wire;
 #   twice      the answer, and a little later once more
 #   refuse     SERVER_ERROR
 #   slow=SECS  the right answer, but late
-# With another +SECS behind it (other+0.15), the first answer on each connection is late, too.
+# A mode may end in +SECS (other+0.15): the first answer on each connection is then late, too.
 #
 # Each connection has a process of its own, and all keep one journal.
 use strict;
