@@ -222,6 +222,16 @@ sub memcached {
     return $self;
 }
 
+# Redis that keeps nothing on disk, as a cache of sessions is run.
+sub redis {
+    my ($name) = @_;
+    my ($port, $pid) = _serve($name, sub {
+        return ('redis-server', '--bind', '127.0.0.1', '--port', $_[0], '--dir', $dir,
+            '--save', '', '--appendonly', 'no');
+    });
+    return { name => $name, pid => $pid, port => $port, address => "127.0.0.1:$port" };
+}
+
 sub _memcached_socket {
     my ($memcached) = @_;
     return IO::Socket::INET->new(PeerAddr => $memcached->{address}) || die "memcached: $!\n";

@@ -61,6 +61,8 @@ our %CONTESTANTS = map {
     ['php-tuned-write', 'php-tuned' => '/write.php', 'the same, written', 'writes'],
     ['php-copied-read', 'php-copied' => '/read.php', 'PHP as most run it, two copies'],
     ['php-copied-write', 'php-copied' => '/write.php', 'the same, written', 'writes'],
+    ['redis-read', 'php-redis' => '/read_and_close.php', 'PHP with Redis, tuned, with its lock'],
+    ['redis-write', 'php-redis' => '/write.php', 'the same, written', 'writes'],
     ['pecl-read', 'php-pecl' => '/read.php', 'PHP, pecl memcache, its defaults', 'fails'],
     ['pecl-write', 'php-pecl' => '/write.php', 'the same, written', 'writes', 'fails'],
 
@@ -89,6 +91,7 @@ our @GROUPS = (
     [php       => qw(php-read php-write php-locked-read php-locked-write php-tuned-read
                      php-tuned-write)],
     [copied    => qw(php-copied-read php-copied-write)],
+    [redis     => qw(redis-read redis-write)],
     [pecl      => qw(pecl-read pecl-write)],
     [fpm       => qw(fpm-read fpm-write fpm-locked-read fpm-locked-write fpm-tuned-read
                      fpm-tuned-write)],
@@ -108,6 +111,8 @@ our @GOALS = (
     ['write-2', 'php-locked-write', 1.3],
     ['read-2',  'php-copied-read'],
     ['write-2', 'php-copied-write'],
+    ['write',   'redis-write'],
+    ['write-2', 'redis-write'],
     ['read-2',  'bare-get-2'],
     ['bare-get-2', 'bare-get'],
     ['write-2', 'bare-getset'],
@@ -148,7 +153,7 @@ my %PLACES = (
     (map { my ($of) = /(\w+)/;
         ($_ => { site => $of, base => '/' . s/\w+-//r, make => '/write.php',
             show => '/show.php' }) }
-        qw(php-usual php-locked php-tuned php-copied fpm-usual fpm-locked fpm-tuned)),
+        qw(php-usual php-locked php-tuned php-copied php-redis fpm-usual fpm-locked fpm-tuned)),
     'php-pecl' => { site => 'php', base => '/pecl', make => '/write.php', fresh => 1 },
     (map { ($_ => { site => 'session', base => "/$_", make => '/write', show => '/show',
         fresh => 1 }) }
@@ -344,7 +349,12 @@ sub proxy_site {
 # Copies by libmemcached, over connections that are kept, get each other's answers: these cannot be
 # tuned.
 sub php_settings {
-    my ($kind, $memcached, $second) = @_;
+    my ($kind, $memcached, $second, $redis) = @_;
+    return (
+        'session.save_handler'          => 'redis',
+        'session.save_path'             => "tcp://$redis->{address}?persistent=1",
+        'redis.session.locking_enabled' => 1,
+    ) if $kind eq 'redis';
     return ('session.save_handler' => 'memcache',
         'session.save_path' => "tcp://$memcached->{address}") if $kind eq 'pecl';
     return (
@@ -375,6 +385,7 @@ extension = igbinary
 extension = msgpack
 extension = memcached
 extension = memcache
+extension = redis
 opcache.enable = 1
 opcache.revalidate_freq = 60
 log_errors = 1
@@ -386,18 +397,20 @@ INI
 sub php_site {
     my (%option) = @_;
     die "libphp.so is missing: use make -f Makefile.apxs bench-deps\n" if !-e 'libphp.so';
-    my @kinds = qw(usual locked tuned pecl copied);
+    my @kinds = qw(usual locked tuned pecl copied redis);
     my @memcached = map { Rig::memcached($_) } qw(memcached-php memcached-php-2);
+    my $redis = Rig::redis('redis');
     php_ini(@kinds);
     my $conf = qq(LoadModule php_module "%(dir)/libphp.so"\nPHPIniDir "%(dir)"\n);
     for my $kind (@kinds) {
-        my %setting = php_settings($kind, @memcached);
+        my %setting = php_settings($kind, @memcached, $redis);
         $conf .= qq(<Directory "%(dir)/htdocs/$kind">\n    SetHandler application/x-httpd-php\n)
             . join('', map {"    php_admin_value $_ \"$setting{$_}\"\n"} sort keys %setting)
             . "</Directory>\n";
     }
     my $site = Rig::httpd('php', %option, mpm => 'prefork', conf => $conf);
     $site->{memcached} = \@memcached;
+    push @{ $site->{pids} }, $redis->{pid};
     return $site;
 }
 
