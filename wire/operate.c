@@ -30,13 +30,27 @@ int memsess_timed_out(apr_status_t rv)
  * and a server that is always slow. */
 #define TURNS 20
 
+#define REPLACE_PAUSE 2000 /* in microseconds */
+
+/* A server at its limit notices a moment later that a connection was closed. */
+static apr_status_t conn_connect(memsess_use_t *use)
+{
+    apr_status_t rv = memsess_conn_connect(use->c, use->server);
+
+    while (rv == MEMSESS_TOO_MANY && memsess_turn_replaces(&use->server->turns)) {
+        apr_sleep(REPLACE_PAUSE);
+        rv = memsess_conn_connect(use->c, use->server);
+    }
+    return rv;
+}
+
 /* Opens the connection. If that fails, it is given back: either there are others, and this returns
  * 0, or the server is down. */
 static int conn_open(memsess_use_t *use, apr_status_t *rv)
 {
     memsess_server_t *server = use->server;
 
-    *rv = memsess_conn_connect(use->c, server);
+    *rv = conn_connect(use);
     use->is_new = 1;
     if (*rv == APR_SUCCESS) {
         memsess_turn_opened(&server->turns);

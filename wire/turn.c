@@ -169,6 +169,7 @@ apr_status_t memsess_turn_take(memsess_conn_t **c, memsess_turns_t *turns,
 void memsess_turn_give(memsess_turns_t *turns, memsess_conn_t *c)
 {
     pthread_mutex_lock(&turns->lock);
+    turns->lost_at = c->mc ? turns->lost_at : memsess_clock_steady();
     if (c->mc || turns->first) {
         pass_on(turns, c);
         c = NULL;
@@ -217,6 +218,17 @@ int memsess_turn_refused(memsess_turns_t *turns, memsess_conn_t *c)
         free(c);
     }
     return others;
+}
+
+int memsess_turn_replaces(memsess_turns_t *turns)
+{
+    int replaces;
+
+    pthread_mutex_lock(&turns->lock);
+    replaces = turns->n == 1 && turns->lost_at
+               && memsess_clock_steady() - turns->lost_at < turns->link->conf->timeout;
+    pthread_mutex_unlock(&turns->lock);
+    return replaces;
 }
 
 /* -- Looking after connections ---------------------------------------------------------------- */

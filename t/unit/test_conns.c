@@ -426,6 +426,46 @@ static void test_a_full_server_serves_those_it_has_accepted(void **state)
     assert_int_equal(unit_logged("accepts no more connections"), 1);
 }
 
+static void *thaw_soon(void *m)
+{
+    apr_sleep(80000); /* apr_memcache gives up what takes over 50 ms */
+    unit_memcached_thaw(m);
+    return NULL;
+}
+
+/* A connection that took too long is closed. A full server may still count it when it is asked for
+ * another one. */
+static void test_a_full_server_has_room_for_a_connection_in_place_of_another(void **state)
+{
+    unit_memcached_t *m = limited_memcached(), *other = unit_memcached();
+    memsess_server_conf_t conf = server_conf("127.0.0.1", m->port);
+    memsess_get_t gets[2];
+    int taken[40], n, i;
+
+    (void)state;
+    conf.timeout = PATIENCE;
+    open_pool();
+    memset(gets, 0, sizeof(gets));
+    gets[0].server = add_conf(&conf);
+    gets[0].key = gets[1].key = "key";
+    conf.port = (apr_port_t)other->port;
+    gets[1].server = add_conf(&conf);
+    start_pool();
+    assert_int_equal(get_rv(gets[0].server, "key"), MEMSESS_ABSENT);
+    n = take_all(m, taken, COUNT(taken));
+    for (i = 0; i < 40; i++) {
+        pthread_t thread;
+
+        unit_memcached_freeze(m);
+        assert_int_equal(pthread_create(&thread, NULL, thaw_soon, m), 0);
+        memsess_pool_mget(gets, 2, unit_pool);
+        pthread_join(thread, NULL);
+        assert_int_equal(gets[0].rv, MEMSESS_ABSENT);
+        assert_int_equal(gets[1].rv, MEMSESS_ABSENT);
+    }
+    leave_all(taken, n);
+}
+
 /* A pool without a connection gets an error, and a connection as soon as one is free, which it
  * keeps. */
 static void test_a_full_server_and_no_connection(void **state)
@@ -545,6 +585,7 @@ int main(void)
         WIRE_TEST(test_waiting_for_a_connection_is_no_time_out),
         WIRE_TEST(test_reading_several_with_few_connections),
         WIRE_TEST(test_a_full_server_serves_those_it_has_accepted),
+        WIRE_TEST(test_a_full_server_has_room_for_a_connection_in_place_of_another),
         WIRE_TEST(test_a_full_server_and_no_connection),
         WIRE_TEST(test_unused_connections_are_not_used_again),
         WIRE_TEST(test_no_descriptor_leaks),
