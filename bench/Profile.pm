@@ -111,7 +111,7 @@ sub memory {
 # --- instructions ------------------------------------------------------------
 
 my $TOP = 30;    # functions listed
-my @PROFILED = qw(none anonymous bare-get read bare-getset write);
+my @PROFILED = qw(none bare-get read read-2 read-cached read-sealed write write-2);
 
 # Collects from a connection's first byte read to its last byte written, in the
 # server's process, system calls counted but not what the kernel does in them. Returns the file,
@@ -120,8 +120,10 @@ sub profile {
     my ($name, $requests) = @_;
     my $contestant = $Sites::CONTESTANTS{$name};
     my $file = "callgrind.$name";
+    my $near = Rig::directory() . '/near.so';
+    Rig::output_of(qw(cc -shared -fPIC -o), $near, 'near.c');
     my $places = Sites::open_places(1, { threads => 1, single => 1,
-        wrap => ['valgrind', '-q', '--vgdb=no', '--tool=callgrind', "--callgrind-out-file=$file",
+        wrap => ['env', "LD_PRELOAD=$near", 'valgrind', '-q', '--vgdb=no', '--tool=callgrind', "--callgrind-out-file=$file",
             '--collect-systime=yes', '--collect-atstart=no',
             '--toggle-collect=ap_run_process_connection', '--zero-before=bench_mark'] }, $name);
     my $place = $places->{ $contestant->{place} };
