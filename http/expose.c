@@ -222,23 +222,27 @@ typedef struct variable_t {
     int is_odd; /* its name differs from the attribute's, or the attribute's has capitals */
 } variable_t;
 
-static void add_variable(apr_array_header_t *variables, const memsess_attr_t *attr,
-                         apr_size_t name_len, apr_pool_t *p)
+#define ATTR_PREFIX ENV_PREFIX "ATTR_"
+
+/* Adds one to variables, which has room for it, with its name at that place; returns the place
+ * behind the name. */
+static char *add_variable(apr_array_header_t *variables, const memsess_attr_t *attr,
+                          apr_size_t name_len, char *name)
 {
-    static const char prefix[] = ENV_PREFIX "ATTR_";
-    char *name = apr_palloc(p, sizeof(prefix) + name_len), *c;
+    char *c = name + sizeof(ATTR_PREFIX) - 1;
     int is_odd = 0;
 
-    memcpy(name, prefix, sizeof(prefix) - 1);
-    memcpy(name + sizeof(prefix) - 1, attr->name, name_len + 1);
-    for (c = name + sizeof(prefix) - 1; *c; c++) {
+    memcpy(name, ATTR_PREFIX, sizeof(ATTR_PREFIX) - 1);
+    memcpy(c, attr->name, name_len + 1);
+    for (; *c; c++) {
         is_odd |= *c == '.' || *c == '-' || apr_isupper(*c);
         if (*c == '.' || *c == '-') {
             *c = '_';
         }
     }
-    APR_ARRAY_PUSH(variables, variable_t) =
+    APR_ARRAY_IDX(variables, variables->nelts++, variable_t) =
         (variable_t){.name = name, .value = attr->value, .is_odd = is_odd};
+    return c + 1;
 }
 
 /* How often each name occurs, ignoring case as a table does. */
@@ -288,17 +292,23 @@ static void set_attr_variables(apr_table_t *env, const apr_array_header_t *varia
 }
 
 /* All exposed attributes in form encoding, in name order. Attributes that can be variables of their
- * own are added to variables, unless it is NULL. */
+ * own are added to variables, which has room for all, unless it is NULL. */
 static const char *form_data(const memsess_session_t *session, const apr_array_header_t *keys,
-                             apr_array_header_t *variables, apr_pool_t *p)
+                             apr_array_header_t *variables, apr_size_t *len, apr_pool_t *p)
 {
     const memsess_attr_t *first = (const memsess_attr_t *)session->attrs->elts;
     const memsess_attr_t *end = first + session->attrs->nelts, *attr;
-    char small[4096], *large = NULL, *data, *to;
-    apr_size_t size = 1;
+    char small[4096], *large = NULL, *data, *to, *names = NULL;
+    apr_size_t size = 1, names_size = 0;
 
     for (attr = first; attr < end; attr++) {
-        size += strlen(attr->name) + 3 * attr->len + 2;
+        apr_size_t name_len = strlen(attr->name);
+
+        size += name_len + 3 * attr->len + 2;
+        names_size += sizeof(ATTR_PREFIX) + name_len;
+    }
+    if (variables) {
+        names = apr_palloc(p, names_size);
     }
     /* The worst case is mostly three times too large, so small data is encoded on the stack
      * first. */
@@ -321,11 +331,12 @@ static const char *form_data(const memsess_session_t *session, const apr_array_h
         *to++ = '=';
         to = form_append(to, attr, &control);
         if (variables && !control) {
-            add_variable(variables, attr, name_len, p);
+            names = add_variable(variables, attr, name_len, names);
         }
     }
     *to = '\0';
-    return large ? large : apr_pstrmemdup(p, small, (apr_size_t)(to - small));
+    *len = (apr_size_t)(to - data);
+    return large ? large : apr_pmemdup(p, small, *len + 1);
 }
 
 static int is_variable(const char *name, const char *value)
@@ -388,10 +399,10 @@ static void set_variables(request_rec *r, memsess_req_t *req, memsess_state_t st
         }
     }
     variables = apr_array_make(r->pool, req->session->attrs->nelts, sizeof(variable_t));
-    data = form_data(req->session, conf->expose_keys, variables, r->pool);
-    len = strlen(data);
-    set_attr_variables(env, variables, r->pool);
+    data = form_data(req->session, conf->expose_keys, variables, &len, r->pool);
+    /* A look for this one would go past all that come before it. */
     apr_table_addn(env, ENV_PREFIX "DATA", data);
+    set_attr_variables(env, variables, r->pool);
     if (len > PART_MAX) {
         set_parts(env, data, len, r->pool);
     }
@@ -655,6 +666,7 @@ static void set_headers(request_rec *r, memsess_top_t *top)
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
     memsess_req_t *req = memsess_req(r);
     memsess_state_t state = memsess_req_state(req, conf, top);
+    apr_size_t len;
     const char *data;
 
     memsess_own(r, 1)->told = state;
@@ -665,7 +677,7 @@ static void set_headers(request_rec *r, memsess_top_t *top)
         memsess_set_or_unset(r->headers_in, "MemSess-User-Sessions",
                              conf->expose & MEMSESS_EXPOSE_USER_SESSIONS ? user_sessions(r, req)
                                                                          : NULL);
-        data = form_data(req->session, conf->expose_keys, NULL, r->pool);
+        data = form_data(req->session, conf->expose_keys, NULL, &len, r->pool);
         if (is_fastcgi(r) && is_too_long_for_fastcgi("HTTP_MEMSESS_DATA", data)) {
             if (!memsess_own(r, 1)->shown_by) {
                 warn_of_fastcgi(r, req->session->public_id, "MemSess-Data", data);
