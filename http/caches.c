@@ -43,8 +43,11 @@ static int is_targeted(const char *name, const char *value)
     apr_size_t len = strlen(name), suffix_len = sizeof(suffix) - 1;
 
     (void)value;
-    return (len > suffix_len && !strcasecmp(name + len - suffix_len, suffix))
-           || !strcasecmp(name, "Surrogate-Control") || !strcasecmp(name, "X-Accel-Expires");
+    if (len <= suffix_len) {
+        return 0;
+    }
+    return !strcasecmp(name + len - suffix_len, suffix) || !strcasecmp(name, "Surrogate-Control")
+           || !strcasecmp(name, "X-Accel-Expires");
 }
 
 static int count_one(void *count, const char *name, const char *value)
@@ -63,7 +66,9 @@ static const char *take_cache_control(request_rec *r)
     int n = 0;
 
     if (!apr_table_get(r->err_headers_out, "Cache-Control")) {
-        apr_table_do(count_one, &n, r->headers_out, "Cache-Control", NULL);
+        if (control) {
+            apr_table_do(count_one, &n, r->headers_out, "Cache-Control", NULL);
+        }
         if (n <= 1) {
             return control;
         }

@@ -35,8 +35,8 @@ APLOG_USE_MODULE(memsess);
 
 int memsess_reserved_name(const char *name)
 {
-    return !strncasecmp(name, PREFIX, PREFIX_LEN) && name[PREFIX_LEN]
-           && !apr_isalnum(name[PREFIX_LEN]);
+    return (*name | 0x20) == PREFIX[0] && !strncasecmp(name, PREFIX, PREFIX_LEN)
+           && name[PREFIX_LEN] && !apr_isalnum(name[PREFIX_LEN]);
 }
 
 /* This takes one pass: apr_table_unset for each name would take time that grows with the square of
