@@ -63,10 +63,14 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 /* mod_authnz_fcgi asks a back end before any handler is chosen. */
 static int has_authnz_fcgi;
 
+/* By which mod_cache stores answers; NULL: it is not loaded. */
+static ap_filter_rec_t *keeping_filter;
+
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     (void)plog;
     has_authnz_fcgi = ap_find_linked_module("mod_authnz_fcgi.c") != NULL;
+    keeping_filter = ap_get_output_filter_handle("CACHE_SAVE");
     return memsess_conf_check(s, pconf, ptemp) && memsess_auth_conf_check(s, ptemp)
                ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
@@ -427,7 +431,7 @@ static const char committed[] = "committed", dead[] = "dead";
 
 static int is_to_be_kept(const ap_filter_t *f)
 {
-    while (f && strcmp(f->frec->name, "cache_save")) {
+    while (f && f->frec != keeping_filter) {
         f = f->next;
     }
     return f != NULL;
