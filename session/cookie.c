@@ -119,7 +119,8 @@ static apr_size_t parse_names(const char *text, apr_size_t len, memsess_cookie_v
     if (len < MEMSESS_ID_LEN || !memsess_id_ok(text, MEMSESS_ID_LEN)) {
         return 0;
     }
-    apr_cpystrn(names->id, text, MEMSESS_ID_LEN + 1);
+    memcpy(names->id, text, MEMSESS_ID_LEN);
+    names->id[MEMSESS_ID_LEN] = '\0';
     names->user[0] = '\0';
     if (len == MEMSESS_ID_LEN || text[MEMSESS_ID_LEN] != '~') {
         return MEMSESS_ID_LEN;
@@ -129,7 +130,8 @@ static apr_size_t parse_names(const char *text, apr_size_t len, memsess_cookie_v
     if (len < MEMSESS_USER_LEN || !memsess_base64url_ok(text, MEMSESS_USER_LEN)) {
         return 0;
     }
-    apr_cpystrn(names->user, text, MEMSESS_USER_LEN + 1);
+    memcpy(names->user, text, MEMSESS_USER_LEN);
+    names->user[MEMSESS_USER_LEN] = '\0';
     return MEMSESS_ID_LEN + 1 + MEMSESS_USER_LEN;
 }
 
