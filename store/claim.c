@@ -284,6 +284,7 @@ static void claim_drop_later(const memsess_claim_t *claim)
     dropping->key = *claim->of.key;
     dropping->claim.of.key = &dropping->key;
     dropping->claim.of.copy = NULL;
+    dropping->claim.held = apr_pmemdup(p, claim->held, sizeof(*claim->held) * claim->n);
     for (i = 0; i < claim->n; i++) {
         dropping->claim.held[i].copy = apr_pmemdup(p, claim->held[i].copy, sizeof(memsess_copy_t));
         dropping->claim.held[i].what = apr_pstrdup(p, claim->held[i].what);
@@ -332,7 +333,13 @@ void memsess_claim_drop(memsess_claim_t *claim, apr_pool_t *p)
     }
 }
 
-static apr_status_t claim_begin(memsess_claim_t *claim)
+void memsess_claim_hold(memsess_claim_t *claim, apr_pool_t *p)
+{
+    claim->held = apr_palloc(p, 3 * sizeof(*claim->held) * claim->of.n);
+    claim->n = 0;
+}
+
+static apr_status_t claim_begin(memsess_claim_t *claim, apr_pool_t *p)
 {
     unsigned char random[MEMSESS_NONCE_BYTES];
     apr_status_t rv = memsess_nonce(random);
@@ -340,7 +347,7 @@ static apr_status_t claim_begin(memsess_claim_t *claim)
     apr_encode_base64_binary(claim->token, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
     claim->mark = mark_of(claim->token);
     claim->begun = memsess_clock_steady();
-    claim->n = 0;
+    memsess_claim_hold(claim, p);
     return rv;
 }
 
@@ -408,7 +415,7 @@ static apr_status_t claim_these(memsess_claim_t *claim, memsess_copy_t **wanted,
 
 apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t *newest, apr_pool_t *p)
 {
-    apr_status_t rv = claim_begin(claim), worst = MEMSESS_DOWN;
+    apr_status_t rv = claim_begin(claim, p), worst = MEMSESS_DOWN;
     memsess_copy_t *wanted[MEMSESS_COPIES_MAX], *copies = claim->of.copy;
     unsigned i, m, n = claim->of.n, shared = 0;
 

@@ -33,6 +33,12 @@ const char *memsess_revision_text(apr_uint64_t revision, apr_pool_t *p);
 
 #define MEMSESS_CLAIM_TOKEN_LEN (MEMSESS_NONCE_BYTES / 3 * 4)
 
+/** One thing that is claimed on one server. */
+typedef struct memsess_held_t {
+    memsess_copy_t *copy;
+    const char *what;
+} memsess_held_t;
+
 /** A claim of up to three things: a revision, or the lock; the revision before; and the first record. */
 typedef struct memsess_claim_t {
     memsess_copies_t of;
@@ -44,11 +50,8 @@ typedef struct memsess_claim_t {
     apr_time_t begun;                /**< by the monotonic clock */
     char token[MEMSESS_CLAIM_TOKEN_LEN + 1];
     apr_uint16_t mark;               /**< of this token; it goes into the record */
-    struct {
-        memsess_copy_t *copy;
-        const char *what;
-    } held[3 * MEMSESS_REACH_MAX];
-    unsigned n;
+    memsess_held_t *held;            /**< room for all three on each server */
+    unsigned n;                      /**< how many are held */
 } memsess_claim_t;
 
 /** Makes a claim that holds nothing yet. */
@@ -61,6 +64,9 @@ memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t 
  */
 apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t *newest,
                                 apr_pool_t *p);
+
+/** Begins to hold: nothing yet. */
+void memsess_claim_hold(memsess_claim_t *claim, apr_pool_t *p);
 
 /** Claims @a what on one more server. */
 apr_status_t memsess_claim_on(memsess_claim_t *claim, memsess_copy_t *copy, const char *what,

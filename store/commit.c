@@ -62,7 +62,7 @@ static int drop_strays(const commit_t *c, const memsess_session_t *before,
     unsigned i;
     int are_gone = 1;
 
-    claim.n = 0;
+    memsess_claim_hold(&claim, c->p);
     claim.what = memsess_revision_text(now->revision + 1, c->p);
     for (i = 0; i < c->claim.of.n; i++) {
         memsess_copy_t *copy = &c->claim.of.copy[i];
