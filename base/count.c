@@ -87,7 +87,7 @@ struct memsess_server_count_t {
     struct {
         LINE figure_t errors;
         figure_t timeouts, total, bucket[MEMSESS_BUCKETS];
-        figure_t fastest; /* answer of late, as memsess_count_way has it; 0: none yet */
+        figure_t fastest; /* recent answer, as memsess_count_way has it; 0: none yet */
     } stripe[STRIPES];
 };
 
@@ -388,7 +388,7 @@ int memsess_count_says_due(memsess_server_count_t *count)
     return memsess_due(&count->says_at, memsess_clock_steady(), SAYS_EVERY);
 }
 
-/* Whether a moment is no longer than so long ago; not if it is 0. */
+/* Whether a moment is less than @a span ago; not if it is 0. */
 static int was_within(const figure_t *at, apr_interval_time_t span)
 {
     apr_uint64_t then = apr_atomic_read64((figure_t *)at);
@@ -436,9 +436,9 @@ const char *memsess_count_evicting(const memsess_server_count_t *count, const ch
         return NULL;
     }
     apr_rfc822_date(from, (apr_time_t)count->evictions.from);
-    return apr_psprintf(p, "server %s is full: it evicted %" APR_UINT64_T_FMT " items since %s, and "
-                        "with them sessions before their time; give it more memory (its -m) or "
-                        "add servers to MemSessServers", name,
+    return apr_psprintf(p, "server %s is full: it has evicted %" APR_UINT64_T_FMT " items since "
+                        "%s, so sessions have ended before their time: give it more memory (its "
+                        "-m), or add servers to MemSessServers", name,
                         count->evictions.seen - 1 - count->evictions.base, from);
 }
 

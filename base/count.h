@@ -29,23 +29,23 @@
     C(LOADED, sessions, "Sessions", loaded, 0,                                                     \
       "Requests that found their session")                                                         \
     C(MISSED, sessions, "Sessions", missed, 0,                                                     \
-      "Requests whose session certainly is not there")                                             \
+      "Requests whose session was not found")                                                      \
     C(COMMITTED, sessions, "Sessions", committed, 0,                                               \
       "Responses whose changes are in the store")                                                  \
     C(MERGED, sessions, "Sessions", merged, 0,                                                     \
-      "Of these, upon the changes of another request")                                             \
+      "Responses whose changes were merged with those of another request")                         \
     C(DESTROYED, sessions, "Sessions", destroyed, 0,                                               \
       "Sessions ended by a response")                                                              \
     C(EXPIRED, sessions, "Sessions", expired, 0,                                                   \
-      "Requests whose session was over by its time-outs")                                          \
+      "Requests whose session had expired")                                                        \
     C(REJECTED, sessions, "Sessions", rejected, 0,                                                 \
-      "Cookies malformed or forged")                                                               \
+      "Cookies that were malformed or forged")                                                     \
     C(UNAVAILABLE, sessions, "Sessions", unavailable, 1,                                           \
       "Requests that the store could not answer")                                                  \
     C(REPAIRED, copies, "Copies", repaired, 0,                                                     \
       "Copies that were missing or old and were written again")                                    \
     C(UNDER_REPLICATED, copies, "Copies", under_replicated, 1,                                     \
-      "Writes that reached fewer servers than wanted")                                             \
+      "Writes that reached fewer servers than they should")                                        \
     C(LOCK_WAITS, locks, "Locks", waits, 0,                                                        \
       "Requests that waited for another one of the same session")                                  \
     C(LOCK_TIMEOUTS, locks, "Locks", timeouts, 1,                                                  \
@@ -53,7 +53,7 @@
     C(CACHE_HITS, local_cache, "Local cache", hits, 0,                                             \
       "Sessions served from this member's own copy")                                               \
     C(CACHE_MISSES, local_cache, "Local cache", misses, 0,                                         \
-      "Sessions that had to be asked for")
+      "Sessions that had to be read from the servers")
 
 typedef enum {
 #define MEMSESS_COUNTER(name, group, title, figure, is_bad, meaning) MEMSESS_N_##name,
@@ -119,11 +119,11 @@ typedef enum { MEMSESS_ANSWERED, MEMSESS_FAILED, MEMSESS_TIMED_OUT } memsess_out
  * the way to each. */
 void memsess_count_way(memsess_server_count_t *count, apr_interval_time_t took);
 
-/** Whether the server answers faster than another thread wakes, as this thread has seen it of late; or
+/** Whether the server answers faster than another thread wakes, as this thread has seen it lately; or
  * this thread has not asked it alone yet. */
 int memsess_count_is_near(memsess_server_count_t *count);
 
-/** An operation ended after so long; a time-out is a failure, too. @a rv: why it failed. */
+/** An operation ended after the time @a took; a time-out is a failure, too. @a rv: why it failed. */
 void memsess_count_operation(memsess_server_count_t *count, apr_interval_time_t took,
                              memsess_outcome_t outcome, apr_status_t rv);
 
@@ -156,15 +156,15 @@ void memsess_count_watched(void);
 
 /* S(name, stat, json, prometheus, type, meaning): memcached's name of it, and ours */
 #define MEMSESS_SAYS(S)                                                                            \
-    S(MEMORY, bytes, memory_bytes, memory_bytes, gauge, "What its items take")                     \
+    S(MEMORY, bytes, memory_bytes, memory_bytes, gauge, "Memory that the server's items take")     \
     S(LIMIT, limit_maxbytes, memory_limit_bytes, memory_limit_bytes, gauge,                        \
-      "What they may take (its -m)")                                                               \
-    S(ITEMS, curr_items, items, items, gauge, "Items that it has")                                 \
+      "Memory that the server's items may take (its -m)")                                          \
+    S(ITEMS, curr_items, items, items, gauge, "Items that the server has")                         \
     S(HITS, get_hits, get_hits, get_hits_total, counter, "Reads that found something")             \
     S(MISSES, get_misses, get_misses, get_misses_total, counter, "Reads that found nothing")       \
     S(EVICTIONS, evictions, evictions, evictions_total, counter,                                   \
-      "Items that it threw out before their time, for want of memory")                             \
-    S(UPTIME, uptime, uptime_s, uptime_seconds, gauge, "For how long it has been running")
+      "Items that the server threw out before their time, since its memory was full")              \
+    S(UPTIME, uptime, uptime_s, uptime_seconds, gauge, "How long the server has been running")
 
 typedef enum {
 #define MEMSESS_SAY(name, stat, json, prometheus, type, meaning) MEMSESS_SAYS_##name,

@@ -42,6 +42,7 @@ apr_status_t memsess_crew_create(memsess_crew_t **result)
     pthread_mutex_init(&crew->lock, NULL);
     pthread_cond_init(&crew->called, NULL);
     crew->duty.what = "sends copies side by side";
+    crew->duty.without = "copies are sent one after the other";
     *result = crew;
     return APR_SUCCESS;
 }

@@ -23,7 +23,7 @@
 apr_status_t memsess_crypto_init(apr_pool_t *p);
 
 /**
- * From now on so many results of memsess_sha512, memsess_hmac and memsess_subkey are remembered,
+ * From now on @a digests results of memsess_sha512, memsess_hmac and memsess_subkey are remembered,
  * for all threads, until the process ends. After memsess_crypto_init.
  */
 apr_status_t memsess_crypto_remember(unsigned digests);

@@ -14,25 +14,24 @@
 #define MEMSESS_ERRORS(E)                                                                          \
     /* A server answered that it does not store the record: these are memsess_is_refused. */       \
     E(REFUSED, "the server refused to store it")                                                   \
-    E(TOO_LARGE, "too large for this server (its -I)")                                             \
-    E(FULL, "out of memory (its -m is too small, and with -M it evicts nothing)")                  \
+    E(TOO_LARGE, "the record is too large for this server (raise its -I)")                         \
+    E(FULL, "it is out of memory (raise its -m; with -M it evicts nothing)")                       \
     /* A server cannot be used at all, */                                                          \
-    E(AUTH_WANTED, "it wants a user and password (MemSessServerAuth)")                             \
+    E(AUTH_WANTED, "it asks for a user and password (set MemSessServerAuth)")                      \
     E(AUTH_REFUSED, "it refuses the user and password of MemSessServerAuth")                       \
-    E(TOO_MANY, "it has as many connections as it takes (raise its -c)")                           \
+    E(TOO_MANY, "it accepts no more connections (raise its -c)")                                   \
     E(CLOSED, "the server closed the connection")                                                  \
-    E(NONSENSE, "it answered with an error, or is no memcached")                                   \
+    E(NONSENSE, "it answered with an error, or is not a memcached")                                \
     E(UNRESOLVED, "the name does not resolve: the name server has not answered yet")               \
     /* or not for this. */                                                                         \
     E(DOWN, "the servers that are needed for it are down or do not answer")                        \
     E(FOREIGN, "the server answered for another key")                                              \
-    E(UNSENT, "it was too late to send it")                                                        \
+    E(UNSENT, "there was no time left to send it")                                                 \
     /* Failures of a session's changes. */                                                         \
-    E(BUSY, "other requests had the session for longer than MemSessLockWait")                      \
-    E(CROWDED, "so many requests of one session wait for it in this child process already that "   \
-               "this one is turned away")                                                          \
+    E(BUSY, "other requests held the session for longer than MemSessLockWait")                     \
+    E(CROWDED, "too many requests of this session are waiting in this child process already")      \
     E(GONE, "the session was ended or renewed by another request meanwhile, or is lost")           \
-    E(UNSURE, "servers failed while it was written, which may have been done or not")              \
+    E(UNSURE, "servers failed during the write, so it may or may not have been done")              \
     /* Failures of this machine. */                                                                \
     E(CRYPTO, "cryptography failed (libcrypto)")
 

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/thread.h"
 
-/* So many are renewed side by side, since a server may be slow with each. */
+/* How many leases are renewed side by side, since a server may be slow with each. */
 #define SIDE_BY_SIDE 16
 
 struct memsess_leases_t {
@@ -38,7 +38,8 @@ apr_status_t memsess_leases_create(memsess_leases_t **result, memsess_crew_t *cr
     leases->crew = crew;
     pthread_mutex_init(&leases->lock, NULL);
     memsess_cond_init(&leases->changed);
-    leases->duty.what = "keeps locks up, so that those held for more than 10 s are lost";
+    leases->duty.what = "keeps locks alive";
+    leases->duty.without = "locks that are held for longer than 10 s are lost";
     *result = leases;
     return APR_SUCCESS;
 }

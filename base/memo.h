@@ -17,7 +17,7 @@
 typedef struct memsess_memo_t memsess_memo_t;
 
 /**
- * For so many digests, of about 200 bytes each; free() ends it.
+ * Makes room for the digests of @a slots texts, about 200 bytes for each; free() ends it.
  * @param seed random, so that nobody outside can tell which texts push each other out
  * @return NULL where there is no memory
  */

@@ -139,18 +139,18 @@ const char *memsess_name_trouble(const memsess_name_t *found, const char *name, 
     char why[120];
 
     if (found->is_several) {
-        return apr_psprintf(p, "the name %s has several addresses, but one name is one server: all "
-                            "members use %s, the lowest. Name each memcached by itself in "
-                            "MemSessServers", name, found->address[0]);
+        return apr_psprintf(p, "the name %s has several addresses, but stands for one server: all "
+                            "members use the lowest, %s. If these are several memcacheds, name "
+                            "each of them in MemSessServers", name, found->address[0]);
     }
     if (found->rv == APR_SUCCESS) {
         return NULL;
     }
     if (found->rv == APR_INCOMPLETE) {
-        return apr_psprintf(p, "the name %s is not looked up yet: the name server takes its time",
-                            name);
+        return apr_psprintf(p, "the name %s could not be looked up yet: the name server has not "
+                            "answered", name);
     }
-    return apr_psprintf(p, "the name %s does not resolve (%s): is it misspelt in MemSessServers? The "
-                        "server is down until it does", name,
+    return apr_psprintf(p, "the name %s does not resolve (%s): is it misspelt in MemSessServers? "
+                        "The server counts as down until it does", name,
                         apr_strerror(found->rv, why, sizeof(why)));
 }

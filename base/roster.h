@@ -12,22 +12,22 @@
 #include "apr_tables.h"
 #include "apr_time.h"
 
-/** So many are shown; of more, those that were seen last. */
+/** How many members are shown: if there are more, those that were seen last. */
 #define MEMSESS_ROSTER 32
-/** One that was not seen for this long is forgotten. */
+/** A member that was not seen for this long is forgotten. */
 #define MEMSESS_ROSTER_FOR apr_time_from_sec(600)
 
 #define MEMSESS_MEMBER_LEN 80
 #define MEMSESS_MEMBER_VERSION_LEN 24
 
-/** One of them. */
+/** One member that was seen. */
 typedef struct memsess_fellow_t {
     const char *name;
     const char *version; /**< of the module; "": it does not tell */
     apr_time_t seen_at;  /**< when it left its last sign, by the steady clock */
     int is_self;
-    int knows_ahead;     /**< and its clock is so many seconds ahead of this member's: */
-    apr_int64_t ahead;
+    int knows_ahead;     /**< whether the next figure is known */
+    apr_int64_t ahead;   /**< by how many seconds its clock is ahead of this member's */
     int differs;         /**< it has another pool than this member in a namespace of both */
 } memsess_fellow_t;
 

@@ -33,8 +33,8 @@ static const char *what_of(const char *source)
 const char *memsess_secret_syntax(const char *source)
 {
     if (!is_file(source) && strncasecmp(source, "exec:", 5)) {
-        return "must be file:/path, or exec:/path with arguments in quotes; a secret itself does "
-               "not stand in a configuration";
+        return "must be file:/path, or exec:/path with arguments in quotes; the secret itself must "
+               "not be in the configuration";
     }
     return *what_of(source) == '/' ? NULL : "the path must begin with a slash";
 }
@@ -53,7 +53,7 @@ static const char *judge(memsess_raw_secret_t *raw, apr_pool_t *p)
         raw->len--;
     }
     if (raw->len > MEMSESS_SECRET_MOST) {
-        return apr_psprintf(p, "holds more than %d bytes, which is no secret: " ONE_LINER,
+        return apr_psprintf(p, "holds more than %d bytes, too many for a secret: " ONE_LINER,
                             MEMSESS_SECRET_MOST);
     }
     if (!raw->len) {
@@ -68,14 +68,14 @@ static const char *judge(memsess_raw_secret_t *raw, apr_pool_t *p)
 
 /* -- file: ------------------------------------------------------------------------------------- */
 
-static const char *open_error(apr_status_t rv, const char *mend, apr_pool_t *p)
+static const char *open_error(apr_status_t rv, const char *fix, apr_pool_t *p)
 {
     if (APR_STATUS_IS_ENOENT(rv)) {
-        return apr_pstrcat(p, "does not exist: ", mend, NULL);
+        return apr_pstrcat(p, "does not exist: ", fix, NULL);
     }
     if (APR_STATUS_IS_EACCES(rv) && geteuid() != 0) {
-        return apr_psprintf(p, "cannot be read by this user (uid %ld): whether it holds a secret "
-                            "can be told by root alone, who starts httpd", (long)geteuid());
+        return apr_psprintf(p, "cannot be read by this user (uid %ld): check the configuration as "
+                            "root, who starts httpd", (long)geteuid());
     }
     return apr_psprintf(p, "cannot be read: %s", words_of(rv, p));
 }
@@ -86,7 +86,7 @@ static const char *file_kind_error(const apr_finfo_t *info)
         return "is a directory: name a file in it";
     }
     if (info->filetype != APR_REG) {
-        return "is no regular file";
+        return "is not a regular file";
     }
     if (info->protection & (APR_FPROT_WREAD | APR_FPROT_WWRITE)) {
         return "is readable or writable by all: chmod o-rw it";
@@ -94,7 +94,7 @@ static const char *file_kind_error(const apr_finfo_t *info)
     return NULL;
 }
 
-const char *memsess_secret_file(const char *path, const char *mend, void *bytes, apr_size_t size,
+const char *memsess_secret_file(const char *path, const char *fix, void *bytes, apr_size_t size,
                                 apr_size_t *len, apr_pool_t *p)
 {
     const char *error;
@@ -104,20 +104,20 @@ const char *memsess_secret_file(const char *path, const char *mend, void *bytes,
     apr_status_t rv = apr_stat(&info, path, APR_FINFO_TYPE | APR_FINFO_PROT, p);
 
     if (rv != APR_SUCCESS) {
-        return open_error(rv, mend, p);
+        return open_error(rv, fix, p);
     }
     if ((error = file_kind_error(&info)) != NULL) {
         return error;
     }
     rv = apr_file_open(&file, path, APR_READ, APR_OS_DEFAULT, p);
     if (rv != APR_SUCCESS) {
-        return open_error(rv, mend, p);
+        return open_error(rv, fix, p);
     }
     rv = apr_file_info_get(&info, APR_FINFO_TYPE | APR_FINFO_PROT, file);
-    error = rv == APR_SUCCESS ? file_kind_error(&info) : open_error(rv, mend, p);
+    error = rv == APR_SUCCESS ? file_kind_error(&info) : open_error(rv, fix, p);
     if (!error) {
         rv = apr_file_read_full(file, bytes, size, len);
-        error = rv == APR_SUCCESS || APR_STATUS_IS_EOF(rv) ? NULL : open_error(rv, mend, p);
+        error = rv == APR_SUCCESS || APR_STATUS_IS_EOF(rv) ? NULL : open_error(rv, fix, p);
     }
     apr_file_close(file);
     return error;
@@ -137,7 +137,7 @@ static const char *program_of(const char *command, char ***argv, apr_pool_t *p)
         return apr_psprintf(p, "cannot be run: %s", words_of(rv, p));
     }
     if (info.filetype != APR_REG || access((*argv)[0], X_OK) != 0) {
-        return "cannot be run: it is no program (chmod +x)";
+        return "cannot be run: it is not an executable file (chmod +x)";
     }
     return NULL;
 }

@@ -44,10 +44,10 @@ const char *memsess_secret_syntax(const char *source);
 
 /**
  * Reads a file of secrets, a regular one that not everybody may read or write.
- * @param mend what to do if there is none
+ * @param fix what to do if there is no such file
  * @return NULL, or what is wrong and how to fix it, in words from @a p
  */
-const char *memsess_secret_file(const char *path, const char *mend, void *bytes, apr_size_t size,
+const char *memsess_secret_file(const char *path, const char *fix, void *bytes, apr_size_t size,
                                 apr_size_t *len, apr_pool_t *p);
 
 /**

@@ -24,12 +24,12 @@ apr_status_t memsess_thread_start(pthread_t *thread, memsess_duty_t *duty, void 
     rv = pthread_create(thread, NULL, run, data);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rv != APR_SUCCESS && !duty->again_at) {
-        memsess_log(MEMSESS_LOG_ERR, rv, "this child process has no thread that %s: the system "
-                    "gives it none; raise its limit (ulimit -u, TasksMax) or lower "
-                    "MaxRequestWorkers; trying again", duty->what);
+        memsess_log(MEMSESS_LOG_ERR, rv, "the system gives this child process no thread that %s; "
+                    "until it does, %s: raise the limit (ulimit -u, TasksMax) or lower "
+                    "MaxRequestWorkers", duty->what, duty->without);
     }
     if (rv == APR_SUCCESS && duty->again_at) {
-        memsess_log(MEMSESS_LOG_NOTICE, 0, "this child process has its thread that %s by now",
+        memsess_log(MEMSESS_LOG_NOTICE, 0, "this child process now has its thread that %s",
                     duty->what);
     }
     duty->again_at = rv == APR_SUCCESS ? 0 : now + AGAIN;

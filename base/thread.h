@@ -15,6 +15,7 @@
 /** What threads are started for, and whether the system gave none. */
 typedef struct memsess_duty_t {
     const char *what;    /**< as in "the thread that WHAT" */
+    const char *without; /**< what happens without that thread: a sentence */
     apr_time_t again_at; /**< when to try again; 0: no thread was refused */
 } memsess_duty_t;
 
@@ -39,7 +40,7 @@ static inline void memsess_cond_init(pthread_cond_t *cond)
     pthread_condattr_destroy(&attr);
 }
 
-/** Waits for so long at most, or shorter for no reason: the caller looks at the clock. */
+/** Waits no longer than @a most, and perhaps shorter for no reason: the caller looks at the clock. */
 static inline void memsess_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock,
                                      apr_interval_time_t most)
 {

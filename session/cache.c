@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "session/record.h"
 
-/* The index has one slot for so many bytes of the ring. */
+/* How many bytes of the ring there are for each slot of the index. */
 #define BYTES_PER_SLOT 512
 /* How many slots a key may use. */
 #define WAYS 4
@@ -146,8 +146,8 @@ static apr_uint64_t room_at(const memsess_cache_t *c, apr_uint64_t place)
     return (c->cells - place % c->cells) * CELL;
 }
 
-/* Room for so many cells, in one piece. A process that writes for so long that the ring has gone
- * round meanwhile spoils another entry, which then does not match its hash. */
+/* Takes room for @a cells cells, in one piece. If the ring goes round once while a process writes its
+ * entry, that process spoils another entry, which then does not match its hash. */
 static apr_uint64_t take_room(memsess_cache_t *c, apr_uint64_t cells)
 {
     apr_uint64_t place;

@@ -140,7 +140,7 @@ static const char *take_pair(memsess_changes_t *changes, memsess_verb_t op, cons
 
     change.name = decode(pair, name_len, p);
     if (!change.name || !memsess_attr_name_ok(change.name, strlen(change.name))) {
-        return apr_psprintf(p, "'%s' is no attribute name: 1 to %d of [A-Za-z0-9_.-]",
+        return apr_psprintf(p, "'%s' is not an attribute name: use 1 to %d of [A-Za-z0-9_.-]",
                             apr_pescape_echo(p, apr_pstrmemdup(p, pair, name_len), 0),
                             MEMSESS_ATTR_NAME_MAX);
     }
@@ -150,13 +150,13 @@ static const char *take_pair(memsess_changes_t *changes, memsess_verb_t op, cons
         }
         change.value = decode(equals + 1, len - (apr_size_t)(equals + 1 - pair), p);
         if (!change.value) {
-            return apr_psprintf(p, "the value of '%s' has a bad percent sign or a NUL",
+            return apr_psprintf(p, "the value of '%s' has a malformed percent escape or a NUL",
                                 change.name);
         }
         change.len = strlen(change.value);
     }
     if (op == MEMSESS_INCR && !memsess_integer_parse(change.value, &change.by)) {
-        return apr_psprintf(p, "the value for '%s' is no integer of 64 bits", change.name);
+        return apr_psprintf(p, "the value for '%s' is not a 64-bit integer", change.name);
     }
     APR_ARRAY_PUSH(changes->list, memsess_change_t) = change;
     return NULL;
@@ -376,7 +376,7 @@ static const char *increment(apr_array_header_t *attrs, int at, int found,
     apr_int64_t n = 0;
 
     if (found && !memsess_integer_parse(APR_ARRAY_IDX(attrs, at, memsess_attr_t).value, &n)) {
-        return apr_psprintf(p, "MemSess-Incr: the session's value of '%s' is no integer of 64 bits",
+        return apr_psprintf(p, "MemSess-Incr: the session's value of '%s' is not a 64-bit integer",
                             incr->name);
     }
     if (__builtin_add_overflow(n, incr->by, &n)) {

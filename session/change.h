@@ -62,7 +62,7 @@ typedef struct memsess_changes_t {
     int renew;
     int expire;      /**< the session gets an end of its own, or loses it: */
     apr_time_t ends; /**< for expire: at that time exactly */
-    apr_interval_time_t lasts; /**< for expire: when unused for so long; both 0: by time-outs */
+    apr_interval_time_t lasts; /**< for expire: when unused for this long; both 0: by time-outs */
     apr_array_header_t *list; /**< of memsess_change_t, in the order of their effect */
 } memsess_changes_t;
 

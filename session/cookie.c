@@ -370,12 +370,12 @@ static const char *parse_word(memsess_cookie_t *cookie, const char *word, apr_po
     }
     else if (!value || !*value) {
         return apr_psprintf(p, "%s is not one of Path= Domain= SameSite= Secure= HttpOnly= "
-                               "Partitioned Max-Age=, each with a value but Partitioned", word);
+                               "Partitioned Max-Age=, each with a value except Partitioned", word);
     }
     else if (IS("Path")) {
         if (*value != '/' || strpbrk(value, ";,") || !attr_value_ok(value, "/._~!$&'()*+=:@%-")) {
-            return apr_psprintf(p, "%s must begin with a slash and hold no ';', space or control "
-                                   "character", word);
+            return apr_psprintf(p, "%s must begin with a slash and contain no ';', space or "
+                                   "control character", word);
         }
         cookie->path = value;
     }

@@ -184,13 +184,13 @@ const char *memsess_seal_words(memsess_seal_status_t status)
     case MEMSESS_SEAL_OK:
         return "sealed by us";
     case MEMSESS_SEAL_NONE:
-        return "not sealed, or not as we do it";
+        return "not sealed, or not by mod_memsess";
     case MEMSESS_SEAL_FOREIGN:
         return "another session's";
     case MEMSESS_SEAL_UNKNOWN:
-        return "sealed with a secret that is not among those of MemSessSecret";
+        return "sealed with a secret that MemSessSecret does not name";
     case MEMSESS_SEAL_FAILED:
-        return "not to be opened: cryptography failed (libcrypto)";
+        return "unreadable: cryptography failed (libcrypto)";
     default:
         return "altered since it was sealed";
     }

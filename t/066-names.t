@@ -75,9 +75,9 @@ subtest 'configtest' => sub {
         . '</VirtualHost>'), qr/misspelt\.test does not resolve/, 'misspelt, in a virtual host';
     unlike $check->('MemSessServers one.test:1 one.test:2 127.0.0.1:3'), qr/the name/, 'none is wrong';
     like $check->('MemSessServers some.test'),
-        qr/some\.test has several addresses.*one name is one server.*127\.0\.0\.1/, 'several addresses';
+        qr/some\.test has several addresses.*stands for one server.*127\.0\.0\.1/, 'several addresses';
     my $message = $check->('MemSessServers slow.test misspelt.test');
-    like $message, qr/slow\.test is not looked up yet/, 'a name server that is silent';
+    like $message, qr/slow\.test could not be looked up yet/, 'a name server that is silent';
     like $message, qr/misspelt\.test does not resolve/, 'hides no other trouble';
 };
 
@@ -112,7 +112,7 @@ subtest 'several addresses: members choose alike' => sub {
         is data($c->via($members[ 1 - $n % 2 ])), "n=$n", 'made on one, read on the other';
     }
     for my $m (@members) {
-        ok $m->log->wait_for(qr/headless\.test has several addresses.*one name is one server/),
+        ok $m->log->wait_for(qr/headless\.test has several addresses.*stands for one server/),
             'the log warns';
         my @lines = $m->log->text =~ /has several addresses/g;
         cmp_ok scalar @lines, '<=', 2, 'once or so';
@@ -182,7 +182,7 @@ for my $copies (1, 2) {
             is data($c[ $_ - 1 ]), "more=2&n=$_", "session $_ is there" for 1 .. 8;
         }
         for my $m (@members) {
-            ok $m->log->text =~ /moving\.test:$port: its name leads to another address/,
+            ok $m->log->text =~ /moving\.test:$port: its name now resolves to another address/,
                 'the log says so';
             ok $m->log->text !~ /moving\.test:$port is down/, 'it was never down';
             $m->stop;

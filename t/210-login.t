@@ -331,12 +331,12 @@ subtest 'refused configurations' => sub {
          'AuthType MemSess', qr/MemSess On/],
     );
     for my $case (@refused) {
-        my ($config, $value, $mend) = @$case;
+        my ($config, $value, $fix) = @$case;
         my ($status, $message) = MemSess::Member->check($config);
         my $shown = substr $config =~ s/\n/ | /gr, 0, 60;
         isnt $status, 0, "refused: $shown";
         ok index($message, $value) >= 0, "$shown: names the value" or diag $message;
-        like $message, $mend, "$shown: says the mend";
+        like $message, $fix, "$shown: says how to fix it";
     }
     for my $good ('MemSessLoginURL none', 'MemSessLoginURL /login',
         'MemSessLoginURL /a/?b=%s&c=%41#d', 'MemSessUserAttr a.b-c_9') {

@@ -88,7 +88,7 @@ subtest 'a server that evicts' => sub {
     fill($pool[0], 600, 7000);
     my $evicted = $pool[0]->stats->{evictions};
     cmp_ok $evicted, '>', 100, 'it evicts';
-    my $warning = qr/server \Q$name\E is full: it evicted $evicted items since \w+, \d+ \w+ \d+ \d\d:\d\d:\d\d GMT, .*\(its -m\).*MemSessServers/;
+    my $warning = qr/server \Q$name\E is full: it has evicted $evicted items since \w+, \d+ \w+ \d+ \d\d:\d\d:\d\d GMT, .*\(its -m\).*MemSessServers/;
     ok $m->log->wait_for(qr/memsess:warn.*$warning/), 'the log says so' or diag $m->log->text;
     like "@{ status($m)->{warnings} }", $warning, 'JSON';
     is of($m, 0)->{evictions}, $evicted, 'how many';
@@ -109,11 +109,11 @@ subtest 'a server that is full and evicts nothing' => sub {
     fill($server, 400, $_) for 6400, 7000, 7600, 8200;
     my $r = client($m)->get(say_via('lua', 'MemSess-Set: a=' . noise(7000)));
     is $r->status, 500, 'a session that has no room is refused';
-    like $m->log->text, qr/memsess:error.*changes are lost: out of memory \(its -m is too small, and with -M it evicts nothing\)/, 'the log: why';
-    my $refuses = qr/server \Q@{[ $server->address ]}\E refuses sessions: out of memory/;
+    like $m->log->text, qr/memsess:error.*changes are lost: it is out of memory \(raise its -m; with -M it evicts nothing\)/, 'the log: why';
+    my $refuses = qr/server \Q@{[ $server->address ]}\E refuses sessions: it is out of memory/;
     like $m->log->text, qr/memsess:warn.*$refuses/, 'the log: who';
     my $s = status($m);
-    like $s->{servers}[0]{last_error}{text}, qr/^out of memory \(its -m/, 'last_error';
+    like $s->{servers}[0]{last_error}{text}, qr/^it is out of memory \(raise its -m/, 'last_error';
     is $s->{servers}[0]{state}, 'up', 'it is up';
     like "@{ $s->{warnings} }", $refuses, 'a warning';
     is samples($m, 'memsess_warning')->{refusals} + 0, 1, 'Prometheus';
@@ -133,10 +133,10 @@ subtest 'sessions too large for a server' => sub {
         last if $r->status != 200;
     }
     is $r->status, 500, 'refused';
-    like $m->log->text, qr/memsess:error.*changes are lost: too large for this server \(its -I\)/,
+    like $m->log->text, qr/memsess:error.*changes are lost: the record is too large for this server \(raise its -I\)/,
         'the log: why';
-    like $m->log->text, qr/memsess:warn.*server \Q@{[ $_->address ]}\E refuses sessions: too large for this server \(its -I\)/, 'who' for @pool;
-    is $_->{last_error}{text}, 'too large for this server (its -I)', 'last_error'
+    like $m->log->text, qr/memsess:warn.*server \Q@{[ $_->address ]}\E refuses sessions: the record is too large for this server \(raise its -I\)/, 'who' for @pool;
+    is $_->{last_error}{text}, 'the record is too large for this server (raise its -I)', 'last_error'
         for @{ status($m)->{servers} };
     is state($c), 'active', 'and the session is as it was';
     $_->stop for $m, @pool;
@@ -159,7 +159,7 @@ subtest 'sessions that are gone are no forged cookies' => sub {
         my $after = status($m)->{sessions};
         is $after->{missed} - $before->{missed}, 5, 'missed';
         is $after->{rejected} - $before->{rejected}, $signed ? 2 : 7, 'rejected';
-        ok $m->log->wait_for(qr/memsess:notice.*\b\d+ cookies refused: malformed or forged/), 'told';
+        ok $m->log->wait_for(qr/memsess:notice.*\b\d+ cookies were refused, since they were malformed or forged/), 'told';
         like $m->log->text, $signed ? qr/\b2 cookies refused/
             : qr/without MemSessSecret also those of sessions that are gone/, 'no more than is known';
         $m->stop;

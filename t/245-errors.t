@@ -52,7 +52,7 @@ sub guarded { MemSess::Memcached->start(args => ['-Y', $password], auth => 'web 
 subtest 'no password' => sub {
     my $server = guarded();
     my $m = MemSess::Member->start(servers => [$server], config => $config);
-    told($m, $server->address, qr/it wants a user and password \(MemSessServerAuth\)/);
+    told($m, $server->address, qr/it asks for a user and password \(set MemSessServerAuth\)/);
     is client($m)->set_cookie('A' x 24)->get('/lua/env')->status, 503, 'no session';
     $m->configure("$config MemSessServerAuth $password");
     $m->graceful;
@@ -126,7 +126,7 @@ subtest 'a server that hangs; another MemSessTimeout' => sub {
 subtest 'no memcached; one that closes' => sub {
     my $server = MemSess::Memcached->start;
     my $other = MemSess::Faulty->start($server);
-    for (['garbage', qr/it answered with an error, or is no memcached/],
+    for (['garbage', qr/it answered with an error, or is not a memcached/],
          ['closed', qr/the server closed the connection/]) {
         my ($mode, $words) = @$_;
         $other->mode($mode);
@@ -153,7 +153,7 @@ subtest 'a lock that is not had' => sub {
     ok wait_for(20, sub { $c->copy->get('/lua/env')->status == 503 }), 'in vain';
     is $c->copy->get(say_via('cgi', 'MemSess-Set: a=1'))->status, 503, 'a change in vain';
     is $c->copy->get(say_via('cgi/free', 'MemSess-Set: a=1'))->status, 200, 'MemSessOnError';
-    my $words = qr/other requests had the session for longer than MemSessLockWait/;
+    my $words = qr/other requests held the session for longer than MemSessLockWait/;
     like $m->log->text, qr/memsess:error.*MemSess: no lock: $words/, 'why there was no lock';
     like $m->log->text, qr/memsess:info.*MemSess: denied \(MemSessOnError deny\): $words/, 'denied';
     like $m->log->text, qr/memsess:error.*MemSess: changes are lost: $words/, 'changes lost';

@@ -126,7 +126,7 @@ subtest 'MemSessOnError anonymous' => sub {
     is $r->status, 200, 'which goes on';
     is $r->env('MEMSESS_STATE'), 'unavailable', 'without a session, not with an empty one';
     is $r->header('Set-Cookie'), '', 'nor with a new one';
-    like $m->log->text($mark), qr/no lock: so many requests of one session wait/, 'the log says why';
+    like $m->log->text($mark), qr/no lock: too many requests of this session are waiting/, 'the log says why';
     $release->();
     $_->wait for @all;
     is data($c), "n=$waiting", 'the others have what they asked for';

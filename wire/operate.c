@@ -90,7 +90,7 @@ static void follow_name(memsess_server_t *server)
 
     if (server->link.host && (now = memsess_host_moved(server->link.host)) != names
         && apr_atomic_cas32(&server->names, now, names) == names) {
-        memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s: its name leads to another address now",
+        memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s: its name now resolves to another address",
                     server->conf.name);
         memsess_server_distrust(server);
         /* The new server may have been used, and left, before. The prober asks for its clock. */
@@ -202,7 +202,7 @@ void memsess_use_count(const memsess_use_t *use, apr_status_t rv)
 }
 
 /* Runs an operation once more, on another connection than the one that broke. */
-static apr_status_t operate_anew(memsess_use_t *use, operation_t *operation, void *args)
+static apr_status_t operate_again(memsess_use_t *use, operation_t *operation, void *args)
 {
     apr_status_t rv;
 
@@ -237,7 +237,7 @@ static apr_status_t run_one(memsess_use_t *use, memsess_server_t *server, operat
         memsess_conn_close(use->c, &server->link);
         memsess_server_distrust(server);
         blamed = !(how & ONCE);
-        rv = blamed ? operate_anew(use, operation, args) : MEMSESS_CLOSED;
+        rv = blamed ? operate_again(use, operation, args) : MEMSESS_CLOSED;
         if (!use->c) {
             return rv;
         }
@@ -299,8 +299,8 @@ typedef struct get_args_t {
 apr_status_t memsess_check_answer(const memsess_get_t *get, apr_status_t rv)
 {
     if (rv == APR_SUCCESS && get->check && !get->check(get->baton, get->data, get->len)) {
-        memsess_log(MEMSESS_LOG_ERR, 0, "server %s answered for another key: dropped the "
-                    "connection", get->server->conf.name);
+        memsess_log(MEMSESS_LOG_ERR, 0, "server %s answered for another key: the connection is "
+                    "closed", get->server->conf.name);
         rv = MEMSESS_FOREIGN;
     }
     return rv;

@@ -51,7 +51,8 @@ apr_status_t memsess_resolver_create(memsess_resolver_t **result)
     pthread_mutex_init(&resolver->lock, NULL);
     memsess_cond_init(&resolver->asked);
     memsess_cond_init(&resolver->answered);
-    resolver->duty.what = "looks up the names of servers, so that none of them is found";
+    resolver->duty.what = "looks up the names of servers";
+    resolver->duty.without = "servers that have a host name are not found";
     *result = resolver;
     return APR_SUCCESS;
 }
@@ -129,7 +130,7 @@ static void look_up(memsess_resolver_t *resolver, memsess_host_t *host)
     memsess_name_look(&found, host->name);
     pthread_mutex_lock(&resolver->lock);
     resolver->looking_up = 0;
-    if (!resolver->stopping) { /* else the log may be closed by now */
+    if (!resolver->stopping) { /* else the log may be closed already */
         warn(host, &found);
     }
     if (found.n) {

@@ -25,8 +25,10 @@ apr_status_t memsess_pool_create(memsess_pool_t **result)
     else if ((rv = memsess_resolver_create(&pool->resolver)) == APR_SUCCESS
              && (rv = memsess_crew_create(&pool->crew)) == APR_SUCCESS
              && (rv = memsess_leases_create(&pool->leases, pool->crew)) == APR_SUCCESS) {
-        pool->prober.duty.what = "tries servers again that are down: requests do it, and wait for them";
-        pool->watcher.duty.what = "ends answers that come drop by drop";
+        pool->prober.duty.what = "tries servers that are down";
+        pool->prober.duty.without = "requests try them, and wait for the outcome";
+        pool->watcher.duty.what = "cuts off answers that arrive too slowly";
+        pool->watcher.duty.without = "requests wait for such answers";
         *result = pool;
     }
     return rv;

@@ -288,7 +288,7 @@ static void test_a_server_that_evicts(void **state)
     apr_rfc822_date(since, memsess_clock_wall());
     later(apr_time_from_sec(10));
     assert_true(says(count[0], 1375));
-    assert_non_null(strstr(evicting(count[0]), "server a:1 is full: it evicted 375 items since "));
+    assert_non_null(strstr(evicting(count[0]), "server a:1 is full: it has evicted 375 items since "));
     later(apr_time_from_sec(10));
     assert_false(says(count[0], 1380)); /* it was just logged */
     assert_non_null(strstr(evicting(count[0]), " 380 items since "));
@@ -347,9 +347,9 @@ static void test_a_server_that_refuses(void **state)
     assert_int_equal(warned(MEMSESS_WARN_REFUSALS, ""), 0);
     assert_true(memsess_count_refusing(count, MEMSESS_FULL));
     assert_false(memsess_count_refusing(count, MEMSESS_FULL));
-    assert_int_equal(warned(MEMSESS_WARN_REFUSALS, "server a:1 refuses sessions: out of memory"), 1);
+    assert_int_equal(warned(MEMSESS_WARN_REFUSALS, "server a:1 refuses sessions: it is out of memory"), 1);
     assert_true(memsess_count_refusing(count, MEMSESS_TOO_LARGE));
-    assert_int_equal(warned(MEMSESS_WARN_REFUSALS, "server a:1 refuses sessions: too large"), 1);
+    assert_int_equal(warned(MEMSESS_WARN_REFUSALS, "server a:1 refuses sessions: the record is too large"), 1);
     later(apr_time_from_sec(601));
     assert_int_equal(warned(MEMSESS_WARN_REFUSALS, ""), 0);
     assert_true(memsess_count_refusing(count, MEMSESS_TOO_LARGE));

@@ -43,9 +43,9 @@ static void test_words_that_operators_know(void **state)
     } cases[] = {
         {APR_TIMEUP, "no answer within 250 ms (MemSessTimeout)"},
         {EAGAIN, "no answer within 250 ms (MemSessTimeout)"},
-        {MEMSESS_TOO_LARGE, "too large for this server (its -I)"},
-        {MEMSESS_FULL, "out of memory (its -m is too small, and with -M it evicts nothing)"},
-        {MEMSESS_AUTH_WANTED, "it wants a user and password (MemSessServerAuth)"},
+        {MEMSESS_TOO_LARGE, "the record is too large for this server (raise its -I)"},
+        {MEMSESS_FULL, "it is out of memory (raise its -m; with -M it evicts nothing)"},
+        {MEMSESS_AUTH_WANTED, "it asks for a user and password (set MemSessServerAuth)"},
         {MEMSESS_AUTH_REFUSED, "it refuses the user and password of MemSessServerAuth"},
         {ECONNREFUSED, "connection refused: nothing listens there"},
         {ENETUNREACH, "network unreachable"},

@@ -214,7 +214,7 @@ static void test_broken_answers_are_failures(void **state)
                                              : memsess_server_delete(server, "key")));
             assert_true(memsess_server_is_down(server));
             assert_int_equal(unit_logged("is down"), 1);
-            assert_int_equal(unit_logged(i ? "it answered with an error, or is no memcached"
+            assert_int_equal(unit_logged(i ? "it answered with an error, or is not a memcached"
                                            : "no answer within 300 ms (MemSessTimeout)"), 1);
             close_pool();
         }

@@ -198,7 +198,7 @@ static void test_a_name_that_moves_is_followed(void **state)
     assert_int_equal(gets[1].rv, APR_SUCCESS);
     assert_holds(server, "key", "there");
     unit_await(!memsess_server_was_there(server, 1, 1)); /* the new server's data may be old */
-    assert_int_equal(unit_logged("leads to another address"), 2);
+    assert_int_equal(unit_logged("now resolves to another address"), 2);
     assert_int_equal(unit_logged("is down"), 0);
     /* A name that can no longer be looked up keeps its address. */
     moving = "";
@@ -643,12 +643,12 @@ static void test_threads_that_cannot_be_had(void **state)
         unit_await(get_rv(server, "key") == MEMSESS_ABSENT);
     }
     assert_true(is_error(get_rv(named, "key")));
-    assert_int_equal(unit_logged("no thread that tries servers again"), 1);
+    assert_int_equal(unit_logged("no thread that tries servers that are down"), 1);
     assert_int_equal(unit_logged("no thread that looks up the names"), 1);
     no_threads = 0;
     unit_clocks_pass(apr_time_from_sec(2)); /* threads are not tried all the time */
     unit_await(get_rv(server, "key") == MEMSESS_ABSENT);
-    assert_int_equal(unit_logged("has its thread that tries servers again"), 1);
+    assert_int_equal(unit_logged("now has its thread that tries servers"), 1);
     assert_int_equal(unit_logged("has its thread that looks up the names"), 1);
     unit_memcached_kill(m);
     assert_true(is_error(get_rv(server, "key")));

@@ -194,7 +194,7 @@ static void test_a_value_that_is_too_large_is_refused(void **state)
         assert_holds(server, "key", "value");
     }
     assert_int_equal(unit_logged("is down"), 0);
-    assert_int_equal(unit_logged("refuses sessions: too large for this server (its -I)"), 1);
+    assert_int_equal(unit_logged("refuses sessions: the record is too large for this server (raise its -I)"), 1);
 }
 
 /* The limit is -I, 1 MB here, for an item's head, its key and its value. The length from which on
@@ -240,7 +240,7 @@ static void test_a_server_out_of_memory_refuses(void **state)
     assert_int_equal(memsess_server_add(server, "added", value, sizeof(value), 0), MEMSESS_FULL);
     assert_false(memsess_server_is_down(server));
     assert_int_equal(get_rv(server, "key0"), APR_SUCCESS);
-    assert_int_equal(unit_logged("refuses sessions: out of memory"), 1);
+    assert_int_equal(unit_logged("refuses sessions: it is out of memory"), 1);
 }
 
 /* A proxy passes the refusal on without its reason. */
@@ -683,7 +683,7 @@ static void test_authentication_that_fails(void **state)
         assert_true(is_error(i % 2 ? set(server, "key", "value") : get_rv(server, "key")));
         assert_true(memsess_server_is_down(server));
         assert_int_equal(unit_logged("is down"), (int)i + 1);
-        assert_int_equal(unit_logged("it wants a user and password (MemSessServerAuth)"), 1);
+        assert_int_equal(unit_logged("it asks for a user and password (set MemSessServerAuth)"), 1);
         assert_int_equal(unit_logged("it refuses the user and password of MemSessServerAuth"),
                          (int)i);
         assert_true(is_error(set(server, "key", "value")));

@@ -179,7 +179,7 @@ static void test_programs_refused(void **state)
 {
     (void)state;
     assert_refused(apr_pstrcat(unit_pool, "exec:", dir, "/none", NULL), WAIT, "cannot be run");
-    assert_refused(apr_pstrcat(unit_pool, "exec:", dir, NULL), WAIT, "no program");
+    assert_refused(apr_pstrcat(unit_pool, "exec:", dir, NULL), WAIT, "executable");
     assert_refused(apr_pstrcat(unit_pool, "exec", a_file(SECRET, 0600) + 4, NULL), WAIT,
                    "chmod +x");
     assert_refused(a_program("echo " SECRET "; exit 3"), WAIT, "status 3");
