@@ -64,7 +64,7 @@ apr_interval_time_t memsess_store_written_ago(const memsess_store_t *store,
 
 /* Clocks that differ by no more than this go alike: what a member takes for a server's clock may be
  * off. */
-#define ALIKE (2 * MEMSESS_CLOCK_ERROR)
+#define ALIKE (2 * MEMSESS_AGE_ERROR)
 
 /* Takes the middle one of the servers' clocks, since one of them may be wrong, too. */
 apr_interval_time_t memsess_store_ahead(const memsess_store_t *store)

@@ -36,7 +36,7 @@ void memsess_store_read_all(memsess_store_t *store, memsess_reading_t *const *re
 void memsess_store_repair(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p);
 
 /** How long ago a record was written, by the clocks of its servers and not by those of members,
- * give or take MEMSESS_CLOCK_ERROR; negative: none of these servers tells its time. */
+ * give or take MEMSESS_AGE_ERROR; negative: none of these servers tells its time. */
 apr_interval_time_t memsess_store_written_ago(const memsess_store_t *store,
                                               const memsess_session_t *session);
 

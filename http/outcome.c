@@ -433,7 +433,7 @@ static int is_redated(const memsess_commit_t *c, apr_interval_time_t refresh)
         return age < refresh;
     }
     ago = memsess_store_written_ago(c->store, session);
-    return ago >= 0 && ago + apr_time_from_sec(MEMSESS_CLOCK_ERROR)
+    return ago >= 0 && ago + apr_time_from_sec(MEMSESS_AGE_ERROR)
                                + (unused < 0 ? -unused : unused) < refresh;
 }
 

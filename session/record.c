@@ -18,7 +18,7 @@
  *   5  number of placement tags,    72  public id, 12 bytes
  *      128 for "unused", 64 for
  *      "lasts"
- *   6  mark of the claim            84  payload length before compression
+ *   6  number of its writer         84  payload length before compression
  *   8  first half of the key        88  number of attributes
  *  24  revision                     92  XXH3 of all other bytes, 32 bits
  *  32  created, microseconds        96  placement: tags of 8 bytes, then clocks of 4
@@ -236,8 +236,8 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
     record[4] = (unsigned char)flags;
     record[5] = (unsigned char)(placement->n | (session->unused ? UNUSED : 0)
                                 | (session->lasts ? LASTS : 0));
-    record[6] = (unsigned char)(session->mark >> 8);
-    record[7] = (unsigned char)session->mark;
+    record[6] = (unsigned char)(session->writer >> 8);
+    record[7] = (unsigned char)session->writer;
     memcpy(record + 8, key->digest, 16);
     put64(record + 24, session->revision);
     put64(record + 32, (apr_uint64_t)session->created);
@@ -342,7 +342,7 @@ static void get_head(const unsigned char *record, unsigned tags, apr_size_t head
     s->ended = (record[4] & FLAG_ENDED) != 0;
     s->fixed = (record[4] & FLAG_FIXED) != 0;
     s->lasts = (record[5] & LASTS) != 0;
-    s->mark = (apr_uint16_t)(record[6] << 8 | record[7]);
+    s->writer = (apr_uint16_t)(record[6] << 8 | record[7]);
     s->revision = get64(record + 24);
     s->created = (apr_time_t)get64(record + 32);
     s->used = (apr_time_t)get64(record + 40);

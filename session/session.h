@@ -88,7 +88,7 @@ typedef struct memsess_session_t {
     apr_time_t created;                        /**< its birth */
     apr_time_t used;                           /**< its last re-dating */
     apr_time_t written;                        /**< when this revision was written */
-    apr_uint16_t mark;                         /**< of the claim for its write; 0: none */
+    apr_uint16_t writer;                       /**< its number: 16 bits of its claim; 0: none */
     apr_time_t renewed;                        /**< when it got the id that it has */
     apr_interval_time_t idle;                  /**< the longest idle time-out of its uses */
     int fixed;                                 /**< over at used + idle, whatever time-outs say */

@@ -41,12 +41,13 @@ static const char *claim_text(const memsess_claim_t *claim, unsigned at, const c
     return apr_pstrcat(p, memsess_key_text(&claim->of, at, p), ".", what, NULL);
 }
 
-static apr_uint16_t mark_of(const char *token)
+/* The number of the writer that made this token. */
+static apr_uint16_t writer_of(const char *token)
 {
     unsigned char bytes[3] = {0, 0, 0};
 
     apr_decode_base64_binary(bytes, token, 4, APR_ENCODE_BASE64URL, NULL);
-    return (apr_uint16_t)(bytes[0] << 8 | bytes[1] | 1); /* 0: no mark */
+    return (apr_uint16_t)(bytes[0] << 8 | bytes[1] | 1); /* 0: none */
 }
 
 /* Whether a claim that is there already belongs to the revision's own writer, which has sent all
@@ -54,7 +55,7 @@ static apr_uint16_t mark_of(const char *token)
 static int is_settled(const memsess_claim_t *claim, const char *what, const char *holder)
 {
     return what != claim->what && what != memsess_claim_first && claim->is_sent
-           && mark_of(holder) == claim->before->mark;
+           && writer_of(holder) == claim->before->writer;
 }
 
 static const char *claim_kind(const char *what, apr_pool_t *p)
@@ -133,7 +134,7 @@ static apr_status_t claim_instead(const memsess_claim_t *claim, const memsess_pu
     memsess_put_t again = *put;
 
     memsess_complain(&claim->of, put->server, claim_kind(what, p),
-                     "not one of ours, or over: taken away", p);
+                     "not a member's, or has expired: it is removed", p);
     memsess_server_delete(put->server, put->key);
     memsess_pool_mput(&again, 1);
     return again.rv;
@@ -219,7 +220,7 @@ static apr_status_t claim_on_all(memsess_claim_t *claim, memsess_copy_t *const *
 }
 
 /* Drops the claims on servers that were away. Each one is looked at first: its server may have been
- * restarted, and have another writer's claim by now. */
+ * restarted, and have another writer's claim since. */
 static void claim_drop_rest(memsess_claim_t *claim, apr_pool_t *p)
 {
     unsigned i;
@@ -345,7 +346,7 @@ static apr_status_t claim_begin(memsess_claim_t *claim, apr_pool_t *p)
     apr_status_t rv = memsess_nonce(random);
 
     apr_encode_base64_binary(claim->token, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
-    claim->mark = mark_of(claim->token);
+    claim->writer = writer_of(claim->token);
     claim->begun = memsess_clock_steady();
     memsess_claim_hold(claim, p);
     return rv;

@@ -45,11 +45,11 @@ typedef struct memsess_claim_t {
     const char *what;
     const memsess_session_t *before; /**< claimed, too, if some of its servers lack it; or NULL */
     int is_bare;                     /**< claims "first", too: others may see no record at all */
-    int is_sent;                     /**< the writer of before must have sent all copies by now */
+    int is_sent;                     /**< the writer of before must have sent all copies */
     apr_uint32_t ttl;                /**< in seconds */
     apr_time_t begun;                /**< by the monotonic clock */
     char token[MEMSESS_CLAIM_TOKEN_LEN + 1];
-    apr_uint16_t mark;               /**< of this token; it goes into the record */
+    apr_uint16_t writer;             /**< its number: 16 bits of the token; for the record */
     memsess_held_t *held;            /**< room for all three on each server */
     unsigned n;                      /**< how many are held */
 } memsess_claim_t;

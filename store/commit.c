@@ -174,7 +174,7 @@ static apr_status_t write_claimed(commit_t *c)
         return rv;
     }
     next->revision = c->newest.session->revision + 1;
-    next->mark = c->claim.mark;
+    next->writer = c->claim.writer;
     memsess_write_copies(&sent, &c->claim.of, next, &c->newest,
                          c->claim.begun + MEMSESS_CLAIM_SAFE, c->p);
     if (sent.stored) {
@@ -215,7 +215,7 @@ static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_in
         apr_int64_t then = memsess_written_at(store, &session->placement, at);
 
         if (then && memsess_server_clock(store->servers[at]) - then
-                        > MEMSESS_CLOCK_ERROR + apr_time_sec(age)) {
+                        > MEMSESS_AGE_ERROR + apr_time_sec(age)) {
             return 1;
         }
     }
@@ -301,7 +301,7 @@ static apr_status_t try_commit(commit_t *c)
                   memsess_key_log(c->claim.of.key, c->p), c->claim.what,
                   rv == APR_SUCCESS    ? "ours"
                   : rv == MEMSESS_BUSY ? "another's"
-                                       : "not to be had");
+                                       : "not available");
     if (rv == APR_SUCCESS
         && (is_first(c, before) || c->claim.begun - c->newest.read_at > MEMSESS_CLAIM_SAFE)) {
         rv = look_again(c);

@@ -71,7 +71,7 @@ int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b)
 
 int memsess_is_same(const memsess_session_t *a, const memsess_session_t *b)
 {
-    return a->revision == b->revision && !a->ended == !b->ended && a->mark == b->mark
+    return a->revision == b->revision && !a->ended == !b->ended && a->writer == b->writer
            && a->written == b->written;
 }
 

@@ -71,8 +71,9 @@ typedef struct memsess_reading_t {
     memsess_facts_t facts;      /**< about its copies */
 } memsess_reading_t;
 
-/** How far apart two members may be in what they take for a server's clock, in seconds. */
-#define MEMSESS_CLOCK_ERROR 3
+/** How wrong the time since a write may be, in seconds, if a server's clock measures it: the member
+ * that wrote and the one that asks may be apart, and both read whole seconds. */
+#define MEMSESS_AGE_ERROR (MEMSESS_CLOCK_ERROR + 1)
 
 /**
  * Makes the next revision of a session out of its newest one.

@@ -123,12 +123,12 @@ memsess_found_t memsess_epoch_judge(const memsess_session_t *session,
 const char *memsess_epoch_why(const memsess_session_t *session, const memsess_reading_t *epoch)
 {
     if (epoch->found != MEMSESS_FOUND) {
-        return "ended, since no server has its user's record any more: evicted, or lost with its "
-               "servers";
+        return "ended: no server has its user's record any more, which was evicted, or lost with "
+               "its servers";
     }
     return is_of_epoch(epoch->session, session)
-               ? "ended alone: by MemSess-Destroy: id=, by an administrator, or as the one unused "
-                 "for longest of more than MemSessUserSessions allows"
+               ? "ended on its own: by MemSess-Destroy: id=, by an administrator, or because its "
+                 "user had more sessions than MemSessUserSessions allows"
                : "ended with all sessions of its user, or with all but one (MemSess-Destroy: "
                  "others)";
 }

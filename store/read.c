@@ -30,9 +30,10 @@ static void complain(const query_t *query, const memsess_get_t *get, const char 
 
 static const char *too_large(apr_size_t size, apr_size_t most, apr_pool_t *p)
 {
-    return apr_psprintf(p, "left alone: unpacked it takes %" APR_SIZE_T_FMT " bytes, above %"
-                        APR_SIZE_T_FMT ", %d times the largest MemSessMaxSize here: raise "
-                        "MemSessMaxSize to have it read", size, most, MEMSESS_UNPACK_TIMES);
+    return apr_psprintf(p, "too large to be read: unpacked it takes %" APR_SIZE_T_FMT " bytes, "
+                        "more than %" APR_SIZE_T_FMT ", which is %d times the largest "
+                        "MemSessMaxSize here: raise MemSessMaxSize", size, most,
+                        MEMSESS_UNPACK_TIMES);
 }
 
 static void take_record(query_t *query, memsess_copy_t *copy, const memsess_get_t *get,
@@ -50,8 +51,8 @@ static void take_record(query_t *query, memsess_copy_t *copy, const memsess_get_
     case MEMSESS_RECORD_NEWER:
         copy->state = COPY_LATER;
         complain(query, get,
-                 "of a later version of mod_memsess, left alone: the session is "
-                 "unavailable here until this member is updated");
+                 "of a later version of mod_memsess: the session is unavailable here until this "
+                 "member is updated");
         return;
     case MEMSESS_RECORD_LARGE:
         copy->state = COPY_SILENT;
@@ -59,11 +60,11 @@ static void take_record(query_t *query, memsess_copy_t *copy, const memsess_get_
         return;
     case MEMSESS_RECORD_FOREIGN:
         copy->state = COPY_SILENT;
-        complain(query, get, "of another session, not used");
+        complain(query, get, "another session's: it is not used");
         return;
     default:
         copy->state = COPY_DAMAGED;
-        complain(query, get, "damaged, counted as missing");
+        complain(query, get, "damaged: it counts as missing");
     }
 }
 
@@ -91,7 +92,7 @@ static void take_answer(query_t *query, memsess_copy_t *copy, const memsess_get_
     if (sealed != MEMSESS_SEAL_OK) {
         copy->state = COPY_DAMAGED;
         complain(query, get,
-                 apr_pstrcat(query->p, memsess_seal_words(sealed), ": not used, counted as missing",
+                 apr_pstrcat(query->p, memsess_seal_words(sealed), ": it counts as missing",
                              NULL));
         return;
     }
@@ -514,12 +515,12 @@ static void settle_ties(query_t *query)
         }
         loses = is_overwritten(query, one, other);
         wins = is_overwritten(query, other, one);
-        if (loses == wins ? other->mark > one->mark : loses) {
+        if (loses == wins ? other->writer > one->writer : loses) {
             query->newest = other;
         }
         memsess_complain(&query->of, query->of.store->servers[query->of.copy[i].at], MEMSESS_RECORD,
-                         "one of two with the same revision: claims were lost, and one of the two "
-                         "changes may be too",
+                         "one of two with the same revision: claims were lost, so one of the two "
+                         "changes may be lost, too",
                          query->p);
     }
 }
@@ -577,8 +578,8 @@ static memsess_found_t judge(const query_t *query)
     }
     if (!newest->ended && newest->revision < query->least) {
         memsess_log(MEMSESS_LOG_WARNING, 0,
-                    "session %s: revision %" APR_UINT64_T_FMT " is the newest "
-                    "that is left, but there was a revision %" APR_UINT64_T_FMT ": not used",
+                    "session %s: revision %" APR_UINT64_T_FMT " is the newest that is left, but "
+                    "there was a revision %" APR_UINT64_T_FMT ", so it is not used",
                     memsess_key_log(query->of.key, query->p), newest->revision, query->least);
         return MEMSESS_UNSEEN;
     }

@@ -32,7 +32,7 @@ int memsess_is_vouched(const memsess_copies_t *of, const memsess_session_t *newe
     for (i = 0; i < of->n && ago >= 0 && silent < copies; i++) {
         if (is_plain(&of->copy[i])
             && !memsess_server_kept(store->servers[of->copy[i].at],
-                                    ago + apr_time_from_sec(MEMSESS_CLOCK_ERROR))) {
+                                    ago + apr_time_from_sec(MEMSESS_AGE_ERROR))) {
             return 0;
         }
     }

@@ -75,13 +75,13 @@ static void tell(apr_time_t now)
         memsess_log_level_t level;
         const char *what;
     } events[] = {
-        {MEMSESS_N_REPAIRED, MEMSESS_LOG_NOTICE, "copies were missing or old: repaired"},
-        {MEMSESS_N_REJECTED, MEMSESS_LOG_NOTICE, "cookies refused: malformed or forged (without "
-                                                 "MemSessSecret also those of sessions that are "
-                                                 "gone)"},
+        {MEMSESS_N_REPAIRED, MEMSESS_LOG_NOTICE, "copies were missing or old, and were repaired"},
+        {MEMSESS_N_REJECTED, MEMSESS_LOG_NOTICE, "cookies were refused, since they were malformed "
+                                                 "or forged (without MemSessSecret also those of "
+                                                 "sessions that are gone)"},
         {MEMSESS_N_UNAVAILABLE, MEMSESS_LOG_WARNING, "requests had no answer from the store"},
         {MEMSESS_N_UNDER_REPLICATED, MEMSESS_LOG_WARNING, "writes reached fewer servers than "
-                                                          "MemSessRedundancy says"},
+                                                          "MemSessRedundancy asks for"},
     };
     unsigned i;
 
@@ -226,9 +226,9 @@ static void compare(memsess_server_t *server, const sign_t *theirs, const sign_t
     }
     if (fellow.differs) {
         warn(MEMSESS_WARN_POOL,
-             apr_psprintf(p, "member %s has another pool than this one, seen at server %s: names "
-                          "and weights in MemSessServers must be alike on all members, or sessions "
-                          "are not found", theirs->member, name));
+             apr_psprintf(p, "member %s has a different pool from this one, as server %s shows: "
+                          "names and weights in MemSessServers must be the same on all members, or "
+                          "sessions are not found", theirs->member, name));
     }
     if (fellow.ahead > APART || fellow.ahead < -APART) {
         warn(MEMSESS_WARN_CLOCK,
@@ -332,10 +332,10 @@ static void complain(const place_t *place, memsess_seal_status_t sealed)
     static volatile apr_uint64_t told_at;
 
     if (memsess_due(&told_at, memsess_clock_steady(), apr_time_from_sec(ITEM_TTL))) {
-        memsess_log(MEMSESS_LOG_WARNING, 0, "server %s: what members of this namespace leave there "
-                    "for each other is %s: not used; MemSessSecret and MemSessSeal must be alike on "
-                    "all members", memsess_server_conf(place->server)->name,
-                    memsess_seal_words(sealed));
+        memsess_log(MEMSESS_LOG_WARNING, 0, "server %s: the item by which members of this "
+                    "namespace see each other is %s, so it is not used: MemSessSecret and "
+                    "MemSessSeal must be the same on all members",
+                    memsess_server_conf(place->server)->name, memsess_seal_words(sealed));
     }
 }
 

@@ -177,7 +177,7 @@ apr_status_t memsess_write(memsess_store_t *store, const memsess_key_t *key,
     unsigned tries = 0;
 
     session->revision++;
-    session->mark = 0;
+    session->writer = 0;
     memsess_order(&of, store, key, p);
     do {
         memsess_write_copies(&sent, &of, session, NULL, 0, p);

@@ -289,7 +289,7 @@ subtest 'claims and locks that none of us made, or that are old, cost no change'
     $plant->('lock', $old, 600);
     is data($c->copy(server => $locks)), 'n=1&sum=2', 'and no lock';
     cmp_ok time - $start, '<', 5, 'nobody waited';
-    like $one->log->text($mark), qr/:error\].*claim 2 of session \S+ is not one of ours/,
+    like $one->log->text($mark), qr/:error\].*claim 2 of session \S+ is not a member's/,
         'the log is loud';
     unlike $one->log->text($mark), qr/planted words/, 'and has no word of it';
 };

@@ -96,7 +96,7 @@ subtest 'events' => sub {
     ok $m->log->wait_for(qr/memsess:notice.*\d+ cookies refused/), 'cookies refused';
     $pool[0]->delete((grep { $_->[0] == $pool[0] } @homes)[0][1]);
     ok repaired($c, $mark, 2, @pool), 'a copy is written again';
-    ok $m->log->wait_for(qr/memsess:notice.*\d+ copies were missing or old: repaired/),
+    ok $m->log->wait_for(qr/memsess:notice.*\d+ copies were missing or old, and were repaired/),
         'copies repaired';
     my $log = $m->log->mark;
     client($m)->set_cookie('nonsense')->get('/lua/env') for 1 .. 20;
@@ -132,13 +132,13 @@ my ($plain, $sealed) = map { my $n = $_; MemSess::Member->start(servers => [$pla
     config => $n ? sealing() : $config) } 0, 1;
 
 subtest 'members whose pools differ' => sub {
-    my $warning = qr/memsess:warn.*member \S+ has another pool than this one/;
+    my $warning = qr/memsess:warn.*member \S+ has a different pool from this one/;
     ok wait_for(100, sub { grep { $_->log->text =~ $warning } @differ }), 'somebody says so';
     my ($one) = grep { $_->log->text =~ $warning } @differ;
     is scalar(() = $one->log->text =~ /$warning/g), 1, 'once';
-    like "@{ status($one)->{warnings} }", qr/another pool than this one/, 'JSON';
+    like "@{ status($one)->{warnings} }", qr/a different pool from this one/, 'JSON';
     is_deeply kinds($one), [qw(pool)], 'Prometheus';
-    like client($one)->get('/status')->body, qr/<li>member \S+ has another pool/, 'the page';
+    like client($one)->get('/status')->body, qr/<li>member \S+ has a different pool/, 'the page';
     like status($one)->{verdict}{text}, qr/^All 2 servers are up, but another member has another pool/,
         'and its verdict';
     # The member that compared last has found the signs of all.
@@ -185,7 +185,7 @@ subtest 'a member whose clock is ahead' => sub {
 subtest 'what none of us has left' => sub {
     ok wait_for(100, sub { (items($planted[1])->{$key} // '') ne $planted }),
         'another takes its place';
-    ok $sealed->log->wait_for(qr/memsess:warn.*leave there for each other is not sealed/),
+    ok $sealed->log->wait_for(qr/memsess:warn.*by which members of this namespace see each other is not sealed/),
         'the log tells that';
     unlike $sealed->log->text, qr/web9/, 'and no word of it';
     is_deeply kinds($sealed), [], 'nobody is warned of';

@@ -295,10 +295,10 @@ subtest 'why, of what ended alone or lasts longer' => sub {
         return said(ask($where // '/admin', cookie => $c->cookie))->{summary} };
     my ($one, $two) = map { started($listed, 'user=lea') } 1, 2;
     $two->get(say_via('lua', 'MemSess-Destroy: id=' . $one->get('/lua/env')->env('MEMSESS_ID')));
-    like $why->($_), qr/^ended alone: by MemSess-Destroy: id=/, 'one that was ended by its id' for $one;
+    like $why->($_), qr/^ended on its own: by MemSess-Destroy: id=/, 'one that was ended by its id' for $one;
     my @three = map { let_pass(1.1); started($listed, 'user=lea') } 1 .. 2;
-    like $why->($two), qr/^ended alone: .* more than MemSessUserSessions allows$/, 'one too many';
-    like $why->($two, '/brief'), qr/^ended alone/, 'whatever the time-out of that section is';
+    like $why->($two), qr/^ended on its own: .* more sessions than MemSessUserSessions allows$/, 'one too many';
+    like $why->($two, '/brief'), qr/^ended on its own/, 'whatever the time-out of that section is';
     $three[1]->get(say_via('lua', 'MemSess-Destroy: others'));
     like $why->($three[0]), qr/^ended with all .* or with all but one/, 'others';
     like $why->($three[1]), qr/^active/, 'and the one that goes on';

@@ -17,9 +17,10 @@ void memsess_server_warn_of_limit(const memsess_server_t *server)
 {
     char text[MEMSESS_WARNING_LEN];
 
-    apr_snprintf(text, sizeof(text), "server %s accepts no more connections: requests wait for those "
-                 "that a child has, and a child that has none goes without: raise memcached's -c, or "
-                 "lower MemSessConnections (here %d)", server->conf.name, server->conf.max_conns);
+    apr_snprintf(text, sizeof(text), "server %s accepts no more connections: requests wait for "
+                 "those that their child process has, and a child process without any cannot use "
+                 "the server: raise memcached's -c, or lower MemSessConnections (here %d)",
+                 server->conf.name, server->conf.max_conns);
     if (memsess_count_warn(MEMSESS_WARN_CONNECTIONS, text)) {
         memsess_log(MEMSESS_LOG_WARNING, 0, "%s", text);
     }
@@ -179,7 +180,7 @@ int memsess_server_sees_alike(const memsess_server_t *server, apr_int64_t clock,
     apr_int64_t ahead = (apr_time_sec(wall) - clock)
                         - (apr_time_sec(memsess_clock_wall()) - memsess_server_clock(server));
 
-    return ahead <= CLOCK_ERROR && ahead >= -CLOCK_ERROR;
+    return ahead <= MEMSESS_CLOCK_ERROR && ahead >= -MEMSESS_CLOCK_ERROR;
 }
 
 int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall)
@@ -192,8 +193,8 @@ int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, 
         return 1;
     }
     /* The server's own clock counts, unless it is not told, or was set back meanwhile. */
-    if (back_at && memsess_server_clock(server) + CLOCK_ERROR >= back_at) {
-        if (clock > back_at + CLOCK_ERROR || clock < back_at - CLOCK_ERROR) {
+    if (back_at && memsess_server_clock(server) + MEMSESS_CLOCK_ERROR >= back_at) {
+        if (clock > back_at + MEMSESS_CLOCK_ERROR || clock < back_at - MEMSESS_CLOCK_ERROR) {
             return clock > back_at;
         }
         if (!memsess_server_sees_alike(server, clock, wall)) {
@@ -208,5 +209,5 @@ int memsess_server_is_just_back(const memsess_server_t *server)
 {
     return server->back_steady
            && memsess_clock_steady() - (apr_time_t)server->back_steady
-                  < apr_time_from_sec(2 * CLOCK_ERROR) + server->conf.retry;
+                  < apr_time_from_sec(2 * MEMSESS_CLOCK_ERROR) + server->conf.retry;
 }

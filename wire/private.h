@@ -116,9 +116,6 @@ void memsess_server_mark_back(memsess_server_t *server);
 /** The same, after it was away: asks it for its own clock first. */
 void memsess_server_note_back(memsess_server_t *server);
 
-/** How far apart two members may be in what they take for a server's clock, in seconds. */
-#define CLOCK_ERROR 2
-
 /* -- One server: wire/operate.c --------------------------------------------------------------- */
 
 /** Whether the server gave a whole answer, or was not asked, so that the connection is in step with

@@ -44,7 +44,7 @@ int memsess_server_kept(memsess_server_t *server, apr_interval_time_t since)
            && memsess_ask_stats(server, &told) == APR_SUCCESS
            && memsess_count_server_known(count, memsess_clock_steady()) > since
            && !told.says[MEMSESS_SAYS_EVICTIONS] && told.seconds > 0
-           && told.seconds + CLOCK_ERROR >= memsess_server_clock(server)
+           && told.seconds + MEMSESS_CLOCK_ERROR >= memsess_server_clock(server)
            && !memsess_count_server_set_back(count);
 }
 

@@ -92,6 +92,10 @@ int memsess_server_refuses(const memsess_server_t *server, apr_size_t len);
 /** What the server's own clock says now, in seconds, give or take one; 0: it has not told yet. */
 apr_int64_t memsess_server_clock(const memsess_server_t *server);
 
+/** How far apart, in seconds, two members may be in what they take for a server's clock at one
+ * moment: each may be off by one. Of two such times that differ by more, the later one is later. */
+#define MEMSESS_CLOCK_ERROR 2
+
 /**
  * Whether a server has been there, as far as this child knows, ever since something was written to
  * it: it would then know of all that was written later.

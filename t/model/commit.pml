@@ -28,7 +28,7 @@
  *    others know of: for sessions that claim is left out, although the code makes it there, too.
  *  - The code knows when a record's writer must have sent all copies: by the time since the record
  *    was first seen, or by a server's own clock. Here that is so when the writer is not sending
- *    them now. Its claim is then known by its mark, which is the writer's number.
+ *    them now. Its claim is then known by the writer's number.
  *  - A server goes away or loses its memory only while another one that can be reached holds all
  *    that was acknowledged or shown, and no two servers do so within one commit (claim_ttl): that is
  *    the condition of the guarantee.
@@ -100,7 +100,7 @@
  *    do so within the two seconds that servers' clocks leave open, if those say that the writer's
  *    clock goes like ours.
  *  - Members that have not noticed that a server was away.
- *  - Marks of two claims that are the same by chance; records of later versions.
+ *  - Two writers' numbers that are the same by chance; records of later versions.
  *  - The lock, the line for it and its renewal; MemSessLock none, which is this same protocol; the
  *    local cache; ids that change (renew.pml).
  *  - A first record that nobody else can know of (memsess_store_write).
@@ -191,7 +191,7 @@ typedef Rec {
     byte rev; /* 0: none */
     byte val;
     byte pl; /* placement */
-    byte by; /* the mark of its writer's claim */
+    byte by; /* its writer's number */
 };
 
 /* The servers. A claim of revision 0 is the one called "first". */
@@ -232,7 +232,7 @@ byte done;
 
 byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, slows = SLOWS, takes = TAKES;
 byte expiries = EXPIRIES;
-bit flip;           /* which of two marks is the higher one, or which of two clocks is ahead */
+bit flip;           /* which of two writers' numbers is higher, or which of two clocks is ahead */
 
 #define CL(s, r) claim[(s) * REVS + (r)]
 #define COPY(to, from) to.rev = from.rev; to.val = from.val; to.pl = from.pl; to.by = from.by

@@ -167,7 +167,7 @@ static void test_commit_that_is_refused(void **state)
  * it must have the claim there, too. */
 static void test_commit_upon_what_is_under_way(void **state)
 {
-    static const char token[] = "ABCDefgh01234567"; /* its mark: 0x0011 */
+    static const char token[] = "ABCDefgh01234567"; /* the writer's number: 0x0011 */
     memsess_session_t *before, *session;
 
     (void)state;
@@ -177,8 +177,8 @@ static void test_commit_upon_what_is_under_way(void **state)
     unit_memcached_set(at(1), claim_key(1, 2), token, 16);
     assert_int_equal(commit(read_session(), "c"), MEMSESS_BUSY);
     assert_revisions("2 1 -");
-    /* The marks differ, so the claim is another writer's. Then they are equal: the record's own
-     * writer has sent all by now. */
+    /* The numbers differ, so the claim is another writer's. Then they are equal: the record's own
+     * writer must have sent all. */
     put_record(before, 0, "b", 2, 5, 0x1234);
     assert_int_equal(unit_read(store, &key, &session, unit_pool), MEMSESS_FOUND);
     assert_int_equal(commit(session, "c"), MEMSESS_BUSY);
@@ -191,7 +191,7 @@ static void test_commit_upon_what_is_under_way(void **state)
 /* A repair does not rely on the writer's wall clock, either, which may show anything. */
 static void test_repair_upon_what_is_under_way(void **state)
 {
-    static const char token[] = "ABCDefgh01234567"; /* its mark: 0x0011 */
+    static const char token[] = "ABCDefgh01234567"; /* the writer's number: 0x0011 */
     memsess_session_t *before;
     int hours;
 
@@ -206,7 +206,7 @@ static void test_repair_upon_what_is_under_way(void **state)
         assert_finds("b");
         assert_revisions("2 1 -");
     }
-    /* By the servers' own clocks, the writer is done by now. */
+    /* By the servers' own clocks, the writer must be done. */
     pass_time();
     assert_finds("b");
     assert_revisions("3 3 -");

@@ -75,15 +75,15 @@ static void test_lock_that_was_planted(void **state)
     assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), MEMSESS_BUSY);
     put_lock(secrets, 0, -5); /* members' estimates of that clock may differ */
     assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), MEMSESS_BUSY);
-    assert_int_equal(unit_logged("taken away"), 0);
+    assert_int_equal(unit_logged("it is removed"), 0);
     put_lock(secrets, 0, -30);
     assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), APR_SUCCESS);
-    assert_int_equal(unit_logged("taken away"), 1);
+    assert_int_equal(unit_logged("it is removed"), 1);
     memsess_lock_free(mine);
     unit_memcached_set(at(0), apr_pstrcat(unit_pool, copy_key(0), ".lock", NULL), "planted words",
                        13);
     assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool), APR_SUCCESS);
-    assert_int_equal(unit_logged("taken away"), 2);
+    assert_int_equal(unit_logged("it is removed"), 2);
     assert_int_equal(unit_logged("planted words"), 0);
     memsess_lock_free(mine);
 }

@@ -242,7 +242,7 @@ static void test_old_memory_that_others_vouch_for(void **state)
     open_store(3, 2, 1);
     /* The servers are known for longer than any session is old. */
     for (i = 0; i < 3; i++) {
-        unit_await(memsess_server_kept(handle(i), apr_time_from_sec(MEMSESS_CLOCK_ERROR + 2)));
+        unit_await(memsess_server_kept(handle(i), apr_time_from_sec(MEMSESS_AGE_ERROR + 2)));
     }
     begun("a");
     blink(0);
@@ -277,7 +277,7 @@ static void test_old_memory_that_nobody_vouches_for(void **state)
 {
     (void)state;
     open_store(2, 2, 1);
-    unit_await(memsess_server_kept(handle(0), apr_time_from_sec(MEMSESS_CLOCK_ERROR + 2)));
+    unit_await(memsess_server_kept(handle(0), apr_time_from_sec(MEMSESS_AGE_ERROR + 2)));
     begun("a");
     blink(0);
     freeze(1);

@@ -407,9 +407,9 @@ static inline const char *claim_key(unsigned place, int revision)
 }
 
 /* Puts a record as another writer would have stored it, with this revision, age in seconds and
- * mark. */
+ * number of its writer. */
 static inline void put_record(const memsess_session_t *before, unsigned place, const char *value,
-                       unsigned revision, int age, int mark)
+                       unsigned revision, int age, int writer)
 {
     memsess_session_t *session = apr_pmemdup(unit_pool, before, sizeof(*before));
     apr_size_t len;
@@ -418,7 +418,7 @@ static inline void put_record(const memsess_session_t *before, unsigned place, c
 
     set_value(session, value);
     session->revision = revision;
-    session->mark = (apr_uint16_t)mark;
+    session->writer = (apr_uint16_t)writer;
     session->written = memsess_clock_wall() - apr_time_from_sec(age);
     for (i = 0; i < session->placement.n; i++) {
         session->placement.clock[i] = (apr_uint32_t)(memsess_server_clock(handle(place)) - age);
