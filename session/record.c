@@ -197,6 +197,29 @@ static void put_payload(unsigned char *at, const memsess_session_t *session)
     }
 }
 
+/* All of the head but what depends on the flags, and the hash. */
+static void put_head(unsigned char *record, const memsess_session_t *session,
+                     const memsess_key_t *key, apr_size_t size)
+{
+    memcpy(record, "MSS", 3);
+    record[3] = VERSION;
+    record[5] = (unsigned char)(session->placement.n | (session->unused ? UNUSED : 0)
+                                | (session->lasts ? LASTS : 0));
+    record[6] = (unsigned char)(session->writer >> 8);
+    record[7] = (unsigned char)session->writer;
+    memcpy(record + 8, key->digest, 16);
+    put64(record + 24, session->revision);
+    put64(record + 32, (apr_uint64_t)session->created);
+    put64(record + 40, (apr_uint64_t)session->used);
+    put64(record + 48, (apr_uint64_t)session->idle);
+    put64(record + 56, (apr_uint64_t)session->written);
+    put64(record + 64, (apr_uint64_t)session->renewed);
+    apr_decode_base64_binary(record + 72, session->public_id, MEMSESS_PUBLIC_ID_LEN,
+                             APR_ENCODE_BASE64URL, NULL);
+    put32(record + SIZE_AT, (apr_uint32_t)size);
+    put32(record + 88, (apr_uint32_t)session->attrs->nelts);
+}
+
 apr_status_t memsess_record_encode(const memsess_session_t *session, const memsess_key_t *key,
                                    apr_size_t compress, char **data, apr_size_t *len,
                                    apr_pool_t *p)
@@ -231,24 +254,8 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
             *len = head + packed_len;
         }
     }
-    memcpy(record, "MSS", 3);
-    record[3] = VERSION;
+    put_head(record, session, key, size);
     record[4] = (unsigned char)flags;
-    record[5] = (unsigned char)(placement->n | (session->unused ? UNUSED : 0)
-                                | (session->lasts ? LASTS : 0));
-    record[6] = (unsigned char)(session->writer >> 8);
-    record[7] = (unsigned char)session->writer;
-    memcpy(record + 8, key->digest, 16);
-    put64(record + 24, session->revision);
-    put64(record + 32, (apr_uint64_t)session->created);
-    put64(record + 40, (apr_uint64_t)session->used);
-    put64(record + 48, (apr_uint64_t)session->idle);
-    put64(record + 56, (apr_uint64_t)session->written);
-    put64(record + 64, (apr_uint64_t)session->renewed);
-    apr_decode_base64_binary(record + 72, session->public_id, MEMSESS_PUBLIC_ID_LEN,
-                             APR_ENCODE_BASE64URL, NULL);
-    put32(record + SIZE_AT, (apr_uint32_t)size);
-    put32(record + 88, (apr_uint32_t)session->attrs->nelts);
     put_placement(record + HEADER, placement);
     put_binding(record + HEADER + PLACE_LEN * (apr_size_t)placement->n, &session->binding);
     if (flags & FLAG_LOGIN) {
