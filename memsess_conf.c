@@ -68,8 +68,10 @@ void memsess_conf_start(apr_pool_t *pconf)
 
 #define DEFAULT(type, field, value, args, name, kind, least, most) conf->field = value;
 #define MERGE(type, field, value, args, name, kind, least, most)                                   \
-    conf->field = add->field##_set ? add->field : base->field;                                     \
-    conf->field##_set = add->field##_set || base->field##_set;
+    if (add->field##_set) {                                                                        \
+        conf->field = add->field;                                                                  \
+        conf->field##_set = 1;                                                                     \
+    }
 
 static apr_array_header_t *default_members(apr_pool_t *p)
 {
@@ -92,7 +94,7 @@ void *memsess_srv_conf_create(apr_pool_t *p, server_rec *s)
 void *memsess_srv_conf_merge(apr_pool_t *p, void *base_v, void *add_v)
 {
     const memsess_srv_conf_t *base = base_v, *add = add_v;
-    memsess_srv_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
+    memsess_srv_conf_t *conf = apr_pmemdup(p, base, sizeof(*conf));
 
     MEMSESS_SRV_SETTINGS(MERGE)
     conf->binds = base->binds || add->binds;
@@ -112,13 +114,14 @@ void *memsess_dir_conf_create(apr_pool_t *p, char *dir)
 void *memsess_dir_conf_merge(apr_pool_t *p, void *base_v, void *add_v)
 {
     const memsess_dir_conf_t *base = base_v, *add = add_v;
-    memsess_dir_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
+    memsess_dir_conf_t *conf = apr_pmemdup(p, base, sizeof(*conf));
 
     MEMSESS_DIR_SETTINGS(MERGE)
     conf->requires = base->requires | add->requires;
     conf->requires_set = base->requires_set || add->requires_set;
     conf->is_guarded = (add->requires_set ? add : base)->is_guarded;
     conf->is_open = add->is_open || ((add->merges_or || !add->requires_set) && base->is_open);
+    conf->merges_or = 0;
     conf->handler_set = base->handler_set || add->handler_set;
     conf->is_admin = (add->handler_set ? add : base)->is_admin;
     return conf;
