@@ -2,8 +2,6 @@
 
 #include "http/request_private.h"
 
-extern module AP_MODULE_DECLARE_DATA memsess_module;
-
 static memsess_top_t *top_make(request_rec *r)
 {
     memsess_top_t *top = apr_pcalloc(r->pool, sizeof(*top));
@@ -14,19 +12,15 @@ static memsess_top_t *top_make(request_rec *r)
     return top;
 }
 
-memsess_own_t *memsess_own(request_rec *r, int make)
+memsess_own_t *memsess_own_find(request_rec *r, int make)
 {
-    memsess_own_t *own = ap_get_module_config(r->request_config, &memsess_module);
     request_rec *parent = r->main ? r->main : r->prev;
+    memsess_own_t *parents = parent ? memsess_own(parent, make) : NULL, *own = NULL;
 
-    if (!own) {
-        memsess_own_t *parents = parent ? memsess_own(parent, make) : NULL;
-
-        if (parents || make) {
-            own = apr_pcalloc(r->pool, sizeof(*own));
-            own->top = parents ? parents->top : top_make(r);
-            ap_set_module_config(r->request_config, &memsess_module, own);
-        }
+    if (parents || make) {
+        own = apr_pcalloc(r->pool, sizeof(*own));
+        own->top = parents ? parents->top : top_make(r);
+        ap_set_module_config(r->request_config, &memsess_module, own);
     }
     return own;
 }

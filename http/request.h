@@ -15,6 +15,8 @@
 #include "mod_memsess.h"
 #include "session/change.h"
 
+extern module AP_MODULE_DECLARE_DATA memsess_module;
+
 /** The names of the states, as users see them. */
 extern const char *const memsess_state_names[];
 
@@ -97,8 +99,17 @@ typedef struct memsess_own_t {
     int asking;    /**< authorization is under way, see http/auth.c */
 } memsess_own_t;
 
-/** This request's own state; @a make: makes it if there is none. */
-memsess_own_t *memsess_own(request_rec *r, int make);
+/** For memsess_own, where a request has no state yet. */
+memsess_own_t *memsess_own_find(request_rec *r, int make);
+
+/** This request's own state; @a make: makes it if there is none. Each step asks for it, so it is
+ * inline. */
+static inline memsess_own_t *memsess_own(request_rec *r, int make)
+{
+    memsess_own_t *own = ap_get_module_config(r->request_config, &memsess_module);
+
+    return own ? own : memsess_own_find(r, make);
+}
 
 /** Whether this is part of an answer whose head has left, and told no cache of a session. */
 int memsess_req_is_late(const request_rec *r);
