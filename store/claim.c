@@ -69,11 +69,12 @@ static const char *claim_kind(const char *what, apr_pool_t *p)
 static apr_status_t claim_value(const memsess_claim_t *claim, unsigned at, const char *what,
                                 char **value, apr_size_t *len, apr_pool_t *p)
 {
+    const memsess_secrets_t *secrets = claim->of.store->conf.secrets;
     apr_int64_t clock = memsess_server_clock(claim->of.store->servers[at]);
     char *plain = apr_pstrcat(p, claim->token, apr_off_t_toa(p, claim->begun), " ",
                               apr_off_t_toa(p, clock ? clock + claim->ttl : 0), NULL);
 
-    return memsess_seal(claim->of.store->conf.secrets, claim->of.key, claim_kind(what, p), plain,
+    return memsess_seal(secrets, claim->of.key, secrets ? claim_kind(what, p) : NULL, plain,
                         strlen(plain), value, len, p);
 }
 
