@@ -366,9 +366,9 @@ static void get_head(const unsigned char *record, unsigned tags, apr_size_t head
     }
 }
 
-memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
-                                              const memsess_key_t *key, apr_size_t most,
-                                              memsess_session_t **session, apr_pool_t *p)
+static memsess_record_status_t decode(const char *data, apr_size_t len, int is_whole,
+                                      const memsess_key_t *key, apr_size_t most,
+                                      memsess_session_t **session, apr_pool_t *p)
 {
     const unsigned char *record = (const unsigned char *)data;
     memsess_record_status_t status = MEMSESS_RECORD_OK;
@@ -385,7 +385,8 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     }
     tags = len < HEADER ? 0 : record[5] & ~(unsigned)(UNUSED | LASTS);
     if (record[3] != VERSION || len < HEADER || len < (head = head_len(tags, record[4]))
-        || tags > MEMSESS_COPIES_MAX || get32(record + HASH_AT) != record_hash(record, len)) {
+        || tags > MEMSESS_COPIES_MAX
+        || (!is_whole && get32(record + HASH_AT) != record_hash(record, len))) {
         return MEMSESS_RECORD_DAMAGED;
     }
     if (memcmp(record + 8, key->digest, 16) != 0) {
@@ -411,4 +412,18 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
     get_head(record, tags, head, s);
     *session = s;
     return MEMSESS_RECORD_OK;
+}
+
+memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
+                                              const memsess_key_t *key, apr_size_t most,
+                                              memsess_session_t **session, apr_pool_t *p)
+{
+    return decode(data, len, 0, key, most, session, p);
+}
+
+memsess_record_status_t memsess_record_decode_whole(const char *data, apr_size_t len,
+                                                    const memsess_key_t *key, apr_size_t most,
+                                                    memsess_session_t **session, apr_pool_t *p)
+{
+    return decode(data, len, 1, key, most, session, p);
 }

@@ -34,6 +34,11 @@ memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
                                               const memsess_key_t *key, apr_size_t most,
                                               memsess_session_t **session, apr_pool_t *p);
 
+/** The same where a seal has vouched for every byte, so that the hash need not. */
+memsess_record_status_t memsess_record_decode_whole(const char *data, apr_size_t len,
+                                                    const memsess_key_t *key, apr_size_t most,
+                                                    memsess_session_t **session, apr_pool_t *p);
+
 /** The bytes that a record, of MEMSESS_RECORD_LARGE for instance, takes unpacked. */
 apr_size_t memsess_record_claims(const char *data);
 
