@@ -33,8 +33,8 @@ APLOG_USE_MODULE(memsess);
 
 /* The fields that a request may have. */
 enum { USER, ID, COOKIE, RESYNC, FIELDS };
-#define FORM "a form has one of user=NAME, user=NAME&id=PUBLIC_ID, cookie=VALUE and resync=RECORDS, " \
-             "and each field once"
+#define FORM "the form must have just one of user=NAME, user=NAME&id=PUBLIC_ID, cookie=VALUE and " \
+             "resync=RECORDS, and each field once"
 static const char *const field_names[FIELDS] = {"user", "id", "cookie", "resync"};
 
 /* -- The guards ------------------------------------------------------------------------------- */
@@ -45,14 +45,16 @@ static const char *unguarded(request_rec *r)
     const memsess_dir_conf_t *conf = memsess_dir_conf(r);
 
     if (!conf->is_admin) {
-        return "no SetHandler " HANDLER " of the server's configuration is for it";
+        return "only SetHandler in the server's configuration can set this handler, and none does "
+               "so here";
     }
     if (ap_satisfies(r) == SATISFY_ANY) {
         return "with Satisfy Any its Require keeps nobody out: write Satisfy All";
     }
     return conf->is_guarded && !conf->is_open
-               ? NULL : "no Require guards it: name in its section who may end sessions, by Require ip or "
-                        "Require user, say; what env, expr, method or ssl let in may be anybody";
+               ? NULL : "no Require guards it: say in its section who may end sessions, for "
+                        "example by Require ip or Require user. Require env, expr, method and ssl "
+                        "are not enough: they may let anybody in";
 }
 
 /* -- Answers ---------------------------------------------------------------------------------- */
@@ -96,8 +98,8 @@ static int end(request_rec *r, const char *name, const char *id)
     if (rv != APR_SUCCESS) {
         return unavailable(r, memsess_error_words(rv, conf->timeout, words));
     }
-    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "MemSess: " HANDLER ": %s of %s is ended, as %s "
-                  "asked", id ? ap_escape_logitem(r->pool, id) : "every session",
+    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, "MemSess: " HANDLER ": %s of %s was ended at the "
+                  "request of %s", id ? ap_escape_logitem(r->pool, id) : "every session",
                   ap_escape_logitem(r->pool, name),
                   r->user ? ap_escape_logitem(r->pool, r->user) : r->useragent_ip);
     ap_rprintf(r, "{\"user\": %s, \"ended\": %s}\n", memsess_json_string(name, r->pool),
@@ -149,13 +151,14 @@ static const char *judge_section(request_rec *r, const memsess_session_t *sessio
     const char *used = memsess_status_time(session->used, r->pool);
 
     if (!is_free && conf->absolute && session->created + conf->absolute < now) {
-        return apr_psprintf(r->pool, "expired: it began at %s, longer ago than the "
-                            "MemSessAbsoluteTimeout here",
+        return apr_psprintf(r->pool, "expired: it began at %s, longer ago than "
+                            "MemSessAbsoluteTimeout allows here",
                             memsess_status_time(session->created, r->pool));
     }
     if (!is_free && session->used + conf->idle < now) {
-        return apr_psprintf(r->pool, "unused since %s, for %" APR_TIME_T_FMT " s: expired where "
-                            "MemSessIdleTimeout is shorter, as it is here, and active elsewhere",
+        return apr_psprintf(r->pool, "unused since %s, for %" APR_TIME_T_FMT " s: expired in "
+                            "sections whose MemSessIdleTimeout is shorter, as in this one, and "
+                            "active in others",
                             used, apr_time_sec(now - session->used));
     }
     return apr_psprintf(r->pool, "active: last used at %s", used);
@@ -182,7 +185,7 @@ static const char *judge_live(request_rec *r, const memsess_session_t *session)
         case MEMSESS_FOUND:
             break;
         default:
-            return "nobody can tell: the servers that have its user's epoch are silent";
+            return "not known: the servers that have its user's record are silent";
         }
     }
     return judge_section(r, session, now);
@@ -206,7 +209,7 @@ static const char *judge(request_rec *r, const apr_array_header_t *looks)
         return apr_psprintf(r->pool, "not found on any server that answered, but %d of %d are "
                             "silent", silent, looks->nelts);
     }
-    return "not found on any server: expired or evicted, or never there";
+    return "not found on any server: it has expired, was evicted or never existed";
 }
 
 /* What is wrong with a cookie's value; NULL: nothing. */
@@ -223,12 +226,12 @@ static const char *misread(request_rec *r, const char *name, const char *value,
         return NULL;
     }
     if (strlen(value) < MEMSESS_ID_LEN || !memsess_id_ok(value, MEMSESS_ID_LEN)) {
-        return "malformed: this is no session cookie of ours";
+        return "malformed: this is not a session cookie of mod_memsess";
     }
     return secrets && strchr(value, '.')
-               ? "signed by another secret, for another cookie name or namespace, or altered"
-               : secrets ? "not signed, while MemSessSecret is named here"
-                         : "signed, while no MemSessSecret is named here";
+               ? "signed with another secret, for another cookie name or namespace, or altered"
+               : secrets ? "not signed, although MemSessSecret is set here"
+                         : "signed, although MemSessSecret is not set here";
 }
 
 static int why(request_rec *r, const char *cookie)
@@ -290,13 +293,14 @@ static int resync(request_rec *r, const char *records)
     apr_uint32_t ttl;
 
     if (!memsess_resync_can(conf_of(r)->store)) {
-        return refuse(r, HTTP_BAD_REQUEST, "sessions have one copy each here, by "
-                                           "MemSessRedundancy: there is nothing to copy");
+        return refuse(r, HTTP_BAD_REQUEST, "MemSessRedundancy gives each session one copy here, so "
+                                           "there is nothing to copy");
     }
     apr_pool_create(&p, r->pool);
     for (; word; word = apr_strtok(NULL, ",", &last)) {
         if (!parse_record(word, &ttl)) {
-            return refuse(r, HTTP_BAD_REQUEST, "resync= takes DIGEST.SECONDS, with commas between");
+            return refuse(r, HTTP_BAD_REQUEST, "resync= must be a list of DIGEST.SECONDS, "
+                          "separated by commas");
         }
         n[memsess_resync(conf_of(r)->store, word, ttl, p)]++;
         apr_pool_clear(p);
@@ -374,13 +378,13 @@ static int get(request_rec *r)
     ap_args_to_table(r, &args);
     user = apr_table_get(args, field_names[USER]);
     if (!conf_of(r)->store) {
-        return unavailable(r, "this child process has no store, as the error log says");
+        return unavailable(r, "this child process has no store: see the error log");
     }
     if (apr_table_get(args, "servers")) {
         return list_servers(r);
     }
     if (!user || !*user) {
-        return refuse(r, HTTP_BAD_REQUEST, "name whose sessions to list: ?user=NAME");
+        return refuse(r, HTTP_BAD_REQUEST, "say whose sessions to list: ?user=NAME");
     }
     return list(r, user);
 }
@@ -404,7 +408,7 @@ static const char *read_form(request_rec *r, const char *fields[FIELDS], int *st
 
     *status = ap_parse_form_data(r, NULL, &pairs, -1, FORM_MAX);
     if (*status != OK) {
-        return "this is no form of at most 8 kB";
+        return "the request must have a form as its body, of at most 8 kB";
     }
     *status = HTTP_BAD_REQUEST;
     while (pairs && (pair = apr_array_pop(pairs))) {
@@ -435,7 +439,7 @@ static int post(request_rec *r)
         return refuse(r, status, wrong);
     }
     if (!conf_of(r)->store) {
-        return unavailable(r, "this child process has no store, as the error log says");
+        return unavailable(r, "this child process has no store: see the error log");
     }
     if (fields[COOKIE]) {
         return why(r, fields[COOKIE]);

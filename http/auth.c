@@ -97,13 +97,13 @@ static void say_that_login_is_closed(const request_rec *r, const request_rec *as
     const char *page = ap_escape_logitem(r->pool, asked->uri);
 
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                  "MemSess: %s is the page of MemSessLoginURL, and needs "
-                  "a log-in itself: let everybody in there, by Require all granted%s",
+                  "MemSess: %s is the page of MemSessLoginURL, but needs a log-in itself: let "
+                  "everybody in there, by Require all granted%s",
                   page,
                   asked == r ? ""
                              : apr_psprintf(r->pool,
-                                            "; since %s answers for it, say there: Require "
-                                            "expr \"%%{THE_REQUEST} =~ m#^(GET|POST) %s[? ]#\"",
+                                            "; %s answers for it, so write there: Require expr "
+                                            "\"%%{THE_REQUEST} =~ m#^(GET|POST) %s[? ]#\"",
                                             ap_escape_logitem(r->pool, r->uri), page));
 }
 
@@ -156,8 +156,8 @@ int memsess_auth_check_user(request_rec *r)
         return own && own->undecided && !ap_auth_type(r) ? memsess_req_deny(r) : DECLINED;
     }
     if (!memsess_req_enabled(r)) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: AuthType MemSess knows no user here: "
-                      "%s", r->proxyreq == PROXYREQ_PROXY
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: AuthType MemSess cannot know the user "
+                      "here: %s", r->proxyreq == PROXYREQ_PROXY
                                 ? "requests to a forward proxy have no session"
                                 : "MemSess is Off");
         return HTTP_INTERNAL_SERVER_ERROR;
@@ -199,7 +199,7 @@ static const char *parse_requirement(cmd_parms *cmd, const char *line, const voi
     while (!error && *line) {
         word = ap_getword_conf(cmd->pool, &line);
         if (!*word) {
-            return "Require memsess: an empty value is none that a session could have";
+            return "Require memsess: an empty value never lets anybody in: leave it out";
         }
         APR_ARRAY_PUSH(requirement->values, const ap_expr_info_t *) =
             ap_expr_parse_cmd(cmd, word, AP_EXPR_FLAG_STRING_RESULT, &error, NULL);
@@ -208,7 +208,7 @@ static const char *parse_requirement(cmd_parms *cmd, const char *line, const voi
         return apr_psprintf(cmd->pool, "Require memsess: %s: %s", word, error);
     }
     return requirement->values->nelts ? NULL : "Require memsess needs an attribute's name and the "
-                                               "values that are let in";
+                                               "values to let in";
 }
 
 static int has_value(request_rec *r, const requirement_t *requirement, const char *value)
@@ -336,8 +336,9 @@ static int ask_others(request_rec *r, int (*ask)(request_rec *r))
     status = ask(r);
     own->asking = 0;
     if (status == OK && is_ours(r) && requires & MEMSESS_REQUIRES_NOT_USER) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: denied, since some are not let in "
-                      "here, and nobody knows who this is: %s", memsess_req_why(memsess_req(r)));
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: denied, since some users are not let "
+                      "in here, and it is not known who this one is: %s",
+                      memsess_req_why(memsess_req(r)));
         return memsess_req_deny(r);
     }
     return ap_is_HTTP_ERROR(status) && own->undecided ? memsess_req_deny(r) : status;

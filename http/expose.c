@@ -640,8 +640,8 @@ static void warn_of_fastcgi(request_rec *r, const char *id, const char *name, co
 {
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: session %s: %s is left out, since its "
                   "%" APR_SIZE_T_FMT " bytes are more than FastCGI takes in one variable: read "
-                  "MEMSESS_DATA_1 and so on (MemSessExpose env), of which MEMSESS_DATA_PARTS tells the "
-                  "number, or narrow it with MemSessExposeKeys", id, name, strlen(data));
+                  "MEMSESS_DATA_1 and so on, as many as MEMSESS_DATA_PARTS says (MemSessExpose "
+                  "env), or expose less with MemSessExposeKeys", id, name, strlen(data));
 }
 
 static void drop_too_long_for_fastcgi(request_rec *r)
@@ -693,9 +693,9 @@ static void set_headers(request_rec *r, memsess_top_t *top)
 static void drop_too_long(request_rec *r)
 {
     memsess_drop_entries(r->subprocess_env, is_too_long_of_ours, r->pool);
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "MemSess: MEMSESS_DATA is left out, since a CGI "
-                  "program cannot have so long a variable: read MEMSESS_DATA_1 and so on, or "
-                  "narrow it with MemSessExposeKeys");
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "MemSess: MEMSESS_DATA is left out, since it is "
+                  "too long for a variable of a CGI program: read MEMSESS_DATA_1 and so on, or "
+                  "expose less with MemSessExposeKeys");
 }
 
 void memsess_expose_headers(request_rec *r)

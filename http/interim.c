@@ -176,9 +176,9 @@ static apr_status_t interim_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         return refuse(f, bb, clean);
     }
     if (interim->r && interim->head->nelts > HEAD_MAX) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: the head of an answer that goes past "
-                      "httpd's own handling of headers is above %d bytes: the connection is "
-                      "closed", HEAD_MAX);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: an answer that bypasses httpd's "
+                      "output filters (an interim one, a tunnel's or a nph- program's) has more "
+                      "than %d bytes of headers: the connection is closed", HEAD_MAX);
         interim->r = NULL;
         interim->is_refused = 1;
         f->c->aborted = 1;

@@ -52,7 +52,8 @@ static void send_cookie(memsess_commit_t *c, const char *id)
     cookie = memsess_cookie_format(&conf, id ? &value : NULL,
                                    memsess_srv_conf(c->top->server)->secrets, https, c->r->pool);
     if (!cookie) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the cookie cannot be signed");
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the cookie cannot be signed: "
+                      "cryptography failed (libcrypto)");
         return;
     }
     MEMSESS_TRACE(c->r, "cookie %s: %s", c->conf->cookie->name, id ? "set" : "cleared");
@@ -98,7 +99,7 @@ static memsess_session_t *build(memsess_commit_t *c, const memsess_session_t *ol
             return NULL;
         }
         if (memsess_session_make(&fresh, c->now, c->r->pool) != APR_SUCCESS) {
-            c->error = "no random numbers can be had for a new session";
+            c->error = "the system gives no random numbers for a new session";
             return NULL;
         }
         old = fresh;
@@ -106,7 +107,7 @@ static memsess_session_t *build(memsess_commit_t *c, const memsess_session_t *ol
     c->error = memsess_changes_apply(c->changes, old, &session, c->r->pool);
     size = c->error ? 0 : memsess_record_size(session);
     if (size > (apr_size_t)c->conf->max_size) {
-        c->error = apr_psprintf(c->r->pool, "the session would take %" APR_SIZE_T_FMT " bytes, "
+        c->error = apr_psprintf(c->r->pool, "the session would take %" APR_SIZE_T_FMT " bytes, but "
                                 "MemSessMaxSize allows %" APR_INT64_T_FMT, size,
                                 c->conf->max_size);
     }
@@ -311,7 +312,7 @@ static int failed(const memsess_commit_t *c, apr_status_t rv)
 
     if (c->error) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, c->r, "MemSess: the response's changes are "
-                      "refused, the session stays as it was: %s", c->error);
+                      "refused, and the session stays as it was: %s", c->error);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (rv == MEMSESS_GONE) {

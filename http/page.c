@@ -103,7 +103,7 @@ static void send_says(request_rec *r, const memsess_shown_t *shown)
 
     if (memory >= 0) {
         send_row(r, "memory", apr_psprintf(p, "%s of %s", bytes(memory, p), bytes(limit, p)), 0);
-        send_row(r, "of it in use", percent(memory, limit, p), 0);
+        send_row(r, "memory in use", percent(memory, limit, p), 0);
     }
     if (says[MEMSESS_SAYS_ITEMS] >= 0) {
         send_row(r, "items", memsess_status_number((apr_uint64_t)says[MEMSESS_SAYS_ITEMS], p), 0);
@@ -205,13 +205,14 @@ static void send_figure(request_rec *r, const memsess_status_t *status, unsigned
 /* What the estimate is based on, and so what it cannot know. */
 static void send_basis(request_rec *r, const memsess_alive_t *alive)
 {
-    ap_rprintf(r, "<p class=\"soft\">Sessions alive are an estimate: the items of %u server%s, %s, "
-               "divided by the copies. Claims of the last seconds, lists of users, ended sessions that "
-               "a server still has, and whatever else is there count too.", alive->servers,
+    ap_rprintf(r, "<p class=\"soft\">Sessions alive is an estimate: the items of %u server%s, %s, "
+               "divided by the number of copies. Claims of the last seconds, lists of users, ended "
+               "sessions that a server still has, and everything else that is there count, too.",
+               alive->servers,
                alive->servers == 1 ? "" : "s",
                memsess_status_number((apr_uint64_t)alive->items, r->pool));
     if (alive->silent) {
-        ap_rprintf(r, " <span class=\"bad\">%u server%s not tell.</span>", alive->silent,
+        ap_rprintf(r, " <span class=\"bad\">%u server%s not say.</span>", alive->silent,
                    alive->silent == 1 ? " does" : "s do");
     }
     ap_rputs("</p>\n", r);
@@ -221,7 +222,7 @@ static void send_alive(request_rec *r, const memsess_status_t *status)
 {
     const memsess_alive_t *alive = &status->alive;
 
-    send_name(r, "sessions alive", "By what servers tell");
+    send_name(r, "sessions alive", "Estimated from what the servers report");
     memsess_chart_spark(r, status, MEMSESS_H_ALIVE, "sessions alive", 0);
     ap_rprintf(r, "</td><td>%s</td></tr>\n", alive->sessions < 0 ? "?" : apr_pstrcat(
                    r->pool, "about ",
@@ -236,7 +237,8 @@ static void send_now(request_rec *r, const memsess_status_t *status)
 
     ap_rputs("<section><h3>Now, and the last hour</h3><table>\n", r);
     send_alive(r, status);
-    send_figure(r, status, MEMSESS_H_OPERATIONS, "operations", "What servers were asked", 0);
+    send_figure(r, status, MEMSESS_H_OPERATIONS, "operations", "Operations that servers were asked "
+                "for", 0);
     send_figure(r, status, MEMSESS_H_ERRORS, "errors", "Of these, refused or failed", 1);
     if (before->at && all) {
         send_row(r, "local cache, hits within the last minute",
@@ -277,7 +279,7 @@ static void send_member(request_rec *r, const memsess_status_t *status,
     ap_rprintf(r, "<tr><th scope=\"row\">%s<br><span class=\"soft\">version %s</span>",
                escaped(fellow->name, p), version);
     if (fellow->differs) {
-        ap_rputs("<br><span class=\"bad\">its pool is another</span>", r);
+        ap_rputs("<br><span class=\"bad\">it has a different pool</span>", r);
     }
     if (fellow->ahead > APART || fellow->ahead < -APART) {
         ap_rprintf(r, "<br><span class=\"bad\">its clock is %" APR_INT64_T_FMT " s %s</span>",
@@ -292,8 +294,9 @@ static void send_members(request_rec *r, const memsess_status_t *status)
 {
     int i;
 
-    ap_rputs("<section><h3>Members seen</h3>\n<p class=\"soft\">Each leaves a sign on the servers of "
-             "MemSessServers once a minute, first some 15 s after its start.</p><table>\n", r);
+    ap_rputs("<section><h3>Members seen</h3>\n<p class=\"soft\">Each leaves a sign on the servers "
+             "of MemSessServers once a minute, for the first time some 15 s after its start.</p>"
+             "<table>\n", r);
     for (i = 0; i < status->members->nelts; i++) {
         send_member(r, status, &APR_ARRAY_IDX(status->members, i, memsess_fellow_t));
     }
@@ -338,7 +341,7 @@ static void send_host(request_rec *r, const memsess_host_t *host)
     send_row(r, "cookies", host->is_signed ? "signed" : "not signed", 0);
     send_row(r, "records", host->is_sealed ? "sealed" : "not sealed", 0);
     ap_rputs("</table>\n", r);
-    send_settings(r, "Set for all of it", host->settings);
+    send_settings(r, "For the whole host", host->settings);
     for (i = 0; i < host->sections->nelts; i++) {
         const memsess_section_t *section = &APR_ARRAY_IDX(host->sections, i, memsess_section_t);
 
@@ -364,7 +367,7 @@ static void send_hosts(request_rec *r, const memsess_status_t *status)
         }
     }
     if (*alike) {
-        ap_rprintf(r, "<section><h3>As the server itself</h3>\n<p>%s</p></section>\n", alike);
+        ap_rprintf(r, "<section><h3>Same as the server itself</h3>\n<p>%s</p></section>\n", alike);
     }
 }
 
@@ -420,8 +423,8 @@ void memsess_page_send(request_rec *r, const memsess_status_t *status)
     send_now(r, status);
     send_counters(r, status);
     send_members(r, status);
-    ap_rputs("</div>\n<h2>The configuration in force</h2>\n<p class=\"soft\">What is set, with what "
-             "is inherited; all else is as its default.</p>\n<div class=\"columns\">\n", r);
+    ap_rputs("</div>\n<h2>The configuration in force</h2>\n<p class=\"soft\">What is set or "
+             "inherited; everything else has its default.</p>\n<div class=\"columns\">\n", r);
     send_hosts(r, status);
     ap_rputs("</div></body></html>\n", r);
 }

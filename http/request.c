@@ -437,7 +437,7 @@ static void choose_sent(memsess_req_t *req, const memsess_dir_conf_t *conf, mems
         req->over = over;
     }
     req->ahead = NULL;
-    MEMSESS_TRACE(top->r, "of %u cookies number %u counts", req->n_sent, req->at + 1);
+    MEMSESS_TRACE(top->r, "of %u cookies, number %u is used", req->n_sent, req->at + 1);
 }
 
 static void read_once(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)

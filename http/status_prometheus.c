@@ -51,11 +51,13 @@ static void send_server_family(request_rec *r, const memsess_status_t *status, i
 {
     static const char *const families[][3] = {
         {"memsess_server_up", "gauge", "1: the server is up; 0: it is down"},
-        {"memsess_server_since_timestamp_seconds", "gauge", "When that began"},
-        {"memsess_server_weight", "gauge", "Its share of the sessions"},
-        {"memsess_server_operations_total", "counter", "What the server was asked"},
+        {"memsess_server_since_timestamp_seconds", "gauge", "Since when the server has been up or "
+                                                            "down"},
+        {"memsess_server_weight", "gauge", "The server's weight: its share of the sessions"},
+        {"memsess_server_operations_total", "counter", "Operations that the server was asked for"},
         {"memsess_server_errors_total", "counter", "Operations that failed or were refused"},
-        {"memsess_server_timeouts_total", "counter", "Of these, because MemSessTimeout was over"},
+        {"memsess_server_timeouts_total", "counter", "Operations that failed because "
+                                                     "MemSessTimeout was over"},
     };
     int i;
 
@@ -126,7 +128,8 @@ static void send_alive(request_rec *r, const memsess_status_t *status)
 {
     if (status->alive.sessions >= 0) {
         family(r, "memsess_sessions_alive_estimate", "gauge",
-               "Sessions there are, about: items of the servers that tell, by copies");
+               "About how many sessions there are: the items that servers report, divided by the "
+               "number of copies");
         ap_rprintf(r, "memsess_sessions_alive_estimate %" APR_INT64_T_FMT "\n",
                    status->alive.sessions);
     }
@@ -157,11 +160,11 @@ void memsess_status_prometheus(request_rec *r, const memsess_status_t *status)
     ap_set_content_type(r, "text/plain; version=0.0.4; charset=utf-8");
     family(r, "memsess_info", "gauge", "Always 1; the label has the module's version");
     ap_rputs("memsess_info{version=\"" MEMSESS_VERSION "\"} 1\n", r);
-    family(r, "memsess_uptime_seconds", "gauge", "For how long it has been counting");
+    family(r, "memsess_uptime_seconds", "gauge", "How long the counters have been running");
     ap_rprintf(r, "memsess_uptime_seconds %" APR_INT64_T_FMT "\n",
                apr_time_sec(status->now - status->since));
-    family(r, "memsess_ok", "gauge", "1: nothing that keeps users from their sessions is known; 0: "
-           "there is, see the page");
+    family(r, "memsess_ok", "gauge", "1: nothing is known to keep users from their sessions; 0: "
+           "something does, see the status page");
     ap_rprintf(r, "memsess_ok %d\n", !status->verdict.is_bad);
     send_warnings(r, status);
     send_alive(r, status);
@@ -180,7 +183,7 @@ void memsess_status_prometheus(request_rec *r, const memsess_status_t *status)
     for (i = 0; i < MEMSESS_SAYS_N; i++) {
         send_says_family(r, status, i);
     }
-    family(r, "memsess_server_latency_seconds", "histogram", "How long operations took");
+    family(r, "memsess_server_latency_seconds", "histogram", "How long the server took to answer");
     for (i = 0; i < status->servers->nelts; i++) {
         send_histogram(r, &APR_ARRAY_IDX(status->servers, i, memsess_shown_t));
     }

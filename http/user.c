@@ -211,8 +211,8 @@ apr_status_t memsess_commit_keep_user(memsess_commit_t *c, apr_interval_time_t w
     rv = memsess_epoch_keep(c->store, &c->req->epoch, &entry, c->r->pool);
     memsess_repair_see(c->top, &c->req->epoch);
     if (rv != APR_SUCCESS && rv != MEMSESS_BUSY) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: a user's epoch could not be "
-                      "re-dated: %s", memsess_commit_words(c, rv));
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, c->r, "MemSess: the record of a user could not "
+                      "be re-dated: %s", memsess_commit_words(c, rv));
     }
     return APR_SUCCESS;
 }

@@ -60,8 +60,8 @@ static const char *down_text(const memsess_status_t *status, int down, apr_pool_
     return apr_psprintf(p, "%d of %d server%s down%s; %s", down, all,
                         all == 1 ? " is" : down == 1 ? "s is" : "s are", names,
                         down == all ? "no session is available"
-                        : (unsigned)down >= least ? "sessions that had their copies there alone are "
-                                                    "not available"
+                        : (unsigned)down >= least ? "sessions that have no copy elsewhere are not "
+                                                    "available"
                         : "sessions are served from their other copies");
 }
 
@@ -105,7 +105,7 @@ static apr_array_header_t *wrongs_of(const memsess_status_t *status, apr_pool_t 
         say(wrongs, "sessions are lost (see below)");
     }
     if (has(status, MEMSESS_WARN_POOL)) {
-        say(wrongs, "another member has another pool (see below)");
+        say(wrongs, "another member has a different pool (see below)");
     }
     say_lately(wrongs, status, MEMSESS_N_UNDER_REPLICATED,
                "write reached fewer servers than it should",
@@ -113,8 +113,8 @@ static apr_array_header_t *wrongs_of(const memsess_status_t *status, apr_pool_t 
     say_lately(wrongs, status, MEMSESS_N_LOCK_TIMEOUTS, "request waited in vain for a lock",
                "requests waited in vain for a lock", p);
     if (status->at.at - seen > UNSEEN && status->now - status->since > UNSEEN) {
-        say(wrongs, apr_psprintf(p, "nobody has looked after the servers for %s, so this may be "
-                                 "old (see the error log)",
+        say(wrongs, apr_psprintf(p, "the servers were last checked %s ago, so this may be out of "
+                                 "date (see the error log)",
                                  memsess_status_duration(status->at.at - seen, p)));
     }
     return wrongs;
@@ -167,7 +167,7 @@ static const char *lacking_text(const memsess_status_t *status, apr_pool_t *p)
             name = shown->server->name;
         }
     }
-    return name ? apr_psprintf(p, ", but one fewer where they were not used since %s came back %s ago",
+    return name ? apr_psprintf(p, ", but one fewer if they were not used since %s came back %s ago",
                                name, memsess_status_duration(latest, p)) : NULL;
 }
 

@@ -184,8 +184,8 @@ static int changes_of(request_rec *r, const apr_array_header_t *asked, memsess_r
                                     ? obey(ask, &req->said, r->pool) : NULL;
 
             if (error) {
-                ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ask->r, "MemSess: malformed response "
-                              "header %s, the session stays as it was: %s",
+                ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, ask->r, "MemSess: the response header %s "
+                              "is malformed, so the session stays as it was: %s",
                               memsess_header_names[verb], error);
                 return HTTP_INTERNAL_SERVER_ERROR;
             }
@@ -317,7 +317,7 @@ int memsess_respond_past(request_rec *r, const char **head)
     }
     else if (*lines) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: the cookie cannot be sent: the "
-                      "answer has no head of HTTP");
+                      "answer does not begin with HTTP headers");
     }
     return status;
 }
@@ -330,14 +330,15 @@ void memsess_tell_overlooked(request_rec *r)
     for (req = own && !own->top->responded ? own->top->sessions : NULL; req; req = req->next) {
         if (req->pending.list && memsess_changes_any(&req->pending)) {
             ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "MemSess: a module's changes are lost: the "
-                          "request had no answer, or one that went past all that httpd knows of");
+                          "request had no answer, or one that bypassed httpd's output filters");
         }
     }
 }
 
 static void log_interim(request_rec *r, const char *name)
 {
-    log_dropped(r, name, "it is part of an interim response, of a tunnel's or of a nph- program's");
+    log_dropped(r, name, "it is part of an interim response, or of one that a tunnel or a nph- "
+                "program made");
 }
 
 void memsess_drop_interim(request_rec *r)

@@ -89,7 +89,7 @@ subtest 'rates, history and the estimate' => sub {
     }), 'sessions alive: items by copies';
     my $page = client($m)->get('/status')->body;
     like $page, qr/sessions alive<br>.*>about \d/, 'on the page';
-    like $page, qr/an estimate: the items of 2 servers, \d+, divided by the copies/, 'which says of what';
+    like $page, qr/an estimate: the items of 2 servers, \d+, divided by the number of copies/, 'which says of what';
     like client($m)->get('/status?format=prometheus')->body,
         qr/^memsess_sessions_alive_estimate \d+$/m, 'to Prometheus';
     my ($sent, $seen) = @{ (servers_of($m))[0] }{qw(get_hits get_misses)};
@@ -374,7 +374,7 @@ subtest 'a server that came back' => sub {
     $c->get('/lua/env') for 1 .. 2;
     $two[0]->restart;
     ok wait_for(20, sub { status($m)->{servers}[0]{state} eq 'up' }), 'up again';
-    like $text->(), qr/sessions have 2 copies, but one fewer where they were not used since \Q@{[ $two[0]->address ]}\E came back \d+ s ago/,
+    like $text->(), qr/sessions have 2 copies, but one fewer if they were not used since \Q@{[ $two[0]->address ]}\E came back \d+ s ago/,
         'it lacks copies'
         or diag $text->();
     $m->stop;
@@ -431,7 +431,7 @@ subtest 'the configuration in force' => sub {
     is_deeply $two->{settings}, $first->{settings}, 'a host without settings of its own';
     my $page = client($m)->get('/status')->body;
     like $page, qr{<section><h3>one\.example</h3>.*On odd<.*<td>&lt;shop&gt;</td>}s, 'the page';
-    like $page, qr{<h3>As the server itself</h3>\n<p>two\.example</p>}, 'names what is alike';
+    like $page, qr{<h3>Same as the server itself</h3>\n<p>two\.example</p>}, 'names what is alike';
     unlike $page, qr/<shop>/, 'escaped';
     $m->stop;
 };

@@ -38,7 +38,7 @@ subtest 'configuration' => sub {
     my ($two, $signed) = ('MemSessServers 127.0.0.1:1 127.0.0.1:2', "MemSessSecret file:$secret");
     my $no_secret = qr/there is no MemSessSecret/;
     my $one_copy =
-        qr/MemSessRedundancy 1: each session of the server is on one of its 2 servers alone/;
+        qr/MemSessRedundancy 1: each session of the server is on only one of its 2 servers/;
     my @cases = (
         ["$two", [$no_secret], [$one_copy]],
         ["$two\nMemSessSecret file:$secret", [], [$no_secret, $one_copy]],
@@ -139,7 +139,7 @@ subtest 'members whose pools differ' => sub {
     like "@{ status($one)->{warnings} }", qr/a different pool from this one/, 'JSON';
     is_deeply kinds($one), [qw(pool)], 'Prometheus';
     like client($one)->get('/status')->body, qr/<li>member \S+ has a different pool/, 'the page';
-    like status($one)->{verdict}{text}, qr/^All 2 servers are up, but another member has another pool/,
+    like status($one)->{verdict}{text}, qr/^All 2 servers are up, but another member has a different pool/,
         'and its verdict';
     # The member that compared last has found the signs of all.
     ok wait_for(70, sub { ($one) = grep { @{ status($_)->{members} } == 3 } @differ }),

@@ -281,7 +281,7 @@ subtest 'why' => sub {
     like scalar qx(printf '%s\n' '$anns' | $ctl), qr/^ended with all/, 'from standard input';
     my $evicted = started($m)->cookie;
     $_->command("flush_all") for @pool;
-    like $summary->($evicted), qr/^not found on any server: expired or evicted/, 'evicted';
+    like $summary->($evicted), qr/^not found on any server: it has expired, was evicted/, 'evicted';
     unlike $m->log->text, qr/\Q$evicted\E/, 'no cookie in the log';
 };
 
@@ -310,7 +310,7 @@ subtest 'why, of what ended alone or lasts longer' => sub {
     $short->get(say_via('lua', 'MemSess-Set: a=1', 'MemSess-Expire: 1'));
     let_pass(2.1);
     like $why->($long), qr/^active/, 'within its time';
-    like $why->($long, '/brief'), qr/^expired: it began at .* MemSessAbsoluteTimeout here$/,
+    like $why->($long, '/brief'), qr/^expired: it began at .* MemSessAbsoluteTimeout allows here$/,
         'the other one';
     like $why->($kept, '/brief'), qr/^active/, 'MemSess-Expire, whatever the time-outs say';
     like $why->($short), qr/^(?:expired: unused since .* longer than 1 s|not found on any)/,
