@@ -328,7 +328,7 @@ static const char *spelled_time(const char *arg, apr_pool_t *p)
 
     for (i = 0; i < sizeof(units) / sizeof(*units); i++) {
         if (unit != arg && unit - arg < 9 && !strcasecmp(unit, units[i].theirs)) {
-            return apr_psprintf(p, "%s (%" APR_INT64_T_FMT "%s, if that is meant)", rule,
+            return apr_psprintf(p, "%s (%" APR_INT64_T_FMT "%s, if you mean that)", rule,
                                 apr_atoi64(arg) * units[i].times, units[i].ours);
         }
     }
@@ -372,7 +372,7 @@ static const char *set_bits(cmd_parms *cmd, void *dir_conf, const char *arg,
     }
     bits = place(cmd, dir_conf, &was_set);
     if (was_set && (i == 0 || *bits == 0)) {
-        return refuse(cmd, arg, apr_psprintf(cmd->pool, "%s cannot stand beside other words",
+        return refuse(cmd, arg, apr_psprintf(cmd->pool, "%s cannot be combined with other words",
                                              words[0]));
     }
     *bits = (was_set ? *bits : 0) | (i ? 1 << (i - 1) : 0);
@@ -503,7 +503,7 @@ static const char *set_secret(cmd_parms *cmd, void *dir_conf, const char *arg)
         }
     }
     if (i == MEMSESS_SECRETS_MAX) {
-        return refuse(cmd, arg, "is one secret too many: 8 are accepted at most");
+        return refuse(cmd, arg, "is one secret too many: name 8 at most");
     }
     APR_ARRAY_PUSH(*sources, const char *) = arg;
     return NULL;
@@ -545,10 +545,10 @@ static const char *set_local_cache(cmd_parms *cmd, void *dir_conf, const char *s
     apr_int64_t n = strcasecmp(size, "off") ? parse_size(size) : 0;
 
     if (cmd->server->is_virtual) {
-        return refuse(cmd, size, "holds for the whole server: put it outside of <VirtualHost>");
+        return refuse(cmd, size, "applies to the whole server: put it outside <VirtualHost>");
     }
     if (strcasecmp(size, "off") && (n < slot->least || n > slot->most)) {
-        return refuse(cmd, size, "must be a number of bytes, from 64K on (K, M and G may follow), "
+        return refuse(cmd, size, "must be a number of bytes, at least 64K (K, M and G may follow), "
                                  "or Off");
     }
     *(apr_int64_t *)place(cmd, dir_conf, NULL) = n;
@@ -560,7 +560,7 @@ static const char *set_auth(cmd_parms *cmd, void *dir_conf, const char *arg)
     const char *path = ap_server_root_relative(cmd->pool, arg);
 
     *(const char **)place(cmd, dir_conf, NULL) = path;
-    return path ? NULL : refuse(cmd, arg, "is no path");
+    return path ? NULL : refuse(cmd, arg, "is not a path");
 }
 
 static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
@@ -581,8 +581,8 @@ static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
         const memsess_member_t *other = &APR_ARRAY_IDX(*members, i, memsess_member_t);
 
         if (memsess_member_same(other, &member)) {
-            return refuse(cmd, arg, apr_psprintf(cmd->pool, "this server is named twice, as %s "
-                                                 "already: leave one out",
+            return refuse(cmd, arg, apr_psprintf(cmd->pool, "this server is named twice, already "
+                                                 "as %s: leave one out",
                                                  other->server.name));
         }
     }
@@ -612,7 +612,7 @@ const command_rec memsess_commands[] = {
                      "specifies authorization directives which one must pass (or not) for a "
                      "request to succeed"),
     AP_INIT_TAKE1("AuthMerging", memsess_see_merging, NULL, OR_AUTHCFG,
-                  "mod_authz_core's own; memsess-admin looks at it"),
+                  "a directive of mod_authz_core; memsess-admin looks at it, too"),
     AP_INIT_TAKE1("SetHandler", memsess_see_handler, NULL, OR_FILEINFO,
                   "a handler name that overrides any other configured handler"),
     {NULL, {NULL}, NULL, 0, NO_ARGS, NULL}

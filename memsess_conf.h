@@ -137,7 +137,7 @@ apr_array_header_t *memsess_conf_show_dir(const memsess_dir_conf_t *conf, apr_po
 /** A time as directives have it; whether it is one. */
 int memsess_conf_time(const char *arg, apr_interval_time_t *t);
 
-/** How old the date of a session may get, if the session is over when unused for so long. */
+/** How old the date of a session may get, if the session is over when it was unused for @a idle. */
 apr_interval_time_t memsess_refresh(apr_interval_time_t idle);
 
 /** The same by the settings of a section; never so old that it would end a session in use. */

@@ -167,15 +167,15 @@ static void warn(server_rec *main_server, say_fn *say, apr_pool_t *p)
         if (conf->copies_set && conf->copies == 1 && conf->members->nelts > 1
             && (s == main_server || first->copies != 1 || first->members != conf->members)) {
             say(s, MEMSESS_WARN_REDUNDANCY,
-                apr_psprintf(p, "MemSessRedundancy 1: each session of %s is on one of its %d "
-                             "servers alone, and lost with it: ask for 2 copies",
+                apr_psprintf(p, "MemSessRedundancy 1: each session of %s is on only one of its %d "
+                             "servers, and is lost with that server: ask for 2 copies",
                              memsess_conf_name_of(s, p), conf->members->nelts));
         }
     }
     if (!is_signed && memsess_seen.sessions) {
         say(main_server, MEMSESS_WARN_SECRET,
             "there is no MemSessSecret: cookies are not signed, and anybody who can read memcached "
-            "reads the sessions: name the same secret on all members");
+            "can read the sessions: name the same secret on all members");
     }
 }
 

@@ -36,10 +36,11 @@ const char *memsess_login_check(const char *url)
     }
     for (; *url; url++) {
         if (!apr_isgraph(*url) || (unsigned char)*url > 126 || strchr("\"<>\\", *url)) {
-            return "holds a character that has no place in a URL: write it as % and two hex digits";
+            return "has a character that is not allowed in a URL: write it as % and two hex digits";
         }
         if (*url == '%' && url[1] != 's' && !(apr_isxdigit(url[1]) && apr_isxdigit(url[2]))) {
-            return "has a % that neither s (the address to come back to) nor two hex digits follow";
+            return "has a % that is followed neither by s (the address to come back to) nor by two "
+                   "hex digits";
         }
     }
     return NULL;

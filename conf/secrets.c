@@ -119,7 +119,7 @@ const char *memsess_conf_failed_text(const memsess_failed_t *failed, apr_pool_t 
                         failed->text);
 }
 
-#define NO_START "httpd does not start like this; a running httpd keeps what it has"
+#define NO_START "httpd does not start with this; a running httpd keeps what it has"
 
 /* -- MemSessSecret ----------------------------------------------------------------------------- */
 
@@ -155,7 +155,7 @@ static origin_t add_secret(reading_t *reading, memsess_secrets_t *secrets, const
     origin_t origin = FROM_SOURCE;
 
     if (!source->error && memsess_secrets_add(secrets, &source->raw, ns) != APR_SUCCESS) {
-        source->error = "libcrypto cannot make keys of it";
+        source->error = "libcrypto cannot derive keys from it";
     }
     if (source->error) {
         before = from_before(reading, kept, sizeof(*before));
@@ -221,17 +221,17 @@ static void read_secrets(reading_t *reading, server_rec *s)
 
 static void tell_rotation(server_rec *s, const memsess_kept_t *kept, apr_pool_t *ptemp)
 {
-    static const char *const words[] = {NULL, "the one before it is still accepted",
-                                        "the one before it is no longer accepted, and the "
-                                        "sessions that it signed are over"};
+    static const char *const words[] = {NULL, "the one before is still accepted",
+                                        "the one before is no longer accepted, so the sessions "
+                                        "that it signed have ended"};
     const memsess_secrets_t *now = memsess_srv_conf(s)->secrets;
     const memsess_secrets_t *before = memsess_kept_find(kept, name_of_host(s, "secrets", ptemp),
                                                         sizeof(*before));
     const char *what = before && now->n ? words[memsess_secrets_compare(before, now)] : NULL;
 
     if (what) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MemSess: secret rotated: %s signs with "
-                     "another one now; %s", memsess_conf_name_of(s, ptemp), what);
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MemSess: secret rotated: %s now signs with "
+                     "another one; %s", memsess_conf_name_of(s, ptemp), what);
     }
 }
 

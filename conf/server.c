@@ -81,7 +81,7 @@ static const char *parse_host(memsess_server_conf_t *server, const char *address
     char *c;
 
     if (colon && strchr(colon + 1, ':')) {
-        return "an IPv6 address must stand in brackets: [::1]:11211";
+        return "an IPv6 address must be in brackets: [::1]:11211";
     }
     for (c = host; apr_isalnum(*c) || (*c && strchr("._-", *c)); c++) {
         *c = (char)apr_tolower(*c);
@@ -91,7 +91,7 @@ static const char *parse_host(memsess_server_conf_t *server, const char *address
     }
     /* A word of digits and dots alone is meant as an address. */
     if (!host[strspn(host, "0123456789.")] && inet_pton(AF_INET, host, &v4) != 1) {
-        return "is no IPv4 address";
+        return "is not an IPv4 address";
     }
     server->host = host;
     return colon ? parse_port(server, colon + 1) : NULL;
@@ -177,7 +177,7 @@ const char *memsess_member_parse(memsess_member_t *member, const char *word, apr
 
     if (error) {
         meant = as_spelled_here(word, p);
-        return meant ? apr_pstrcat(p, "is spelled as in other software; write ", meant, NULL)
+        return meant ? apr_pstrcat(p, "is the spelling of other software; write ", meant, NULL)
                      : error;
     }
     if (!member->weight) {

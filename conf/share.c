@@ -148,8 +148,8 @@ void memsess_conf_warn_of_shared(server_rec *main_server, apr_pool_t *ptemp)
             ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, sharing->host[0],
                          "MemSess: the virtual hosts %s%s share their sessions and users, so a "
                          "user who logs in as admin on one of them is admin on all: give each a "
-                         "MemSessNamespace of its own, or name one for all of them, if that is "
-                         "meant", names, sharing->n > HOSTS_SHOWN ? " and others" : "");
+                         "MemSessNamespace of its own or, if they are to share, name one for all "
+                         "of them", names, sharing->n > HOSTS_SHOWN ? " and others" : "");
         }
     }
 }

@@ -143,8 +143,8 @@ static void look_for_tunnels(server_rec *main_server, const ap_directive_t *d, a
                 ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, main_server,
                              "MemSess: %s (line %d of %s): ws:// under MemSessExpose headers: if "
                              "the back end answers anything but 101, the client goes on talking to "
-                             "it past httpd, and can send it MemSess-Data of its own making: "
-                             "write http:// (or https://) and upgrade=websocket instead",
+                             "it past httpd, and can forge MemSess-Data: write http:// (or "
+                             "https://) and upgrade=websocket instead",
                              d->directive, d->line_num, d->filename);
             }
         }

@@ -190,9 +190,9 @@ subtest 'after a theft' => sub {
 subtest 'the log tells when another secret signs' => sub {
     for my $member (@m) {
         my @told = $member->log->text =~ /memsess:notice.*(secret rotated: .*)/g;
-        my $now = 'secret rotated: the server signs with another one now; the one before it is';
+        my $now = 'secret rotated: the server now signs with another one; the one before is';
         is_deeply \@told,
-            ["$now still accepted", "$now no longer accepted, and the sessions that it signed are over"],
+            ["$now still accepted", "$now no longer accepted, so the sessions that it signed have ended"],
             'once for each time, and not at other restarts';
     }
 };

@@ -256,7 +256,7 @@ subtest 'apachectl' => sub {
     program('control', 'exit 3');
     my ($status, $said) = $control->('-t');
     isnt $status, 0, 'configtest, when it fails';
-    like $said, qr/MemSessSecret exec:\Q$path\E: failed with status 3; httpd does not start like this; a running httpd keeps/,
+    like $said, qr/MemSessSecret exec:\Q$path\E: failed with status 3; httpd does not start with this; a running httpd keeps/,
         'says what a start and what a restart would do';
     my $mark = $m->log->mark;
     ($status, $said) = $control->('-k graceful');

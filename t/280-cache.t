@@ -189,7 +189,7 @@ subtest 'configuration' => sub {
          ["MemSessSecret file:$secret\nMemSessLocalCache 1M age=1s", qr/age=1s: .*max-age=/],
          ["MemSessSecret file:$secret\nMemSessLocalCache 1M max-age=0", qr/max-age=0: /],
          ["MemSessSecret file:$secret\n<VirtualHost *:1>\nMemSessLocalCache 1M\n</VirtualHost>",
-          qr/MemSessLocalCache 1M: .*outside of <VirtualHost>/]) {
+          qr/MemSessLocalCache 1M: .*outside <VirtualHost>/]) {
         my ($lines, $error) = @$_;
         my ($refused, $says) = MemSess::Member->check("$lines\n");
         ok $refused, "refused: $lines";
