@@ -86,8 +86,8 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     }
     rv = memsess_conf_cache(s, pconf);
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "MemSessLocalCache: so much shared memory "
-                     "cannot be had: ask for less, or raise the system's limit");
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "MemSessLocalCache: the system does not give "
+                     "that much shared memory: name a smaller size, or raise the system's limit");
     }
     return rv == APR_SUCCESS && memsess_conf_count(s, pconf) ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
@@ -199,12 +199,12 @@ static void have_stores(server_rec *main_server)
         apr_atomic_set32(&child.is_made, 0);
         if (!child.failed++) {
             ap_log_error(APLOG_MARK, APLOG_CRIT, rv, main_server, "MemSess: this child process has "
-                         "no store, so every session is unavailable to it; trying again");
+                         "no store, so every session is unavailable to it; it will try again");
         }
     }
     else if (child.failed) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, main_server, "MemSess: this child process has its "
-                     "store by now");
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, main_server, "MemSess: this child process now "
+                     "has its store");
     }
 }
 
@@ -318,7 +318,7 @@ static int post_perdir_config(request_rec *r)
     if (memsess_req_is_late(r) && memsess_dir_conf(r)->enabled) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "MemSess: no session is shown to %s, since "
                       "the answer that it is part of began without one, and caches may keep it: "
-                      "write MemSess On where that is made", ap_escape_logitem(r->pool, r->uri));
+                      "write MemSess On for that answer, too", ap_escape_logitem(r->pool, r->uri));
     }
     /* In this case httpd skips the access hooks, so mod_ssl asks for no certificate any more. */
     if (own && r->prev && r->prev->per_dir_config == r->per_dir_config) {

@@ -360,8 +360,8 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     }
     if (version() < MEMSESS_API_VERSION || version() / 1000 != MEMSESS_API_MAJOR) {
         ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, 0, NULL, "mod_session_memsess needs "
-                     "mod_memsess with version %d.%d of its API, and not %d.%d: install both of "
-                     "one version", MEMSESS_API_MAJOR, MEMSESS_API_MINOR, version() / 1000,
+                     "mod_memsess with version %d.%d of its API, not %d.%d: install the same "
+                     "version of both", MEMSESS_API_MAJOR, MEMSESS_API_MINOR, version() / 1000,
                      version() % 1000);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
