@@ -175,7 +175,7 @@ static void unwrite_fresh(memsess_commit_t *c)
     }
 }
 
-/* Whether MemSessRenew wants another id by now; it does not before the client has come with this
+/* Whether MemSessRenew wants another id; it does not before the client has come with this
  * one. */
 static int renewal_due(const memsess_commit_t *c, const memsess_session_t *session)
 {
@@ -461,7 +461,7 @@ static void redate(memsess_commit_t *c)
     apr_status_t rv = APR_SUCCESS;
     int due;
 
-    /* The cookie must have the id that the session has by now, or this answer would undo a newer
+    /* The cookie must have the id that the session has now, or this answer would undo a newer
      * one. */
     if (c->req->id_is_old) {
         memsess_req_read_pool(c->req, c->top);

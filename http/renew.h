@@ -27,7 +27,7 @@ apr_status_t memsess_renew_tombstone(memsess_session_t **tombstone,
 /**
  * Follows such a tombstone, which was just read, to the session: sets key, id and what is found
  * there.
- * @param comes the request has just come: the old id may be dead by now, and then the request stays
+ * @param comes the request has just come: the old id may be dead already, and then the request stays
  *        with the tombstone. A request that is under way finds its session wherever it is.
  */
 void memsess_renew_follow(memsess_req_t *req, memsess_store_t *store, int comes, apr_pool_t *p);

@@ -40,7 +40,7 @@ int memsess_req_enabled(const request_rec *r)
     return memsess_dir_conf(r)->enabled && r->proxyreq != PROXYREQ_PROXY && !memsess_req_is_late(r);
 }
 
-/* The certificate that the client has shown by now: mod_ssl may ask for one once it knows the
+/* The certificate that the client has shown so far: mod_ssl may ask for one once it knows the
  * section. NULL: none. */
 static const char *certificate(const request_rec *r)
 {
@@ -313,7 +313,7 @@ static void log_no_lock(const memsess_req_t *req)
     }
 }
 
-/* Lets one request of a session run at a time. What was read before the lock may be old by now; and
+/* Lets one request of a session run at a time. What was read before the lock may be old then; and
  * if the session goes on under another id, requests with that id take another lock. */
 static void lock_session(memsess_req_t *req, const memsess_dir_conf_t *conf, memsess_top_t *top)
 {
