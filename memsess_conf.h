@@ -89,7 +89,7 @@ typedef enum { MEMSESS_DENY, MEMSESS_ANONYMOUS } memsess_on_error_t;
 typedef struct memsess_srv_conf_t {
     MEMSESS_SRV_SETTINGS(MEMSESS_FIELD)
     const memsess_secrets_t *secrets; /**< read from the sources; NULL: there are none; empty: none
-                                           could be had, and there is no store then */
+                                           could be read, and there is no store then */
     const char *password;             /**< "user password", read from auth; NULL: none is known */
     const apr_array_header_t *cookies; /**< the names of all session cookies of this host, those of
                                            modules included; set after the check */

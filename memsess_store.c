@@ -62,7 +62,7 @@ apr_interval_time_t memsess_store_written_ago(const memsess_store_t *store,
     return memsess_written_ago(store, session);
 }
 
-/* Clocks that differ by no more than this go alike: what a member takes for a server's clock may be
+/* Clocks that differ by no more than this agree: what a member takes for a server's clock may be
  * off. */
 #define ALIKE (2 * MEMSESS_AGE_ERROR)
 

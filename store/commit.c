@@ -222,7 +222,7 @@ static int is_as_old(const commit_t *c, const memsess_session_t *session, apr_in
     return 0;
 }
 
-/* Whether a server's own clock says that the writer's wall clock does not go like ours. */
+/* Whether a server's own clock says that the writer's wall clock does not agree with ours. */
 static int is_apart(const commit_t *c, const memsess_session_t *session)
 {
     const memsess_store_t *store = c->claim.of.store;
@@ -244,8 +244,8 @@ static int is_apart(const commit_t *c, const memsess_session_t *session)
  * Has a record that is on only some of its servers claimed, too: its writer may still have to send
  * copies. It has sent all of them MEMSESS_ALL_SENT after it began to send, and has all answers a
  * time-out later. It began before the record was seen here, and a server's own clock says when; the
- * writer's clock may be wrong. To repair at once, the writer's clock is good enough if it goes like
- * ours. At worst, since servers' clocks count whole seconds, the writer then sends a copy over the
+ * writer's clock may be wrong. To repair at once, the writer's clock is good enough if it agrees
+ * with ours. At worst, since servers' clocks count whole seconds, the writer then sends a copy over the
  * repair's, and the repair's copy is missing there until the session is read.
  */
 static void claim_partial(commit_t *c)

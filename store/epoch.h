@@ -113,7 +113,7 @@ apr_status_t memsess_epoch_end_one(memsess_store_t *store, const memsess_secrets
                                    const char *ns, const char *name, const char *public_id,
                                    apr_interval_time_t wait, apr_pool_t *p);
 
-/** Takes out of the list a session that is over already, or that is another user's by now. */
+/** Takes out of the list a session that is over already, or that belongs to another user now. */
 apr_status_t memsess_epoch_leave(memsess_store_t *store, const memsess_secrets_t *secrets,
                                  const char *ns, const char *name, const char *public_id,
                                  apr_interval_time_t wait, apr_pool_t *p);

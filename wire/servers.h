@@ -102,11 +102,11 @@ apr_int64_t memsess_server_clock(const memsess_server_t *server);
  * @param clock what the server's own clock said then; this decides, unless it is a matter of
  *        seconds
  * @param wall what the writer's wall clock said then; within those seconds this decides, if that
- *        clock goes like ours, and else the server was not there
+ *        clock agrees with ours, and else the server was not there
  */
 int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall);
 
-/** Whether a writer's wall clock goes like ours, as far as seconds tell: it said @a wall when the
+/** Whether a writer's wall clock agrees with ours, as far as seconds tell: it said @a wall when the
  * server's own clock said @a clock. */
 int memsess_server_sees_alike(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall);
 

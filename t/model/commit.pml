@@ -98,7 +98,7 @@
  *  - Servers' clocks that are set, or that are not told. Members' clocks then tell what was written
  *    before a server came back, and tell a repair that a writer must have sent all copies. They also
  *    do so within the two seconds that servers' clocks leave open, if those say that the writer's
- *    clock goes like ours.
+ *    clock agrees with ours.
  *  - Members that have not noticed that a server was away.
  *  - Two writers' numbers that are the same by chance; records of later versions.
  *  - The lock, the line for it and its renewal; MemSessLock none, which is this same protocol; the
