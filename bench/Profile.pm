@@ -183,7 +183,7 @@ sub instructions {
             for sort { $object{$b} <=> $object{$a} } keys %object;
     }
     for my $name (grep { $Sites::CONTESTANTS{$_}{place} ne 'bare' } @names) {
-        report_functions("$name: each function by itself", functions(@{ $of{$name} }));
+        report_functions("$name: each function on its own", functions(@{ $of{$name} }));
         report_functions("$name: each function with what it calls",
             functions(@{ $of{$name} }, '--inclusive=yes'));
     }

@@ -119,7 +119,7 @@ subtest 'order within one response: Destroy, Unset, Set, Incr, Renew' => sub {
 
     my $old = $c->copy;
     my $r = say_to($c, 'cgi', 'MemSess-Set: new=1', 'MemSess-Destroy: 1');
-    is data($c), 'new=1', 'Destroy with Set begins anew';
+    is data($c), 'new=1', 'Destroy with Set begins another session';
     isnt $c->get('/cgi/env')->env('MEMSESS_ID'), $id, 'another session';
     is scalar(my @cookies = $r->header('Set-Cookie')), 1, 'with one Set-Cookie';
     isnt state($old), 'active', 'the old one is over';
@@ -318,7 +318,7 @@ my $own = MemSess::Member->start(servers => [$memcached], config => q(
     </Location>
 ));
 
-subtest 'where write-back is not allowed, headers are dropped all the same' => sub {
+subtest 'where write-back is not allowed, headers are dropped nevertheless' => sub {
     my $c = started($own, 'a=1');
     for my $where (qw(obey_not off)) {
         for my $handler (qw(cgi proxy)) {

@@ -36,7 +36,7 @@ subtest 'a member has a clock of its own' => sub {
     ok wait_for(5, sub { $off->() == 0 }), 'right';
 };
 
-# Every child finds out by itself, after MemSessRetry (100 ms) at most.
+# Every child finds out on its own, after MemSessRetry (100 ms) at most.
 for my $set ('-10m', '+10m') {
     subtest "set by $set while the only server is down" => sub {
         my $server = MemSess::Memcached->start;

@@ -166,7 +166,7 @@ subtest 'a session is kept for as long as it is used' => sub {
     # hour.
     my $c = started($ahead, 'n=1');
     my $writes = $pool[0]->during(sub { $c->copy(server => $right)->get('/lua/env/short') }, 'cmd_set');
-    cmp_ok $writes, '>', 0, 'it is dated anew';
+    cmp_ok $writes, '>', 0, 'it is dated again';
     # A new child process first asks servers for their time.
     ok wait_for(20, sub { 0 == $pool[0]->during(sub {
         $c->copy(server => $right)->get('/lua/env/short') for 1 .. 5 }, 'cmd_set') }), 'once';
@@ -174,7 +174,7 @@ subtest 'a session is kept for as long as it is used' => sub {
     my $d = started($right, 'n=1');
     ok wait_for(20, sub { 0 == sum(map { my $server = $_; $server->during(sub {
         $d->copy(server => $_)->get('/lua/env') for map { ($ahead, $right) } 1 .. 4 }, 'cmd_set') } @pool) }),
-        'and read in turn it is not dated anew each time';
+        'and read in turn it is not dated again each time';
     # Clocks do decide time-outs.
     is $c->copy(server => $ahead)->get('/lua/env/short')->env('MEMSESS_STATE'), 'expired',
         'a member that is ahead ends it early';

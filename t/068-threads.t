@@ -15,7 +15,7 @@ my $new = sub { my ($m) = @_; map { [client($m), say_via('lua', 'MemSess-Set: a=
 sub statuses { map { $_->status } together($new->($_[0])) }
 sub all_are { my ($m, $status) = @_; return wait_for(20, sub { !grep { $_ != $status } statuses($m) }) }
 
-subtest 'no thread at all: a server that was lost is found again all the same' => sub {
+subtest 'no thread at all: a server that was lost is found again nevertheless' => sub {
     my $server = MemSess::Memcached->start;
     my $m = MemSess::Member->start(servers => [$server], config => timing(), lacks => 'threads');
     is_deeply [statuses($m)], [(200) x 12], 'sessions begin';

@@ -335,7 +335,7 @@ subtest 'a child process that is killed while it has the lock' => sub {
     my ($holder, $release) = holder($c, $notes);
     my $next = waiter(turn($c, $notes, 'next', on => $m[1]));
     is_served($next, 25, sub { kill 'KILL', children_of($m[0]) }, 'the next one',
-        'soon after: the lock goes by itself');
+        'soon after: the lock expires');
     is data($c->copy(server => $m[1])), 'n=1', 'and what the dead one would have done is not done';
     $release->();
     ok wait_for(20, sub { ($c->copy->get('/lua/env')->env('MEMSESS_DATA') // '') eq 'n=1' }),

@@ -222,7 +222,7 @@ subtest 'without writing, still no traffic and no cookie' => sub {
     ok !$r->header('Set-Cookie'), 'no cookie';
 };
 
-subtest 'a secret is read anew by a graceful restart' => sub {
+subtest 'a secret is read again by a graceful restart' => sub {
     file('changing', $secret);
     my $changing = MemSess::Member->start(servers => \@pool,
         config => "MemSessSecret file:$dir/changing");

@@ -164,7 +164,7 @@ subtest 'two records are swapped' => sub {
     is_gone($bert, 'his',  $his_key, "another session's");
     my $writer = $anna->copy;
     set_via($writer, 'new=1');
-    is data($writer), 'new=1', 'who writes begins anew';
+    is data($writer), 'new=1', 'who writes begins another session';
     $pool[0]->set($key, $record);
     $pool[0]->set($his_key, $his_record);
     is data($anna), 'card=1234&who=anna', 'put back';

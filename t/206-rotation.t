@@ -135,7 +135,7 @@ subtest 'a cookie moves when it is used, once' => sub {
         my $id = substr $c->cookie, 0, 24;
         my $r = $c->get('/lua/env');
         is scalar(my @set = $r->header('Set-Cookie')), 1,
-            'the cookie is set anew by a request that only reads';
+            'the cookie is set again by a request that only reads';
         is substr($c->cookie, 0, 24), $id, 'with the same id';
         isnt mac($c), $mac{ $old[$n] }, 'and another signature';
         $r = $c->get('/lua/env');

@@ -89,7 +89,7 @@ subtest 'what it says' => sub {
     $one = logged_in($ann);
     $one->get(say_via('cgi', 'MemSess-Destroy: all', "MemSess-Set: user=$ann"));
     all_are('unknown', 'the others are over', $other);
-    all_are('active', 'with Set of the user: logged in anew', $one);
+    all_are('active', 'with Set of the user: logged in again', $one);
     is client($m[0])->get(say_via('cgi', 'MemSess-Destroy: all'))->status, 200,
         'without a session: nothing';
 };
@@ -174,7 +174,7 @@ subtest 'one round trip, and none more without a user' => sub {
     for my $cookie ($id, "$id~AAAAAAAAAAAAAAAA") {
         my $other = client($m)->set_cookie($cookie);
         is scalar($reads->($other)), 2, 'no hint, or a wrong one: one more';
-        is $other->cookie, $c->cookie, 'the cookie is set anew';
+        is $other->cookie, $c->cookie, 'the cookie is set again';
         is scalar($reads->($other)), 1, 'and then one';
     }
     is state(client($m)->set_cookie($_)), 'invalid', "malformed: $_"

@@ -113,7 +113,7 @@ subtest 'a new id, and a new session' => sub {
     change($c, 'free', \@thief, 'MemSess-Renew: 1');
     is shown($c, 'both', @her), 'active a=1', 'renewed where nothing is asked for: the same client';
     change($c, 'both', \@her, 'MemSess-Destroy: 1', 'MemSess-Set: z=1');
-    is shown($c, 'both', @her), 'active z=1', 'begun anew';
+    is shown($c, 'both', @her), 'active z=1', 'another session';
     is shown($c, 'both', @thief), 'invalid -', 'bound too';
 };
 

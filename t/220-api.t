@@ -170,7 +170,7 @@ subtest 'renew and destroy' => sub {
     $old = $c->copy;
     my @other = run($c, '', 'id');
     is_deeply [run($c, '', 'destroy', 'set c 3', 'list')],
-        ['destroy: 0', 'set: 0', '  c=3', 'list: 0'], 'and begin anew';
+        ['destroy: 0', 'set: 0', '  c=3', 'list: 0'], 'and begin another one';
     is_deeply [run($c, '', 'list')], ['  c=3', 'list: 0'], 'with what was set then';
     isnt $c->cookie, $old->cookie, 'another cookie';
     isnt [run($c, '', 'id')]->[0], $other[0], 'another session';
@@ -251,7 +251,7 @@ subtest 'say: whatever response headers say' => sub {
     like +($c->get('/api?set+a+1&say+MemSess-Renew+1')->header('Set-Cookie')), qr/Max-Age=86400/i,
         'for so many seconds';
     is_deeply [run($c, '', 'say MemSess-Destroy 1', 'list', 'say MemSess-Set z=1')],
-        ['say: 0', 'list: 1', 'say: 0'], 'ended, and begun anew';
+        ['say: 0', 'list: 1', 'say: 0'], 'ended, and another one begun';
     is_deeply [run($c, '', 'list')], ['  z=1', 'list: 0'], 'in order';
 
     my $ann = client($m);

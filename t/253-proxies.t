@@ -72,7 +72,7 @@ subtest 'what does not tell of itself' => sub {
     my $m = MemSess::Member->start(servers => \@proxies,
         config => qq(<Location "/status">\nSetHandler memsess-status\n</Location>));
     started($m);
-    select undef, undef, undef, 6; # by now some figures would have come
+    select undef, undef, undef, 6; # some figures would have come within that time
     for my $server (@{ status($m)->{servers} }) {
         is $server->{state}, 'up', 'is well';
         is_deeply [@$server{qw(memory_bytes memory_limit_bytes items evictions uptime_s)}],

@@ -70,7 +70,7 @@ subtest 'a record that was put back does not count, though no other is left' => 
             is $r->env('MEMSESS_STATE'), 'unknown', "on server $n: told $by";
             ok leaves_cookie($r), 'the cookie stays';
         }
-        is $pool[$n]->get($key[$n]), $old, 'it is not written anew';
+        is $pool[$n]->get($key[$n]), $old, 'it is not written again';
         is $pool[1 - $n]->get($key[1 - $n]), undef, 'on neither server';
         $pool[1 - $n]->set($key[1 - $n], $new);
         is data($c->copy->via($member[1])), 'money=0', 'the right one is good again';

@@ -52,7 +52,7 @@ for my $server ($m, $cached) {
         is age(say_to($c, 'MemSess-Renew: 1')), 2592000, 'so does a new id';
         is at($c, 'short'), 'active', 'which is as long-lived';
         is age(say_to($c, 'MemSess-Destroy: 1', 'MemSess-Set: b=1')), 'none',
-            'a session that begins anew is as any other';
+            'a session that begins afterwards is as any other';
     };
 
     subtest "unused for so long$which" => sub {

@@ -337,11 +337,11 @@ subtest 'memsessctl' => sub {
     is $status, 2, 'without a command';
     like $text, qr/^usage: memsessctl/, 'says how';
     ($status, $text) = $run->('--conf /nowhere end ann');
-    like "$status $text", qr/^2 .*no URL: name one by --url/, 'without a URL';
+    like "$status $text", qr/^2 .*no URL: give one by --url/, 'without a URL';
     my $conf = "$t_dir/logs/ctl-$$";
     write_file($conf, "# here\nurl http://127.0.0.1:" . $m->port . "/admin\nuser a:b\n", 0644);
     ($status, $text) = $run->("--conf $conf end ann");
-    like "$status $text", qr/^2 .*all can read it: chmod/, 'a password for all to read';
+    like "$status $text", qr/^2 .*everybody can read it: chmod/, 'a password for all to read';
     chmod 0600, $conf;
     is_deeply [$run->("--conf $conf end ann")], [0, "ended: all sessions of ann\n"], 'by its file';
     ($status, $text) = $run->("--url http://127.0.0.1:@{[ $m->port ]}/unguarded end ann");

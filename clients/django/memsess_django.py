@@ -248,7 +248,7 @@ class Front:
         self._ends, self._before = True, {}
 
     def expire(self, seconds):
-        """The session ends when it was unused for so long. 0: the time-outs of the configuration."""
+        """The session ends when it was unused for this long. 0: the time-outs of the configuration."""
         self._expires = int(seconds)
 
     def has_changed(self, data):

@@ -195,7 +195,7 @@ func (s *Session) Destroy() error {
 	})
 }
 
-// Expire has the session, and its cookie, last for so long without a request; 0: as configured.
+// Expire has the session, and its cookie, last for this long without a request; 0: as configured.
 func (s *Session) Expire(d time.Duration) error {
 	return s.change(func() error {
 		seconds := int(d / time.Second)

@@ -322,7 +322,7 @@ final class State
             'MemSess-Expire' => $lifetime > 0 && ($this->isNew ? $texts : $this->renew) ? [$lifetime] : []];
     }
 
-    // All headers, each time anew, since they are against what was loaded.
+    // All headers, each time from the start, since they are against what was loaded.
     public function write(array $texts, int $lifetime): void
     {
         foreach ($this->headers($texts, $lifetime) as $header => $values) {

@@ -133,8 +133,8 @@ static void test_all_servers_restarted(void **state)
     }
     /* Nobody noticed the restarts: no operation fails, and the session is certainly lost. */
     assert_finds_not(MEMSESS_MISSING);
-    written("anew");
-    assert_finds("anew");
+    written("again");
+    assert_finds("again");
     assert_revisions("1 1 -");
     assert_int_equal(unit_logged("is down"), 0);
 }

@@ -1308,7 +1308,7 @@ static void test_idle_above_absolute(void **state)
 }
 
 /* httpd reads its configuration twice, and again for every graceful restart. */
-static void test_reading_again_starts_anew(void **state)
+static void test_reading_again_starts_from_scratch(void **state)
 {
     (void)state;
     must(main_server, "MemSessIdleTimeout 25h");
@@ -1489,7 +1489,7 @@ int main(void)
         CONF_TEST(test_secrets_of_before),
         CONF_TEST(test_no_secrets_of_before),
         CONF_TEST(test_idle_above_absolute),
-        CONF_TEST(test_reading_again_starts_anew),
+        CONF_TEST(test_reading_again_starts_from_scratch),
         CONF_TEST(test_what_the_store_gets),
         CONF_TEST(test_auth),
         CONF_TEST(test_auth_refused),

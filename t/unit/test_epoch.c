@@ -62,7 +62,7 @@ static void test_first_epoch_while_a_server_is_away(void **state)
 
 /* The only copy that is left is on a server that is away. An epoch that is made meanwhile wins over
  * it, however often the old one was written, and whatever members' clocks say. */
-static void test_an_epoch_that_is_made_anew_wins(void **state)
+static void test_an_epoch_that_is_made_again_wins(void **state)
 {
     epoch_bytes_t old, made;
     unsigned i, change;
@@ -95,7 +95,7 @@ static void test_an_epoch_that_is_made_anew_wins(void **state)
 }
 
 /* The same, right after a start, when no server has told its time yet. */
-static void test_an_epoch_that_is_made_anew_right_after_a_start(void **state)
+static void test_an_epoch_that_is_made_again_right_after_a_start(void **state)
 {
     epoch_bytes_t old, made;
 
@@ -295,8 +295,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         STORE_TEST(test_an_epoch_is_kept_by_members_apart),
         STORE_TEST(test_first_epoch_while_a_server_is_away),
-        STORE_TEST(test_an_epoch_that_is_made_anew_wins),
-        STORE_TEST(test_an_epoch_that_is_made_anew_right_after_a_start),
+        STORE_TEST(test_an_epoch_that_is_made_again_wins),
+        STORE_TEST(test_an_epoch_that_is_made_again_right_after_a_start),
         STORE_TEST(test_an_epoch_changes_that_may_be_elsewhere),
         STORE_TEST(test_an_epoch_that_others_may_not_see),
         STORE_TEST(test_who_leaves_a_full_list),

@@ -605,7 +605,7 @@ static void test_the_clock_is_set_while_a_name_is_looked_up(void **state)
 
 /* -- A system that gives no threads ------------------------------------------------------------ */
 
-static volatile int no_threads; /* no thread can be had */
+static volatile int no_threads; /* the system gives no thread */
 
 /* This process asks for every thread here. */
 int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attr,
@@ -619,7 +619,7 @@ int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict at
 
 /* Without threads, servers are still used, lost and found; each thread starts once it can be
  * had. */
-static void test_threads_that_cannot_be_had(void **state)
+static void test_threads_that_the_system_refuses(void **state)
 {
     unit_memcached_t *m = unit_memcached();
     memsess_server_conf_t conf = server_conf(HANGING, 11211);
@@ -675,7 +675,7 @@ int main(void)
         WIRE_TEST(test_the_clock_is_set_while_a_server_answers),
         WIRE_TEST(test_the_clock_is_set_while_a_name_is_looked_up),
         WIRE_TEST(test_what_the_prober_calls_keeps_no_server_away),
-        WIRE_TEST(test_threads_that_cannot_be_had),
+        WIRE_TEST(test_threads_that_the_system_refuses),
         WIRE_TEST(test_one_prober),
         WIRE_TEST(test_a_server_that_only_answers_probes),
         WIRE_TEST(test_closing_a_pool_does_not_wait),

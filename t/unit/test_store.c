@@ -300,8 +300,8 @@ static void test_damaged_copies_are_repaired(void **state)
     put_raw(0, "garbage", 7);
     put_raw(1, "garbage", 7);
     assert_finds_not(MEMSESS_MISSING);
-    written("anew");
-    assert_finds("anew");
+    written("again");
+    assert_finds("again");
 }
 
 /* A client that can write to a server must not fill the log. */

@@ -76,7 +76,7 @@ sub cookies { my ($self) = @_; return @{ $self->call(GET => '/cookie') } }
 sub cookie { my ($self) = @_; my ($c) = grep { $_->{name} eq 'memsess' } $self->cookies;
     return $c ? $c->{value} : undef }
 
-# Clicks so many times in a row, as a finger does, on the element that a CSS selector finds.
+# Clicks several times in a row, as a finger does, on the element that a CSS selector finds.
 sub click {
     my ($self, $selector, $times) = @_;
     my ($element) = values %{ $self->call(POST => '/element', { using => 'css selector',

@@ -32,7 +32,7 @@ sub passed {
 # What such a process is started with, beside preload/clock.c.
 sub environment { return "MEMSESS_T_PASSED=$file" }
 
-# So many seconds pass: a memcached knows as soon as it is asked (but for one that is stopped), a
+# Lets this many seconds pass: a memcached knows as soon as it is asked (but for one that is stopped), a
 # thread that waits in a moment, and whoever looks at a clock at once.
 sub let_pass {
     my ($seconds) = @_;
@@ -49,14 +49,14 @@ sub let_pass {
 # The time of those processes, in seconds.
 sub now () { return time + passed() }
 
-# Lets pass what is left of so many seconds after that time.
+# Lets pass what is left of these seconds after that time.
 sub until_after {
     my ($time, $seconds) = @_;
     my $left = $time + $seconds - now();
     let_pass($left) if $left > 0;
 }
 
-# Runs the code; whenever the condition holds meanwhile, so many seconds pass at once.
+# Runs the code; whenever the condition holds meanwhile, these seconds pass at once.
 sub hurrying {
     my ($seconds, $condition, $code) = @_;
     defined(my $pid = fork) or die "fork: $!";

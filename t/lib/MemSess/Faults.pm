@@ -73,7 +73,7 @@ sub MemSess::Faults::Request::wait {
     return $r;
 }
 
-# Runs the code in so many processes at once, code(0), code(1), ...; returns their results, as text.
+# Runs the code in several processes at once, code(0), code(1), ...; returns their results, as text.
 sub at_once {
     my ($n, $code, $meanwhile) = @_;
     my @all = map {
@@ -187,7 +187,7 @@ sub marked {
     return ($c, $mark, homes($mark, @servers));
 }
 
-# Reads until so many copies hold the word.
+# Reads until this many copies hold the word.
 sub repaired {
     my ($c, $mark, $n, @servers) = @_;
     return wait_for(4, sub {
