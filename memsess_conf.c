@@ -200,6 +200,18 @@ static int word_index(const char *arg, const char *const words[], int n)
     return -1;
 }
 
+/* The array that a directive fills word by word, for elements of this size. */
+static apr_array_header_t *list_at(cmd_parms *cmd, void *dir_conf, int size)
+{
+    int was_set;
+    apr_array_header_t **list = place(cmd, dir_conf, &was_set);
+
+    if (!was_set) {
+        *list = apr_array_make(cmd->pool, 4, size);
+    }
+    return *list;
+}
+
 /* Sets the index of the word among the words of a directive. */
 static const char *set_word(cmd_parms *cmd, void *dir_conf, const char *arg,
                             const char *const words[], int n, const char *why)
@@ -398,19 +410,13 @@ static const char *set_bind(cmd_parms *cmd, void *dir_conf, const char *arg)
 static const char *set_keys(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     apr_size_t len = strlen(arg);
-    apr_array_header_t **keys;
-    int was_set;
 
     if (strcmp(arg, "*") != 0
         && !memsess_attr_name_ok(arg, len && arg[len - 1] == '*' ? len - 1 : len)) {
         return refuse(cmd, arg, "must be an attribute's name, 1 to 64 of [A-Za-z0-9_.-], with an "
                                 "optional * at its end");
     }
-    keys = place(cmd, dir_conf, &was_set);
-    if (!was_set) {
-        *keys = apr_array_make(cmd->pool, 4, sizeof(const char *));
-    }
-    APR_ARRAY_PUSH(*keys, const char *) = arg;
+    APR_ARRAY_PUSH(list_at(cmd, dir_conf, sizeof(arg)), const char *) = arg;
     return NULL;
 }
 
@@ -487,25 +493,22 @@ static const char *set_cookie(cmd_parms *cmd, void *dir_conf, int argc, char *co
 static const char *set_secret(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     const char *error = memsess_secret_syntax(arg);
-    apr_array_header_t **sources;
-    int was_set, i;
+    apr_array_header_t *sources;
+    int i;
 
     if (error) {
         return refuse(cmd, arg, error);
     }
-    sources = place(cmd, dir_conf, &was_set);
-    if (!was_set) {
-        *sources = apr_array_make(cmd->pool, 2, sizeof(const char *));
-    }
-    for (i = 0; i < (*sources)->nelts; i++) {
-        if (!strcmp(APR_ARRAY_IDX(*sources, i, const char *), arg)) {
+    sources = list_at(cmd, dir_conf, sizeof(arg));
+    for (i = 0; i < sources->nelts; i++) {
+        if (!strcmp(APR_ARRAY_IDX(sources, i, const char *), arg)) {
             return refuse(cmd, arg, "is named twice: leave one out");
         }
     }
     if (i == MEMSESS_SECRETS_MAX) {
         return refuse(cmd, arg, "is one secret too many: name 8 at most");
     }
-    APR_ARRAY_PUSH(*sources, const char *) = arg;
+    APR_ARRAY_PUSH(sources, const char *) = arg;
     return NULL;
 }
 
@@ -567,18 +570,15 @@ static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
 {
     memsess_member_t member;
     const char *error = memsess_member_parse(&member, arg, cmd->pool);
-    apr_array_header_t **members;
-    int was_set, i;
+    apr_array_header_t *members;
+    int i;
 
     if (error) {
         return refuse(cmd, arg, error);
     }
-    members = place(cmd, dir_conf, &was_set);
-    if (!was_set) {
-        *members = apr_array_make(cmd->pool, 4, sizeof(memsess_member_t));
-    }
-    for (i = 0; i < (*members)->nelts; i++) {
-        const memsess_member_t *other = &APR_ARRAY_IDX(*members, i, memsess_member_t);
+    members = list_at(cmd, dir_conf, sizeof(member));
+    for (i = 0; i < members->nelts; i++) {
+        const memsess_member_t *other = &APR_ARRAY_IDX(members, i, memsess_member_t);
 
         if (memsess_member_same(other, &member)) {
             return refuse(cmd, arg, apr_psprintf(cmd->pool, "this server is named twice, already "
@@ -586,7 +586,7 @@ static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
                                                  other->server.name));
         }
     }
-    APR_ARRAY_PUSH(*members, memsess_member_t) = member;
+    APR_ARRAY_PUSH(members, memsess_member_t) = member;
     return NULL;
 }
 

@@ -20,30 +20,30 @@ const char *memsess_key_text(const memsess_copies_t *of, unsigned at, apr_pool_t
     return text;
 }
 
+/* The place of a server in a placement; placement->n: it is not there. */
+static unsigned place_in(const memsess_placement_t *placement, const memsess_store_t *store,
+                         unsigned at)
+{
+    unsigned i = 0;
+
+    while (i < placement->n && memcmp(placement->tag[i], store->nodes[at].tag, MEMSESS_TAG_LEN)) {
+        i++;
+    }
+    return i;
+}
+
 int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,
                      unsigned at)
 {
-    unsigned i;
-
-    for (i = 0; i < placement->n; i++) {
-        if (!memcmp(placement->tag[i], store->nodes[at].tag, MEMSESS_TAG_LEN)) {
-            return 1;
-        }
-    }
-    return 0;
+    return place_in(placement, store, at) < placement->n;
 }
 
 apr_int64_t memsess_written_at(const memsess_store_t *store, const memsess_placement_t *placement,
                                unsigned at)
 {
-    unsigned i;
+    unsigned i = place_in(placement, store, at);
 
-    for (i = 0; i < placement->n; i++) {
-        if (!memcmp(placement->tag[i], store->nodes[at].tag, MEMSESS_TAG_LEN)) {
-            return placement->clock[i];
-        }
-    }
-    return 0;
+    return i < placement->n ? placement->clock[i] : 0;
 }
 
 apr_interval_time_t memsess_written_ago(const memsess_store_t *store,

@@ -93,7 +93,7 @@ subtest 'access log' => sub {
 subtest 'events' => sub {
     my ($c, $mark, @homes) = marked($m, @pool);
     client($m)->set_cookie('nonsense')->get('/lua/env') for 1 .. 4;
-    ok $m->log->wait_for(qr/memsess:notice.*\d+ cookies refused/), 'cookies refused';
+    ok $m->log->wait_for(qr/memsess:notice.*\d+ cookies refused/), 'cookies were refused';
     $pool[0]->delete((grep { $_->[0] == $pool[0] } @homes)[0][1]);
     ok repaired($c, $mark, 2, @pool), 'a copy is written again';
     ok $m->log->wait_for(qr/memsess:notice.*\d+ copies were missing or old, and were repaired/),
