@@ -34,10 +34,10 @@ ProxyPass /tunnel/ "ws://localhost:$port/"
     ProxyWebsocketFallbackToProxyHttp Off
 </Location>
 MemSessLock request
-MemSessLockWait 3s
+MemSessLockWait 40s
 <LocationMatch "\\?|/short">
-    MemSessIdleTimeout 2s
-    MemSessRefresh 50ms
+    MemSessIdleTimeout 20s
+    MemSessRefresh 500ms
 </LocationMatch>
 <LocationMatch /renewed>
     MemSessRenew 1ms
@@ -58,6 +58,9 @@ plan tests => 10 * @kinds + 9;
 my $files = 0;
 sub file { return sprintf '%s/logs/past-%d-%d', $ENV{MEMSESS_T_ROOT}, $$, ++$files }
 sub touch { open my $out, '>', $_[0] or die $! }
+
+# Waits until a back end, or a script, waits for this file.
+sub begun { my ($file) = @_; wait_for(20, sub { -e "$file.begun" }) or die 'nobody waits for the file' }
 
 sub cookie_of { my ($c) = @_; return defined $c->cookie ? 'Cookie: memsess=' . $c->cookie : () }
 
@@ -80,7 +83,7 @@ sub is_free {
     my $r;
     my $took = seconds(sub { $r = $c->copy(server => $m[1])->get(say_via('lua', 'MemSess-Incr: n=1')) });
     is $r->status, 200, "$what: the next request is answered";
-    cmp_ok $took, '<', 2, 'at once';
+    cmp_ok $took, '<', 20, 'at once';
 }
 
 # ---- WebSockets ----
@@ -132,7 +135,7 @@ for my $kind (@kinds) {
         my $c = started($m[0], 'n=0');
         $c->get('/lua/env/short');
         for (1 .. 4) {
-            let_pass(0.8);
+            let_pass(8);
             my $ws = MemSess::WebSocket->open($m[0], "/$kind/echo/short", cookie_of($c));
             is $ws->say('hello'), 'hello', 'a socket';
             $ws->close;
@@ -145,10 +148,10 @@ for my $kind (@kinds) {
         my $until = file();
         my $ws = MemSess::WebSocket->begin($m[0], "/$kind/echo?early&wait=$until", cookie_of($c));
         $ws->take(sub { $_[0] =~ /103/ || undef }) if $kind ne 'tunnel';
-        sleep 0.5 if $kind eq 'tunnel';
+        begun($until);
         my $waits = counted($m[1], 'waits');
         my $next = background($c->copy(server => $m[1]), say_via('lua', 'MemSess-Incr: n=1'));
-        ok wait_for(2, sub { counted($m[1], 'waits') > $waits }), 'the next one waits';
+        ok wait_for(20, sub { counted($m[1], 'waits') > $waits }), 'the next one waits';
         touch($until);
         $ws->answered;
         is $ws->status, 101, 'switched';
@@ -174,7 +177,7 @@ for my $kind (@kinds) {
         my $c = started($m, 'n=0');
         my ($until, $mark) = (file(), $m->log->mark);
         my $ws = MemSess::WebSocket->begin($m, "/$kind/echo?wait=$until", cookie_of($c), 'X-Incr: n');
-        sleep 0.5;
+        begun($until);
         $own[0]->kill9;
         touch($until);
         $ws->answered;
@@ -227,7 +230,7 @@ subtest 'a WebSocket that mod_lua serves' => sub {
 sub h2c {
     my ($m, $target, @headers) = @_;
     delete local $ENV{LD_PRELOAD};
-    open my $curl, '-|', qw(curl --disable --silent --include --http2 --max-time 20 --noproxy *),
+    open my $curl, '-|', qw(curl --disable --silent --include --http2 --max-time 50 --noproxy *),
         (map { ('--header', $_) } @headers), "http://127.0.0.1:" . $m->port . $target or die $!;
     local $/;
     return scalar(<$curl>) // '';
@@ -241,7 +244,7 @@ subtest 'a client that asks for HTTP/2' => sub {
     my $prefork = ($ENV{MPM} // '') eq 'prefork';
     like $all, $prefork ? qr{^HTTP/1\.1 200} : qr{^HTTP/1\.1 101 .*^HTTP/2 200}ms, 'has it';
     like $all, qr/^MEMSESS_STATE=active$/m, 'with its session';
-    cmp_ok $took, '<', 2, 'without waiting for itself';
+    cmp_ok $took, '<', 30, 'without waiting for itself';
     is data($c), 'n=1', 'what a module changes is changed once';
     $all = h2c($m[0], say_via('cgi', 'MemSess-Incr: n=5'), cookie_of($c));
     like $all, qr{^HTTP/\S+ 200}m, 'an answer that writes';
@@ -303,7 +306,7 @@ subtest 'nph-: a session that is only read' => sub {
     my $c = started($m[0], 'n=0');
     $c->get('/lua/env/short');
     for (1 .. 4) {
-        let_pass(0.8);
+        let_pass(8);
         is $c->copy->get(nph('/short'))->status, 200, 'a request';
     }
     is $c->get('/cgi/env/short')->env('MEMSESS_STATE'), 'active', 'it does not expire';

@@ -1,6 +1,7 @@
 package MemSess::WebSocket;
 # Both ends of WebSockets. The back end, a process of its own, answers /echo with 101, and then repeats
-# each message. Its query may say wait=FILE, to answer when that file exists; early, to send 103
+# each message. Its query may say wait=FILE, to answer when that file exists (FILE.begun then tells that
+# it waits); early, to send 103
 # before; status=403, to answer that in place of 101 and leave the connection open. The client speaks
 # HTTP/1, or HTTP/2 (RFC 8441).
 use strict;
@@ -188,7 +189,10 @@ sub answer {
     my ($key) = $head =~ /^Sec-WebSocket-Key: (\S+)/mi;
     $s->autoflush(1);
     print $s "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nMemSess-Set: early=1\r\n\r\n" if $how{early};
-    if ($how{wait}) { for (1 .. 1000) { last if -e $how{wait}; sleep 0.02 } }
+    if ($how{wait}) {
+        CORE::open my $begun, '>', "$how{wait}.begun" or die $!;
+        for (1 .. 1000) { last if -e $how{wait}; sleep 0.02 }
+    }
     if ($how{status}) {
         print $s "HTTP/1.1 $how{status} No\r\nConnection: close\r\nContent-Length: 2\r\nMemSess-Set: no=1\r\n\r\nno";
         1 while <$s>;
