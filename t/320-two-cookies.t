@@ -19,12 +19,12 @@ my $secret = "$ENV{MEMSESS_T_ROOT}/logs/two-cookies-secret";
 
 my $common = timing() . <<'END';
 <LocationMatch /short>
-    MemSessIdleTimeout 1s
-    MemSessRefresh 100ms
+    MemSessIdleTimeout 20s
+    MemSessRefresh 2s
 </LocationMatch>
 <LocationMatch /locked>
     MemSessLock request
-    MemSessLockWait 5s
+    MemSessLockWait 40s
 </LocationMatch>
 <LocationMatch /bound>
     MemSessBind ua
@@ -63,7 +63,8 @@ sub dead {
 
 sub live { my ($m, $name) = @_; return started($m, "name=$name")->cookie }
 
-sub gets { my ($pool, $code) = @_; return sum(map { my $s = $_; $s->stats->{cmd_get} } @$pool) }
+# How often the pool is asked, which is to be so often.
+sub gets { my ($expected, $pool, $code) = @_; return grown($expected, $code, ['cmd_get'], @$pool) }
 
 my %made;
 
@@ -166,7 +167,7 @@ for my $kind (@kinds) {
 
     subtest "$kind: one that was unused for too long is not live" => sub {
         my ($a, $b) = map { live($m[0], $_) } qw(a b);
-        let_pass(1.3);
+        let_pass(21);
         with($m[0], say_via('cgi', 'MemSess-Set: x=1'), $b);
         is seen(with($m[0], '/cgi/env/short', $a, $b)), 'active name=b&x=1', 'the other counts';
         is seen(with($m[0], '/cgi/env', $a, $b)), 'active name=a',
@@ -182,7 +183,7 @@ for my $kind (@kinds) {
         my $r;
         my $took = seconds(sub { $r = with($m[1], '/cgi/env/locked', $b) });
         is seen($r), 'active name=b', 'the other session';
-        cmp_ok $took, '<', 2, 'is free';
+        cmp_ok $took, '<', 20, 'is free';
         my $next = background(client($m[1]), '/cgi/env/locked', "Cookie: memsess=$a");
         sleep 0.4;
         open my $out, '>', $until or die $!;
@@ -198,10 +199,8 @@ subtest 'forged ones cost no look-up' => sub {
     my $a = live($m, 'a');
     my @forged = map { my $n = $_; substr($a, 0, -4) . sprintf '%04d', $n } 1 .. 20;
     with($m, '/lua/env', $a);
-    my $count = sub { my $before = gets($pool); seen($_[0]->()); return gets($pool) - $before };
-    my $alone = $count->(sub { with($m, '/lua/env', $a) });
-    is $count->(sub { with($m, '/lua/env', @forged, $a) }), $alone, 'none before a good one';
-    is $count->(sub { with($m, '/lua/env', @forged) }), 0, 'none at all';
+    is gets(2, $pool, sub { with($m, '/lua/env', @forged, $a) }), 2, 'none before a good one';
+    is gets(0, $pool, sub { with($m, '/lua/env', @forged) }), 0, 'none at all';
     is seen(with($m, '/lua/env', @forged, $a)), 'active name=a', 'which counts';
 };
 
@@ -209,9 +208,7 @@ subtest 'a cookie alone costs what it did' => sub {
     my ($pool, $m) = ($made{plain}{pool}, $made{plain}{m}[0]);
     my $a = live($m, 'a');
     with($m, '/lua/env', $a);
-    my $before = gets($pool);
-    with($m, '/lua/env', $a);
-    is gets($pool) - $before, 2, 'a look at each of its copies';
+    is gets(2, $pool, sub { with($m, '/lua/env', $a) }), 2, 'a look at each of its copies';
 };
 
 subtest 'all in one round trip' => sub {

@@ -129,18 +129,26 @@ sub during {
     return wantarray ? @grown : $grown[0];
 }
 
-# The sum of these figures' growth. Each member reads and writes an item of its own once a minute: if the
-# sum is not 0, the code is run again, and the growth counts as the code's if it is there each time.
-sub caused {
-    my ($self, $code, @names) = @_;
+# By how much these figures of the servers grew in all. Each member reads and writes an item of its own
+# once a minute: if the sum is not the expected one, the code is run again, and the growth counts as the
+# code's if it is there each time.
+sub grown {
+    my ($expected, $code, $names, @servers) = @_;
     my $sum;
     for (1 .. 3) {
+        my @before = map { $_->stats } @servers;
+        $code->();
+        my @after = map { $_->stats } @servers;
         $sum = 0;
-        $sum += $_ for $self->during($code, @names);
-        last if !$sum;
+        for my $i (0 .. $#servers) {
+            $sum += $after[$i]{$_} - $before[$i]{$_} for @$names;
+        }
+        last if $sum == $expected;
     }
     return $sum;
 }
+
+sub caused { my ($self, $code, @names) = @_; return grown(0, $code, \@names, $self) }
 
 # The number of commands about items, whatever their answers were.
 sub traffic {

@@ -1,8 +1,7 @@
 package MemSess::WebSocket;
 # Both ends of WebSockets. The back end, a process of its own, answers /echo with 101, and then repeats
 # each message. Its query may say wait=FILE, to answer when that file exists (FILE.begun then tells that
-# it waits); early, to send 103
-# before; status=403, to answer that in place of 101 and leave the connection open. The client speaks
+# it waits); early, to send 103 before; status=403, to answer that in place of 101 and leave the connection open. The client speaks
 # HTTP/1, or HTTP/2 (RFC 8441).
 use strict;
 use warnings;
