@@ -31,7 +31,7 @@ const memsess_attr_t *memsess_session_find(const memsess_session_t *session, con
     const memsess_attr_t *end = attr + session->attrs->nelts;
 
     for (; attr < end; attr++) {
-        if (strcmp(attr->name, name) == 0) {
+        if (*attr->name == *name && strcmp(attr->name, name) == 0) {
             return attr;
         }
     }
