@@ -183,10 +183,8 @@ int memsess_conn_is_open(const memsess_conn_t *c)
            && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
-void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link)
+void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link, apr_time_t now)
 {
-    apr_time_t now = memsess_clock_steady();
-
     set_due(c, link, now);
     if (c->mc && now - c->rested > IDLE_FOR_LONG && !memsess_conn_is_open(c)) {
         memsess_conn_close(c, link);

@@ -53,9 +53,9 @@ apr_status_t memsess_conn_open(memsess_conn_t *c, memsess_link_t *link);
 /** Disconnects, if it is connected. */
 void memsess_conn_close(memsess_conn_t *c, memsess_link_t *link);
 
-/** Begins a use, which has to be over when the time-out is. Disconnects a connection that was idle
+/** Begins a use now, which has to be over when the time-out is. Disconnects a connection that was idle
  * for a while if the server has closed it, or has said something that nobody asked for. */
-void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link);
+void memsess_conn_use(memsess_conn_t *c, memsess_link_t *link, apr_time_t now);
 
 /** Whether a connection is open, and the server has said nothing beyond what it was asked for. */
 int memsess_conn_is_open(const memsess_conn_t *c);

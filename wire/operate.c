@@ -77,7 +77,7 @@ static int conn_ready(memsess_use_t *use, apr_status_t *rv)
     use->is_new = 0;
     use->begun = memsess_clock_steady();
     do {
-        memsess_conn_use(use->c, &use->server->link);
+        memsess_conn_use(use->c, &use->server->link, use->begun);
     } while (!use->c->mc && memsess_turn_exchange(&use->c, &use->server->turns));
     return use->c->mc || conn_open(use, rv);
 }

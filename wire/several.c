@@ -29,6 +29,11 @@ static int is_near(const memsess_server_t *server)
  * or to hang, and those that are left are asked at once. */
 #define IN_TURN_FOR 5000
 
+static int may_go_on(apr_time_t begun)
+{
+    return memsess_clock_steady() - begun < IN_TURN_FOR;
+}
+
 /* Near servers are sent their items one after the other, on this thread; returns how many were. What
  * must be sent soon is not sent behind what may hang. */
 static unsigned put_in_turn(memsess_put_t *puts, unsigned n)
@@ -40,9 +45,8 @@ static unsigned put_in_turn(memsess_put_t *puts, unsigned n)
     for (i = 0; i < n; i++) {
         are_near &= !puts[i].not_after && is_near(puts[i].server);
     }
-    for (i = 0; i < n && are_near; i++) {
+    for (i = 0; i < n && are_near && (!i || may_go_on(begun)); i++) {
         memsess_put_one(&puts[i]);
-        are_near = memsess_clock_steady() - begun < IN_TURN_FOR;
     }
     return i;
 }
@@ -256,9 +260,8 @@ static int get_in_turn(memsess_get_t *gets, int n, apr_pool_t *p)
     for (i = 0; i < n && are_near; i++) {
         are_near = shares_with(gets, i) == i && (are_tried || is_near(gets[i].server));
     }
-    for (i = 0; i < n && are_near; i++) {
+    for (i = 0; i < n && are_near && (!i || may_go_on(begun)); i++) {
         memsess_get_alone(&gets[i], p);
-        are_near = memsess_clock_steady() - begun < IN_TURN_FOR;
     }
     return i;
 }
