@@ -376,7 +376,8 @@ static unsigned claim_wanted(const memsess_claim_t *claim, const memsess_session
 }
 
 /* Claims all that is to be claimed on these servers; MEMSESS_BUSY if another writer has. A server
- * that fails is down now, or full, so the next round claims one that stands in. */
+ * that fails is down now, or full, so the next round claims one that stands in. One that is up, but
+ * could not be asked in time, is not done without: it would keep its old copy, which readers believe. */
 static apr_status_t claim_these(memsess_claim_t *claim, memsess_copy_t **wanted, unsigned n,
                                 apr_status_t *worst, apr_pool_t *p)
 {
@@ -397,11 +398,14 @@ static apr_status_t claim_these(memsess_claim_t *claim, memsess_copy_t **wanted,
             if (answers[i] == APR_SUCCESS) {
                 wanted[m++] = wanted[i];
             }
-            else if (answers[i] == MEMSESS_EXISTS) {
+            else if (answers[i] == MEMSESS_EXISTS || answers[i] == MEMSESS_UNSENT) {
                 rv = MEMSESS_BUSY;
             }
             else {
                 *worst = answers[i];
+                if (memsess_is_refused(answers[i])) {
+                    wanted[i]->state = COPY_REFUSED;
+                }
             }
         }
         if (rv != APR_SUCCESS) {

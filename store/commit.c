@@ -23,6 +23,7 @@ typedef struct commit_t {
     const memsess_session_t *found;   /* the session as it was read at first */
     unsigned lacked;                  /* missing copies of found that this commit writes */
     const memsess_session_t *ours;    /* our revision that not all of its servers have; or NULL */
+    apr_time_t begun;                 /* when the first revision that was sent was claimed */
     const memsess_session_t *partial; /* newest, as first seen on only some of its servers */
     apr_time_t partial_since;
     memsess_next_t *make;
@@ -34,25 +35,60 @@ typedef struct commit_t {
 /* Only some servers have the revision: the same content is to be written once more. */
 #define AGAIN APR_CHILD_NOTDONE
 
+/* Claims what would be written next on a server, so that its copy can be deleted. A server that takes
+ * no claim may have no copy (MEMSESS_ABSENT); else this is claimed where the record lies now, as any
+ * other writer has to. */
+static apr_status_t claim_stray(const commit_t *c, memsess_claim_t *claim, memsess_copy_t *copy,
+                                const memsess_session_t *now)
+{
+    apr_status_t rv = copy->claimed ? memsess_claim_on(claim, copy, claim->what, c->p)
+                                    : MEMSESS_REFUSED;
+    unsigned i = 0;
+
+    if (!memsess_is_refused(rv)) {
+        return rv;
+    }
+    if (memsess_state_at(&claim->of, copy, c->p) == COPY_NONE) {
+        return MEMSESS_ABSENT;
+    }
+    while (!memsess_is_placed(claim->of.store, &now->placement, claim->of.copy[i].at)) {
+        i++;
+    }
+    return memsess_claim_on(claim, &claim->of.copy[i], claim->what, c->p);
+}
+
+static int is_left_out(const memsess_copy_t *copy)
+{
+    return copy->state == COPY_REFUSED;
+}
+
 /* Returns whether the copy is gone. */
-static int drop_stray(memsess_claim_t *claim, memsess_copy_t *copy, apr_pool_t *p)
+static int drop_stray(const commit_t *c, memsess_claim_t *claim, memsess_copy_t *copy,
+                      const memsess_session_t *now)
 {
     apr_status_t rv = MEMSESS_UNSENT;
 
-    if (copy->claimed && memsess_clock_steady() - claim->begun < MEMSESS_CLAIM_SAFE
-        && memsess_claim_on(claim, copy, claim->what, p) == APR_SUCCESS) {
+    if ((copy->claimed || is_left_out(copy))
+        && memsess_clock_steady() - claim->begun < MEMSESS_CLAIM_SAFE) {
+        rv = claim_stray(c, claim, copy, now);
+    }
+    if (rv == APR_SUCCESS) {
         rv = memsess_server_delete(claim->of.store->servers[copy->at],
-                                   memsess_key_text(&claim->of, copy->at, p));
+                                   memsess_key_text(&claim->of, copy->at, c->p));
     }
     return rv == APR_SUCCESS || rv == MEMSESS_ABSENT;
 }
+
+/* A reading from before its copy was deleted may be this old when a writer claims upon it. By then
+ * the first claim of this commit is still there. */
+#define IN_TIME (2 * MEMSESS_CLAIM_SAFE)
 
 /*
  * Deletes strays: once a home is back, the copy of its stand-in would only grow old. Another member
  * may be writing to the stand-in, so deleting there takes a claim of the revision that would be
  * written. This happens within MEMSESS_CLAIM_SAFE, so no other claim of it can have expired yet.
- * Returns 0 if a server that was left out for being late may have kept its old copy: it was not away,
- * so that copy would be believed if the others went.
+ * Returns 0 if a server that was left out, since it refuses or is late, may have kept its old copy: it
+ * was not away, so that copy would be believed if the others went.
  */
 static int drop_strays(const commit_t *c, const memsess_session_t *before,
                        const memsess_session_t *now)
@@ -66,10 +102,11 @@ static int drop_strays(const commit_t *c, const memsess_session_t *before,
     claim.what = memsess_revision_text(now->revision + 1, c->p);
     for (i = 0; i < c->claim.of.n; i++) {
         memsess_copy_t *copy = &c->claim.of.copy[i];
+        int may_have_one = is_left_out(copy) || memsess_is_placed(store, &before->placement, copy->at);
 
-        if (memsess_is_placed(store, &before->placement, copy->at)
-            && !memsess_is_placed(store, &now->placement, copy->at)
-            && !drop_stray(&claim, copy, c->p) && copy->was_late && memsess_is_up(store, copy)) {
+        if (may_have_one && !memsess_is_placed(store, &now->placement, copy->at)
+            && (!drop_stray(c, &claim, copy, now) || memsess_clock_steady() - c->begun > IN_TIME)
+            && is_left_out(copy) && memsess_is_up(store, copy)) {
             are_gone = 0;
         }
     }
@@ -166,6 +203,7 @@ static apr_status_t write_claimed(commit_t *c)
         next = apr_pmemdup(c->p, c->newest.session, sizeof(*next));
     }
     else {
+        c->begun = c->claim.begun;
         c->lacked = memsess_is_same(c->newest.session, c->found) ? c->newest.facts.lacks : 0;
         rv = c->make(c->baton, c->newest.session, &next, c->p);
     }
@@ -197,7 +235,7 @@ static int is_later_unseen(const commit_t *c)
                 ? memsess_has_bit(newest->facts.answered, i)
                 : memsess_is_placed(c->claim.of.store, &newest->session->placement, copy->at);
 
-        if (copy->claimed && !seen && memsess_is_later_at(&c->claim.of, copy, c->p)) {
+        if (copy->claimed && !seen && memsess_state_at(&c->claim.of, copy, c->p) == COPY_LATER) {
             return 1;
         }
     }

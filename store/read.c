@@ -613,13 +613,13 @@ void memsess_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t
     find_rest(&query, from, reading);
 }
 
-int memsess_is_later_at(const memsess_copies_t *of, const memsess_copy_t *copy, apr_pool_t *p)
+int memsess_state_at(const memsess_copies_t *of, const memsess_copy_t *copy, apr_pool_t *p)
 {
     memsess_copy_t asked = {.at = copy->at}, *wanted = &asked;
     query_t query = {.of = *of, .p = p};
 
     ask(&query, &wanted, 1);
-    return asked.state == COPY_LATER;
+    return asked.state;
 }
 
 void memsess_ask_all(const memsess_copies_t *of, apr_pool_t *p)

@@ -9,7 +9,7 @@ use MemSess::Faults;
 use MemSess::Test;
 use Time::HiRes qw(sleep time);
 
-plan tests => 7;
+plan tests => 8;
 
 sub noise { my ($n) = @_; return join '', map { chr(65 + rand 26) } 1 .. $n }
 
@@ -109,6 +109,26 @@ subtest 'items too large for all' => sub {
     is_deeply [holders($mark, @pool)], [1, 1], 'what was before is there in two copies';
     is change($c, "MemSess-Set: v1=small&n=s")->status, 200, 'what fits is taken';
     is attr($c->get('/lua/env'), 'n'), 's', 'as before';
+    $_->stop for $m, @pool;
+};
+
+# A server that is full takes no claim, and would keep the copy of an older revision.
+subtest 'one server of two is full' => sub {
+    my @pool = (MemSess::Memcached->start(args => ['-m', '2', '-M']), pool(1));
+    my $m = MemSess::Member->start(servers => \@pool, config => timing() . 'MemSessCompress Off');
+    my @c = map { [marked($m, @pool)] } 1 .. 4;
+    cmp_ok fill($pool[0], 12000, $_), '<', 12000, "full for $_ bytes" for 60, 40, 50, 80, 100;
+    for (@c) {
+        my ($c, $mark) = @$_;
+        is change($c, "MemSess-Set: n=$_")->status, 200, 'changed' for 2, 3;
+        is data($c), "m=$mark&n=3", 'as that said';
+        is_deeply [holders($mark, @pool)], [0, 1], 'an old copy is gone';
+    }
+    $pool[1]->kill9;
+    for (@c) {
+        my ($c, $mark) = @$_;
+        is state($c->copy), 'unknown', 'what was acknowledged is not undone when the other one dies';
+    }
     $_->stop for $m, @pool;
 };
 

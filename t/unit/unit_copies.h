@@ -23,6 +23,7 @@
 #define UNPACK 4000000
 
 static apr_interval_time_t timeout = TIMEOUT;
+static int max_conns = 4;
 static unit_memcached_t *servers[UNIT_MEMCACHEDS];
 static memsess_node_t nodes[UNIT_MEMCACHEDS];
 static unsigned servers_n;
@@ -46,6 +47,7 @@ static inline memsess_member_t make_member(unsigned i)
         .server = unit_server_conf(nodes[i].name, "127.0.0.1", servers[i]->port), .weight = 1};
 
     member.server.timeout = timeout;
+    member.server.max_conns = max_conns;
     member.server.retry = apr_time_from_msec(30);
     return member;
 }
