@@ -39,6 +39,9 @@ MemSessRetry 300ms
 <Location "/api/small">
     MemSessMaxSize 100
 </Location>
+<Location "/api/named">
+    MemSessUserAttr login.name
+</Location>
 <Location "/api/anonymous">
     MemSessOnError anonymous
 </Location>
@@ -190,6 +193,15 @@ subtest 'log out everywhere' => sub {
         'destroy_all';
     is $here->cookie, undef, 'this session';
     is_deeply [run($there->via($n), '', 'get user')], ['get: 1 null'], "and the user's others";
+    is_deeply [run($other, '', 'get user')], ['get: 0 3 bob'], 'but nobody else';
+
+    run($_ = client($m), '', 'set user ann') for $here, $there;
+    is_deeply [run($here, '/named', 'others', 'destroy', 'get user')],
+        ['others: 0', 'destroy: 0', 'get: 1 null'],
+        'destroy_others and destroy, where the section knows its user by another attribute';
+    is $here->cookie, undef, 'this session';
+    is_deeply [run($there->via($n), '', 'get user')], ['get: 1 null'],
+        'and the others of its log-in';
     is_deeply [run($other, '', 'get user')], ['get: 0 3 bob'], 'but nobody else';
 };
 
