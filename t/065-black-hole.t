@@ -16,7 +16,7 @@ my @kinds = MemSess::BlackHole::kinds();
 plan tests => 3 * @kinds;
 diag 'no namespaces here: a silent process alone stands in for a network that drops' if @kinds == 1;
 
-my $TIMEOUT = 2;    # seconds; far above all else, even on a busy machine
+my $TIMEOUT = 4;    # seconds; far above all else, even on a busy machine
 my $config = "MemSessTimeout ${TIMEOUT}s\nMemSessRetry 300ms\n" . q(
     <Location /status>
         SetHandler memsess-status
