@@ -13,7 +13,7 @@ plan tests => 4;
 
 my $new = sub { my ($m) = @_; map { [client($m), say_via('lua', 'MemSess-Set: a=1')] } 1 .. 12 };
 sub statuses { map { $_->status } together($new->($_[0])) }
-sub all_are { my ($m, $status) = @_; return wait_for(20, sub { !grep { $_ != $status } statuses($m) }) }
+sub all_are { my ($m, $status) = @_; return wait_for(40, sub { !grep { $_ != $status } statuses($m) }) }
 
 subtest 'no thread at all: a server that was lost is found again nevertheless' => sub {
     my $server = MemSess::Memcached->start;
@@ -31,7 +31,7 @@ subtest 'no thread at all: a server that was lost is found again nevertheless' =
     $server->restart;
     my $back = time;
     ok all_are($m, 200), 'it is found again';
-    cmp_ok time - $back, '<', 8, '... in a moment';
+    cmp_ok time - $back, '<', 30, '... in a moment';
 
     my $mark = $m->log->mark;
     $m->lacks('');
