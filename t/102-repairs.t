@@ -21,7 +21,7 @@ my @pool    = pool(2);
 my $wire    = MemSess::Wire->start($pool[1]);
 my $far     = MemSess::Member->start(servers => \@pool, config => 'MemSess Off');
 my $config  = <<"END";
-MemSessTimeout 1s
+MemSessTimeout 3s
 MemSessRetry 100ms
 LoadModule apitest_module "\${T_ROOT}/modules/.build/mod_apitest.so"
 ProxyPass /ws/ "ws://127.0.0.1:$port/"
@@ -51,7 +51,7 @@ my $m = MemSess::Member->start(servers => [$pool[0], $wire], config => $config);
 sub lacking {
     my ($c, $mark, @homes) = marked($m, @pool);
     my ($key) = map { $_->[0] == $pool[1] ? $_->[1] : () } @homes;
-    sleep 1.3;
+    sleep 3.3;
     $pool[1]->delete($key);
     return ($c, $mark, $key);
 }
@@ -59,7 +59,7 @@ sub lacking {
 # The copy appears without another reading.
 sub is_there {
     my ($mark, $what) = @_;
-    ok wait_for(5, sub { sum(holders($mark, $pool[1])) == 1 }), $what;
+    ok wait_for(20, sub { sum(holders($mark, $pool[1])) == 1 }), $what;
 }
 
 # What the second server was asked since its journal had this length.
@@ -99,7 +99,7 @@ my @kinds = (
 
 subtest 'all kinds of requests' => sub {
     my @lacking = map { my ($c, $mark, @homes) = marked($m, @pool); [$c, $mark, @homes] } 0 .. @kinds;
-    sleep 1.3;
+    sleep 3.3;
     for (@lacking) { $_->[0]->delete($_->[1]) for grep { $_->[0] == $pool[1] } @$_[2, 3] }
     for (@kinds) {
         my ($what, $request, $status) = @$_;
@@ -117,11 +117,11 @@ subtest 'all kinds of requests' => sub {
 
 subtest 'the client does not wait for it' => sub {
     my ($c, $mark) = lacking();
-    $wire->mode('slow=0.5/set');
+    $wire->mode('slow=1.5/set');
     my ($answer, $s);
     my $took = seconds(sub { ($answer, $s) = answer($c, '/lua/env') });
     like $answer, qr/$mark/, 'the whole answer';
-    cmp_ok $took, '<', 0.5, 'is there';
+    cmp_ok $took, '<', 1.5, 'is there';
     is sum(holders($mark, $pool[1])), 0, 'before the copy is';
     $wire->mode('pass');
     is_there($mark, 'that comes');
@@ -147,10 +147,10 @@ subtest 'over a local cache' => sub {
     my $c    = started($two, 'n=1');
     my $keys = sub { grep { /\A[\w-]{51}\z/ } keys %{ items($own[1]) } };
     my ($key) = $keys->();
-    sleep 1.3;
+    sleep 3.3;
     $own[1]->delete($key);
     is data($c->copy), 'n=1', 'read from the servers';
-    ok wait_for(5, sub { ($keys->())[0] }), 'and repaired';
+    ok wait_for(20, sub { ($keys->())[0] }), 'and repaired';
 };
 
 subtest 'a change and a repair are one commit' => sub {
