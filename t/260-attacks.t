@@ -169,7 +169,7 @@ for my $kind (sort keys %member) {
                     "$what: " . ($r->env('MEMSESS_STATE') // '-');
                 is $r->env('MEMSESS_DATA'), 'user=anna', "$what: hers"
                     if ($r->env('MEMSESS_STATE') // '') eq 'active';
-                cmp_ok $took, '<', 5, "$what: no time";
+                cmp_ok $took, '<', 20, "$what: no time";
                 $r = client($m[0])->get('/proxy/echo', 'Cookie: ' . substr $header, 0, 130000);
                 unlike $r->body, qr/^Cookie:.*\bmemsess=\Q$cookie\E/mi, "$what: stripped";
             }
@@ -189,7 +189,7 @@ subtest 'sessions with very many attributes take no time' => sub {
     for my $target ('/lua/env', '/session.shtml', '/no/such/file',
         say_via('lua', 'MemSess-Incr: n-59999=1')) {
         my ($start, $r) = (time, $c->get($target));
-        cmp_ok time - $start, '<', 10, ($target =~ s/\?.*//r) . ': ' . (time - $start);
+        cmp_ok time - $start, '<', 30, ($target =~ s/\?.*//r) . ': ' . (time - $start);
         like $r->status, qr/^(?:200|404)$/, 'an answer';
     }
     is scalar(() = data($c) =~ /&/g), 59999, 'all of them';
