@@ -148,6 +148,31 @@ subtest 'destroyed: what comes with its id soon after' => sub {
     $ended_at = now;
 };
 
+subtest 'destroyed: 30 s later a write begins a session' => sub {
+    until_after($began_at, 20);
+    for my $end (sort keys %dead) {
+        is_dropped(sub { $_->copy->get(say_via('cgi', lines('Set'))) }, "$end: not before", $m[0])
+            for @{ $dead{$end} };
+    }
+    until_after($ended_at, 30.5);
+    for my $end (sort keys %dead) {
+        for my $m (@m) {
+            for my $old (map { $_->copy(server => $m) } @{ $dead{$end} }) {
+                my $cookie = $old->cookie;
+                is state($old), 'unknown', "$end: unknown as ever";
+                is $old->get(say_via('cgi', 'MemSess-Set: new=1'))->status, 200, 'a write';
+                isnt $old->cookie, $cookie, 'begins a session';
+                is data($old), 'new=1', 'with what it sets alone';
+            }
+        }
+    }
+    for (@others) {
+        my ($end, $goes) = @$_;
+        $goes->get(say_via('cgi', 'MemSess-Set: new=1'));
+        is data($goes), 'new=1', "$end: a session begins";
+    }
+};
+
 subtest 'destroyed: what was under way' => sub {
     my $jar = started($m[0], 'cart=1');
     my @late = map { [$_, slow($jar, 'cgi', lines($_))] } sort keys %writes;
@@ -186,30 +211,5 @@ subtest 'members whose clocks are an hour apart' => sub {
         my $old = $jar->copy(server => $there);
         $jar->get(say_via('cgi', 'MemSess-Destroy: 1'));
         is_dropped(sub { $old->get(say_via('cgi', lines('Set'))) }, 'soon after', $there);
-    }
-};
-
-subtest 'destroyed: 30 s later a write begins a session' => sub {
-    until_after($began_at, 26);
-    for my $end (sort keys %dead) {
-        is_dropped(sub { $_->copy->get(say_via('cgi', lines('Set'))) }, "$end: not before", $m[0])
-            for @{ $dead{$end} };
-    }
-    until_after($ended_at, 30.5);
-    for my $end (sort keys %dead) {
-        for my $m (@m) {
-            for my $old (map { $_->copy(server => $m) } @{ $dead{$end} }) {
-                my $cookie = $old->cookie;
-                is state($old), 'unknown', "$end: unknown as ever";
-                is $old->get(say_via('cgi', 'MemSess-Set: new=1'))->status, 200, 'a write';
-                isnt $old->cookie, $cookie, 'begins a session';
-                is data($old), 'new=1', 'with what it sets alone';
-            }
-        }
-    }
-    for (@others) {
-        my ($end, $goes) = @$_;
-        $goes->get(say_via('cgi', 'MemSess-Set: new=1'));
-        is data($goes), 'new=1', "$end: a session begins";
     }
 };
