@@ -24,7 +24,7 @@ SessionHeader X-Replace-Session
 ScriptAliasMatch "^/(?:aged|lazy|crypto|other|off|small|same|anonymous|part)/cgi/(.*)" \
     "${T_ROOT}/cgi-bin/$1"
 <Location "/aged/">
-    SessionMaxAge 6
+    SessionMaxAge 60
 </Location>
 <Location "/lazy/">
     SessionMaxAge 3600
@@ -183,12 +183,12 @@ subtest 'SessionMaxAge' => sub {
     replace($c, 'a=1', '/aged');
     my $cookie = $c->cookie;
     for (1 .. 3) {
-        let_pass(3);
+        let_pass(30);
         is entries($c, '/aged'), 'a=1', 'use prolongs it';
     }
     is $c->cookie, $cookie, 'without another id';
     my $idle = $c->copy;
-    let_pass(7);
+    let_pass(61);
     is entries($idle->copy), '', 'unused it ends';
     is_deeply [grep { /^sess=/ } $idle->get('/cgi/env')->header('Set-Cookie')], [],
         'and the cookie stays';
@@ -226,7 +226,7 @@ subtest 'a request that only reads undoes nothing' => sub {
     my $until = $m->dir . '/until';
     my $slow  = background(client($m), '/aged' . say_via('cgi') =~ s/say/late/r, "X-Until: $until",
         'Cookie: sess=' . $c->cookie);
-    wait_for(10, sub { -e "$until.begun" });
+    wait_for(20, sub { -e "$until.begun" });
     replace($c, 'b=2', '/aged');
     open my $go, '>', $until or die "$until: $!";
     is $slow->wait->status, 200, 'a slow one';

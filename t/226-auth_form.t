@@ -24,7 +24,7 @@ ScriptAlias /site/cgi/ "${T_ROOT}/cgi-bin/"
 SessionMemSessCookie login Path=/
 <LocationMatch "^/(?:private|dologin|logout|open|site)">
     Session On
-    SessionMaxAge 6
+    SessionMaxAge 60
     SessionEnv On
     SessionHeader X-Replace-Session
 </LocationMatch>
@@ -138,11 +138,11 @@ subtest 'expiry' => sub {
     my $c = browser();
     login($c);
     for (1 .. 3) {
-        let_pass(3);
+        let_pass(30);
         is user($c->via($_ % 2 ? $m : $n)), 'ann', 'use prolongs it';
     }
     my $old = $c->copy;
-    let_pass(7);
+    let_pass(61);
     is user($old->copy), 'nobody', 'unused it ends';
     my $r = login($old);
     is user($old->via($n)), 'ann', 'a log-in in the request that finds it expired counts';
