@@ -52,7 +52,7 @@ sub start_application {
         $self->{port} = free_port();
         $self->{command} = $command->($self->{port});
         $self->launch;
-        return if wait_for(30, sub { !$self->alive || $self->accepts }) && $self->alive;
+        return if wait_for(120, sub { !$self->alive || $self->accepts }) && $self->alive;
     }
     die "the application does not start:\n" . $self->output;
 }

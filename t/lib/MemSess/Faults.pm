@@ -190,7 +190,7 @@ sub marked {
 # Reads until this many copies hold the word.
 sub repaired {
     my ($c, $mark, $n, @servers) = @_;
-    return wait_for(4, sub {
+    return wait_for(20, sub {
         sleep 0.1;
         $c->copy->get('/lua/env');
         return $n == sum(holders($mark, @servers));

@@ -45,7 +45,7 @@ sub text {
 
 sub wait_for {
     my ($self, $pattern, $mark) = @_;
-    return MemSess::Process::wait_for(20, sub { $self->text($mark) =~ $pattern });
+    return MemSess::Process::wait_for(60, sub { $self->text($mark) =~ $pattern });
 }
 
 1;

@@ -100,7 +100,7 @@ sub start {
         $self->configure($self->{config});
         unlink "$self->{dir}/httpd.pid";
         $self->launch;
-        wait_for(30, sub { !$self->alive or $self->accepts });
+        wait_for(60, sub { !$self->alive or $self->accepts });
         return $self if $self->alive;
         last unless $self->output =~ /could not bind|no listening sockets/;
     }

@@ -41,7 +41,7 @@ sub restart {
     $self->{command} = [@clock, 'memcached', '-U', '0', '-t', '2', $self->listening,
                         @{ $self->{args} }];
     $self->launch;
-    wait_for(15, sub { !$self->alive or $self->answers }) && $self->alive
+    wait_for(60, sub { !$self->alive or $self->answers }) && $self->alive
         or die "memcached does not answer, see $self->{log}\n";
     return $self;
 }

@@ -91,7 +91,7 @@ sub launch_perl {
         $self->{port}    = free_port();
         $self->{command} = [$^X, '-It/lib', $file, $self->{port}, @args];
         $self->launch;
-        wait_for(15, sub { !$self->alive or $self->output =~ /^listening on $self->{port}$/m });
+        wait_for(60, sub { !$self->alive or $self->output =~ /^listening on $self->{port}$/m });
         return $self if $self->alive;
     }
     die "$file does not start, see $self->{log}\n";

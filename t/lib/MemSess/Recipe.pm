@@ -36,7 +36,7 @@ sub start_backend {
         $self->{port} = free_port();
         $self->{command} = ["$self->{dir}/backend", $self->{port}];
         $self->launch;
-        return if wait_for(30, sub { !$self->alive || $self->accepts }) && $self->alive;
+        return if wait_for(120, sub { !$self->alive || $self->accepts }) && $self->alive;
     }
     die "$self->{dir}/backend does not start:\n" . $self->output;
 }
