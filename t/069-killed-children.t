@@ -54,7 +54,7 @@ sub written {
 sub written_all {
     my ($n, $server) = @_;
     my $written;
-    wait_for(10, sub { keys %{ $written = written($server) } == $n })
+    wait_for(20, sub { keys %{ $written = written($server) } == $n })
         or die scalar(keys %$written) . " keys instead of $n";
     return $written;
 }

@@ -70,7 +70,7 @@ for my $case (map { ["$_", 'commit'], ["$_", 'none'] } qw(Destroy Renew)) {
             # No reading repairs anything here; this waits because memcached's list of keys is
             # incomplete at times.
             my $n;
-            wait_for(4, sub { ($n = sum(holders($mark, @pool))) == 2 });
+            wait_for(20, sub { ($n = sum(holders($mark, @pool))) == 2 });
             is $n, 2, 'in two copies, and no more';
         }
     };

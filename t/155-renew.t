@@ -236,7 +236,7 @@ END
         my ($c, $target) = @_;
         $faulty->mode('slow');
         my $request = background($c, $target);
-        ok wait_for(10, sub { $faulty->is_holding }), 'the server takes its time';
+        ok wait_for(20, sub { $faulty->is_holding }), 'the server takes its time';
         let_pass(2.5);
         $faulty->mode('pass');
         return $request->wait->status;

@@ -55,7 +55,7 @@ subtest 'from sticky balancers' => sub {
     my $requests = sub {
         my ($what, $all) = @_;
         my @had;
-        wait_for(10, sub {
+        wait_for(20, sub {
             @had = map { open my $in, '<', $_->dir . '/access_log';
                 scalar grep { /$what/ } <$in> } @members;
             return $had[0] + $had[1] >= $all;

@@ -107,7 +107,7 @@ subtest 'cookies in an access log' => sub {
     my $c = started($m, 'user=bob');
     $c->get('/cgi/env/last');
     my ($log, $text) = "$m->{dir}/cookie_log";
-    ok wait_for(10, sub {
+    ok wait_for(20, sub {
         open my $in, '<', $log or return 0;
         $text = do { local $/; <$in> };
         return $text =~ m{^/cgi/env/last }m;

@@ -118,7 +118,7 @@ subtest 'what others changed is seen within max-age' => sub {
     my $other = $c->copy->via($brief[1]);
     is data($other), 'n=1', 'seen there';
     $c->get(say_via('cgi', 'MemSess-Destroy: 1'));
-    ok wait_for(10, sub { state($other->copy) ne 'active' }), 'gone there too';
+    ok wait_for(20, sub { state($other->copy) ne 'active' }), 'gone there too';
     none(sub { is state($_), 'none', 'no cookie, no traffic' for client($brief[0]) }, 'none');
     $_->stop for @brief;
 };

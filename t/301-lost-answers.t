@@ -76,7 +76,7 @@ subtest 'answers are lost' => sub {
     let_pass(1.1);
     goes_away($jar, '/cgi/env/renew');
     my $r;
-    ok wait_for(10, sub { told($r = $jar->copy->get('/lua/env')) ne 'none' }), 'one that goes away';
+    ok wait_for(20, sub { told($r = $jar->copy->get('/lua/env')) ne 'none' }), 'one that goes away';
     is $r->env('MEMSESS_STATE'), 'active', 'has its session';
 };
 my $lost_at = now;

@@ -102,7 +102,7 @@ subtest 'the first click is of a client that goes away' => sub {
     for my $how (sort keys %log_in) {
         my $jar = started($m[0], 'cart=3');
         goes_away($jar, say_via('cgi', @{ $log_in{$how} }));
-        ok wait_for(10, sub { state($jar->copy) ne 'active' }), "$how: carried out all the same";
+        ok wait_for(20, sub { state($jar->copy) ne 'active' }), "$how: carried out all the same";
         $jar->via($m[1])->get(say_via('cgi', @{ $log_in{$how} }));
         is data($jar), 'seen=1&user=ann', 'logged in by the second';
     }

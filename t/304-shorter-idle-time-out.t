@@ -102,7 +102,7 @@ subtest 'what is written there is kept for as long as elsewhere' => sub {
     $c->get(say_via('cgi', "MemSess-Set: a=$mark"));
     $c->get(say_via('cgi/bank', 'MemSess-Set: b=1'));
     my @kept;
-    ok wait_for(10, sub { (@kept = homes($mark, @pool)) == 2 }), 'two copies';
+    ok wait_for(20, sub { (@kept = homes($mark, @pool)) == 2 }), 'two copies';
     cmp_ok kept_for($_), '>', 1700, 'kept for half an hour' for @kept;
 };
 
@@ -113,7 +113,7 @@ subtest 'how long it is told' => sub {
     $c->get(say_via('cgi/bank', "MemSess-Set: a=$mark"));
     # memcached's list of keys is incomplete now and then.
     my @kept;
-    ok wait_for(10, sub { (@kept = homes($mark, @pool)) == 2 }), 'two copies';
+    ok wait_for(20, sub { (@kept = homes($mark, @pool)) == 2 }), 'two copies';
     cmp_ok kept_for($_), '>', 60, 'kept a minute past its end at least' for @kept;
     let_pass(21);
     is state_at($c, '/bank'), 'expired', 'expired there';

@@ -179,7 +179,7 @@ for my $kind (@kinds) {
         my $until = sprintf '%s/logs/two-cookies-%d-%s', $ENV{MEMSESS_T_ROOT}, $$, $kind;
         my $holder = background(client($m[0]), '/cgi/late/locked?' . escape("MemSess-Set: x=1\n\n"),
             "X-Until: $until", "Cookie: memsess=$dead; memsess=$a; memsess=$b");
-        ok wait_for(10, sub { -e "$until.begun" }), 'one runs';
+        ok wait_for(20, sub { -e "$until.begun" }), 'one runs';
         my $r;
         my $took = seconds(sub { $r = with($m[1], '/cgi/env/locked', $b) });
         is seen($r), 'active name=b', 'the other session';

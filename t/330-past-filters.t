@@ -67,7 +67,7 @@ sub cookie_of { my ($c) = @_; return defined $c->cookie ? 'Cookie: memsess=' . $
 sub late_set { my ($m, $path) = @_;
     my $log = MemSess::Log->new("$m->{dir}/late_log");
     my $set;
-    wait_for(10, sub { ($set) = $log->text(0) =~ /^\Q$path\E (\w+)$/m });
+    wait_for(20, sub { ($set) = $log->text(0) =~ /^\Q$path\E (\w+)$/m });
     return $set;
 }
 

@@ -38,7 +38,7 @@ subtest 'a background task' => sub {
     my $length = length $asgi->output;
     my $c = client($one);
     said($c, 'afterwards');
-    ok wait_for(10, sub { substr($asgi->output, $length) =~ /session was changed after/ }), 'comes too late';
+    ok wait_for(20, sub { substr($asgi->output, $length) =~ /session was changed after/ }), 'comes too late';
 };
 
 $asgi->behaves;

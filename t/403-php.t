@@ -68,7 +68,7 @@ subtest 'output before a change' => sub {
     my $before = $c->cookie;
     $c->get('/app/late?renew');
     is $c->cookie, $before, 'a new id is too late';
-    ok wait_for(10, sub { substr($app->output, $length) =~ /cannot have a new id after|regenerated after/ }), 'which is told';
+    ok wait_for(20, sub { substr($app->output, $length) =~ /cannot have a new id after|regenerated after/ }), 'which is told';
 };
 
 subtest 'PHP\'s own cookie' => sub {
@@ -102,7 +102,7 @@ subtest 'too long for FastCGI' => sub {
     said($c, 'long?8000');
     my $length = length $app->output;
     is $c->get('/app/long?9000')->status, 500, 'an error';
-    ok wait_for(10, sub { substr($app->output, $length) =~ /attribute long is too long.*responsefieldsize/s }), 'that says so';
+    ok wait_for(20, sub { substr($app->output, $length) =~ /attribute long is too long.*responsefieldsize/s }), 'that says so';
     is length said($c, 'get?long'), 8002, 'the session is as it was';
 };
 
@@ -150,7 +150,7 @@ subtest 'mod_php' => sub {
     is said($c, 'get?user'), '"ann"', 'a user';
     said($c, 'late?value');
     is said($c, 'get?late'), 'null', 'a change that came too late';
-    ok wait_for(5, sub { $m->log->text =~ /session was changed after/ }), 'is an error';
+    ok wait_for(20, sub { $m->log->text =~ /session was changed after/ }), 'is an error';
     said($c, 'logout');
     is $c->cookie, undef, 'the end';
     $m->stop;

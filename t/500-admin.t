@@ -258,7 +258,7 @@ subtest 'why' => sub {
         'at their homes';
     my $id = $c->get('/lua/env')->env('MEMSESS_ID');
     is $said->{servers}[0]{id}, $id, 'MEMSESS_ID';
-    ok wait_for(10, sub { $handles->text(0)
+    ok wait_for(20, sub { $handles->text(0)
         =~ m{^\Q$said->{handle}\E /lua/env$}m }), 'the handle is what access logs can have';
     unlike ask('/admin', cookie => $cookie)->body, qr/secret-value|\Q$cookie\E/, 'no value of it';
     is $summary->("memsess=$cookie"), $said->{summary}, 'by name';

@@ -59,7 +59,7 @@ for my $case (sort keys %case) {
             is_deeply [$status, $said->{copied}], [0, 0], 'and all are whole then';
             # On a busy machine a server may have seemed away: a record that was written then is
             # read again, and repaired, some seconds later.
-            ok wait_for(10, sub { !apart(@pool) }), 'two copies of each, byte by byte'
+            ok wait_for(20, sub { !apart(@pool) }), 'two copies of each, byte by byte'
                 or diag join ' ', apart(@pool);
         }
         $pool[2]->kill9;
