@@ -89,7 +89,7 @@ subtest 'the first attribute starts a session, the next request has it' => sub {
 
 subtest 'one load a request, whatever the request becomes' => sub {
     my $c = started($m, 'a=1');
-    is grown(1, sub { $c->get('/cgi/env') }, ['cmd_get'], $memcached), 1, 'a request loads its session';
+    is growth(1, sub { $c->get('/cgi/env') }, ['cmd_get'], $memcached), 1, 'a request loads its session';
     my %shown = (
         'subrequests (SSI)'               => ['/session.shtml', 4],
         'an internal redirect (Action)'   => ['/file-by-action', 1],
@@ -100,7 +100,7 @@ subtest 'one load a request, whatever the request becomes' => sub {
     for my $what (sort keys %shown) {
         my ($target, $times) = @{ $shown{$what} };
         my $r;
-        is grown(1, sub { $r = $c->get($target) }, ['cmd_get'], $memcached), 1, $what;
+        is growth(1, sub { $r = $c->get($target) }, ['cmd_get'], $memcached), 1, $what;
         my @values = $r->body =~ /^(?:MEMSESS_ATTR_)?a=1$/mg;
         is scalar @values, $times, "$what: shown there" or diag $r->{raw};
     }
@@ -142,7 +142,7 @@ subtest 'MemSessLock none' => sub {
     my $n = 2;
     for my $where ('cgi/nolock', 'cgi', 'cgi/nolock') {
         my $write = sub { $n++; $c->get(say_via($where, "MemSess-Set: b=$n")) };
-        is grown(2, $write, ['cmd_set'], $memcached), 2, "$where: the claim and the record";
+        is growth(2, $write, ['cmd_set'], $memcached), 2, "$where: the claim and the record";
         is data($c), "a=6&b=$n", 'done';
     }
 };
@@ -207,7 +207,7 @@ subtest 'sessions that will age' => sub {
 subtest 'a session that is only read is re-dated at most every MemSessRefresh' => sub {
     my $writes = sub {
         my ($c, $where, $times) = @_;
-        return grown(0, sub { state_at($c, $where) for 1 .. $times }, [qw(cmd_set cmd_touch)],
+        return growth(0, sub { state_at($c, $where) for 1 .. $times }, [qw(cmd_set cmd_touch)],
             $memcached);
     };
     let_pass(21);

@@ -150,7 +150,7 @@ subtest 'a record moves when it is used, once' => sub {
     my $before = $sets->();
     data($c);
     ok wait_for(20, sub { $sets->() - $before >= 2 }), 'it is written by a request that only reads';
-    is grown(0, sub { data($c) for 1 .. 3 }, ['cmd_set'], @pool), 0, 'and then no more';
+    is growth(0, sub { data($c) for 1 .. 3 }, ['cmd_set'], @pool), 0, 'and then no more';
 };
 
 shops();

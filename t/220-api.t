@@ -97,7 +97,7 @@ subtest 'lazy: nothing is asked or set without need' => sub {
     run($c, '', 'set a 1');
     is sum(map { $_->traffic(sub { $c->get('/api?version') }) } @pool), 0,
         'MemSessExpose none: not read unless asked for';
-    is grown(2, sub { $c->get('/api?get+a&list&get+b&state') }, ['cmd_get'], @pool), 2, 'read once';
+    is growth(2, sub { $c->get('/api?get+a&list&get+b&state') }, ['cmd_get'], @pool), 2, 'read once';
 };
 
 subtest 'set, get, list, unset, incr' => sub {

@@ -151,7 +151,7 @@ subtest 'SessionHeader and SessionEnv, on both members' => sub {
     is $r->env('HTTP_COOKIE'), undef, 'scripts do not see the cookie';
     is $r->env('MEMSESS_STATE'), 'none', 'sessions of MemSess On are others';
     like $r->header('Cache-Control'), qr/private/, 'not for shared caches';
-    is grown(2, sub { $c->get('/cgi/env') }, ['cmd_get'], @pool), 2, 'read once';
+    is growth(2, sub { $c->get('/cgi/env') }, ['cmd_get'], @pool), 2, 'read once';
     is $c->get('/plain.txt')->body, "plain\n", 'a file';
 };
 

@@ -101,7 +101,7 @@ subtest 'log-in and log-out' => sub {
     is $c->cookie, undef, 'clears the cookie';
     is user($old->copy->via($n)), 'nobody', 'counts on the other member';
     is user($old->copy), 'nobody', 'and here, for whoever has the old cookie';
-    is grown(2, sub { user($old->copy) }, ['cmd_get'], @pool), 2, 'who is looked up once';
+    is growth(2, sub { user($old->copy) }, ['cmd_get'], @pool), 2, 'who is looked up once';
 };
 
 subtest 'a guest who logs in' => sub {

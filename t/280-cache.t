@@ -26,7 +26,7 @@ my @member = map { MemSess::Member->start(servers => \@pool,
     config => $config . "MemSessLocalCache 1M max-age=${max_age}s\n") } 1, 2;
 
 # The pool was asked and was given nothing while this ran.
-sub none { my ($code, $says) = @_; is grown(0, $code, [qw(cmd_get cmd_set)], @pool), 0, $says }
+sub none { my ($code, $says) = @_; is growth(0, $code, [qw(cmd_get cmd_set)], @pool), 0, $says }
 
 subtest 'what a member has seen it serves without the pool' => sub {
     my $c = started($member[0], 'n=1');

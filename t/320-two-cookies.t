@@ -64,7 +64,7 @@ sub dead {
 sub live { my ($m, $name) = @_; return started($m, "name=$name")->cookie }
 
 # How often the pool is asked, which is to be so often.
-sub gets { my ($expected, $pool, $code) = @_; return grown($expected, $code, ['cmd_get'], @$pool) }
+sub gets { my ($expected, $pool, $code) = @_; return growth($expected, $code, ['cmd_get'], @$pool) }
 
 my %made;
 

@@ -132,7 +132,7 @@ sub during {
 # By how much these figures of the servers grew in all. Each member reads and writes an item of its own
 # once a minute: if the sum is not the expected one, the code is run again, and the growth counts as the
 # code's if it is there each time.
-sub grown {
+sub growth {
     my ($expected, $code, $names, @servers) = @_;
     my $sum;
     for (1 .. 3) {
@@ -148,7 +148,7 @@ sub grown {
     return $sum;
 }
 
-sub caused { my ($self, $code, @names) = @_; return grown(0, $code, \@names, $self) }
+sub caused { my ($self, $code, @names) = @_; return growth(0, $code, \@names, $self) }
 
 # The number of commands about items, whatever their answers were.
 sub traffic {

@@ -16,7 +16,7 @@ use Test::More import => [qw(is ok diag)];
 use Time::HiRes qw(sleep);
 
 our @EXPORT = qw(client server shared_memcached say_via escape set_via state data started
-                 time_passes clears_cookie leaves_cookie back_again in_use raw wait_for grown sum private_file);
+                 time_passes clears_cookie leaves_cookie back_again in_use raw wait_for growth sum private_file);
 
 # Apache::Test reports failures on STDOUT, where prove hides them.
 {
@@ -45,7 +45,7 @@ sub shared_memcached {
     return bless { host => $host, port => $port }, 'MemSess::Memcached';
 }
 
-*grown = \&MemSess::Memcached::grown;
+*growth = \&MemSess::Memcached::growth;
 
 sub client { MemSess::Client->new(@_) }
 
