@@ -40,7 +40,7 @@ sub give {
     my %before = map { $_ => 1 } children_of($member);
     $member->configure(config(@names));
     $member->graceful;
-    wait_for(20, sub { !grep { $before{$_} } children_of($member) })
+    wait_for(60, sub { !grep { $before{$_} } children_of($member) })
         or die 'old processes do not end';
 }
 

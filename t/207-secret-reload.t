@@ -53,7 +53,7 @@ sub reload {
     my %before = map { $_ => 1 } children_of($m);
     my $mark = $m->log->mark;
     $m->$how;
-    wait_for(20, sub { !grep { $before{$_} } children_of($m) }) or die 'old processes do not end';
+    wait_for(60, sub { !grep { $before{$_} } children_of($m) }) or die 'old processes do not end';
     return $m->log->text($mark);
 }
 

@@ -31,7 +31,7 @@ package Nutcracker {
         $self->{command} = ['/usr/sbin/nutcracker', '-c', $conf, '-s', $stats, '-a', '127.0.0.1',
             '-o', $self->{log}];
         $self->launch;
-        MemSess::Process::wait_for(15, sub {
+        MemSess::Process::wait_for(60, sub {
             !$self->alive || IO::Socket::INET->new(PeerHost => '127.0.0.1',
                 PeerPort => $self->{port})
         }) && $self->alive or die 'nutcracker does not start: ' . $self->output;
