@@ -83,7 +83,7 @@ for my $kind (sort keys %settings) {
                 for my $server (@pool) {
                     sleep 0.3;
                     $server->pause;
-                    sleep 0.5;
+                    sleep 0.9;
                     $server->resume;
                     settle();
                 }

@@ -42,7 +42,7 @@ subtest 'a copy that is missing is repaired' => sub {
         my ($c, $mark, @home) = marked($m[$n], @pool);
         is scalar @home, 2, 'two copies';
         for my $lost (@home) {
-            let_pass(0.6);
+            let_pass(1);
             $lost->[0]->delete($lost->[1]);
             is sum(holders($mark, @pool)), 1, 'one is lost';
             is_data_of_both($c, "m=$mark&n=1", 'read');
@@ -58,7 +58,7 @@ subtest 'a copy that is older is repaired' => sub {
         my ($server, $key) = @$old;
         my @before = $server->item($key);
         set_via($c, 'n=' . ($n + 1), 'lua');
-        let_pass(0.6);
+        let_pass(1);
         $server->set($key, @before);
         is_data_of_both($c, "m=$mark&n=" . ($n + 1), 'the newer one is read');
         like $server->get($key), qr/n\0....@{[ $n + 1 ]}\0/s, 'and is on the other server too';
@@ -72,7 +72,7 @@ subtest 'a copy that is damaged is repaired' => sub {
         my ($value) = $server->item($key);
         for my $damage ('', 'rubbish', substr($value, 0, length($value) / 2), "$value$value",
                         $value =~ s/Mark/Murk/r) {
-            let_pass(0.6);
+            let_pass(1);
             $server->set($key, $damage);
             is_data_of_both($c, "m=$mark&n=1", 'the other one is read');
             is sum(holders($mark, $server)), 1, 'and is here again';
@@ -113,7 +113,7 @@ subtest 'a session that is only read gets its second copy too while a server is 
         push @had, \@one if grep { $_->[0] == $victim } @one[2, 3];
         last if @had == 3;
     }
-    let_pass(0.6);
+    let_pass(1);
     $victim->kill9;
     for (@had) {
         my ($c, $mark) = @$_;

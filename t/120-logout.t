@@ -184,10 +184,10 @@ for my $lock (qw(commit none)) {
         for (@records, @records) {
             my ($home, @record) = @$_;
             my ($server, $key) = @$home;
-            let_pass(0.6);
+            let_pass(1);
             $server->set($key, @record);
             is_dead($old, $mark, 'an old copy');
-            let_pass(0.6);
+            let_pass(1);
             $server->delete($key);
             is_dead($old, $mark, 'no copy');
             ok defined $server->item($key), 'there is a tombstone again';

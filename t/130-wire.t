@@ -14,9 +14,8 @@ plan tests => 10 + 7 + 10 + 3 + 4 + 2;
 
 my @pool = pool(4);
 my $wire = MemSess::Wire->start($pool[0]);
-my $config = timing() . "MemSessTimeout 700ms\n";
-my $one  = MemSess::Member->start(servers => [$wire], config => $config);
-my $pair = MemSess::Member->start(servers => [$wire, $pool[1]], config => $config);
+my $one  = MemSess::Member->start(servers => [$wire], config => timing());
+my $pair = MemSess::Member->start(servers => [$wire, $pool[1]], config => timing());
 
 my @MODES = qw(mute drip=1 drip=0.1 cut shut garbage refuse key other other+0.15);
 

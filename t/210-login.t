@@ -11,7 +11,7 @@ plan tests => 13;
 
 my $memcached = MemSess::Memcached->start;
 my $protected = q(
-    MemSessTimeout 250ms
+    MemSessTimeout 600ms
     MemSessRetry 300ms
     LogFormat "%U user=%u" user
     CustomLog "${T_DIR}/user_log" user

@@ -175,7 +175,7 @@ subtest 'servers that hang' => sub {
     $_->pause for @pool[0 .. 4];
     ok wait_for(60, sub { 5 == grep { $_->{state} eq 'down' } @{ status($m)->{servers} } }),
         'they are found out by whoever looks';
-    like of($m, $_)->{last_error}{text}, qr/^no answer within 250 ms \(MemSessTimeout\)$/, 'why'
+    like of($m, $_)->{last_error}{text}, qr/^no answer within 600 ms \(MemSessTimeout\)$/, 'why'
         for 0 .. 4;
     is_deeply [map { of($m, $_)->{items} } 0 .. 4], [(undef) x 5], 'and tell nothing';
     ok defined of($m, 5)->{items}, 'the one that is well does';
