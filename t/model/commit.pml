@@ -29,6 +29,12 @@
  *  - The code knows when a record's writer must have sent all copies: by the time since the record
  *    was first seen, or by a server's own clock. Here that is so when the writer is not sending
  *    them now. Its claim is then known by the writer's number.
+ *  - A server that is up may be late (UNSENTS): what is for it cannot be sent in time; or full (FULLS):
+ *    it refuses what it is sent. One server is. Another one may go away (AWAYS), even if it alone
+ *    has what was acknowledged, but not while a commit does without the late or full one, nor while
+ *    another process goes by what it read beside a commit that had no claim there: the two would
+ *    disagree on two servers. It comes back with its memory. A commit that does without a server is
+ *    over before its first claim expires, or is not acknowledged (IN_TIME).
  *  - A server goes away or loses its memory only while another one that can be reached holds all
  *    that was acknowledged or shown, and no two servers do so within one commit (claim_ttl): that is
  *    the condition of the guarantee.
@@ -65,6 +71,11 @@
  *  NO_STAY          with one copy, it moves to the first server that is up
  *  NO_OUTDATED      with one copy, it stays where it lies although an earlier server has an older one
  *  HOMES_ALONE      a record that no home has is certainly not there, whichever server is silent
+ *  STRAYS_KEPT      a commit is acknowledged although a server that was left out keeps its old copy,
+ *                   and copies are too few
+ *  UNSENT_CLAIM     a server that is too late to be claimed is done without
+ *  REFUSED_STAYS    where a server refuses a claim, its old copy stays
+ *  PLACED_STRAYS    such a copy is deleted only if the revision before was written there
  *  STALLS           a writer is stopped for longer than its claim lives
  *  TAKES            this many living claims are removed while their holders work under them
  *  BLIND            one writer takes two of three servers to be away, which the others see
@@ -92,9 +103,8 @@
  *  BESIDE           claims were lost, and a process wrote beside a tombstone
  *
  * What is left out
- *  - Servers that refuse a record (so a replace is as good as a set), evictions, more than three
- *    servers, one commit that meets two failures, a claim of which the answer is lost, and an add of
- *    a claim that was repeated.
+ *  - Evictions, more than three servers, one commit that meets two failures, a claim of which the
+ *    answer is lost, and an add of a claim that was repeated. Epochs on a server that is late or full.
  *  - Servers' clocks that are set, or that are not told. Members' clocks then tell what was written
  *    before a server came back, and tell a repair that a writer must have sent all copies. They also
  *    do so within the two seconds that servers' clocks leave open, if those say that the writer's
@@ -133,6 +143,21 @@
 #ifndef TAKES
 #define TAKES 0
 #endif
+#ifndef UNSENTS
+#define UNSENTS 0 /* how often server LATE_AT, which is up, is too slow to be sent something in time */
+#endif
+#ifndef FULLS
+#define FULLS 0 /* how often server LATE_AT, which is up, refuses something */
+#endif
+#ifndef LATE_AT
+#define LATE_AT 1
+#endif
+#if UNSENTS || FULLS
+#define LEAVES_OUT
+#endif
+#ifndef AWAYS
+#define AWAYS 0 /* how often another server goes away, and comes back with its memory */
+#endif
 #ifndef EXPIRIES
 #define EXPIRIES 2 /* how often claims expire */
 #endif
@@ -164,6 +189,8 @@
 #if GETS || CHANGES
 #define EPOCH
 #define REVS 11
+#elif defined(LEAVES_OUT)
+#define REVS 10
 #else
 #define REVS 8
 #endif
@@ -232,6 +259,15 @@ byte done;
 
 byte faults = FAULTS, blips = BLIPS, deaths = DEATHS, lates = LATES, slows = SLOWS, takes = TAKES;
 byte expiries = EXPIRIES;
+#ifdef LEAVES_OUT
+byte unsents = UNSENTS, fulls = FULLS;
+byte lately;        /* processes that write without server LATE_AT, or will if it is late again */
+byte torn;          /* processes that read while a commit was made without a claim on LATE_AT */
+byte since[NP];     /* the revision that each of them claimed first */
+#endif
+#if AWAYS
+byte aways = AWAYS, alone; /* alone: a server that is away with what it alone has */
+#endif
 bit flip;           /* which of two writers' numbers is higher, or which of two clocks is ahead */
 
 #define CL(s, r) claim[(s) * REVS + (r)]
@@ -354,7 +390,23 @@ bit flip;           /* which of two writers' numbers is higher, or which of two 
 #ifdef ONE_CLAIM
 #define NEEDED(s) (!tried)
 #else
-#define NEEDED(s) (got < N || (base[me].pl & B(s)))
+#define NEEDED(s) ((got < N && !LEFT_OUT(s)) || (base[me].pl & B(s)))
+#endif
+
+/* A server that is up, but refuses, or was twice too slow to be sent its copy while others took
+ * theirs, is left out of the commit. */
+#ifdef LEAVES_OUT
+#define LEFT_OUT(s) ((refusing & B(s)) != 0)
+#if AWAYS
+#define NO_OTHER_FAILURE \
+    (up == ALL && !DOWNS && (aways == AWAYS || (lately & B(me)) || !(shaken | near | twice)))
+#else
+#define NO_OTHER_FAILURE (up == ALL && !DOWNS)
+#endif
+#define IS_LATE(s) (unsents && (s) == LATE_AT && NO_OTHER_FAILURE)
+#define IS_FULL(s) (fulls && (s) == LATE_AT && NO_OTHER_FAILURE)
+#else
+#define LEFT_OUT(s) 0
 #endif
 
 /* Only servers that are claimed are written to. */
@@ -387,7 +439,8 @@ bit flip;           /* which of two writers' numbers is higher, or which of two 
 #define MAY_BLIP(s) (blips && up == ALL && !(DOWNS & ~B(s)))
 
 /* If nothing fails, all copies are always there. */
-#if FAULTS == 0 && BLIPS == 0 && TAKES == 0 && !defined(RETURNED) && !defined(EMPTIED) \
+#if FAULTS == 0 && BLIPS == 0 && TAKES == 0 && AWAYS == 0 && !defined(LEAVES_OUT) \
+    && !defined(RETURNED) && !defined(EMPTIED) \
     && !defined(PENDING) && !defined(HIDDEN) && !defined(OLDER_FIRST) && !defined(BESIDE) \
     && !defined(EPOCH)
 #define CHECK_COPIES assert(COPIES >= N)
@@ -561,6 +614,11 @@ proctype P(byte me; byte kind)
 #if N == 1
     bit outdated;
 #endif
+#ifdef LEAVES_OUT
+    byte unsent, waslate, refused, refusing, home;
+    bit unclaimed;      /* it refused a claim */
+    bit keeps;          /* a server that was left out may have kept its old copy */
+#endif
     Rec nw, ot, nx;
 
 begin:
@@ -577,6 +635,9 @@ read:
         :: why != CHECK -> shaken = shaken & ~B(me); near = near & ~B(me)
         :: else
         fi;
+#ifdef LEAVES_OUT
+        torn = (why != CHECK -> torn & ~B(me) : torn);
+#endif
         if
         :: COPIES < N || down[me] -> shaken = shaken | B(me)
         :: COPIES >= N && !down[me] && ((shaken | twice) & ~B(me)) -> near = near | B(me)
@@ -791,6 +852,9 @@ commit:
 #endif
         claiming = claiming | B(me); olden = olden & ~B(me);
         assert(base[me].rev + 1 < REVS);
+#ifdef LEAVES_OUT
+        since[me] = (again -> since[me] : base[me].rev + 1);
+#endif
         if
         :: (part & B(me)) && MAY_PASS -> pass = 1
         :: true -> pass = 0
@@ -813,9 +877,9 @@ round:
         do
         :: s < NS ->
             if
-            :: held & B(s) -> got++
+            :: held & B(s) -> got = got + !LEFT_OUT(s)
             :: !(held & B(s)) && !(tried & B(s)) && SEES(s) && NEEDED(s) ->
-                wanted = wanted | B(s); tried = tried | B(s); got++
+                wanted = wanted | B(s); tried = tried | B(s); got = got + !LEFT_OUT(s)
             :: else
             fi;
             s++
@@ -873,6 +937,16 @@ claim_before:
             fi
         :: (up & B(s)) && CL(s, base[me].rev) && !PASSED(s) ->
             printf("P%d is too late for %d on server %d\n", me, base[me].rev, s); goto busy
+#ifdef LEAVES_OUT
+        :: IS_LATE(s) ->
+            printf("P%d cannot claim %d on server %d in time\n", me, base[me].rev, s); unsents--;
+#ifndef UNSENT_CLAIM
+            goto busy
+#endif
+        :: IS_FULL(s) ->
+            printf("P%d may not claim %d on server %d\n", me, base[me].rev, s); fulls--;
+            refusing = refusing | B(s); unclaimed = 1; lately = lately | B(me)
+#endif
         :: !(up & B(s)) ->
             printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
         fi;
@@ -892,6 +966,16 @@ claim_next:
             CL(s, WHAT) = me + 1; held = held | B(s)
         :: (up & B(s)) && CL(s, WHAT) ->
             printf("P%d is too late for %d on server %d\n", me, WHAT, s); goto busy
+#ifdef LEAVES_OUT
+        :: IS_LATE(s) ->
+            printf("P%d cannot claim %d on server %d in time\n", me, WHAT, s); unsents--;
+#ifndef UNSENT_CLAIM
+            goto busy
+#endif
+        :: IS_FULL(s) ->
+            printf("P%d may not claim %d on server %d\n", me, WHAT, s); fulls--;
+            refusing = refusing | B(s); unclaimed = 1; lately = lately | B(me)
+#endif
         :: !(up & B(s)) ->
             printf("P%d finds server %d away (claim)\n", me, s); down[me] = down[me] | B(s)
         fi;
@@ -940,7 +1024,7 @@ attempt:
         do
         :: s < NS && COUNT(wanted) < N ->
             if
-            :: SEES(s) && MAY_WRITE(s) && STAYS(s) -> wanted = wanted | B(s)
+            :: SEES(s) && MAY_WRITE(s) && !LEFT_OUT(s) && STAYS(s) -> wanted = wanted | B(s)
             :: else
             fi;
             s++
@@ -949,7 +1033,7 @@ attempt:
         do
         :: s < NS && COUNT(wanted) < N ->
             if
-            :: SEES(s) && MAY_WRITE(s) -> wanted = wanted | B(s)
+            :: SEES(s) && MAY_WRITE(s) && !LEFT_OUT(s) -> wanted = wanted | B(s)
             :: else
             fi;
             s++
@@ -988,6 +1072,18 @@ attempt:
             :: stored(s, nx)
             :: true
             fi
+#ifdef LEAVES_OUT
+        :: IS_FULL(s) && !(sets & B(s)) ->
+            printf("P%d may not send %d to server %d\n", me, nx.rev, s); fulls--;
+            if /* a replace leaves what is there */
+            :: base[me].pl & B(s)
+            :: else -> FORGET(rec[s])
+            fi;
+            refused = refused | B(s); lately = lately | B(me); wanted = wanted & ~B(s)
+        :: IS_LATE(s) && !(sets & B(s)) ->
+            printf("P%d cannot send %d to server %d in time\n", me, nx.rev, s); unsents--;
+            unsent = unsent | B(s); lately = lately | B(me); wanted = wanted & ~B(s)
+#endif
         :: lates && job != READ && !late ->
             lates--; late = 1; wanted = wanted & sets; printf("P%d is out of time\n", me)
         :: deaths -> deaths--; printf("P%d dies\n", me); dead = 1; goto leave
@@ -1002,6 +1098,11 @@ attempt:
         :: failed && tried + 1 < NS && !late -> tried++; goto attempt
 #else
         :: failed && got && !late -> failed = 0; goto rewrite
+#ifdef LEAVES_OUT
+        :: (unsent | refused) && got && !failed && !late -> goto rewrite
+        :: refused && !got && !failed && !late -> goto leave
+        :: unsent && !got && !failed && !late -> unsent = 0; goto unwritten
+#endif
 #ifndef NO_WHOLE
         :: late && got -> late = 0; failed = 0; goto rewrite
 #endif
@@ -1030,34 +1131,87 @@ attempt:
     }
 
 /* -- drop_strays ------------------------------------------------------------------------------ */
-/* Strays are deleted under a claim of what would be written there next. */
+/* Strays are deleted under a claim of what would be written there next. A server that refuses this
+ * claim, or refused one before, has it made where the record lies. */
+#ifdef LEAVES_OUT
+#if defined(REFUSED_STAYS)
+#define STRAYS (held & base[me].pl & ~nx.pl)
+#elif defined(PLACED_STRAYS)
+#define STRAYS ((held | refusing) & base[me].pl & ~nx.pl)
+#else
+#define STRAYS (((held & base[me].pl) | refusing) & ~nx.pl)
+#endif
+#define RELEASED(s) CL(s, nx.rev + 1) = ((up & B(s)) -> 0 : (me + 1) | ORPHAN)
+#else
+#define STRAYS (held & base[me].pl & ~nx.pl)
+#endif
     do
     :: atomic {
-        held & base[me].pl & ~nx.pl ->
-        any_of(held & base[me].pl & ~nx.pl);
+        STRAYS ->
+        any_of(STRAYS);
 #ifndef STRAYS_DELETED
+#ifdef LEAVES_OUT
+        home = s;
         if
-        :: !(up & B(s)) || CL(s, nx.rev + 1) -> held = held & ~B(s); goto next_stray
+        :: !(held & B(s)) || IS_FULL(s) ->
+            fulls = fulls - ((held & B(s)) != 0);
+            if
+            :: (up & B(s)) && !rec[s].rev -> goto next_stray
+            :: else
+            fi;
+            home = ((nx.pl & 1) -> 0 : ((nx.pl & 2) -> 1 : 2))
+        :: held & B(s)
+        fi;
+        if
+        :: !(up & B(home)) || CL(home, nx.rev + 1) ->
+            keeps = keeps || ((up & B(s)) && LEFT_OUT(s)); goto next_stray
+        :: else -> CL(home, nx.rev + 1) = me + 1
+        fi
+#else
+        if
+        :: !(up & B(s)) || CL(s, nx.rev + 1) -> goto next_stray
         :: else -> CL(s, nx.rev + 1) = me + 1
         fi
+#endif
        };
        atomic {
 #endif
         if
+#ifdef LEAVES_OUT
+        :: IS_LATE(s) ->
+            printf("P%d cannot delete the stray on server %d in time\n", me, s); unsents--;
+            keeps = keeps || LEFT_OUT(s)
+#endif
         :: up & B(s) -> assert(TAKES || rec[s].rev != nx.rev + 1); FORGET(rec[s])
         :: !(up & B(s)) -> down[me] = down[me] | B(s); keptdel = keptdel | B(s)
         :: !(up & B(s)) -> down[me] = down[me] | B(s)
         fi;
-#ifndef STRAYS_DELETED
+#ifdef LEAVES_OUT
+        RELEASED(home);
+#elif !defined(STRAYS_DELETED)
         CL(s, nx.rev + 1) = ((up & B(s)) -> 0 : (me + 1) | ORPHAN);
 #endif
-        held = held & ~B(s);
 next_stray:
+        held = held & ~B(s);
+#ifdef LEAVES_OUT
+        refusing = refusing & ~B(s); home = 0;
+#endif
         s = 0
        }
-    :: atomic { !(held & base[me].pl & ~nx.pl) -> break }
+    :: atomic { !STRAYS -> break }
     od;
     atomic {
+#ifdef LEAVES_OUT
+#ifndef STRAYS_KEPT
+        /* The old copy would be believed if the others went: this is an error. */
+        if
+        :: keeps && COUNT(nx.pl) < N -> goto leave
+        :: else
+        fi;
+#endif
+        torn = torn | (unclaimed -> reading & ~B(me) : 0); unclaimed = 0;
+        waslate = 0; refusing = 0; keeps = 0; lately = lately & ~B(me); since[me] = 0;
+#endif
         printf("P%d is done: %d acknowledged\n", me, nx.rev);
 #ifdef EPOCH
         past = past | (nx.val == base[me].val -> 0 : (base[me].val -> base[me].val : FORMER));
@@ -1087,6 +1241,10 @@ next_stray:
 rewrite:
     atomic {
         sends[me] = 0; writing = writing & ~B(me);
+#ifdef LEAVES_OUT
+        refusing = refusing | refused | (unsent & waslate);
+        waslate = waslate | unsent; unsent = 0; refused = 0;
+#endif
         let_go(WHAT, ORPHAN);
         COPY(base[me], nx);
         claiming = claiming & ~B(me); part = part & ~B(me); blank = blank & ~B(me);
@@ -1104,7 +1262,11 @@ unwritten:
     atomic {
         sends[me] = 0; writing = writing & ~B(me);
         let_go(WHAT, 0);
-        FORGET(nx); late = 0; sent = 0; stale = 0; held = 0; goto wait
+        if
+        :: again -> COPY(nx, base[me])
+        :: else -> FORGET(nx)
+        fi;
+        late = 0; sent = 0; stale = 0; held = 0; goto wait
     }
 busy:
     atomic {
@@ -1152,6 +1314,10 @@ leave:
         :: else -> let_go(WHAT, ORPHAN)
         fi;
         dead = 0; pass = 0;
+#ifdef LEAVES_OUT
+        unsent = 0; refused = 0; unclaimed = 0; torn = torn & ~B(me);
+        waslate = 0; refusing = 0; keeps = 0; lately = lately & ~B(me); since[me] = 0;
+#endif
         claiming = claiming & ~B(me); old = old & ~B(me); olden = olden & ~B(me);
         down[me] = 0; back[me] = 0; part = part & ~B(me); twice = twice & ~B(me);
         blank = blank & ~B(me);
@@ -1170,6 +1336,9 @@ inline is_claimed_for(rv)
     do
     :: di < NP ->
         if
+#ifdef LEAVES_OUT
+        :: (lately & B(di)) && since[di] <= rv && rv <= base[di].rev -> dm = 1
+#endif
         :: ((claiming & B(di)) && !(old & B(di))
             && (base[di].rev + 1 == rv || (((part | twice) & B(di)) && base[di].rev == rv)
                 || (FIRSTS(di) && rv == 0))) -> dm = 1
@@ -1208,6 +1377,20 @@ endworld:
         fi;
         s = 0
        }
+#if AWAYS
+    /* A server goes away with its memory, whatever the others have. */
+    :: atomic {
+        aways && up == ALL && done < NP && !(lately | torn) ->
+        select(s : 0 .. NS - 1);
+        if
+        :: s != LATE_AT ->
+            printf("server %d goes away for a while\n", s); up = up & ~B(s); alone = B(s);
+            aways--; shaken = shaken | reading
+        :: else
+        fi;
+        s = 0
+       }
+#endif
     /* A server comes back, with what it has kept or with nothing. */
     :: atomic {
         up != ALL ->
@@ -1225,7 +1408,12 @@ endworld:
            :: keptdel & B(s) -> FORGET(rec[s])
            :: else
            fi
+#if AWAYS
+        :: !(alone & B(s)) ->
+           printf("server %d is back, empty\n", s); FORGET(rec[s]);
+#else
         :: printf("server %d is back, empty\n", s); FORGET(rec[s]);
+#endif
            emptied = emptied | B(s);
            r = 0;
            do
@@ -1234,6 +1422,9 @@ endworld:
            od
         fi;
         FORGET(kept[s]); keptdel = keptdel & ~B(s);
+#if AWAYS
+        alone = 0;
+#endif
         up = ALL; s = 0
        }
     /* The prober of a process finds that a server is back. */
@@ -1406,7 +1597,7 @@ init {
 #else
         assert(FOR_ANY(HOLDS_IT));
 #if FAULTS == 0 && BLIPS == 0 && DEATHS == 0 && LATES == 0 && DESTROYS == 0 && TAKES == 0 \
-    && !defined(BLIND) && !defined(PENDING) && !defined(BESIDE)
+    && AWAYS == 0 && !defined(LEAVES_OUT) && !defined(BLIND) && !defined(PENDING) && !defined(BESIDE)
         assert(acked == B(INCS) - 1) /* and every writer got through */
 #endif
 #endif
