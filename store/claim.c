@@ -341,7 +341,7 @@ void memsess_claim_hold(memsess_claim_t *claim, apr_pool_t *p)
     claim->n = 0;
 }
 
-static apr_status_t claim_begin(memsess_claim_t *claim, apr_pool_t *p)
+static apr_status_t claim_begin(memsess_claim_t *claim)
 {
     unsigned char random[MEMSESS_NONCE_BYTES];
     apr_status_t rv = memsess_nonce(random);
@@ -349,7 +349,7 @@ static apr_status_t claim_begin(memsess_claim_t *claim, apr_pool_t *p)
     apr_encode_base64_binary(claim->token, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
     claim->writer = writer_of(claim->token);
     claim->begun = memsess_clock_steady();
-    memsess_claim_hold(claim, p);
+    claim->n = 0;
     return rv;
 }
 
@@ -421,7 +421,7 @@ static apr_status_t claim_these(memsess_claim_t *claim, memsess_copy_t **wanted,
 
 apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t *newest, apr_pool_t *p)
 {
-    apr_status_t rv = claim_begin(claim, p), worst = MEMSESS_DOWN;
+    apr_status_t rv = claim_begin(claim), worst = MEMSESS_DOWN;
     memsess_copy_t *wanted[MEMSESS_COPIES_MAX], *copies = claim->of.copy;
     unsigned i, m, n = claim->of.n, shared = 0;
 
@@ -455,6 +455,7 @@ memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t 
     claim->what = what;
     claim->ttl = ttl;
     memsess_order(&claim->of, store, apr_pmemdup(p, key, sizeof(*key)), p);
+    memsess_claim_hold(claim, p);
     return claim;
 }
 

@@ -65,7 +65,7 @@ memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t 
 apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t *newest,
                                 apr_pool_t *p);
 
-/** Begins to hold: nothing yet. */
+/** Makes room for what a claim holds, which lives as long as the pool: nothing yet. */
 void memsess_claim_hold(memsess_claim_t *claim, apr_pool_t *p);
 
 /** Claims @a what on one more server. */

@@ -428,6 +428,7 @@ apr_status_t memsess_commit(memsess_store_t *store, const memsess_reading_t *upo
     c.where = where;
     c.p = p;
     memsess_order(&c.claim.of, store, &upon->key, p);
+    memsess_claim_hold(&c.claim, p);
     return commit(&c);
 }
 
