@@ -140,7 +140,7 @@ static const char form_byte[256] = {
 
 typedef unsigned char bytes_t __attribute__((vector_size(16)));
 
-static int are_all(bytes_t set)
+static inline int are_all(bytes_t set)
 {
     apr_uint64_t half[2];
 
@@ -150,7 +150,7 @@ static int are_all(bytes_t set)
 
 /* Encodes sixteen bytes, if each of them stays one byte. Letters and spaces are tried first, since
  * most blocks have nothing else. */
-static int form_block(char *to, const char *value)
+static inline int form_block(char *to, const char *value)
 {
     bytes_t c, space, kept;
 
@@ -173,19 +173,17 @@ static int form_block(char *to, const char *value)
  * overlap the one before. */
 static apr_size_t form_bytes(char *to, const char *value, apr_size_t len)
 {
-    apr_size_t done = 0, at;
+    apr_size_t done, last = len - sizeof(bytes_t);
 
     if (len < sizeof(bytes_t)) {
         return 0;
     }
-    do {
-        at = len - done < sizeof(bytes_t) ? len - sizeof(bytes_t) : done;
-        if (!form_block(to + at, value + at)) {
-            break;
+    for (done = 0; done <= last; done += sizeof(bytes_t)) {
+        if (!form_block(to + done, value + done)) {
+            return done;
         }
-        done = at + sizeof(bytes_t);
-    } while (done < len);
-    return done;
+    }
+    return done == len || form_block(to + last, value + last) ? len : done;
 }
 
 /* Appends a value in form encoding; returns the end, and sets control if a control character was
@@ -235,7 +233,7 @@ static char *add_variable(apr_array_header_t *variables, const memsess_attr_t *a
     memcpy(name, ATTR_PREFIX, sizeof(ATTR_PREFIX) - 1);
     memcpy(c, attr->name, name_len + 1);
     for (; *c; c++) {
-        is_odd |= *c == '.' || *c == '-' || apr_isupper(*c);
+        is_odd |= *c == '.' || *c == '-' || (*c >= 'A' && *c <= 'Z');
         if (*c == '.' || *c == '-') {
             *c = '_';
         }
