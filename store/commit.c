@@ -385,8 +385,8 @@ static apr_status_t count_timeout(apr_status_t rv, apr_interval_time_t wait)
     return rv;
 }
 
-/* Each server may fail once, and on a slow machine each may be late once before one is late twice, and
- * left out. */
+/* Each server may fail once, and on a slow machine each may be late once before one is late twice,
+ * and left out. */
 static apr_status_t commit(commit_t *c)
 {
     apr_time_t give_up = memsess_clock_steady() + c->wait;
