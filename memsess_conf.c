@@ -581,8 +581,8 @@ static const char *set_servers(cmd_parms *cmd, void *dir_conf, const char *arg)
         const memsess_member_t *other = &APR_ARRAY_IDX(members, i, memsess_member_t);
 
         if (memsess_member_same(other, &member)) {
-            return refuse(cmd, arg, apr_psprintf(cmd->pool, "this server is named twice, already "
-                                                 "as %s: leave one out",
+            return refuse(cmd, arg, apr_psprintf(cmd->pool, "this server is named twice, first as "
+                                                 "%s: leave one out",
                                                  other->server.name));
         }
     }

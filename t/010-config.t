@@ -51,7 +51,7 @@ my @refused = (
      qr/twice/],
     ['MemSessServers Host.Example:11211 host.example:11211', 'host.example:11211', qr/twice/i],
     ['MemSessServers [::1]:11211 [0:0:0:0:0:0:0:1]:11211', '::1', qr/twice/],
-    ['MemSessServers localhost 127.0.0.1:11211', '127.0.0.1:11211', qr/twice, as localhost/],
+    ['MemSessServers localhost 127.0.0.1:11211', '127.0.0.1:11211', qr/twice, first as localhost/],
     ['MemSessServers 127.0.0.1 [::ffff:127.0.0.1]', '::ffff:127.0.0.1', qr/twice/],
     ['MemSessServers host.example host.example.:11211', 'host.example.:11211', qr/twice/],
     ['MemSessServers unix:/a unix:/a', 'unix:/a', qr/twice/],
