@@ -44,12 +44,14 @@ static apr_status_t claim_stray(const commit_t *c, memsess_claim_t *claim, memse
     apr_status_t rv = copy->claimed ? memsess_claim_on(claim, copy, claim->what, c->p)
                                     : MEMSESS_REFUSED;
     unsigned i = 0;
+    int state;
 
     if (!memsess_is_refused(rv)) {
         return rv;
     }
-    if (memsess_state_at(&claim->of, copy, c->p) == COPY_NONE) {
-        return MEMSESS_ABSENT;
+    state = memsess_state_at(&claim->of, copy, c->p);
+    if (state != COPY_HELD && state != COPY_DAMAGED) {
+        return state == COPY_NONE ? MEMSESS_ABSENT : MEMSESS_DOWN;
     }
     while (!memsess_is_placed(claim->of.store, &now->placement, claim->of.copy[i].at)) {
         i++;
@@ -79,8 +81,9 @@ static int drop_stray(const commit_t *c, memsess_claim_t *claim, memsess_copy_t 
     return rv == APR_SUCCESS || rv == MEMSESS_ABSENT;
 }
 
-/* A reading from before its copy was deleted may be this old when a writer claims upon it. By then
- * the first claim of this commit is still there. */
+/* How soon after the first claim of a commit the old copy of a server that is left out has to be gone.
+ * A writer that read that copy before may begin to claim MEMSESS_CLAIM_SAFE later, and still finds
+ * that claim. */
 #define IN_TIME (2 * MEMSESS_CLAIM_SAFE)
 
 /*

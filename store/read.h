@@ -19,7 +19,7 @@ void memsess_read_all(memsess_store_t *store, memsess_reading_t *const *readings
 /** Asks all servers of a key at once, whatever each of them answers. */
 void memsess_ask_all(const memsess_copies_t *of, apr_pool_t *p);
 
-/** Asks a server again what it has, as it was not asked or may have changed: a state of memsess_copy_t. */
+/** Asks one server what it has now; returns a state of memsess_copy_t. */
 int memsess_state_at(const memsess_copies_t *of, const memsess_copy_t *copy, apr_pool_t *p);
 
 #endif
