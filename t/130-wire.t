@@ -17,7 +17,7 @@ my $wire = MemSess::Wire->start($pool[0]);
 my $one  = MemSess::Member->start(servers => [$wire], config => timing());
 my $pair = MemSess::Member->start(servers => [$wire, $pool[1]], config => timing());
 
-my @MODES = qw(mute drip=1 drip=0.1 cut shut garbage refuse key other other+0.15);
+my @MODES = qw(mute drip=1 drip=0.3 cut shut garbage refuse key other other+0.15);
 
 # Runs the code while answers are spoilt, and waits until all is well again; then nothing may have
 # been asked on a connection after a spoilt answer. (With "key" that cannot be seen: apr_memcache
