@@ -30,7 +30,11 @@ sub while_spoilt {
     $code->();
     $wire->mode('pass');
     for my $m ($one, $pair) {
-        wait_for(30, sub { client($m)->get(say_via('lua', 'MemSess-Set: a=1'))->status == 200 });
+        # All child processes know it then.
+        wait_for(30, sub {
+            !grep { $_->status != 200 }
+                together(map { [client($m), say_via('lua', 'MemSess-Set: a=1')] } 1 .. 12);
+        }) or die 'it is not well again';
     }
     settle();
     return [$wire->reused($from)];

@@ -155,6 +155,7 @@ sub answer {
     my $answer = '';
     while (defined(my $line = <$server>)) {
         $answer .= $line;
+        next if $verb eq 'stats' && $line =~ /^STAT /;
         last if $verb ne 'get' or $line !~ /^VALUE .* (\d+)\r\n/;
         read $server, $answer, $1 + 2, length $answer;
     }
