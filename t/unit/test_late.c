@@ -5,8 +5,6 @@
 
 #include "unit_copies.h"
 
-#include "wire/private.h"
-
 /* Each server has one connection. Who holds it has all others wait. */
 static void open_store_of_one_connection(unsigned n)
 {

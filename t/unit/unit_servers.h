@@ -435,25 +435,6 @@ static inline long unit_memcached_stat(const unit_memcached_t *m, const char *na
     return atol(line + strlen(wanted));
 }
 
-/* Lets time pass, and waits until all memcacheds that run have seen it: they look at the clock when
- * a client connects. */
-static inline void unit_let_pass(apr_interval_time_t by)
-{
-    long before[UNIT_MEMCACHEDS];
-    int i;
-
-    for (i = 0; i < unit_memcacheds_n; i++) {
-        const unit_memcached_t *m = &unit_memcacheds[i];
-
-        before[i] = m->pid && !m->frozen && !m->auth ? unit_memcached_stat(m, "time") : 0;
-    }
-    unit_clocks_pass(by);
-    for (i = 0; i < unit_memcacheds_n; i++) {
-        unit_await(!before[i] || unit_memcached_stat(&unit_memcacheds[i], "time")
-                                     >= before[i] + apr_time_sec(by));
-    }
-}
-
 /* A key's value as memcached has it; NULL: it has none. */
 static inline char *unit_memcached_get(const unit_memcached_t *m, const char *key, size_t *len)
 {
@@ -516,6 +497,7 @@ typedef struct unit_faulty_t {
     const char *stats; /* its answer to stats; NULL: as to version */
     int before, after; /* seconds that pass before and after an answer to get or set */
     int listener, port, stop[2];
+    int is_answering;  /* guarded by the lock */
     int accepted, asked; /* connections and commands, guarded by the lock */
 } unit_faulty_t;
 
@@ -567,6 +549,7 @@ static inline int unit_faulty_hear(unit_faulty_t *f, int fd)
     stats = f->stats ? f->stats : a.version;
     before = f->before;
     after = f->after;
+    f->is_answering = strncmp(line, "quit", 4) != 0;
     f->asked++;
     pthread_mutex_unlock(&f->lock);
     if (!strncmp(line, "quit", 4)) {
@@ -582,6 +565,9 @@ static inline int unit_faulty_hear(unit_faulty_t *f, int fd)
         unit_faulty_say(fd, answer, line, a.trickle);
     }
     unit_clocks_pass(apr_time_from_sec(after));
+    pthread_mutex_lock(&f->lock);
+    f->is_answering = 0;
+    pthread_mutex_unlock(&f->lock);
     return !(a.close && strncmp(line, "version", 7) != 0);
 }
 
@@ -638,13 +624,25 @@ static inline void unit_faulty_answers(const unit_answers_t *answers)
     pthread_mutex_unlock(&unit_faulty.lock);
 }
 
-/* Lets time pass before and after each answer, also for threads that wait for it. */
+static inline int unit_faulty_rests(void)
+{
+    int rests;
+
+    pthread_mutex_lock(&unit_faulty.lock);
+    rests = !unit_faulty.is_answering;
+    pthread_mutex_unlock(&unit_faulty.lock);
+    return rests;
+}
+
+/* Lets time pass before and after each answer, also for threads that wait for it. What was to pass
+ * before this call has passed at its end. */
 static inline void unit_faulty_passes(int before, int after)
 {
     pthread_mutex_lock(&unit_faulty.lock);
     unit_faulty.before = before;
     unit_faulty.after = after;
     pthread_mutex_unlock(&unit_faulty.lock);
+    unit_await(unit_faulty_rests());
 }
 
 static inline void unit_faulty_tells(const char *stats)
