@@ -75,6 +75,7 @@ static void test_host_name_whose_look_up_hangs(void **state)
     (void)state;
     apr_atomic_set32(&hanging, 1);
     apr_atomic_set32(&hung, 0);
+    conf.timeout = HASTE;
     open_pool();
     lost = add_conf(&conf);
     server = add_port(m->port);
@@ -92,8 +93,9 @@ static void test_host_name_whose_look_up_hangs(void **state)
     }
     assert_false(memsess_server_is_down(server));
     assert_true(apr_time_now() - start < AT_MOST);
+    start = apr_time_now();
     close_pool();
-    assert_true(apr_time_now() - start < 2 * AT_MOST);
+    assert_true(apr_time_now() - start < AT_MOST);
     apr_atomic_set32(&hanging, 0);
     apr_sleep(100000); /* the look-up frees the memory that was left to it */
 }
@@ -151,9 +153,9 @@ static void test_names_that_are_looked_up_within_a_time(void **state)
 
     (void)state;
     apr_atomic_set32(&hanging, 1);
-    memsess_names_look(found, names, COUNT(names), apr_time_from_msec(500));
+    memsess_names_look(found, names, COUNT(names), apr_time_from_sec(2));
     apr_atomic_set32(&hanging, 0);
-    assert_true(apr_time_now() - start < apr_time_from_sec(10));
+    assert_true(apr_time_now() - start < PATIENCE);
     assert_int_not_equal(found[0].rv, APR_SUCCESS);
     assert_int_not_equal(found[0].rv, APR_INCOMPLETE);
     assert_int_equal(found[1].rv, APR_INCOMPLETE);
@@ -256,7 +258,7 @@ static void test_restart_costs_no_mget(void **state)
 static void frozen_server(int used_before)
 {
     unit_memcached_t *m;
-    memsess_server_t *server = one_server(&m);
+    memsess_server_t *server = one_that_hangs(&m, TIMEOUT);
     apr_time_t start, took;
     int i;
 
@@ -271,7 +273,7 @@ static void frozen_server(int used_before)
         start = apr_time_now();
         assert_true(is_error(i ? set(server, "key", "other") : get_rv(server, "key")));
         took = apr_time_now() - start;
-        assert_in_range(took, AT_LEAST, AT_MOST);
+        assert_in_range(took, AT_LEAST(TIMEOUT), AT_MOST);
         assert_true(memsess_server_is_down(server));
         assert_immediately_down(server);
         assert_int_equal(unit_logged("is down"), i + 1);
@@ -329,7 +331,7 @@ static void test_killed_server(void **state)
 static void test_when_a_server_came_back(void **state)
 {
     unit_memcached_t *m;
-    memsess_server_t *server = one_server(&m);
+    memsess_server_t *server = one_that_hangs(&m, TIMEOUT);
     apr_int64_t seconds;
     apr_time_t now;
 
@@ -338,10 +340,10 @@ static void test_when_a_server_came_back(void **state)
     assert_true(memsess_server_clock(server) == 0);
     assert_int_equal(memsess_server_tell(server), APR_SUCCESS);
     seconds = unit_memcached_stat(m, "time") - 1;
-    assert_in_range(memsess_server_clock(server), seconds, seconds + 2);
+    assert_in_range(memsess_server_clock(server), seconds, seconds + 20);
     unit_let_pass(apr_time_from_sec(100));
     unit_set_wall(-apr_time_from_sec(7200));
-    assert_in_range(memsess_server_clock(server), seconds + 100, seconds + 102);
+    assert_in_range(memsess_server_clock(server), seconds + 100, seconds + 120);
     unit_set_wall(0);
     seconds += 100;
     /* Nobody notices this restart. */
@@ -387,17 +389,18 @@ static void test_a_server_came_back_that_does_not_tell_its_time(void **state)
     assert_true(memsess_server_was_there(server, 0, apr_time_now()));
 }
 
-/* Requests do not try a server that is down; the prober does so once in a while. */
+/* Requests do not try a server that is down; the prober does so once in a while. Each try lasts at least
+ * as long as the pause between two. */
 static void test_one_prober(void **state)
 {
     unit_answers_t mute = {.get = NULL}, well = {.get = "END\r\n", .version = "VERSION 1\r\n"};
-    int port = unit_faulty_start(&mute), first, tried;
+    int port = unit_faulty_start(&mute), first, tried, asked = 0;
     memsess_server_conf_t conf = server_conf("127.0.0.1", port);
     memsess_server_t *server;
     apr_time_t start;
 
     (void)state;
-    conf.timeout = apr_time_from_msec(50);
+    conf.timeout = TIMEOUT;
     conf.retry = apr_time_from_msec(200);
     open_pool();
     server = add_conf(&conf);
@@ -405,14 +408,11 @@ static void test_one_prober(void **state)
     assert_true(is_error(get_rv(server, "key")));
     first = unit_faulty_accepted();
     start = apr_time_now();
-    while (apr_time_now() - start < apr_time_from_sec(1)) {
-        assert_int_equal(get_rv(server, "key"), MEMSESS_DOWN);
-        apr_pool_clear(unit_pool);
-        apr_sleep(500);
-    }
+    unit_await(get_rv(server, "key") != MEMSESS_DOWN
+               || (asked++, unit_faulty_accepted() >= first + 2));
     tried = unit_faulty_accepted() - first;
-    /* The prober tries every 200 ms, plus its own wait: 4 or 5 times. */
-    assert_in_range(tried, 1, 6);
+    assert_in_range(tried, 2, 2 + (apr_time_now() - start) / conf.retry);
+    assert_true(asked > tried);
     assert_int_equal(unit_logged("is down"), 1);
     unit_faulty_answers(&well);
     unit_await(!memsess_server_is_down(server));
@@ -423,18 +423,21 @@ static void test_one_prober(void **state)
 static void test_a_server_that_only_answers_probes(void **state)
 {
     unit_answers_t mute = {.version = "VERSION 1\r\n"};
+    memsess_server_conf_t conf;
     memsess_server_t *server;
     int i;
 
     (void)state;
+    conf = server_conf("127.0.0.1", unit_faulty_start(&mute));
+    conf.timeout = HASTE;
     open_pool();
-    server = add_port(unit_faulty_start(&mute));
+    server = add_conf(&conf);
     start_pool();
     for (i = 0; i < 2; i++) {
         apr_time_t start = apr_time_now();
 
         assert_true(is_error(get_rv(server, "key")));
-        assert_in_range(apr_time_now() - start, AT_LEAST, AT_MOST);
+        assert_in_range(apr_time_now() - start, AT_LEAST(HASTE), AT_MOST);
         unit_await(!memsess_server_is_down(server));
     }
 }
@@ -442,7 +445,7 @@ static void test_a_server_that_only_answers_probes(void **state)
 static void test_closing_a_pool_does_not_wait(void **state)
 {
     unit_memcached_t *m;
-    memsess_server_t *server = one_server(&m);
+    memsess_server_t *server = one_that_hangs(&m, HASTE);
     apr_time_t start;
 
     (void)state;
@@ -470,7 +473,7 @@ static void test_a_pool_that_was_never_started_or_used(void **state)
 static int take_long(void *left, int sampled)
 {
     (void)sampled;
-    apr_sleep(TIMEOUT);
+    apr_sleep(HASTE);
     return apr_atomic_dec32(left) != 0;
 }
 
@@ -480,7 +483,6 @@ static void test_what_the_prober_calls_keeps_no_server_away(void **state)
     unit_memcached_t *m = unit_memcached();
     volatile apr_uint32_t left = 100;
     memsess_server_t *server;
-    apr_time_t start;
 
     (void)state;
     open_pool();
@@ -490,9 +492,7 @@ static void test_what_the_prober_calls_keeps_no_server_away(void **state)
     unit_memcached_kill(m);
     assert_true(is_error(get_rv(server, "key")));
     unit_memcached_start(m);
-    start = memsess_clock_steady();
     unit_await(!memsess_server_is_down(server));
-    assert_true(memsess_clock_steady() - start < 10 * TIMEOUT);
     assert_true(apr_atomic_read32(&left) > 50);
     close_pool();
 }
@@ -501,7 +501,7 @@ static void test_what_the_prober_calls_keeps_no_server_away(void **state)
 static void test_a_server_that_hangs_when_it_is_to_tell(void **state)
 {
     unit_memcached_t *m;
-    memsess_server_t *server = one_server(&m);
+    memsess_server_t *server = one_that_hangs(&m, HASTE);
 
     (void)state;
     unit_memcached_freeze(m);
@@ -511,14 +511,13 @@ static void test_a_server_that_hangs_when_it_is_to_tell(void **state)
 
 /* -- The wall clock is set --------------------------------------------------------------------- */
 
-/* The clock is set back or ahead while a server is away: every thread soon sees it when it is
- * back. */
+/* The clock is set back or ahead while a server is away: every thread sees it when it is back,
+ * long before the clock shows the former time again. */
 static void test_the_clock_is_set_while_a_server_is_down(void **state)
 {
     static const int minutes[] = {-10, 0, 10};
     unit_memcached_t *m;
     memsess_server_t *server = one_server(&m);
-    apr_time_t set_at;
     unsigned i;
 
     (void)state;
@@ -528,9 +527,7 @@ static void test_the_clock_is_set_while_a_server_is_down(void **state)
         apr_sleep(RETRY / 2);
         unit_set_wall(apr_time_from_sec(60 * minutes[i]));
         unit_memcached_start(m);
-        set_at = memsess_clock_steady();
         unit_await(!memsess_server_is_down(server));
-        assert_true(memsess_clock_steady() - set_at < RETRY + apr_time_from_sec(3));
         assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
     }
 }
@@ -538,7 +535,7 @@ static void test_the_clock_is_set_while_a_server_is_down(void **state)
 /* Sets the clock while the test waits for an answer. */
 static void *set_clock_soon(void *minutes)
 {
-    apr_sleep(TIMEOUT / 3);
+    apr_sleep(HASTE / 3);
     unit_set_wall(apr_time_from_sec(60 * *(const int *)minutes));
     return NULL;
 }
@@ -567,16 +564,17 @@ static void test_the_clock_is_set_while_a_server_answers(void **state)
     unsigned i;
 
     (void)state;
+    conf.timeout = HASTE;
     open_pool();
     hasty = add_conf(&conf);
-    conf.timeout = 10 * TIMEOUT; /* answers take 750 ms */
+    conf.timeout = PATIENCE; /* answers take 750 ms */
     patient = add_conf(&conf);
     well = add_port(m->port);
     start_pool();
     assert_int_equal(get_rv(well, "key"), MEMSESS_ABSENT); /* so that there is something to watch */
     start = memsess_clock_steady();
     assert_true(is_error(get_while_set(hasty, &back)));
-    assert_in_range(memsess_clock_steady() - start, AT_LEAST, AT_MOST);
+    assert_in_range(memsess_clock_steady() - start, AT_LEAST(HASTE), AT_MOST);
     for (i = 0; i < COUNT(ahead); i++) {
         assert_int_equal(get_while_set(patient, &ahead[i]), MEMSESS_ABSENT);
     }
@@ -592,12 +590,13 @@ static void test_the_clock_is_set_while_a_name_is_looked_up(void **state)
 
     (void)state;
     apr_atomic_set32(&hanging, 1);
+    conf.timeout = HASTE;
     open_pool();
     server = add_conf(&conf);
     start_pool();
     start = memsess_clock_steady();
     assert_true(is_error(get_while_set(server, &minutes)));
-    assert_in_range(memsess_clock_steady() - start, AT_LEAST, AT_MOST);
+    assert_in_range(memsess_clock_steady() - start, AT_LEAST(HASTE), AT_MOST);
     close_pool();
     apr_atomic_set32(&hanging, 0);
     apr_sleep(100000);
@@ -628,6 +627,7 @@ static void test_threads_that_the_system_refuses(void **state)
 
     (void)state;
     apr_atomic_set32(&hanging, 0);
+    conf.timeout = HASTE; /* nobody looks its name up */
     no_threads = 1;
     open_pool();
     server = add_port(m->port);
