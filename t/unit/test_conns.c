@@ -142,7 +142,7 @@ static void test_threads_while_a_server_restarts(void **state)
     (void)state;
     open_pool();
     conf = server_conf("127.0.0.1", a->port);
-    conf.timeout = apr_time_from_sec(10);
+    conf.timeout = PATIENCE;
     conf.retry = apr_time_from_msec(10);
     servers[0] = add_conf(&conf);
     conf.port = (apr_port_t)b->port;
@@ -215,10 +215,11 @@ static void *waiter_main(void *data)
     return NULL;
 }
 
-/* A thread that finds all connections in use waits no longer than for an answer. */
+/* A thread that finds all connections in use waits no longer than for an answer: not for the time-outs
+ * of all who are before it. */
 static void test_waiting_for_a_connection_is_bounded(void **state)
 {
-    enum { THREADS = 5 };
+    enum { THREADS = 30 };
     unit_memcached_t *m = unit_memcached();
     memsess_server_conf_t conf = server_conf("127.0.0.1", m->port);
     memsess_server_t *server;
@@ -227,6 +228,7 @@ static void test_waiting_for_a_connection_is_bounded(void **state)
 
     (void)state;
     conf.max_conns = 1;
+    conf.timeout = TIMEOUT;
     open_pool();
     server = add_conf(&conf);
     start_pool();
@@ -263,7 +265,7 @@ static void test_nothing_is_opened_to_a_server_that_is_down(void **state)
     assert_int_equal(memsess_turn_take(&c, &turns, 0), APR_SUCCESS);
     memsess_turn_give(&turns, c);
     down = 1;
-    assert_int_equal(memsess_turn_take(&c, &turns, TIMEOUT), MEMSESS_DOWN);
+    assert_int_equal(memsess_turn_take(&c, &turns, PATIENCE), MEMSESS_DOWN);
     assert_null(c);
 }
 
@@ -527,7 +529,9 @@ static void test_no_descriptor_leaks(void **state)
     (void)state;
     memset(gets, 0, sizeof(gets));
     open_pool();
-    server = add_port(m->port);
+    conf = server_conf("127.0.0.1", m->port);
+    conf.timeout = TIMEOUT;
+    server = add_conf(&conf);
     conf = server_conf("127.0.0.1", unit_faulty_start(&broken));
     faulty = add_conf(&conf);
     conf = server_conf("127.0.0.1", unit_free_port(AF_INET));
