@@ -55,10 +55,10 @@ static void test_how_long_ago_it_was_written(void **state)
     session = begun("a");
     for (i = 0; i < COUNT(hours); i++) {
         unit_set_wall(apr_time_from_sec(3600 * hours[i]));
-        assert_in_range(memsess_store_written_ago(store, session), apr_time_from_sec(passed ? 3 : 0),
-                        passed + apr_time_from_sec(3));
-        pass_time();
-        passed += apr_time_from_sec(5);
+        assert_in_range(memsess_store_written_ago(store, session), passed * 9 / 10,
+                        passed + apr_time_from_sec(20));
+        unit_let_pass(apr_time_from_sec(100));
+        passed += apr_time_from_sec(100);
     }
     reopen_store();
     assert_true(memsess_store_written_ago(store, session) < 0);
