@@ -23,7 +23,7 @@ static void test_lock(void **state)
     start = apr_time_now();
     assert_int_equal(memsess_lock_take(&yours, store, &key, session, apr_time_from_msec(200),
                                        unit_pool), MEMSESS_BUSY);
-    assert_in_range(apr_time_now() - start, apr_time_from_msec(150), apr_time_from_sec(3));
+    assert_in_range(apr_time_now() - start, apr_time_from_msec(150), PATIENCE / 2);
     /* The lock does not keep its holder from committing. */
     assert_int_equal(commit(session, "b"), APR_SUCCESS);
     session = read_session();
@@ -129,7 +129,9 @@ static void test_claims_that_come_late(void **state)
     unsigned place;
 
     (void)state;
+    timeout = HASTE;
     open_store(3, 2, 1);
+    timeout = TIMEOUT;
     for (place = 0; place < 2; place++) {
         next_key();
         session = begun("a");
@@ -174,7 +176,8 @@ static void test_lock_while_a_home_is_away(void **state)
         memsess_lock_free(mine);
         assert_int_equal(memsess_lock_take(&yours, store, &key, session, SOON, unit_pool),
                          APR_SUCCESS);
-        restart(place);
+        unit_memcached_start(at(place));
+        unit_await(!memsess_server_is_down(handle(place))); /* in less time than a lock lasts */
         assert_int_equal(memsess_lock_take(&mine, store, &key, session, 0, unit_pool),
                          MEMSESS_BUSY);
         memsess_lock_free(yours);
@@ -276,7 +279,7 @@ static void test_lock_is_taken_in_turn(void **state)
     began = apr_time_now();
     assert_int_equal(memsess_lock_take(&more, store, &key, waiters[0].session,
                                        apr_time_from_sec(20), unit_pool), MEMSESS_CROWDED);
-    assert_true(apr_time_now() - began < apr_time_from_sec(2));
+    assert_true(apr_time_now() - began < apr_time_from_sec(10));
     memsess_lock_free(mine);
     waiters_end(waiters, WAITERS, APR_SUCCESS);
     assert_int_equal(served_n, WAITERS);
@@ -343,7 +346,7 @@ static void test_waiting_for_a_lock_asks_little(void **state)
     asked = commands_so_far();
     waiters_end(waiters, WAITERS, MEMSESS_BUSY);
     asked = commands_so_far() - asked;
-    assert_in_range(asked, 20, 400);
+    assert_in_range(asked, 5, 400);
     memsess_lock_free(mine);
 }
 
