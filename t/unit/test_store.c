@@ -452,7 +452,9 @@ static void test_a_copy_is_deleted_beside_a_reader(void **state)
     long asked;
 
     (void)state;
+    timeout = HASTE;
     open_store(3, 2, 1);
+    timeout = TIMEOUT;
     write_value(before = new_session(), "old");
     stood_in = *before;
     memcpy(stood_in.placement.tag[1], nodes[order[2]].tag, MEMSESS_TAG_LEN);
