@@ -242,9 +242,9 @@ static apr_status_t ask(int fd, apr_time_t due, const char *command, const char 
     while (!is_whole(text, len)) {
         do {
             n = recv(fd, text + len, ANSWER_MAX - 1 - len, 0);
-        } while (n < 0 && errno == EINTR);
+        } while (n < 0 && errno == EINTR && memsess_clock_steady() <= due);
         if (n < 0) {
-            return errno;
+            return errno == EINTR ? APR_TIMEUP : errno;
         }
         len += (apr_size_t)n;
         text[len] = '\0';
