@@ -228,7 +228,9 @@ static inline char *unit_ask(const unit_memcached_t *m, const void *text, size_t
         return NULL;
     }
     do {
-        n = recv(fd, answer + got, room - got, 0);
+        do {
+            n = recv(fd, answer + got, room - got, 0);
+        } while (n < 0 && errno == EINTR); /* this process was stopped for a moment */
         got += n > 0 ? (size_t)n : 0;
         answer[got] = '\0';
     } while (n > 0 && !(got >= last_len + 2 && !memcmp(answer + got - 2, "\r\n", 2)
