@@ -70,6 +70,8 @@ struct memsess_server_count_t {
     figure_t ahead; /* ahead of this machine's monotonic clock, in seconds; 0: not known */
     figure_t behind_since; /* when it told an earlier time than was expected; 0: it did not */
     figure_t set_back;     /* how often such an earlier time was believed */
+    figure_t back_at;      /* what its own clock said when it answered again; 0: it does not tell */
+    figure_t back_steady;  /* this machine's monotonic clock then; 0: it was not away */
     figure_t started, known_at; /* when it was started, as it says; when it first said so */
     figure_t refusal, refused_at, refusal_logged_at;
     figure_t says[MEMSESS_SAYS_N]; /* one more than the server says; 0: it does not say */
@@ -518,6 +520,18 @@ apr_int64_t memsess_count_server_clock(const memsess_server_count_t *count)
     apr_int64_t ahead = (apr_int64_t)count->ahead;
 
     return ahead ? apr_time_sec(memsess_clock_steady()) + ahead : 0;
+}
+
+void memsess_count_server_back(memsess_server_count_t *count)
+{
+    apr_atomic_set64(&count->back_at, (apr_uint64_t)memsess_count_server_clock(count));
+    apr_atomic_set64(&count->back_steady, (apr_uint64_t)memsess_clock_steady());
+}
+
+apr_time_t memsess_count_server_back_at(const memsess_server_count_t *count, apr_int64_t *clock)
+{
+    *clock = (apr_int64_t)count->back_at;
+    return (apr_time_t)count->back_steady;
 }
 
 /* -- Latencies -------------------------------------------------------------------------------- */

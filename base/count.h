@@ -213,6 +213,12 @@ void memsess_count_server_moved(memsess_server_count_t *count);
 /** What that clock says now, to a second, however this machine's clock was set; 0: not known. */
 apr_int64_t memsess_count_server_clock(const memsess_server_count_t *count);
 
+/** The server answers again: what it has from before may be old, and all child processes know it. */
+void memsess_count_server_back(memsess_server_count_t *count);
+
+/** When that was last, by the monotonic clock, and by the server's own (0: not known); 0: never. */
+apr_time_t memsess_count_server_back_at(const memsess_server_count_t *count, apr_int64_t *clock);
+
 /* -- Reading ---------------------------------------------------------------------------------- */
 
 /** Buckets of latencies: four for each doubling, up to 2^27 microseconds. */

@@ -151,12 +151,6 @@ apr_status_t memsess_ask_stats(memsess_server_t *server, memsess_told_t *told)
     return rv;
 }
 
-void memsess_server_mark_back(memsess_server_t *server)
-{
-    apr_atomic_set64(&server->back_at, (apr_uint64_t)memsess_server_clock(server));
-    apr_atomic_set64(&server->back_steady, (apr_uint64_t)memsess_clock_steady());
-}
-
 /* Right after it stood still, memcached tells the time of before, so the later one counts: what it
  * tells, or what was to be expected. */
 void memsess_server_note_back(memsess_server_t *server)
@@ -167,7 +161,7 @@ void memsess_server_note_back(memsess_server_t *server)
         && told.seconds > memsess_server_clock(server)) {
         memsess_count_server_told(server->conf.count, told.seconds, memsess_clock_steady());
     }
-    memsess_server_mark_back(server);
+    memsess_count_server_back(server->conf.count);
 }
 
 apr_int64_t memsess_server_clock(const memsess_server_t *server)
@@ -185,11 +179,12 @@ int memsess_server_sees_alike(const memsess_server_t *server, apr_int64_t clock,
 
 int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, apr_time_t wall)
 {
-    apr_int64_t back_at = (apr_int64_t)server->back_at;
+    apr_int64_t back_at;
+    apr_time_t back_steady = memsess_count_server_back_at(server->conf.count, &back_at);
     /* This goes by our wall clock as it is now, which may have been set. */
     apr_interval_time_t ago = memsess_clock_wall() - wall;
 
-    if (!server->back_steady) {
+    if (!back_steady) {
         return 1;
     }
     /* The server's own clock counts, unless it is not told, or was set back meanwhile. */
@@ -201,13 +196,15 @@ int memsess_server_was_there(const memsess_server_t *server, apr_int64_t clock, 
             return 0;
         }
     }
-    return ago < memsess_clock_steady() - (apr_time_t)server->back_steady;
+    return ago < memsess_clock_steady() - back_steady;
 }
 
 /* Other members may see the server back a retry later. */
 int memsess_server_is_just_back(const memsess_server_t *server)
 {
-    return server->back_steady
-           && memsess_clock_steady() - (apr_time_t)server->back_steady
-                  < apr_time_from_sec(2 * MEMSESS_CLOCK_ERROR) + server->conf.retry;
+    apr_int64_t clock;
+    apr_time_t back = memsess_count_server_back_at(server->conf.count, &clock);
+
+    return back && memsess_clock_steady() - back
+                       < apr_time_from_sec(2 * MEMSESS_CLOCK_ERROR) + server->conf.retry;
 }

@@ -94,7 +94,7 @@ static void follow_name(memsess_server_t *server)
                     server->conf.name);
         memsess_server_distrust(server);
         /* The new server may have been used, and left, before. The prober asks for its clock. */
-        memsess_server_mark_back(server);
+        memsess_count_server_back(server->conf.count);
         apr_atomic_set32(&server->moved, 1);
         memsess_keeper_wake(&server->pool->prober);
     }

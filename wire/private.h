@@ -27,9 +27,6 @@ struct memsess_server_t {
     volatile apr_uint32_t moved; /* the name leads elsewhere since the prober looked last */
     volatile apr_uint32_t down;
     volatile apr_uint32_t epoch; /* grows when connections made before are not to be trusted */
-    volatile apr_uint64_t back_at; /* what its own clock said when it was found to answer again; 0:
-                                      it does not tell */
-    volatile apr_uint64_t back_steady; /* our monotonic clock then; 0: it was not away */
     volatile apr_uint64_t refused_since; /* by our monotonic clock */
     volatile apr_uint32_t refused_len;   /* the smallest record that it has refused since then */
     apr_time_t next_probe;       /* only the prober uses it */
@@ -110,10 +107,8 @@ typedef struct memsess_told_t {
 /** Has a server tell that, on a connection of its own. */
 apr_status_t memsess_ask_stats(memsess_server_t *server, memsess_told_t *told);
 
-/** Notes that what a server has from before now may be old. */
-void memsess_server_mark_back(memsess_server_t *server);
-
-/** The same, after it was away: asks it for its own clock first. */
+/** Notes that what a server has from before now may be old, since it was away; asks it for its own
+ * clock first. */
 void memsess_server_note_back(memsess_server_t *server);
 
 /* -- One server: wire/operate.c --------------------------------------------------------------- */
