@@ -9,7 +9,7 @@ use MemSess::Clock;
 use MemSess::Faults;
 use MemSess::Test;
 
-plan tests => 14;
+plan tests => 15;
 
 my @pool = pool(4);
 my @m    = map { MemSess::Member->start(servers => \@pool, config => timing()) } 1 .. 2;
@@ -190,6 +190,27 @@ subtest 'nor where all who know better are away' => sub {
     $_->resume for @knowing;
     settle();
     is_data_of_both($c, "m=$mark&n=2", 'they are back');
+};
+
+# One child process writes while the server is away. Others have nothing to do meanwhile.
+subtest 'nor by a child process that noticed nothing' => sub {
+    my @two = pool(2);
+    my $m = MemSess::Member->start(servers => \@two, mpm => 'prefork', config => timing() . q(
+        StartServers 12
+        MinSpareServers 12));
+    my $c = started($m, 'n=1');
+    my $ask_all = sub { together(map { [$c->copy, '/lua/env'] } 1 .. 12) };
+    is_deeply [map { attr($_, 'n') } $ask_all->()], [(1) x 12], 'all know it';
+    $two[0]->pause;
+    set_via($c, 'n=2', 'lua');
+    $two[0]->resume;
+    settle();
+    $two[1]->pause;
+    my @seen = map { attr($_, 'n') // 'nothing' } map { $ask_all->() } 1 .. 4;
+    is_deeply [grep { $_ eq 1 } @seen], [], 'nobody sees what was before';
+    $two[1]->resume;
+    ok wait_for(20, sub { !grep { (attr($_, 'n') // 0) != 2 } $ask_all->() }), 'what was written last is there';
+    $_->stop for $m, @two;
 };
 
 subtest 'MemSessFailover Off' => sub {
