@@ -42,9 +42,11 @@ void memsess_server_found_down(memsess_server_t *server, apr_status_t rv)
     }
 }
 
+/* The child that found it down may be gone, so nobody else may say that what the server has is old. */
 void memsess_server_found_up(memsess_server_t *server, apr_time_t begun)
 {
     if (memsess_count_up(server->conf.count, begun)) {
+        memsess_count_server_back(server->conf.count);
         memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s is back", server->conf.name);
     }
 }

@@ -73,8 +73,24 @@ apr_status_t memsess_pool_start(memsess_pool_t *pool)
     return memsess_start_lacking(pool);
 }
 
+/* This process may have written records without a server that is down, and will not see its return:
+ * from now on other processes know that its copies may be old. A signal handler may do this. */
+static void tell_of_servers_down(const memsess_pool_t *pool)
+{
+    int i;
+
+    for (i = 0; i < pool->servers->nelts; i++) {
+        memsess_server_t *server = APR_ARRAY_IDX(pool->servers, i, memsess_server_t *);
+
+        if (apr_atomic_read32(&server->down)) {
+            memsess_count_server_back(server->conf.count);
+        }
+    }
+}
+
 void memsess_pool_abandon(memsess_pool_t *pool)
 {
+    tell_of_servers_down(pool);
     memsess_leases_abandon(pool->leases);
 }
 
@@ -86,6 +102,7 @@ void memsess_pool_destroy(memsess_pool_t *pool)
     memsess_leases_destroy(pool->leases);
     memsess_keeper_stop(&pool->watcher);
     memsess_crew_destroy(pool->crew);
+    tell_of_servers_down(pool);
     for (i = 0; i < pool->servers->nelts; i++) {
         memsess_server_t *server = APR_ARRAY_IDX(pool->servers, i, memsess_server_t *);
 

@@ -327,6 +327,107 @@ static void test_a_pool_of_one(void **state)
     assert_finds("value");
 }
 
+/* -- What another process noticed --------------------------------------------------------------- */
+
+/* One of two processes of an httpd, over the same servers. */
+typedef struct process_t {
+    memsess_pool_t *pool;
+    apr_hash_t *handles;
+    memsess_store_t *store;
+} process_t;
+
+static process_t this_process(void)
+{
+    return (process_t){.pool = the_pool, .handles = handles, .store = store};
+}
+
+static void go_on_as(const process_t *process)
+{
+    the_pool = process->pool;
+    handles = process->handles;
+    store = process->store;
+}
+
+/* Goes on as another process. */
+static void reopen_store_beside(void)
+{
+    the_pool = NULL;
+    reopen_store();
+}
+
+static memsess_session_t *written_by(const process_t *process, const char *value)
+{
+    process_t before = this_process();
+    memsess_session_t *session;
+
+    go_on_as(process);
+    session = written(value);
+    go_on_as(&before);
+    return session;
+}
+
+/* Processes know of a server what is counted of it, and none tries it on its own account. */
+static void open_store_of_processes(unsigned n)
+{
+    unsigned i;
+
+    open_store(n, n, 1);
+    for (i = 0; i < n; i++) {
+        memsess_member_t *member = &APR_ARRAY_IDX(store_conf.members, i, memsess_member_t);
+
+        member->server.count = memsess_count_private(unit_pool);
+        member->server.retry = apr_time_from_sec(3600);
+    }
+    reopen_store();
+    learn_clocks();
+}
+
+/* A process that wrote without a server has not seen it back yet, or will never say so. Another one,
+ * which asked the server nothing meanwhile, does not believe the old copy. */
+static void test_old_memory_that_another_process_knows_of(void **state)
+{
+    process_t idle, other;
+    memsess_session_t *session;
+
+    (void)state;
+    open_store_of_processes(2);
+    session = written("old");
+    idle = this_process();
+    reopen_store_beside();
+    other = this_process();
+    freeze(0);
+    write_value(session, "new");
+    assert_revisions("x 2");
+    go_on_as(&idle);
+    unit_memcached_thaw(at(0));
+    crash(1);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+    close_pool();
+    go_on_as(&other);
+}
+
+/* The server is down for one process alone, which ends before it has seen it back. */
+static void test_old_memory_that_a_process_knew_of_which_ended(void **state)
+{
+    process_t idle;
+    memsess_session_t *session;
+
+    (void)state;
+    open_store_of_processes(2);
+    idle = this_process();
+    reopen_store_beside();
+    memsess_server_failed(handle(0), MEMSESS_TOO_MANY);
+    session = written_by(&idle, "old");
+    assert_revisions("x 1");
+    write_value(session, "new");
+    assert_revisions("x 2");
+    close_pool();
+    go_on_as(&idle);
+    assert_revisions("1 2");
+    crash(1);
+    assert_finds_not(MEMSESS_UNAVAILABLE);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -344,6 +445,8 @@ int main(void)
         STORE_TEST(test_a_frozen_home_costs_one_timeout),
         STORE_TEST(test_without_failover_old_memory_never_wins),
         STORE_TEST(test_a_pool_of_one),
+        STORE_TEST(test_old_memory_that_another_process_knows_of),
+        STORE_TEST(test_old_memory_that_a_process_knew_of_which_ended),
     };
 
     unit_begin();
