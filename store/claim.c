@@ -149,6 +149,17 @@ static int may_be_done(apr_status_t rv)
            && !memsess_is_refused(rv);
 }
 
+/* Whether this is held already: given back twice, the second time might take another writer's. */
+static int is_held(const memsess_claim_t *claim, const memsess_copy_t *copy, const char *what)
+{
+    unsigned i = 0;
+
+    while (i < claim->n && (claim->held[i].copy != copy || claim->held[i].what != what)) {
+        i++;
+    }
+    return i < claim->n;
+}
+
 /* What the answer to a claim says. If a connection broke, the add may have been done before it was
  * repeated: then the claim that is there already is our own. */
 static apr_status_t claim_answer(memsess_claim_t *claim, memsess_copy_t *copy, const char *what,
@@ -171,7 +182,7 @@ static apr_status_t claim_answer(memsess_claim_t *claim, memsess_copy_t *copy, c
             rv = APR_SUCCESS;
         }
     }
-    if (may_be_done(rv)) {
+    if (may_be_done(rv) && !is_held(claim, copy, what)) {
         claim->held[claim->n].copy = copy;
         claim->held[claim->n++].what = what;
     }

@@ -4,6 +4,8 @@
 
 #include "unit_copies.h"
 
+#include "store/claim.h"
+
 /* -- One after the other ----------------------------------------------------------------------- */
 
 static void test_commit(void **state)
@@ -133,6 +135,24 @@ static void test_commit_that_is_called_off(void **state)
     /* The next writer does not have to wait for the claim. */
     assert_int_equal(commit(session, "c"), APR_SUCCESS);
     assert_finds("ac");
+}
+
+/* What is claimed twice, for two copies that are to be deleted, is given back once: another writer may
+ * have claimed it since. */
+static void test_a_claim_is_given_back_once(void **state)
+{
+    memsess_session_t *session;
+    memsess_claim_t *claim;
+
+    (void)state;
+    open_store(1, 1, 1);
+    session = written("a");
+    claim = memsess_claim_make(store, &key, memsess_revision_text(2, unit_pool), 10, unit_pool);
+    assert_int_equal(memsess_claim_take(claim, session, unit_pool), APR_SUCCESS);
+    assert_int_equal(memsess_claim_on(claim, claim->of.copy, claim->what, unit_pool), APR_SUCCESS);
+    memsess_claim_drop(claim, unit_pool);
+    assert_int_equal(unit_memcached_stat(at(0), "delete_hits"), 1);
+    assert_int_equal(unit_memcached_stat(at(0), "delete_misses"), 0);
 }
 
 /* A session that no server takes leaves the stored one intact. */
@@ -368,6 +388,7 @@ int main(void)
         STORE_TEST(test_a_claim_outlives_the_slowest_commit),
         STORE_TEST(test_commit_while_somebody_else_is_writing),
         STORE_TEST(test_commit_that_is_called_off),
+        STORE_TEST(test_a_claim_is_given_back_once),
         STORE_TEST(test_commit_that_is_refused),
         STORE_TEST(test_commit_while_a_home_is_away),
         STORE_TEST(test_commit_upon_what_is_under_way),
