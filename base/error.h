@@ -26,7 +26,7 @@
     /* or not for this. */                                                                         \
     E(DOWN, "the servers that are needed for it are down or do not answer")                        \
     E(FOREIGN, "the server answered for another key")                                              \
-    E(UNSENT, "there was no time left to send it")                                                 \
+    E(UNSENT, "a server could not be asked in time (raise MemSessConnections if all are in use)")  \
     /* Failures of a session's changes. */                                                         \
     E(BUSY, "other requests held the session for longer than MemSessLockWait")                     \
     E(CROWDED, "too many requests of this session are waiting in this child process already")      \

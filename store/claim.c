@@ -352,6 +352,11 @@ void memsess_claim_hold(memsess_claim_t *claim, apr_pool_t *p)
     claim->n = 0;
 }
 
+int memsess_claim_may_come(apr_status_t rv)
+{
+    return rv == MEMSESS_BUSY || rv == MEMSESS_UNSENT;
+}
+
 static apr_status_t claim_begin(memsess_claim_t *claim)
 {
     unsigned char random[MEMSESS_NONCE_BYTES];
@@ -388,7 +393,8 @@ static unsigned claim_wanted(const memsess_claim_t *claim, const memsess_session
 
 /* Claims all that is to be claimed on these servers; MEMSESS_BUSY if another writer has. A server
  * that fails is down now, or full, so the next round claims one that stands in. One that is up, but
- * could not be asked in time, is not done without: it would keep its old copy, which readers believe. */
+ * could not be asked in time (MEMSESS_UNSENT), is not done without: it would keep its old copy, which
+ * readers believe. */
 static apr_status_t claim_these(memsess_claim_t *claim, memsess_copy_t **wanted, unsigned n,
                                 apr_status_t *worst, apr_pool_t *p)
 {
@@ -410,7 +416,7 @@ static apr_status_t claim_these(memsess_claim_t *claim, memsess_copy_t **wanted,
                 wanted[m++] = wanted[i];
             }
             else if (answers[i] == MEMSESS_EXISTS || answers[i] == MEMSESS_UNSENT) {
-                rv = MEMSESS_BUSY;
+                rv = answers[i] == MEMSESS_EXISTS ? MEMSESS_BUSY : MEMSESS_UNSENT;
             }
             else {
                 *worst = answers[i];

@@ -60,10 +60,14 @@ memsess_claim_t *memsess_claim_make(memsess_store_t *store, const memsess_key_t 
 
 /**
  * Claims on every server where the session lies or its next revision is to lie.
- * @return APR_SUCCESS; MEMSESS_BUSY if another writer has the claim; or why the store cannot tell
+ * @return APR_SUCCESS; MEMSESS_BUSY if another writer has the claim; MEMSESS_UNSENT if a server is
+ *         up, but could not be asked in time; or why the store cannot tell
  */
 apr_status_t memsess_claim_take(memsess_claim_t *claim, const memsess_session_t *newest,
                                 apr_pool_t *p);
+
+/** Whether that may be otherwise a moment later: then the claim is worth another try. */
+int memsess_claim_may_come(apr_status_t rv);
 
 /** Makes room for what a claim holds, which lives as long as the pool: nothing yet. */
 void memsess_claim_hold(memsess_claim_t *claim, apr_pool_t *p);

@@ -193,7 +193,7 @@ static apr_status_t outcome(commit_t *c, memsess_session_t *next, const memsess_
         return MEMSESS_UNSURE; /* the claims stay: a copy may still be on its way */
     }
     memsess_claim_drop(&c->claim, c->p);
-    return sent->unsent ? MEMSESS_BUSY : sent->rv;
+    return sent->unsent ? MEMSESS_UNSENT : sent->rv;
 }
 
 static apr_status_t write_claimed(commit_t *c)
@@ -327,7 +327,8 @@ static int is_first(const commit_t *c, const memsess_session_t *before)
     return c->claim.is_bare || memsess_is_blank(before);
 }
 
-/* Claims the next revision and writes it. After MEMSESS_BUSY, the next try builds upon c->newest. */
+/* Claims the next revision and writes it. If memsess_claim_may_come, the next try builds upon
+ * c->newest. */
 static apr_status_t try_commit(commit_t *c)
 {
     const memsess_session_t *before = c->newest.session;
@@ -373,9 +374,9 @@ static void pause_before_try(const memsess_claim_t *claim, unsigned tries)
 }
 
 /* A commit that has to wait is counted once, and once more if it waited in vain. */
-static void count_wait(unsigned tries)
+static void count_wait(unsigned waits)
 {
-    if (!tries) {
+    if (!waits) {
         memsess_count(MEMSESS_N_LOCK_WAITS);
     }
 }
@@ -393,7 +394,7 @@ static apr_status_t count_timeout(apr_status_t rv, apr_interval_time_t wait)
 static apr_status_t commit(commit_t *c)
 {
     apr_time_t give_up = memsess_clock_steady() + c->wait;
-    unsigned tries, again = 0;
+    unsigned tries, again = 0, waits = 0;
     apr_status_t rv;
 
     for (tries = 0;; tries++) {
@@ -401,10 +402,12 @@ static apr_status_t commit(commit_t *c)
         if (rv == AGAIN && ++again <= 2 * c->claim.of.n) {
             continue;
         }
-        if (rv != MEMSESS_BUSY || memsess_clock_steady() >= give_up) {
+        if (!memsess_claim_may_come(rv) || memsess_clock_steady() >= give_up) {
             break;
         }
-        count_wait(tries);
+        if (rv == MEMSESS_BUSY) {
+            count_wait(waits++);
+        }
         pause_before_try(&c->claim, tries);
         rv = look_again(c);
         if (rv != APR_SUCCESS) {

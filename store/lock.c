@@ -196,7 +196,7 @@ static apr_status_t wait_and_take(holding_t *held, const memsess_session_t *sess
     }
     memsess_count(MEMSESS_N_LOCK_WAITS);
     apr_pool_create(&temp, p);
-    while (rv == MEMSESS_BUSY && line_wait(held->store, &waiter, pause, give_up)) {
+    while (memsess_claim_may_come(rv) && line_wait(held->store, &waiter, pause, give_up)) {
         rv = memsess_claim_take(held->claim, session, temp);
         pause = 2 * pause < PAUSE_MAX ? 2 * pause : PAUSE_MAX;
         apr_pool_clear(temp);
@@ -217,7 +217,7 @@ static apr_status_t holding_take(holding_t *held, const memsess_session_t *sessi
     apr_status_t rv = is_line(held->store, &held->key)
                           ? MEMSESS_BUSY : memsess_claim_take(held->claim, session, p);
 
-    if (rv == MEMSESS_BUSY && wait > 0) {
+    if (memsess_claim_may_come(rv) && wait > 0) {
         rv = wait_and_take(held, session, give_up, p);
         if (rv == MEMSESS_BUSY || rv == MEMSESS_CROWDED) {
             memsess_count(MEMSESS_N_LOCK_TIMEOUTS);
