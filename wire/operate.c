@@ -32,14 +32,16 @@ int memsess_timed_out(apr_status_t rv)
 
 #define REPLACE_PAUSE 2000 /* in microseconds */
 
-/* A server at its limit notices a moment later that a connection was closed. */
-static apr_status_t conn_connect(memsess_use_t *use)
+/* Connects in place of a connection that was closed at @a lost_at; 0: there is none. A server at its
+ * limit notices a moment later that it was closed. */
+static apr_status_t conn_connect(memsess_conn_t *c, memsess_server_t *server, apr_time_t lost_at)
 {
-    apr_status_t rv = memsess_conn_connect(use->c, use->server);
+    apr_status_t rv = memsess_conn_connect(c, server);
 
-    while (rv == MEMSESS_TOO_MANY && memsess_turn_replaces(&use->server->turns)) {
+    while (rv == MEMSESS_TOO_MANY && lost_at
+           && memsess_clock_steady() - lost_at < server->conf.timeout) {
         apr_sleep(REPLACE_PAUSE);
-        rv = memsess_conn_connect(use->c, use->server);
+        rv = memsess_conn_connect(c, server);
     }
     return rv;
 }
@@ -50,7 +52,7 @@ static int conn_open(memsess_use_t *use, apr_status_t *rv)
 {
     memsess_server_t *server = use->server;
 
-    *rv = conn_connect(use);
+    *rv = conn_connect(use->c, server, memsess_turn_replaces(&server->turns));
     use->is_new = 1;
     if (*rv == APR_SUCCESS) {
         memsess_turn_opened(&server->turns);
@@ -167,7 +169,7 @@ static apr_status_t reason(memsess_conn_t *c, memsess_server_t *server,
     apr_status_t rv;
 
     memsess_conn_close(c, &server->link);
-    rv = memsess_conn_connect(c, server);
+    rv = conn_connect(c, server, memsess_clock_steady());
     if (rv != APR_SUCCESS) {
         return rv;
     }

@@ -220,15 +220,14 @@ int memsess_turn_refused(memsess_turns_t *turns, memsess_conn_t *c)
     return others;
 }
 
-int memsess_turn_replaces(memsess_turns_t *turns)
+apr_time_t memsess_turn_replaces(memsess_turns_t *turns)
 {
-    int replaces;
+    apr_time_t lost_at;
 
     pthread_mutex_lock(&turns->lock);
-    replaces = turns->n == 1 && turns->lost_at
-               && memsess_clock_steady() - turns->lost_at < turns->link->conf->timeout;
+    lost_at = turns->n == 1 ? turns->lost_at : 0;
     pthread_mutex_unlock(&turns->lock);
-    return replaces;
+    return lost_at;
 }
 
 /* -- Looking after connections ---------------------------------------------------------------- */

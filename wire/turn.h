@@ -52,9 +52,9 @@ void memsess_turn_opened(memsess_turns_t *turns);
  * the limit for now, and is returned. 0: it is the only one, and is not given back. */
 int memsess_turn_refused(memsess_turns_t *turns, memsess_conn_t *c);
 
-/** Whether a connection is the only one, and takes the place of one that was closed so lately that
- * the server may still count it. */
-int memsess_turn_replaces(memsess_turns_t *turns);
+/** When the connection was closed whose place the only one takes: so lately, maybe, that the server
+ * still counts it. 0: none was, or there are others. */
+apr_time_t memsess_turn_replaces(memsess_turns_t *turns);
 
 /** Whether the server has refused connections, and more were asked for since the last attempt. */
 int memsess_turns_are_scarce(memsess_turns_t *turns);

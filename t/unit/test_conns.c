@@ -468,6 +468,31 @@ static void test_a_full_server_has_room_for_a_connection_in_place_of_another(voi
     leave_all(taken, n);
 }
 
+/* After a refusal the only connection is closed, and another one tells whether the server is well. */
+static void test_a_full_server_that_refuses_a_record(void **state)
+{
+    enum { LARGE = 1100000 };
+    unit_memcached_t *m = limited_memcached();
+    memsess_server_conf_t conf = server_conf("127.0.0.1", m->port);
+    char *large = apr_pcalloc(unit_pool, LARGE);
+    memsess_server_t *server;
+    int taken[40], n, i;
+
+    (void)state;
+    conf.timeout = PATIENCE;
+    open_pool();
+    server = add_conf(&conf);
+    start_pool();
+    assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    n = take_all(m, taken, COUNT(taken));
+    for (i = 0; i < 40; i++) {
+        assert_int_equal(memsess_server_set(server, "key", large, LARGE, 60), MEMSESS_TOO_LARGE);
+        assert_int_equal(get_rv(server, "key"), MEMSESS_ABSENT);
+    }
+    assert_false(memsess_server_is_down(server));
+    leave_all(taken, n);
+}
+
 /* A pool without a connection gets an error, and a connection as soon as one is free, which it
  * keeps. */
 static void test_a_full_server_and_no_connection(void **state)
@@ -590,6 +615,7 @@ int main(void)
         WIRE_TEST(test_reading_several_with_few_connections),
         WIRE_TEST(test_a_full_server_serves_those_it_has_accepted),
         WIRE_TEST(test_a_full_server_has_room_for_a_connection_in_place_of_another),
+        WIRE_TEST(test_a_full_server_that_refuses_a_record),
         WIRE_TEST(test_a_full_server_and_no_connection),
         WIRE_TEST(test_unused_connections_are_not_used_again),
         WIRE_TEST(test_no_descriptor_leaks),
