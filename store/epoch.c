@@ -343,7 +343,9 @@ apr_status_t memsess_epoch_enter(memsess_login_t *login, memsess_store_t *store,
     if (epoch.found == MEMSESS_FOUND && !most) {
         want.login = epoch.session->login;
         rv = memsess_epoch_keep(store, &epoch, entry, p);
-        rv = rv == MEMSESS_BUSY ? APR_SUCCESS : rv;
+        /* If another writer re-dates the record, all is well; but a log-in does not do without that. */
+        rv = rv == MEMSESS_BUSY ? APR_SUCCESS
+             : rv == MEMSESS_UNSENT ? change_read(store, &epoch, &want, wait, p) : rv;
     }
     else if (rv == APR_SUCCESS) {
         rv = change_read(store, &epoch, &want, wait, p);
