@@ -43,7 +43,7 @@ static int is_targeted(const char *name, const char *value)
     apr_size_t len = strlen(name), suffix_len = sizeof(suffix) - 1;
 
     (void)value;
-    if (len <= suffix_len) {
+    if (len <= suffix_len) { /* all of these names are longer */
         return 0;
     }
     return !strcasecmp(name + len - suffix_len, suffix) || !strcasecmp(name, "Surrogate-Control")
