@@ -88,7 +88,7 @@ apr_interval_time_t memsess_store_ahead(const memsess_store_t *store)
 
 void memsess_store_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p)
 {
-    memsess_read(store, reading, p);
+    memsess_read_all(store, &reading, 1, p);
 }
 
 void memsess_store_read_all(memsess_store_t *store, memsess_reading_t *const *readings, unsigned n,

@@ -74,6 +74,7 @@ struct memsess_server_count_t {
     figure_t back_steady;  /* this machine's monotonic clock then; 0: it was not away */
     figure_t started, known_at; /* when it was started, as it says; when it first said so */
     figure_t refusal, refused_at, refusal_logged_at;
+    figure_t slow, slow_logged_at; /* how many answers in a row were slow */
     figure_t says[MEMSESS_SAYS_N]; /* one more than the server says; 0: it does not say */
     figure_t says_at;
     struct {
@@ -289,15 +290,47 @@ static void note_error(memsess_server_count_t *count, apr_status_t rv, apr_uint6
 /* Times of fastest answers have this many parts of a microsecond, so that they can grow slowly. */
 #define PARTS 256
 
+/* An answer that takes longer is slow, and so is a server after so many of them in a row. */
+#define SLOW apr_time_from_msec(50)
+#define SLOW_ANSWERS 5
+
+int memsess_count_is_slow(memsess_server_count_t *count)
+{
+    return apr_atomic_read64(&count->slow) >= SLOW_ANSWERS;
+}
+
+static int note_slowness(memsess_server_count_t *count, apr_interval_time_t took)
+{
+    if (took <= SLOW) {
+        if (apr_atomic_read64(&count->slow)) {
+            apr_atomic_set64(&count->slow, 0);
+        }
+        return 0;
+    }
+    apr_atomic_inc64(&count->slow);
+    return memsess_count_is_slow(count)
+           && memsess_due(&count->slow_logged_at, memsess_clock_steady(), WARN_EVERY);
+}
+
+const char *memsess_count_slow_words(const char *name, char *words)
+{
+    apr_snprintf(words, MEMSESS_WARNING_LEN,
+                 "server %s is slow: its last answers took over %d ms each; writes wait for it, and "
+                 "reads too, where no other server can take its place", name,
+                 (int)apr_time_as_msec(SLOW));
+    return words;
+}
+
 /* The fastest answer tells the way to a server, whatever the load. Some fifty slow answers in a row
  * double it, so that a way which has become longer shows. */
-void memsess_count_way(memsess_server_count_t *count, apr_interval_time_t took)
+int memsess_count_way(memsess_server_count_t *count, apr_interval_time_t took)
 {
     figure_t *fastest = &count->stripe[stripe()].fastest;
     apr_uint64_t before = apr_atomic_read64(fastest), after = before + before / 64 + 1;
     apr_uint64_t now = took > 0 ? (apr_uint64_t)took * PARTS : 1;
 
     apr_atomic_set64(fastest, before && after < now ? after : now);
+    return note_slowness(count, took);
 }
 
 /* A server that answers within this many microseconds has answered before another thread wakes, and
@@ -363,7 +396,8 @@ int memsess_count_check_due(memsess_server_count_t *count, apr_interval_time_t e
     apr_time_t watched_at = (apr_time_t)apr_atomic_read64(&shared->watched_at);
 
     return (apr_atomic_read32(&count->down) ? now - failed_at >= 2 * every
-                                            : watched_at && now - watched_at < WATCHED)
+            : memsess_count_is_slow(count)
+                  || (watched_at && now - watched_at < WATCHED))
            && memsess_due(&count->checked_at, now, every);
 }
 
@@ -793,7 +827,7 @@ static void warn_of(apr_array_header_t *warnings, memsess_warning_t warning, con
     found->text = text;
 }
 
-/* These are of servers that are up, and yet lose sessions. */
+/* These are of servers that are up, and yet lose sessions, or time. */
 static void warn_of_server(apr_array_header_t *warnings, const memsess_counted_t *server,
                            apr_pool_t *p)
 {
@@ -802,6 +836,10 @@ static void warn_of_server(apr_array_header_t *warnings, const memsess_counted_t
 
     if (evicting) {
         warn_of(warnings, MEMSESS_WARN_EVICTIONS, evicting);
+    }
+    if (memsess_count_is_slow(server->count)) {
+        warn_of(warnings, MEMSESS_WARN_SLOW,
+                memsess_count_slow_words(server->name, apr_palloc(p, MEMSESS_WARNING_LEN)));
     }
     if (was_within(&server->count->refused_at, REFUSES_FOR)) {
         warn_of(warnings, MEMSESS_WARN_REFUSALS,

@@ -116,12 +116,18 @@ void memsess_count_add(memsess_counter_t counter, unsigned n);
 typedef enum { MEMSESS_ANSWERED, MEMSESS_FAILED, MEMSESS_TIMED_OUT } memsess_outcome_t;
 
 /** The server, asked alone, took this long to answer. What is asked of several at once tells nothing of
- * the way to each. */
-void memsess_count_way(memsess_server_count_t *count, apr_interval_time_t took);
+ * the way to each. Returns whether to log that the server is slow. */
+int memsess_count_way(memsess_server_count_t *count, apr_interval_time_t took);
 
 /** Whether the server answers faster than another thread wakes, as this thread has seen it lately; or
  * this thread has not asked it alone yet. */
 int memsess_count_is_near(memsess_server_count_t *count);
+
+/** Whether the last answers of a server that is up were all slow. */
+int memsess_count_is_slow(memsess_server_count_t *count);
+
+/** The words for that, in the MEMSESS_WARNING_LEN bytes of @a words. */
+const char *memsess_count_slow_words(const char *name, char *words);
 
 /** An operation ended after the time @a took; a time-out is a failure, too. @a rv: why it failed. */
 void memsess_count_operation(memsess_server_count_t *count, apr_interval_time_t took,
@@ -143,8 +149,8 @@ int memsess_count_up(memsess_server_count_t *count, apr_time_t begun);
 
 /**
  * Whether a child that has not heard of it should ask it now, because the children that found it
- * down have ended, or because an operator looks at the figures. All children together ask it no
- * more often than @a every.
+ * down have ended, because an operator looks at the figures, or because it is slow. All children
+ * together ask it no more often than @a every.
  */
 int memsess_count_check_due(memsess_server_count_t *count, apr_interval_time_t every);
 
@@ -309,6 +315,7 @@ apr_interval_time_t memsess_percentile(const memsess_histogram_t *histogram, dou
     W(EVICTIONS, evictions)                                                                        \
     W(REFUSALS, refusals)                                                                          \
     W(CONNECTIONS, connections)                                                                    \
+    W(SLOW, slow)                                                                                  \
     W(NAME, name)
 
 typedef enum {

@@ -422,6 +422,7 @@ apr_status_t memsess_commit(memsess_store_t *store, const memsess_reading_t *upo
                             apr_interval_time_t wait, memsess_next_t *make, void *baton,
                             memsess_placement_t *where, apr_pool_t *p)
 {
+    apr_status_t rv = APR_SUCCESS;
     commit_t c;
 
     memset(&c, 0, sizeof(c));
@@ -435,7 +436,10 @@ apr_status_t memsess_commit(memsess_store_t *store, const memsess_reading_t *upo
     c.p = p;
     memsess_order(&c.claim.of, store, &upon->key, p);
     memsess_claim_hold(&c.claim, p);
-    return commit(&c);
+    if (upon->facts.passed_over) {
+        rv = look_again(&c);
+    }
+    return rv == APR_SUCCESS ? commit(&c) : rv;
 }
 
 static apr_status_t same_again(void *baton, const memsess_session_t *newest,

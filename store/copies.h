@@ -58,6 +58,8 @@ typedef struct memsess_facts_t {
     int outdated;          /**< a server that comes before all that have it has an older record */
     int bare;              /**< a server has no record at all */
     int aged;              /**< an older secret sealed it */
+    int passed_over;       /**< a slow server was not asked: nothing is built upon this reading, and
+                                the others tell nothing */
 } memsess_facts_t;
 
 /** The reading of one key. */

@@ -197,6 +197,31 @@ static unsigned want_next(query_t *query, unsigned *from, memsess_copy_t **wante
     return n;
 }
 
+/*
+ * As want_next, but passes over a slow server, and returns 0 if there is no reason for that or it would
+ * not do. As many servers as there are copies have to answer: a writer that lost sight of one of them
+ * then wrote to another one. One copy has one home, and two slow servers may only seem so.
+ */
+static unsigned want_quick(const query_t *query, memsess_copy_t **wanted)
+{
+    unsigned copies = query->of.store->conf.copies, passed_over = 0, n = 0, i;
+
+    for (i = 0; i < query->of.n && n < copies; i++) {
+        memsess_server_t *server = query->of.store->servers[query->of.copy[i].at];
+
+        if (memsess_server_is_down(server)) {
+            continue;
+        }
+        if (memsess_server_is_slow(server)) {
+            passed_over++;
+        }
+        else {
+            wanted[n++] = &query->of.copy[i];
+        }
+    }
+    return copies > 1 && passed_over == 1 && n == copies ? n : 0;
+}
+
 static void ask_next(query_t *query, unsigned *from)
 {
     memsess_copy_t *wanted[MEMSESS_COPIES_MAX];
@@ -587,6 +612,31 @@ static memsess_found_t judge(const query_t *query)
     return newest->ended ? MEMSESS_ENDED : MEMSESS_FOUND;
 }
 
+/* Whether a server still has the newest record. A stand-in may have had a newer one, and given it up
+ * to that server after that one had answered. */
+static int is_still_newest(const query_t *query)
+{
+    memsess_copy_t again = {.at = newest_copy(query)->at}, *wanted = &again;
+    query_t now = {.of = query->of, .p = query->p};
+
+    ask(&now, &wanted, 1);
+    return again.state == COPY_HELD && memsess_is_same(again.session, query->newest);
+}
+
+/* Whether those that were asked in a slow server's stead tell for certain what the newest record is:
+ * one of them has it, was not away since, and would know of a newer one. */
+static int is_enough(const query_t *query)
+{
+    unsigned i, answered = 0;
+
+    for (i = 0; i < query->of.n; i++) {
+        answered += query->of.copy[i].state == COPY_HELD || query->of.copy[i].state == COPY_NONE;
+    }
+    return answered == query->of.store->conf.copies && query->newest && !query->newest->ended
+           && query->newest->revision >= query->least && is_fresh(query) && !is_partial(query)
+           && is_still_newest(query);
+}
+
 /* The rest of a reading, after the first servers in order were asked. */
 static void find_rest(query_t *query, unsigned from, memsess_reading_t *reading)
 {
@@ -639,8 +689,40 @@ typedef struct part_t {
     query_t query;
     memsess_copy_t *wanted[MEMSESS_COPIES_MAX];
     unsigned n, from;
+    int passes_over; /* a slow server is not among them */
     memsess_get_t *gets;
 } part_t;
+
+static void begin_part(part_t *part, memsess_store_t *store, const memsess_reading_t *reading,
+                       memsess_get_t *gets, apr_pool_t *p)
+{
+    begin_query(&part->query, store, &reading->key, p);
+    part->query.least = reading->least;
+    part->n = want_quick(&part->query, part->wanted);
+    part->passes_over = part->n != 0;
+    if (!part->n) {
+        part->n = want_next(&part->query, &part->from, part->wanted);
+    }
+    part->gets = gets;
+    prepare_gets(&part->query, part->wanted, part->n, gets);
+}
+
+static void end_part(part_t *part, memsess_reading_t *reading, apr_time_t read_at)
+{
+    take_answers(&part->query, part->wanted, part->n, part->gets);
+    reading->read_at = read_at;
+    if (!part->passes_over) {
+        find_rest(&part->query, part->from, reading);
+    }
+    else if (is_enough(&part->query)) {
+        reading->found = MEMSESS_FOUND;
+        reading->session = part->query.newest;
+        reading->facts = (memsess_facts_t){.passed_over = 1};
+    }
+    else {
+        memsess_read(part->query.of.store, reading, part->query.p);
+    }
+}
 
 void memsess_read_all(memsess_store_t *store, memsess_reading_t *const *readings, unsigned n,
                       apr_pool_t *p)
@@ -651,21 +733,11 @@ void memsess_read_all(memsess_store_t *store, memsess_reading_t *const *readings
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        part_t *part = &parts[i];
-
-        begin_query(&part->query, store, &readings[i]->key, p);
-        part->query.least = readings[i]->least;
-        part->n = want_next(&part->query, &part->from, part->wanted);
-        part->gets = end;
-        prepare_gets(&part->query, part->wanted, part->n, end);
-        end += part->n;
+        begin_part(&parts[i], store, readings[i], end, p);
+        end += parts[i].n;
     }
     memsess_pool_mget(gets, (int)(end - gets), p);
     for (i = 0; i < n; i++) {
-        part_t *part = &parts[i];
-
-        take_answers(&part->query, part->wanted, part->n, part->gets);
-        readings[i]->read_at = read_at;
-        find_rest(&part->query, part->from, readings[i]);
+        end_part(&parts[i], readings[i], read_at);
     }
 }

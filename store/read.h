@@ -9,7 +9,7 @@
 
 #include "store/private.h"
 
-/** As memsess_store_read. */
+/** Reads a record to build upon it: asks slow servers, too. */
 void memsess_read(memsess_store_t *store, memsess_reading_t *reading, apr_pool_t *p);
 
 /** As memsess_store_read_all. */

@@ -70,13 +70,13 @@ my %ways = (
     killed  => [sub { $_[0][0]->kill9 }, sub { $_[0][0]->restart }],
     hung    => [sub { $_[0][0]->pause }, sub { $_[0][0]->resume }],
     map { my $mode = $_; $mode => [sub { $_[0][1]->mode($mode) }, sub { $_[0][1]->mode('pass') }] }
-        qw(silent garbage closed)
+        qw(silent garbage closed lag)
 );
 
 # Each case: the pool's size, its members' settings, the ways.
 my @cases = (
     [2, '', qw(killed hung silent garbage closed)],
-    [3, '', qw(killed hung silent)],
+    [3, '', qw(killed hung silent lag)],
     [5, '', qw(killed hung)],
     [2, "MemSessSecret file:$secret\n", qw(killed hung)],
     [3, "MemSessSecret file:$secret\nMemSessLocalCache 1M\n", qw(killed silent)],

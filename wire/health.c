@@ -51,6 +51,20 @@ void memsess_server_found_up(memsess_server_t *server, apr_time_t begun)
     }
 }
 
+int memsess_server_is_slow(const memsess_server_t *server)
+{
+    return memsess_count_is_slow(server->conf.count);
+}
+
+void memsess_server_took(memsess_server_t *server, apr_interval_time_t took)
+{
+    char words[MEMSESS_WARNING_LEN];
+
+    if (memsess_count_way(server->conf.count, took)) {
+        memsess_log(MEMSESS_LOG_WARNING, 0, "%s", memsess_count_slow_words(server->conf.name, words));
+    }
+}
+
 void memsess_server_distrust(memsess_server_t *server)
 {
     apr_atomic_inc32(&server->epoch);

@@ -198,7 +198,7 @@ void memsess_use_count(const memsess_use_t *use, apr_status_t rv)
     if (use->begun && rv != MEMSESS_UNSENT) {
         took = memsess_server_count_operation(use->server, use->begun, rv);
         if (memsess_in_step(rv)) {
-            memsess_count_way(use->server->conf.count, took);
+            memsess_server_took(use->server, took);
         }
     }
 }

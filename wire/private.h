@@ -84,6 +84,9 @@ void memsess_server_found_down(memsess_server_t *server, apr_status_t rv);
 /** Counts and logs that a server has answered what it was asked at @a begun. */
 void memsess_server_found_up(memsess_server_t *server, apr_time_t begun);
 
+/** Notes how long a server took to answer when it was asked alone. */
+void memsess_server_took(memsess_server_t *server, apr_interval_time_t took);
+
 /** Notes that a server has refused a record of that length, for the reason @a rv. */
 void memsess_server_found_refusing(memsess_server_t *server, apr_status_t rv, apr_size_t len);
 

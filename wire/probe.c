@@ -104,6 +104,7 @@ static void check(memsess_server_t *server)
 
     if (memsess_server_version(server) == APR_SUCCESS) {
         memsess_server_found_up(server, begun);
+        memsess_server_took(server, memsess_clock_steady() - begun);
     }
 }
 

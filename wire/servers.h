@@ -86,6 +86,9 @@ void memsess_pool_destroy(memsess_pool_t *pool);
 
 int memsess_server_is_down(memsess_server_t *server);
 
+/** Whether the last answers of a server that is up all took so long that another one is better asked. */
+int memsess_server_is_slow(const memsess_server_t *server);
+
 /** Whether a server refused a record of about that length, or a smaller one, less than a minute ago. */
 int memsess_server_refuses(const memsess_server_t *server, apr_size_t len);
 

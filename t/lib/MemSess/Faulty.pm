@@ -6,6 +6,7 @@ package MemSess::Faulty;
 #   cut      half of the answer, then the connection is closed
 #   hang     half of the answer, then nothing more
 #   late     the whole answer, after a second and a half
+#   lag      the whole answer, after 70 ms
 #   closed   connections are closed as soon as they come
 #   silent   nothing is passed on, and nothing is answered
 #   slow     that the next record is set is said when it is told to pass again; then it is_holding
@@ -17,6 +18,7 @@ use IO::Select;
 use IO::Socket::INET;
 use Time::HiRes qw(time);
 
+my %after = (late => 1.5, lag => 0.07);    # seconds
 my $count = 0;
 
 sub start {
@@ -59,7 +61,7 @@ sub serve {
         for my $gone (grep { defined } $s, $other) { $all->remove($gone); close $gone }
     };
     while (1) {
-        for my $ready ($all->can_read(0.05)) {
+        for my $ready ($all->can_read(@late ? 0.005 : 0.05)) {
             my $mode = mode_in($mode_file);
             if ($ready == $listener) {
                 my $client = $listener->accept or next;
@@ -88,8 +90,8 @@ sub serve {
                     set_mode($mode_file, 'held');
                 }
             }
-            elsif ($mode eq 'late') {
-                push @late, [time + 1.5, $other, $data];
+            elsif (my $after = $after{$mode}) {
+                push @late, [time + $after, $other, $data];
             }
             else {
                 syswrite $other, $mode eq 'garbage' ? "\0\xffVALUE nothing 0 x\r\n\r\nEND"
