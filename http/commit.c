@@ -24,7 +24,7 @@ apr_interval_time_t memsess_commit_own_time(const memsess_commit_t *c)
     return c->changes->ends - c->now;
 }
 
-void memsess_commit_mark_used(const memsess_commit_t *c, memsess_session_t *session)
+void memsess_commit_redate(const memsess_commit_t *c, memsess_session_t *session)
 {
     if (c->changes && c->changes->expire) {
         session->fixed = c->changes->ends != 0;

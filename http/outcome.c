@@ -147,7 +147,7 @@ static apr_status_t write_fresh(memsess_commit_t *c, memsess_session_t *session)
     apr_status_t rv = APR_SUCCESS;
     unsigned draws;
 
-    memsess_commit_mark_used(c, session);
+    memsess_commit_redate(c, session);
     session->renewed = c->now;
     for (draws = 0; draws < DRAWS_MAX; draws++) {
         if (!c->id[0] && (rv = memsess_id_make(c->id)) == APR_SUCCESS) {
@@ -236,7 +236,7 @@ static apr_status_t next_revision(void *baton, const memsess_session_t *newest,
     ends = c->changes && (c->changes->destroy || c->changes->renew || logs_in(c, newest, session));
     moves = !ends && renewal_due(c, newest);
     if (session && !ends && !moves) {
-        memsess_commit_mark_used(c, session);
+        memsess_commit_redate(c, session);
         session->unused = unused;
         *next = session;
         return APR_SUCCESS;

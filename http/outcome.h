@@ -39,7 +39,7 @@ memsess_cache_t *memsess_commit_cache(const memsess_commit_t *c);
 apr_interval_time_t memsess_commit_own_time(const memsess_commit_t *c);
 
 /** Sets the dates of a session that is to be written. */
-void memsess_commit_mark_used(const memsess_commit_t *c, memsess_session_t *session);
+void memsess_commit_redate(const memsess_commit_t *c, memsess_session_t *session);
 
 /** Binds a session to the user who logs in with it; a session without a user is bound to none. */
 apr_status_t memsess_commit_bind_user(memsess_commit_t *c, memsess_session_t *session);

@@ -132,7 +132,7 @@ apr_status_t memsess_commit_bind_user(memsess_commit_t *c, memsess_session_t *se
         session->login.at = c->now;
         return APR_SUCCESS;
     }
-    memsess_commit_mark_used(c, session);
+    memsess_commit_redate(c, session);
     entry = entry_of(c, session, session->idle);
     rv = log_in(c, &c->login, &entry, name, c->conf->lock_wait);
     if (rv == APR_SUCCESS) {
