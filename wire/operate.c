@@ -208,6 +208,8 @@ static apr_status_t operate_again(memsess_use_t *use, operation_t *operation, vo
 {
     apr_status_t rv;
 
+    memsess_conn_close(use->c, &use->server->link);
+    memsess_turn_lost(&use->server->turns);
     if (!conn_open(use, &rv)) {
         rv = memsess_use_take(use, use->server, 1);
     }
@@ -236,7 +238,6 @@ static apr_status_t run_one(memsess_use_t *use, memsess_server_t *server, operat
     rv = operate(use->c, operation, args);
     refused = was_refused(use, rv, how);
     if (!use->is_new && !refused && !memsess_in_step(rv) && !memsess_timed_out(rv)) {
-        memsess_conn_close(use->c, &server->link);
         memsess_server_distrust(server);
         blamed = !(how & ONCE);
         rv = blamed ? operate_again(use, operation, args) : MEMSESS_CLOSED;

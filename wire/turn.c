@@ -220,6 +220,13 @@ int memsess_turn_refused(memsess_turns_t *turns, memsess_conn_t *c)
     return others;
 }
 
+void memsess_turn_lost(memsess_turns_t *turns)
+{
+    pthread_mutex_lock(&turns->lock);
+    turns->lost_at = memsess_clock_steady();
+    pthread_mutex_unlock(&turns->lock);
+}
+
 apr_time_t memsess_turn_replaces(memsess_turns_t *turns)
 {
     apr_time_t lost_at;

@@ -24,7 +24,7 @@ typedef struct memsess_turns_t {
     int most;                    /**< MemSessConnections, or what the server was seen to accept */
     int n;                       /**< in use, at rest or being made */
     int is_wanted;               /**< a thread asked for one more and found none */
-    apr_time_t lost_at;          /**< when one was last given back closed; 0: never */
+    apr_time_t lost_at;          /**< when one was last closed; 0: never */
     memsess_conn_t *resting;     /**< the one used last comes first */
     memsess_waiter_t *first, **last;
 } memsess_turns_t;
@@ -51,6 +51,9 @@ void memsess_turn_opened(memsess_turns_t *turns);
 /** To be called when a connection could not be opened. Gives it back; the number of the others is
  * the limit for now, and is returned. 0: it is the only one, and is not given back. */
 int memsess_turn_refused(memsess_turns_t *turns, memsess_conn_t *c);
+
+/** To be called when a connection that is kept was closed, before it is opened again. */
+void memsess_turn_lost(memsess_turns_t *turns);
 
 /** When the connection was closed whose place the only one takes: so lately, maybe, that the server
  * still counts it. 0: none was, or there are others. */

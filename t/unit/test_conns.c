@@ -468,6 +468,67 @@ static void test_a_full_server_has_room_for_a_connection_in_place_of_another(voi
     leave_all(taken, n);
 }
 
+/* A server that still counts a connection that was closed. */
+typedef struct counting_t {
+    unit_answers_t full, free;
+    pthread_t thread;
+    volatile int is_over;
+    int answers;
+} counting_t;
+
+/* The server refuses three connections before it notices that its only one was closed. */
+static void *notice_late(void *data)
+{
+    counting_t *c = data;
+    int before = unit_faulty_accepted();
+
+    while (!c->is_over && unit_faulty_accepted() < before + 3) {
+        apr_sleep(1000);
+    }
+    unit_faulty_answers(&c->free);
+    return NULL;
+}
+
+/* The first answer is for another key. */
+static int is_foreign_once(const void *baton, const char *data, apr_size_t len)
+{
+    counting_t *c = *(counting_t *const *)baton;
+
+    (void)data;
+    (void)len;
+    if (!c->answers++) {
+        unit_faulty_answers(&c->full);
+        pthread_create(&c->thread, NULL, notice_late, c);
+        return 0;
+    }
+    return 1;
+}
+
+/* After another key's answer the only connection is closed, and the question is asked on another one. */
+static void test_a_full_server_that_answers_for_another_key(void **state)
+{
+    counting_t counting = {.free = {.get = "VALUE %k 0 5\r\nvalue\r\nEND\r\n",
+                                    .set = "STORED\r\n",
+                                    .version = "VERSION 1\r\n"},
+                           .full = {.version = "ERROR Too many open connections\r\n"}};
+    counting_t *baton = &counting;
+    memsess_server_conf_t conf = server_conf("127.0.0.1", unit_faulty_start(&counting.free));
+    memsess_get_t get = {.key = "key", .check = is_foreign_once, .baton = &baton};
+
+    (void)state;
+    conf.timeout = PATIENCE;
+    open_pool();
+    get.server = add_conf(&conf);
+    start_pool();
+    assert_int_equal(set(get.server, "key", "value"), APR_SUCCESS);
+    memsess_pool_mget(&get, 1, unit_pool);
+    counting.is_over = 1;
+    pthread_join(counting.thread, NULL);
+    assert_int_equal(counting.answers, 2);
+    assert_int_equal(get.rv, APR_SUCCESS);
+    assert_false(memsess_server_is_down(get.server));
+}
+
 /* After a refusal the only connection is closed, and another one tells whether the server is well. */
 static void test_a_full_server_that_refuses_a_record(void **state)
 {
@@ -615,6 +676,7 @@ int main(void)
         WIRE_TEST(test_reading_several_with_few_connections),
         WIRE_TEST(test_a_full_server_serves_those_it_has_accepted),
         WIRE_TEST(test_a_full_server_has_room_for_a_connection_in_place_of_another),
+        WIRE_TEST(test_a_full_server_that_answers_for_another_key),
         WIRE_TEST(test_a_full_server_that_refuses_a_record),
         WIRE_TEST(test_a_full_server_and_no_connection),
         WIRE_TEST(test_unused_connections_are_not_used_again),
