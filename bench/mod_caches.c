@@ -80,7 +80,7 @@ static void ring_put(unsigned n, apr_pool_t *p)
 static int decode(const void *record, apr_size_t len, unsigned n, memsess_session_t **session,
                   apr_pool_t *p)
 {
-    return memsess_record_decode(record, len, &keys[n], len, session, p) == MEMSESS_RECORD_OK
+    return memsess_record_decode(record, len, 0, &keys[n], len, session, p) == MEMSESS_RECORD_OK
            && (*session)->revision == REVISION;
 }
 

@@ -248,7 +248,7 @@ int memsess_cache_get(memsess_cache_t *cache, const memsess_key_t *key, apr_uint
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     *read_at = entry.read_at;
     return is_there(cache, entry.place)
-           && memsess_record_decode(record, (apr_size_t)entry.len, &own, 0, session, p)
+           && memsess_record_decode(record, (apr_size_t)entry.len, 0, &own, 0, session, p)
                   == MEMSESS_RECORD_OK
            && (*session)->revision == revision;
 }

@@ -366,9 +366,9 @@ static void get_head(const unsigned char *record, unsigned tags, apr_size_t head
     }
 }
 
-static memsess_record_status_t decode(const char *data, apr_size_t len, int is_whole,
-                                      const memsess_key_t *key, apr_size_t most,
-                                      memsess_session_t **session, apr_pool_t *p)
+memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len, int is_whole,
+                                              const memsess_key_t *key, apr_size_t most,
+                                              memsess_session_t **session, apr_pool_t *p)
 {
     const unsigned char *record = (const unsigned char *)data;
     memsess_record_status_t status = MEMSESS_RECORD_OK;
@@ -412,18 +412,4 @@ static memsess_record_status_t decode(const char *data, apr_size_t len, int is_w
     get_head(record, tags, head, s);
     *session = s;
     return MEMSESS_RECORD_OK;
-}
-
-memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
-                                              const memsess_key_t *key, apr_size_t most,
-                                              memsess_session_t **session, apr_pool_t *p)
-{
-    return decode(data, len, 0, key, most, session, p);
-}
-
-memsess_record_status_t memsess_record_decode_whole(const char *data, apr_size_t len,
-                                                    const memsess_key_t *key, apr_size_t most,
-                                                    memsess_session_t **session, apr_pool_t *p)
-{
-    return decode(data, len, 1, key, most, session, p);
 }

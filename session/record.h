@@ -27,17 +27,13 @@ apr_status_t memsess_record_encode(const memsess_session_t *session, const memse
 
 /**
  * Decodes a record; names and values point into @a data, which must live as long as @a session.
+ * @param is_whole a seal has vouched for every byte, so that the hash need not
  * @param most bytes that a compressed record may have unpacked: deflate can make a thousand times
  *        as many of a few
  */
-memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len,
+memsess_record_status_t memsess_record_decode(const char *data, apr_size_t len, int is_whole,
                                               const memsess_key_t *key, apr_size_t most,
                                               memsess_session_t **session, apr_pool_t *p);
-
-/** The same where a seal has vouched for every byte, so that the hash need not. */
-memsess_record_status_t memsess_record_decode_whole(const char *data, apr_size_t len,
-                                                    const memsess_key_t *key, apr_size_t most,
-                                                    memsess_session_t **session, apr_pool_t *p);
 
 /** The bytes that a record, of MEMSESS_RECORD_LARGE for instance, takes unpacked. */
 apr_size_t memsess_record_claims(const char *data);

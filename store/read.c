@@ -41,8 +41,8 @@ static void take_record(query_t *query, memsess_copy_t *copy, const memsess_get_
 {
     apr_size_t most = query->of.store->conf.unpack;
 
-    switch ((query->of.store->conf.secrets ? memsess_record_decode_whole : memsess_record_decode)(
-                data, len, query->of.key, most, &copy->session, query->p)) {
+    switch (memsess_record_decode(data, len, query->of.store->conf.secrets != NULL, query->of.key,
+                                  most, &copy->session, query->p)) {
     case MEMSESS_RECORD_OK:
         copy->state = COPY_HELD;
         if (!query->newest || memsess_is_newer(copy->session, query->newest)) {

@@ -70,10 +70,10 @@ static void check_again(const memsess_session_t *session, const memsess_key_t *k
 
     HOLDS(memsess_record_encode(session, key, compress, &data, &len, fuzz_pool) == APR_SUCCESS);
     HOLDS(memsess_record_is_of(data, len, key));
-    HOLDS(memsess_record_decode(data, len, key, UNPACK, &again, fuzz_pool) == MEMSESS_RECORD_OK);
+    HOLDS(memsess_record_decode(data, len, 0, key, UNPACK, &again, fuzz_pool) == MEMSESS_RECORD_OK);
     HOLDS(are_equal(session, again));
     other.digest[0] ^= 1;
-    HOLDS(memsess_record_decode(data, len, &other, UNPACK, &again, fuzz_pool)
+    HOLDS(memsess_record_decode(data, len, 0, &other, UNPACK, &again, fuzz_pool)
           == MEMSESS_RECORD_FOREIGN);
 }
 
@@ -92,7 +92,7 @@ void fuzz(const unsigned char *data, size_t len)
         put_right(record, len - 1, &key);
     }
     memsess_record_is_of((char *)record, len - 1, &key);
-    if (memsess_record_decode((char *)record, len - 1, &key, UNPACK, &session, fuzz_pool)
+    if (memsess_record_decode((char *)record, len - 1, 0, &key, UNPACK, &session, fuzz_pool)
         == MEMSESS_RECORD_OK) {
         HOLDS(fuzz_is_sane(session) && memsess_record_size(session) <= UNPACK);
         check_again(session, &key, 0);

@@ -144,7 +144,7 @@ static void assert_sound(const memsess_session_t *session)
 static memsess_record_status_t decode(unit_guard_t *guard, const char *data, apr_size_t len,
                                       const memsess_key_t *key, memsess_session_t **session)
 {
-    return memsess_record_decode(unit_guard_copy(guard, data, len), len, key, UNPACK, session,
+    return memsess_record_decode(unit_guard_copy(guard, data, len), len, 0, key, UNPACK, session,
                                  unit_pool);
 }
 
@@ -595,7 +595,7 @@ static void test_every_changed_byte_is_seen(void **state)
 
                 data[at] = (char)(was ^ (char)flip);
                 session = NULL;
-                found = memsess_record_decode(data, len, &key, UNPACK, &session, unit_pool);
+                found = memsess_record_decode(data, len, 0, &key, UNPACK, &session, unit_pool);
                 assert_int_equal(found, at == AT_VERSION && (unsigned char)data[at] > VERSION
                                             ? MEMSESS_RECORD_NEWER : MEMSESS_RECORD_DAMAGED);
                 assert_null(session);
@@ -628,7 +628,7 @@ static void test_every_changed_byte_with_its_hash_is_sound_or_refused(void **sta
 
                 data[at] = (char)(data[at] ^ (char)flip);
                 fix_hash(data, len);
-                switch (memsess_record_decode(data, len, &key, UNPACK, &session, unit_pool)) {
+                switch (memsess_record_decode(data, len, 0, &key, UNPACK, &session, unit_pool)) {
                 case MEMSESS_RECORD_OK:
                     assert_sound(session);
                     break;
@@ -699,7 +699,7 @@ static void test_random_payloads_are_sound_or_refused(void **state)
         /* Lengths beyond the end are tested below; here they would hide everything else. */
         memcpy(data + at_size, sample->data + at_size, 4);
         fix_hash(data, sample->len);
-        if (memsess_record_decode(data, sample->len, &key, UNPACK, &session, unit_pool)
+        if (memsess_record_decode(data, sample->len, 0, &key, UNPACK, &session, unit_pool)
             == MEMSESS_RECORD_OK) {
             assert_sound(session);
         }
@@ -825,17 +825,17 @@ static void test_no_more_is_unpacked_than_may_be(void **state)
 
     (void)state;
     assert_true(len < SIZE / 10);
-    assert_int_equal(memsess_record_decode(data, len, &key, SIZE - 1, &session, unit_pool),
+    assert_int_equal(memsess_record_decode(data, len, 0, &key, SIZE - 1, &session, unit_pool),
                      MEMSESS_RECORD_LARGE);
     assert_null(session);
     assert_int_equal(memsess_record_claims(data), SIZE);
-    assert_int_equal(memsess_record_decode(data, len, &key, SIZE, &session, unit_pool),
+    assert_int_equal(memsess_record_decode(data, len, 0, &key, SIZE, &session, unit_pool),
                      MEMSESS_RECORD_OK);
     assert_int_equal(memsess_session_find(session, "value")->len, SIZE - 12);
 
     /* A record that is not compressed needs no limit: it is in memory already. */
     data = packable(SIZE, 0, &key, &len);
-    assert_int_equal(memsess_record_decode(data, len, &key, 0, &session, unit_pool),
+    assert_int_equal(memsess_record_decode(data, len, 0, &key, 0, &session, unit_pool),
                      MEMSESS_RECORD_OK);
 }
 
@@ -851,7 +851,7 @@ static void test_a_bomb_is_not_unpacked(void **state)
     (void)state;
     before = address_space();
     assert_true(len < SIZE / 200);
-    assert_int_equal(memsess_record_decode(data, len, &key, SIZE / 25, &session, unit_pool),
+    assert_int_equal(memsess_record_decode(data, len, 0, &key, SIZE / 25, &session, unit_pool),
                      MEMSESS_RECORD_LARGE);
     assert_true(address_space() < before + SIZE / 25);
 }

@@ -212,7 +212,7 @@ static inline apr_uint64_t revision_at(unsigned place)
     apr_size_t len;
     char *data = copy_raw(place, &len);
 
-    return data && memsess_record_decode(data, len, &key, UNPACK, &session, unit_pool)
+    return data && memsess_record_decode(data, len, 0, &key, UNPACK, &session, unit_pool)
                        == MEMSESS_RECORD_OK ? session->revision : 0;
 }
 
