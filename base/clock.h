@@ -22,4 +22,11 @@ apr_time_t memsess_clock_wall(void);
  */
 apr_time_t memsess_clock_steady(void);
 
+/** A moment of the monotonic clock as the wall clock would have shown it, had it been set as it is
+ * now; 0: never. */
+static inline apr_time_t memsess_clock_shown(apr_time_t at)
+{
+    return at ? memsess_clock_wall() - (memsess_clock_steady() - at) : 0;
+}
+
 #endif

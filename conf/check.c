@@ -7,6 +7,7 @@
 
 #include "apr_hash.h"
 #include "apr_strings.h"
+#include "base/advice.h"
 #include "base/name.h"
 #include "conf/server.h"
 #include "http_core.h"
@@ -151,7 +152,7 @@ static void say_in_log(server_rec *s, memsess_warning_t warning, const char *tex
 static void say_in_status(server_rec *s, memsess_warning_t warning, const char *text)
 {
     (void)s;
-    memsess_count_advise(warning, text);
+    memsess_advise(warning, text);
 }
 
 static void warn(server_rec *main_server, say_fn *say, apr_pool_t *p)
@@ -308,7 +309,7 @@ static void advise_failed(apr_pool_t *pconf)
     int i;
 
     for (i = 0; i < memsess_seen.failed->nelts; i++) {
-        memsess_count_advise(MEMSESS_WARN_SECRET, memsess_conf_failed_text(
+        memsess_advise(MEMSESS_WARN_SECRET, memsess_conf_failed_text(
             &APR_ARRAY_IDX(memsess_seen.failed, i, memsess_failed_t), pconf));
     }
 }
@@ -318,6 +319,7 @@ int memsess_conf_count(server_rec *main_server, apr_pool_t *pconf)
     apr_status_t rv = memsess_count_begin(main_server->process->pool, pconf);
     server_rec *s;
 
+    memsess_advice_begin(pconf);
     for (s = main_server; s && rv == APR_SUCCESS; s = s->next) {
         rv = count_members(memsess_srv_conf(s), pconf);
     }

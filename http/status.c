@@ -22,11 +22,10 @@
 /* A server that no directive names is shown if it is used, or if implied is set. */
 static void take_servers(memsess_status_t *status, int implied, apr_pool_t *p)
 {
-    const apr_array_header_t *listed = memsess_count_listed();
+    const memsess_counted_t *server;
     int i;
 
-    for (i = 0; i < listed->nelts; i++) {
-        const memsess_counted_t *server = &APR_ARRAY_IDX(listed, i, memsess_counted_t);
+    for (i = 0; (server = memsess_count_listed(i)); i++) {
         memsess_server_figures_t *figures = apr_palloc(p, sizeof(*figures));
 
         memsess_count_read_server(server->count, figures);
@@ -54,7 +53,7 @@ static memsess_status_t *take_figures(apr_pool_t *p)
                                              status->minutes);
     status->alive = memsess_count_alive();
     status->servers = apr_array_make(p, 4, sizeof(memsess_shown_t));
-    status->warnings = memsess_count_warnings(p);
+    status->warnings = memsess_warnings(p);
     status->hosts = memsess_status_hosts(ap_server_conf, p);
     status->members = memsess_roster_read(memsess_count_roster(), status->at.at, p);
     take_servers(status, 0, p);

@@ -8,6 +8,7 @@
 #define MEMSESS_STATUS_H
 
 #include "httpd.h"
+#include "base/advice.h"
 #include "base/count.h"
 #include "base/history.h"
 

@@ -5,6 +5,7 @@
 #include "http/status.h"
 
 #include "apr_strings.h"
+#include "base/clock.h"
 #include "base/roster.h"
 #include "base/version.h"
 #include "http/json.h"
@@ -138,7 +139,7 @@ static void json_history(request_rec *r, const memsess_status_t *status)
     ap_rputs(",\n \"history\": {\"at\": [", r);
     for (i = 1; i < status->n_minutes; i++) {
         ap_rprintf(r, "%s\"%s\"", i > 1 ? "," : "",
-                   memsess_status_time(memsess_count_shown(status->minutes[i].at), p));
+                   memsess_status_time(memsess_clock_shown(status->minutes[i].at), p));
     }
     ap_rputs("],\n \"seconds\": [", r);
     for (i = 1; i < status->n_minutes; i++) {

@@ -7,6 +7,7 @@
 
 #include "apr_encode.h"
 #include "apr_strings.h"
+#include "base/advice.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/roster.h"
@@ -181,7 +182,7 @@ static int is_item(const char *data, apr_size_t len)
 
 static void warn(memsess_warning_t warning, const char *text)
 {
-    if (memsess_count_warn(warning, text)) {
+    if (memsess_warn(warning, text)) {
         memsess_log(MEMSESS_LOG_WARNING, 0, "%s", text);
     }
 }

@@ -9,6 +9,7 @@
 
 #include "apr_atomic.h"
 #include "apr_strings.h"
+#include "base/advice.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -21,7 +22,7 @@ void memsess_server_warn_of_limit(const memsess_server_t *server)
                  "those that their child process has, and a child process without any cannot use "
                  "the server: raise memcached's -c, or lower MemSessConnections (here %d)",
                  server->conf.name, server->conf.max_conns);
-    if (memsess_count_warn(MEMSESS_WARN_CONNECTIONS, text)) {
+    if (memsess_warn(MEMSESS_WARN_CONNECTIONS, text)) {
         memsess_log(MEMSESS_LOG_WARNING, 0, "%s", text);
     }
 }

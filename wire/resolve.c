@@ -7,8 +7,8 @@
 #include "apr_atomic.h"
 #include "apr_strings.h"
 #include "apr_tables.h"
+#include "base/advice.h"
 #include "base/clock.h"
-#include "base/count.h"
 #include "base/log.h"
 #include "base/name.h"
 #include "base/thread.h"
@@ -113,7 +113,7 @@ static void warn(const memsess_host_t *host, const memsess_name_t *found)
         return;
     }
     trouble = memsess_name_trouble(found, host->name, p);
-    if (trouble && memsess_count_warn(MEMSESS_WARN_NAME, trouble)) {
+    if (trouble && memsess_warn(MEMSESS_WARN_NAME, trouble)) {
         memsess_log(MEMSESS_LOG_WARNING, 0, "%s", trouble);
     }
     apr_pool_destroy(p);

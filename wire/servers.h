@@ -22,7 +22,6 @@
 #include "apr_pools.h"
 #include "apr_time.h"
 #include "base/count.h"
-#include "base/error.h"
 #include "base/lease.h"
 
 /** How a server is reached. */
