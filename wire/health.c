@@ -44,12 +44,15 @@ void memsess_server_found_down(memsess_server_t *server, apr_status_t rv)
 }
 
 /* The child that found it down may be gone, so nobody else may say that what the server has is old. */
-void memsess_server_found_up(memsess_server_t *server, apr_time_t begun)
+int memsess_server_found_up(memsess_server_t *server, apr_time_t begun)
 {
-    if (memsess_count_up(server->conf.count, begun)) {
+    int is_news = memsess_count_up(server->conf.count, begun);
+
+    if (is_news) {
         memsess_count_server_back(server->conf.count);
         memsess_log(MEMSESS_LOG_NOTICE, 0, "server %s is back", server->conf.name);
     }
+    return is_news;
 }
 
 int memsess_server_is_slow(const memsess_server_t *server)
@@ -166,19 +169,6 @@ apr_status_t memsess_ask_stats(memsess_server_t *server, memsess_told_t *told)
     }
     memsess_conn_close(&c, &server->link);
     return rv;
-}
-
-/* Right after it stood still, memcached tells the time of before, so the later one counts: what it
- * tells, or what was to be expected. */
-void memsess_server_note_back(memsess_server_t *server)
-{
-    memsess_told_t told;
-
-    if (memsess_ask_stats(server, &told) == APR_SUCCESS
-        && told.seconds > memsess_server_clock(server)) {
-        memsess_count_server_told(server->conf.count, told.seconds, memsess_clock_steady());
-    }
-    memsess_count_server_back(server->conf.count);
 }
 
 apr_int64_t memsess_server_clock(const memsess_server_t *server)

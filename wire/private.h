@@ -81,8 +81,9 @@ void memsess_server_warn_of_limit(const memsess_server_t *server);
 /** Counts and logs that a server does not answer, for the reason @a rv. */
 void memsess_server_found_down(memsess_server_t *server, apr_status_t rv);
 
-/** Counts and logs that a server has answered what it was asked at @a begun. */
-void memsess_server_found_up(memsess_server_t *server, apr_time_t begun);
+/** Counts that a server has answered what it was asked at @a begun. If it was down until then, for any
+ * child, that is logged, what it has from before is known to be old, and 1 is returned. */
+int memsess_server_found_up(memsess_server_t *server, apr_time_t begun);
 
 /** Notes how long a server took to answer when it was asked alone. */
 void memsess_server_took(memsess_server_t *server, apr_interval_time_t took);
@@ -109,10 +110,6 @@ typedef struct memsess_told_t {
 
 /** Has a server tell that, on a connection of its own. */
 apr_status_t memsess_ask_stats(memsess_server_t *server, memsess_told_t *told);
-
-/** Notes that what a server has from before now may be old, since it was away; asks it for its own
- * clock first. */
-void memsess_server_note_back(memsess_server_t *server);
 
 /* -- One server: wire/operate.c --------------------------------------------------------------- */
 

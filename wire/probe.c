@@ -65,6 +65,19 @@ static apr_status_t open_another(memsess_server_t *server)
     return rv;
 }
 
+/* Right after it stood still, memcached tells the time of before, so the later one counts: what it
+ * tells, or what was to be expected. */
+static void learn_clock(memsess_server_t *server)
+{
+    memsess_told_t told;
+
+    if (memsess_ask_stats(server, &told) == APR_SUCCESS
+        && told.seconds > memsess_server_clock(server)) {
+        memsess_count_server_told(server->conf.count, told.seconds, memsess_clock_steady());
+    }
+}
+
+/* Before anybody uses a server again, what it has from before is known to be old. */
 static void probe(memsess_server_t *server)
 {
     apr_time_t begun = memsess_clock_steady();
@@ -73,8 +86,11 @@ static void probe(memsess_server_t *server)
     memsess_server_distrust(server);
     rv = open_another(server);
     if (rv == APR_SUCCESS) {
-        memsess_server_found_up(server, begun);
-        memsess_server_note_back(server); /* before anybody uses it again */
+        learn_clock(server);
+        if (!memsess_server_found_up(server, begun)) {
+            /* Another child found that before, and this one wrote nothing there until now. */
+            memsess_count_server_back(server->conf.count);
+        }
         apr_atomic_set32(&server->down, 0);
     }
     else {
@@ -120,7 +136,7 @@ static apr_interval_time_t probe_one(memsess_server_t *server)
         if (apr_atomic_xchg32(&server->moved, 0)) {
             memsess_count_server_moved(server->conf.count);
             memsess_server_tell(server);
-            memsess_server_note_back(server);
+            memsess_count_server_back(server->conf.count);
         }
         memsess_turns_tidy(&server->turns);
     }
