@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "apr_strings.h"
 #include "base/log.h"
 
 /* After a look at the figures, the reader counts as still looking for this long. */
