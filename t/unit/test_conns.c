@@ -99,6 +99,9 @@ static int join_workers(worker_t *workers, int n)
         wrong += workers[i].wrong;
         errors += workers[i].errors;
     }
+    if (wrong) {
+        print_error("%s", unit_log_text);
+    }
     assert_int_equal(wrong, 0);
     return errors;
 }
