@@ -402,16 +402,22 @@ sub _stat {
     return split ' ', $fields;    # from the third, the state
 }
 
-# The child that serves, or under -X the process itself.
-sub child {
+# The children that serve, or under -X the process itself.
+sub children {
     my ($self) = @_;
     my @children;
     for my $pid (map { m{(\d+)$} } glob '/proc/[0-9]*') {
         my @stat = _stat($pid);
         push @children, $pid if @stat && $stat[1] == $self->{pid};
     }
+    return @children ? @children : $self->{pid};
+}
+
+sub child {
+    my ($self) = @_;
+    my @children = $self->children;
     die "$self->{name} has @{[scalar @children]} children\n" if @children > 1;
-    return @children ? $children[0] : $self->{pid};
+    return $children[0];
 }
 
 # Ticks that a process and its ended children have used. Hundreds of children use
@@ -449,7 +455,22 @@ sub memory {
     return $size;
 }
 
+# Kilobytes by the kernel's name for them, such as Pss, of all its mappings.
+sub mappings {
+    my ($pid, $what) = @_;
+    my ($size) = slurp("/proc/$pid/smaps_rollup") =~ /^$what:\s+(\d+) kB/m;
+    return $size;
+}
+
 # --- load --------------------------------------------------------------------
+
+sub _cookie_file {
+    my ($output, $cookies) = @_;
+    open my $out, '>', "$output.cookies" or die "$output.cookies: $!\n";
+    print {$out} map {"$_\n"} @{ $cookies || [''] };
+    close $out or die "$output.cookies: $!\n";
+    return "$output.cookies";
+}
 
 # Options: url, connections, seconds; cookies (of as many sessions as there are),
 # follows (see load.lua), output; closed, where httpd may close connections: the
@@ -457,14 +478,35 @@ sub memory {
 sub wrk_start {
     my (%option) = @_;
     my $output = $option{output} || "$dir/wrk";
-    my $cookies = "$output.cookies";
-    open my $out, '>', $cookies or die "$cookies: $!\n";
-    print {$out} map {"$_\n"} @{ $option{cookies} || [''] };
-    close $out or die "$cookies: $!\n";
+    my $cookies = _cookie_file($output, $option{cookies});
     my $pid = spawn($output, 'wrk', '-t', 1, '-c', $option{connections}, '-d', $option{seconds},
         '--timeout', '5s', '--latency', '-s', "$dir/load.lua", $option{url}, '--', $cookies,
         $option{follows} ? 'follows' : ());
     return { %option, output => $output, pid => $pid };
+}
+
+# The same by clients.c, for thousands of clients and for requests at a pace. Options: url,
+# connections, seconds, cookies, output; rate, of all together (else as fast as they get answers).
+sub clients_start {
+    my (%option) = @_;
+    output_of(qw(cc -std=gnu99 -O2 -o clients clients.c)) if !-e 'clients';
+    my $output = $option{output} || "$dir/clients.out";
+    my $cookies = _cookie_file($output, $option{cookies});
+    my ($port, $path) = $option{url} =~ m{:(\d+)(/.*)};
+    my $pid = spawn($output, "$dir/clients", $port, $path, $option{connections},
+        $option{rate} || 0, $option{seconds}, $cookies);
+    return { %option, output => $output, pid => $pid };
+}
+
+# What they saw: count, rate; p50, p99, p999 and longest in ms; bad (answers that were no success),
+# closed (connections that the server closed) and stalled (no answer for 10 s).
+sub clients_look {
+    my ($clients) = @_;
+    my $good = finish($clients->{pid}, $clients->{seconds} + 60);
+    my $text = slurp($clients->{output});
+    my %seen = $text =~ /^(\w+) ([\d.]+)$/mg;
+    die "clients $clients->{url}:\n$text" if !$good || !$seen{count};
+    return \%seen;
 }
 
 my %MS = (us => 0.001, ms => 1, s => 1000, m => 60_000);
