@@ -12,7 +12,8 @@ use IO::Select;
 use IO::Socket::INET;
 use Time::HiRes qw(time);
 
-# Returns its address; it is stopped like all other processes.
+# Returns its address; it is stopped like all other processes. It is slow from the
+# start; quick() and slow() change that.
 sub before {
     my ($memcached, $seconds) = @_;
     my $listener = IO::Socket::INET->new(Listen => 64, LocalAddr => '127.0.0.1')
@@ -21,8 +22,13 @@ sub before {
     return { pid => $pid, address => '127.0.0.1:' . $listener->sockport };
 }
 
+sub quick { return kill 'USR1', $_[0]{pid} }
+sub slow  { return kill 'USR2', $_[0]{pid} }
+
 sub forward {
     my ($listener, $address, $seconds) = @_;
+    my $delay = $seconds;
+    local @SIG{qw(USR1 USR2 PIPE)} = (sub { $delay = 0 }, sub { $delay = $seconds }, 'IGNORE');
     my $select = IO::Select->new($listener);
     my (%peer, %is_server, @held);
     while (1) {
@@ -41,10 +47,12 @@ sub forward {
             next if !$peer || !defined fileno $socket;    # closed with its peer
             if (!sysread $socket, my ($data), 65536) {
                 $select->remove($socket, $peer);
+                delete @peer{ $socket, $peer };
+                delete @is_server{ $socket, $peer };
                 close $_ for $socket, $peer;
             }
             elsif ($is_server{$socket}) {
-                push @held, [time() + $seconds, $peer, $data];
+                push @held, [time() + $delay, $peer, $data];
             }
             else {
                 syswrite $peer, $data;

@@ -177,7 +177,7 @@ sub ask_for_a_second {
     my @wrk = map { Rig::wrk_start(url => $site->{url} . $paths[$_], seconds => 1, closed => 1,
         connections => $BUSY / @paths, output => Rig::directory() . "/wrk-$_",
         cookies => $paths[$_] =~ /[?]/ ? undef : $site->{cookies},
-        follows => $paths[$_] =~ /told/) } 0 .. $#paths;
+        follows => scalar($paths[$_] =~ /told/)) } 0 .. $#paths;
     return sum map { $_->{count} } map { Rig::wrk_look($_) } @wrk;
 }
 
