@@ -266,11 +266,62 @@ static int get_in_turn(memsess_get_t *gets, int n, apr_pool_t *p)
     return i;
 }
 
+/* A key that is asked for on a thread of its own, and so from a pool that no other thread uses. */
+typedef struct lone_t {
+    memsess_get_t *get;
+    apr_pool_t *p;
+} lone_t;
+
+static void get_lone(void *item)
+{
+    lone_t *lone = item;
+
+    memsess_get_alone(lone->get, lone->p);
+}
+
+static apr_pool_t *pool_for_thread(apr_pool_t *parent)
+{
+    apr_allocator_t *allocator;
+    apr_pool_t *p = NULL;
+
+    if (apr_allocator_create(&allocator) == APR_SUCCESS) {
+        if (apr_pool_create_ex(&p, parent, NULL, allocator) == APR_SUCCESS) {
+            apr_allocator_owner_set(allocator, p);
+        }
+        else {
+            apr_allocator_destroy(allocator);
+        }
+    }
+    return p;
+}
+
+/* If a server is slow, apr_memcache would drop its connection after 50 ms, and the key would be asked
+ * for once more, on a new one. So each key has a thread here. Returns 0 if no server is slow. */
+static int get_side_by_side(memsess_get_t *gets, int n, apr_pool_t *p)
+{
+    lone_t *lones = apr_palloc(p, sizeof(*lones) * (apr_size_t)n);
+    void **items = apr_palloc(p, sizeof(*items) * (apr_size_t)n);
+    int i, are_slow = 0;
+
+    for (i = 0; i < n; i++) {
+        are_slow |= memsess_server_is_slow(gets[i].server) && !memsess_server_is_down(gets[i].server);
+    }
+    for (i = 0; i < n && are_slow; i++) {
+        lones[i] = (lone_t){.get = &gets[i], .p = pool_for_thread(p)};
+        items[i] = &lones[i];
+        are_slow = lones[i].p != NULL;
+    }
+    if (are_slow) {
+        memsess_crew_do(gets->server->pool->crew, get_lone, items, (unsigned)n);
+    }
+    return are_slow;
+}
+
 void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p)
 {
     int asked = get_in_turn(gets, n, p);
 
-    if (asked < n) {
+    if (asked < n && !get_side_by_side(gets + asked, n - asked, p)) {
         get_at_once(gets + asked, n - asked, p);
     }
 }

@@ -438,6 +438,68 @@ static void *thaw_soon(void *m)
     return NULL;
 }
 
+/* A server whose answer takes long: it is frozen until a while after it was asked. */
+typedef struct late_t {
+    unit_memcached_t *m;
+    memsess_server_t *server;
+} late_t;
+
+static void *thaw_late(void *data)
+{
+    const late_t *late = data;
+
+    unit_await(!unit_server_rests(late->server));
+    apr_sleep(200000);
+    unit_memcached_thaw(late->m);
+    return NULL;
+}
+
+static void ask_late(late_t *late, memsess_get_t *gets, int n)
+{
+    pthread_t thread;
+    int i;
+
+    unit_memcached_freeze(late->m);
+    assert_int_equal(pthread_create(&thread, NULL, thaw_late, late), 0);
+    memsess_pool_mget(gets, n, unit_pool);
+    pthread_join(thread, NULL);
+    for (i = 0; i < n; i++) {
+        assert_int_equal(gets[i].rv, MEMSESS_ABSENT);
+    }
+}
+
+/* apr_memcache drops the connection of a server that it asked together with others and that took
+ * over 50 ms. A server that is known to be slow keeps its connections. */
+static void test_a_slow_server_keeps_its_connections(void **state)
+{
+    enum { ROUNDS = 6 };
+    unit_memcached_t *m = unit_memcached(), *other = unit_memcached();
+    memsess_server_conf_t conf = server_conf("127.0.0.1", m->port);
+    memsess_get_t gets[] = {{.key = "a"}, {.key = "b"}, {.key = "c"}};
+    late_t late = {.m = m};
+    long before;
+    int i;
+
+    (void)state;
+    conf.timeout = PATIENCE;
+    conf.retry = apr_time_from_sec(3600); /* the prober would find that it is not always slow */
+    open_pool();
+    gets[0].server = gets[1].server = late.server = add_conf(&conf);
+    conf.port = (apr_port_t)other->port;
+    gets[2].server = add_conf(&conf);
+    start_pool();
+    assert_int_equal(get_rv(late.server, "a"), MEMSESS_ABSENT);
+    for (i = 0; i < 3; i++) {
+        ask_late(&late, gets, COUNT(gets));
+    }
+    before = unit_memcached_stat(m, "total_connections");
+    for (i = 0; i < ROUNDS; i++) {
+        ask_late(&late, gets, COUNT(gets));
+    }
+    /* The one that asks for the figure is new; maybe also one for the second key. */
+    assert_in_range(unit_memcached_stat(m, "total_connections") - before, 1, 2);
+}
+
 /* A connection that took too long is closed. A full server may still count it when it is asked for
  * another one. */
 static void test_a_full_server_has_room_for_a_connection_in_place_of_another(void **state)
@@ -678,6 +740,7 @@ int main(void)
         WIRE_TEST(test_waiting_for_a_connection_is_no_time_out),
         WIRE_TEST(test_reading_several_with_few_connections),
         WIRE_TEST(test_a_full_server_serves_those_it_has_accepted),
+        WIRE_TEST(test_a_slow_server_keeps_its_connections),
         WIRE_TEST(test_a_full_server_has_room_for_a_connection_in_place_of_another),
         WIRE_TEST(test_a_full_server_that_answers_for_another_key),
         WIRE_TEST(test_a_full_server_that_refuses_a_record),
