@@ -13,12 +13,14 @@ use IO::Socket::INET;
 use Time::HiRes qw(time);
 
 # Returns its address; it is stopped like all other processes. It is slow from the
-# start; quick() and slow() change that.
+# start, unless it is to be quick then; quick() and slow() change that.
 sub before {
-    my ($memcached, $seconds) = @_;
+    my ($memcached, $seconds, $is_quick) = @_;
     my $listener = IO::Socket::INET->new(Listen => 64, LocalAddr => '127.0.0.1')
         or die "no free port: $!\n";
-    my $pid = Rig::spawn_code(sub { forward($listener, $memcached->{address}, $seconds) });
+    local @SIG{qw(USR1 USR2)} = ('IGNORE') x 2;    # until the child minds them
+    my $pid = Rig::spawn_code(sub { forward($listener, $memcached->{address}, $seconds,
+        $is_quick) });
     return { pid => $pid, address => '127.0.0.1:' . $listener->sockport };
 }
 
@@ -26,8 +28,8 @@ sub quick { return kill 'USR1', $_[0]{pid} }
 sub slow  { return kill 'USR2', $_[0]{pid} }
 
 sub forward {
-    my ($listener, $address, $seconds) = @_;
-    my $delay = $seconds;
+    my ($listener, $address, $seconds, $is_quick) = @_;
+    my $delay = $is_quick ? 0 : $seconds;
     local @SIG{qw(USR1 USR2 PIPE)} = (sub { $delay = 0 }, sub { $delay = $seconds }, 'IGNORE');
     my $select = IO::Select->new($listener);
     my (%peer, %is_server, @held);

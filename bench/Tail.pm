@@ -61,8 +61,7 @@ sub site {
     my $name = "tail-$servers-$timeout-$is_relayed";
     my @memcached = map { Rig::memcached("memcached-$name-$_") } 1 .. $servers;
     my @addresses = map { $_->{address} } @memcached;
-    my $relay = $is_relayed ? Delay::before($memcached[0], $SLOW) : undef;
-    Delay::quick($relay) if $relay;
+    my $relay = $is_relayed ? Delay::before($memcached[0], $SLOW, 'quick') : undef;
     $addresses[0] = $relay->{address} if $relay;
     my $times = Rig::directory() . "/$name.times";
     my $site = Sites::memsess_site($name, copies => 2, timeout => $timeout,
