@@ -489,9 +489,10 @@ static void test_a_slow_server_keeps_its_connections(void **state)
     gets[2].server = add_conf(&conf);
     start_pool();
     assert_int_equal(get_rv(late.server, "a"), MEMSESS_ABSENT);
-    for (i = 0; i < 3; i++) {
-        ask_late(&late, gets, COUNT(gets));
+    for (i = 0; i < ROUNDS; i++) {
+        ask_late(&late, gets + 1, 2);
     }
+    assert_true(memsess_server_is_slow(late.server));
     before = unit_memcached_stat(m, "total_connections");
     for (i = 0; i < ROUNDS; i++) {
         ask_late(&late, gets, COUNT(gets));
