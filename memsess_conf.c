@@ -14,8 +14,6 @@
 #include "http_core.h"
 #include "session/change.h"
 
-extern module AP_MODULE_DECLARE_DATA memsess_module;
-
 #define NAMESPACE_MAX 128
 
 /* Where a directive puts its value. */
@@ -137,6 +135,11 @@ const memsess_dir_conf_t *memsess_dir_conf(const request_rec *r)
     return ap_get_module_config(r->per_dir_config, &memsess_module);
 }
 
+memsess_dir_conf_t *memsess_host_conf(const server_rec *s)
+{
+    return ap_get_module_config(s->lookup_defaults, &memsess_module);
+}
+
 apr_interval_time_t memsess_refresh(apr_interval_time_t idle)
 {
     return idle / 10 < apr_time_from_sec(60) ? idle / 10 : apr_time_from_sec(60);
@@ -232,7 +235,7 @@ static const char *set_flag(cmd_parms *cmd, void *dir_conf, const char *arg)
         APR_ARRAY_PUSH(memsess_seen.cookies, memsess_named_t) =
             (memsess_named_t){.server = cmd->server, .conf = dir_conf};
         memsess_srv_conf(cmd->server)->in_section |=
-            dir_conf != ap_get_module_config(cmd->server->lookup_defaults, &memsess_module);
+            dir_conf != memsess_host_conf(cmd->server);
     }
     return set_word(cmd, dir_conf, arg, memsess_flag_words, 2, "must be On or Off");
 }

@@ -121,8 +121,13 @@ void *memsess_srv_conf_merge(apr_pool_t *p, void *base, void *add);
 void *memsess_dir_conf_create(apr_pool_t *p, char *dir);
 void *memsess_dir_conf_merge(apr_pool_t *p, void *base, void *add);
 
+extern module AP_MODULE_DECLARE_DATA memsess_module;
+
 memsess_srv_conf_t *memsess_srv_conf(server_rec *s);
 const memsess_dir_conf_t *memsess_dir_conf(const request_rec *r);
+
+/** A host's settings where no section says otherwise. */
+memsess_dir_conf_t *memsess_host_conf(const server_rec *s);
 
 /** One directive's value, in words that the directive would take. */
 typedef struct memsess_setting_t {

@@ -35,7 +35,6 @@
 #include "store/ring.h"
 #include "store/watch.h"
 
-extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
 #define OUT_FILTER "MEMSESS_OUT"

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "apr_hash.h"
 #include "apr_strings.h"
 #include "base/advice.h"
 #include "base/name.h"
@@ -33,8 +32,8 @@ static int copies_ok(server_rec *s, apr_pool_t *ptemp)
 
 static int timeouts_ok(const memsess_timeouts_t *seen, apr_pool_t *ptemp)
 {
-    void *base = ap_get_module_config(seen->server->lookup_defaults, &memsess_module);
-    const memsess_dir_conf_t *conf = memsess_dir_conf_merge(ptemp, base, seen->dir_conf);
+    const memsess_dir_conf_t *conf = memsess_dir_conf_merge(
+        ptemp, memsess_host_conf(seen->server), seen->dir_conf);
 
     if (!conf->absolute || conf->idle <= conf->absolute) {
         return 1;
@@ -187,7 +186,6 @@ static void warn(server_rec *main_server, say_fn *say, apr_pool_t *p)
  * status for as long as it holds.) */
 static void warn_of_names(server_rec *main_server, apr_pool_t *ptemp)
 {
-    apr_hash_t *seen = apr_hash_make(ptemp);
     apr_array_header_t *names = apr_array_make(ptemp, 8, sizeof(const char *));
     memsess_name_t *found;
     server_rec *s;
@@ -199,10 +197,8 @@ static void warn_of_names(server_rec *main_server, apr_pool_t *ptemp)
         for (i = 0; i < conf->members->nelts; i++) {
             const char *host = APR_ARRAY_IDX(conf->members, i, memsess_member_t).server.host;
 
-            if (host && !memsess_name_is_numeric(host)
-                && !apr_hash_get(seen, host, APR_HASH_KEY_STRING)) {
-                apr_hash_set(seen, host, APR_HASH_KEY_STRING, host);
-                APR_ARRAY_PUSH(names, const char *) = host;
+            if (host && !memsess_name_is_numeric(host)) {
+                memsess_conf_add_name(names, host);
             }
         }
     }
@@ -216,12 +212,6 @@ static void warn_of_names(server_rec *main_server, apr_pool_t *ptemp)
             say_in_log(main_server, MEMSESS_WARN_NAME, trouble);
         }
     }
-}
-
-/* The settings where no section says otherwise. */
-static const memsess_dir_conf_t *host_conf(server_rec *s)
-{
-    return ap_get_module_config(s->lookup_defaults, &memsess_module);
 }
 
 /* The session cookies of a host: those that it or the main server names in any section, and the
@@ -238,7 +228,7 @@ static const apr_array_header_t *cookies_of(server_rec *s, server_rec *main_serv
             && (named->server == s || named->server == main_server)) {
             is_on = 1;
             if (!named->conf->cookie_set) {
-                memsess_conf_add_name(names, host_conf(s)->cookie->name);
+                memsess_conf_add_name(names, memsess_host_conf(s)->cookie->name);
             }
         }
     }
@@ -260,7 +250,7 @@ int memsess_conf_check(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *p
         ok &= copies_ok(s, ptemp);
         ok &= seal_ok(s, ptemp);
         memsess_srv_conf(s)->cookies = cookies_of(s, main_server, pconf);
-        memsess_conf_add_name(memsess_seen.users, host_conf(s)->user_attr);
+        memsess_conf_add_name(memsess_seen.users, memsess_host_conf(s)->user_attr);
         memsess_srv_conf(s)->users = memsess_seen.users;
     }
     for (i = 0; i < memsess_seen.timeouts->nelts; i++) {

@@ -109,14 +109,15 @@ static void log_failed(int level)
     }
 }
 
-/* Without the arguments of a program, which only the log may have. */
+apr_size_t memsess_conf_source_len(const char *source)
+{
+    return strncasecmp(source, "exec:", 5) ? strlen(source) : strcspn(source, " \t");
+}
+
 const char *memsess_conf_failed_text(const memsess_failed_t *failed, apr_pool_t *p)
 {
-    apr_size_t len = strncasecmp(failed->source, "exec:", 5) ? strlen(failed->source)
-                                                             : strcspn(failed->source, " \t");
-
-    return apr_psprintf(p, "%s %.*s: %s", failed->directive, (int)len, failed->source,
-                        failed->text);
+    return apr_psprintf(p, "%s %.*s: %s", failed->directive,
+                        (int)memsess_conf_source_len(failed->source), failed->source, failed->text);
 }
 
 #define NO_START "httpd does not start with this; a running httpd keeps what it has"

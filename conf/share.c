@@ -83,7 +83,7 @@ static int has_common_secret(const memsess_secrets_t *a, const memsess_secrets_t
 /* An administrator who names a namespace, even the same one for several hosts, means it. */
 static int may_share(server_rec *s)
 {
-    const memsess_dir_conf_t *dir = ap_get_module_config(s->lookup_defaults, &memsess_module);
+    const memsess_dir_conf_t *dir = memsess_host_conf(s);
     const memsess_srv_conf_t *conf = memsess_srv_conf(s);
 
     return s->is_virtual && !conf->ns_set && (conf->in_section || (dir && dir->enabled));

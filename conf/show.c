@@ -85,8 +85,9 @@ static const char *show_keys(const void *value, apr_pool_t *p)
     return apr_array_pstrcat(p, *(const apr_array_header_t *const *)value, ' ');
 }
 
-/* Words, each for a bit. */
-static const char *words_of(int bits, const char *const words[], int n, apr_pool_t *p)
+/* Words, each for a bit; @a none: no bit is set. */
+static const char *words_of(int bits, const char *none, const char *const words[], int n,
+                            apr_pool_t *p)
 {
     const char *text = NULL;
     int i;
@@ -96,31 +97,25 @@ static const char *words_of(int bits, const char *const words[], int n, apr_pool
             text = text ? apr_pstrcat(p, text, " ", words[i], NULL) : words[i];
         }
     }
-    return text;
+    return text ? text : none;
 }
 
 static const char *show_expose(const void *value, apr_pool_t *p)
 {
-    const char *words = words_of(*(const int *)value, memsess_expose_words + 1, 3, p);
-
-    return words ? words : memsess_expose_words[0];
+    return words_of(*(const int *)value, memsess_expose_words[0], memsess_expose_words + 1, 3, p);
 }
 
 static const char *show_bind(const void *value, apr_pool_t *p)
 {
-    const char *words = words_of(*(const int *)value, memsess_bind_words + 1, 3, p);
-
-    return words ? words : memsess_bind_words[0];
+    return words_of(*(const int *)value, memsess_bind_words[0], memsess_bind_words + 1, 3, p);
 }
 
 static const char *show_verbs(const void *value, apr_pool_t *p)
 {
-    const char *words = words_of(*(const int *)value, memsess_verb_names, MEMSESS_VERBS, p);
-
-    return words ? words : "";
+    return words_of(*(const int *)value, "", memsess_verb_names, MEMSESS_VERBS, p);
 }
 
-/* Where secrets come from. What a program is told may be a secret itself. */
+/* Where secrets come from. */
 static const char *show_secret(const void *value, apr_pool_t *p)
 {
     const apr_array_header_t *sources = *(const apr_array_header_t *const *)value;
@@ -129,7 +124,7 @@ static const char *show_secret(const void *value, apr_pool_t *p)
 
     for (i = 0; i < sources->nelts; i++) {
         const char *source = APR_ARRAY_IDX(sources, i, const char *);
-        apr_size_t path = strncasecmp(source, "exec:", 5) ? strlen(source) : strcspn(source, " \t");
+        apr_size_t path = memsess_conf_source_len(source);
 
         text = apr_pstrcat(p, text, i ? " " : "", apr_pstrmemdup(p, source, path),
                            source[path] ? " ..." : "", NULL);

@@ -23,7 +23,6 @@
 #include "store/resync.h"
 #include "util_script.h"
 
-extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
 #define HANDLER MEMSESS_ADMIN_HANDLER

@@ -14,7 +14,6 @@
 #include "http_request.h"
 #include "util_cfgtree.h"
 
-extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
 #define AUTH_TYPE "MemSess"

@@ -15,7 +15,6 @@
 #include "http_log.h"
 #include "store/epoch.h"
 
-extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
 #define PREFIX "memsess"

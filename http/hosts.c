@@ -10,8 +10,6 @@
 #include "http_core.h"
 #include "memsess_conf.h"
 
-extern module AP_MODULE_DECLARE_DATA memsess_module;
-
 static int is_same(const apr_array_header_t *a, const apr_array_header_t *b)
 {
     int i = 0;
@@ -74,7 +72,7 @@ static apr_array_header_t *names_of(const memsess_srv_conf_t *conf, apr_pool_t *
 static void fill(memsess_host_t *host, server_rec *s, server_rec *main_server, apr_pool_t *p)
 {
     const memsess_srv_conf_t *conf = memsess_srv_conf(s);
-    const memsess_dir_conf_t *dir = ap_get_module_config(s->lookup_defaults, &memsess_module);
+    const memsess_dir_conf_t *dir = memsess_host_conf(s);
 
     host->name = s != main_server && s->server_hostname ? s->server_hostname : "";
     host->port = s->addrs && s != main_server ? s->addrs->host_port : s->port;

@@ -12,7 +12,6 @@
 #include "http_protocol.h"
 #include "util_filter.h"
 
-extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
 /*

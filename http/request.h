@@ -15,8 +15,6 @@
 #include "mod_memsess.h"
 #include "session/change.h"
 
-extern module AP_MODULE_DECLARE_DATA memsess_module;
-
 /** The names of the states, as users see them. */
 extern const char *const memsess_state_names[];
 

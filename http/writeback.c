@@ -13,7 +13,6 @@
 #include "http_protocol.h"
 #include "http_request.h"
 
-extern module AP_MODULE_DECLARE_DATA memsess_module;
 APLOG_USE_MODULE(memsess);
 
 /* A write-back header of a response. */
