@@ -34,6 +34,26 @@ static void log_dropped(request_rec *r, const char *name, const char *why)
                   ap_escape_logitem(r->pool, name), why);
 }
 
+/* Takes our headers out of a response, each after @a see has seen it. */
+static void take_out(request_rec *r, apr_table_t *headers,
+                     void (*see)(request_rec *r, const apr_table_entry_t *header))
+{
+    const apr_array_header_t *all = apr_table_elts(headers);
+    int i, any = 0;
+
+    for (i = 0; i < all->nelts; i++) {
+        const apr_table_entry_t *header = &APR_ARRAY_IDX(all, i, apr_table_entry_t);
+
+        if (memsess_reserved_name(header->key)) {
+            see(r, header);
+            any = 1;
+        }
+    }
+    if (any) {
+        memsess_drop_reserved(headers, r->pool);
+    }
+}
+
 static void gather_one(request_rec *r, const apr_table_entry_t *header)
 {
     memsess_top_t *top = memsess_own(r, 1)->top;
@@ -64,28 +84,10 @@ static void gather_one(request_rec *r, const apr_table_entry_t *header)
                 .r = r, .req = memsess_req(r)};
 }
 
-static void gather_from(request_rec *r, apr_table_t *headers)
-{
-    const apr_array_header_t *all = apr_table_elts(headers);
-    int i, any = 0;
-
-    for (i = 0; i < all->nelts; i++) {
-        const apr_table_entry_t *header = &APR_ARRAY_IDX(all, i, apr_table_entry_t);
-
-        if (memsess_reserved_name(header->key)) {
-            gather_one(r, header);
-            any = 1;
-        }
-    }
-    if (any) {
-        memsess_drop_reserved(headers, r->pool);
-    }
-}
-
 void memsess_gather(request_rec *r)
 {
-    gather_from(r, r->headers_out);
-    gather_from(r, r->err_headers_out);
+    take_out(r, r->headers_out, gather_one);
+    take_out(r, r->err_headers_out, gather_one);
 }
 
 /* Whether the handler was told that the session is not the client's own, and a certificate that
@@ -340,22 +342,14 @@ static void log_interim(request_rec *r, const char *name)
                 "program made");
 }
 
+static void log_interim_header(request_rec *r, const apr_table_entry_t *header)
+{
+    log_interim(r, header->key);
+}
+
 void memsess_drop_interim(request_rec *r)
 {
-    const apr_array_header_t *all = apr_table_elts(r->headers_out);
-    int i, any = 0;
-
-    for (i = 0; i < all->nelts; i++) {
-        const char *name = APR_ARRAY_IDX(all, i, apr_table_entry_t).key;
-
-        if (memsess_reserved_name(name)) {
-            log_interim(r, name);
-            any = 1;
-        }
-    }
-    if (any) {
-        memsess_drop_reserved(r->headers_out, r->pool);
-    }
+    take_out(r, r->headers_out, log_interim_header);
 }
 
 const char *memsess_clean_interim(request_rec *r, const char *text)
