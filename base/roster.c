@@ -87,3 +87,11 @@ apr_array_header_t *memsess_roster_read(const memsess_roster_t *roster, apr_time
     qsort(fellows->elts, (size_t)fellows->nelts, sizeof(memsess_fellow_t), by_name);
     return fellows;
 }
+
+const char *memsess_fellow_apart(const memsess_fellow_t *fellow, apr_pool_t *p)
+{
+    apr_int64_t apart = fellow->ahead < 0 ? -fellow->ahead : fellow->ahead;
+
+    return apart <= MEMSESS_APART ? NULL : apr_psprintf(p, "%" APR_INT64_T_FMT " s %s", apart,
+                                                        fellow->ahead < 0 ? "behind" : "ahead");
+}

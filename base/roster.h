@@ -42,6 +42,13 @@ typedef struct memsess_roster_t {
 /** A member was seen; by one thread of all children at a time. */
 void memsess_roster_note(memsess_roster_t *roster, const memsess_fellow_t *fellow);
 
+/** Clocks that differ by at most this many seconds count as alike: servers tell whole seconds. */
+#define MEMSESS_APART 3
+
+/** How far a member's clock is from this one's, such as "5 s ahead"; NULL: they are alike, or that is
+ * not known. */
+const char *memsess_fellow_apart(const memsess_fellow_t *fellow, apr_pool_t *p);
+
 /** Those that were seen lately, of memsess_fellow_t: this one first, others by name. */
 apr_array_header_t *memsess_roster_read(const memsess_roster_t *roster, apr_time_t now,
                                         apr_pool_t *p);

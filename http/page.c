@@ -267,24 +267,20 @@ static void send_counters(request_rec *r, const memsess_status_t *status)
 
 /* -- Members ----------------------------------------------------------------------------------- */
 
-/* Clocks that are this many seconds apart are warned of. */
-#define APART 3
-
 static void send_member(request_rec *r, const memsess_status_t *status,
                         const memsess_fellow_t *fellow)
 {
     apr_pool_t *p = r->pool;
     const char *version = *fellow->version ? escaped(fellow->version, p) : "not told";
+    const char *apart = memsess_fellow_apart(fellow, p);
 
     ap_rprintf(r, "<tr><th scope=\"row\">%s<br><span class=\"soft\">version %s</span>",
                escaped(fellow->name, p), version);
     if (fellow->differs) {
         ap_rputs("<br><span class=\"bad\">it has a different pool</span>", r);
     }
-    if (fellow->ahead > APART || fellow->ahead < -APART) {
-        ap_rprintf(r, "<br><span class=\"bad\">its clock is %" APR_INT64_T_FMT " s %s</span>",
-                   fellow->ahead < 0 ? -fellow->ahead : fellow->ahead,
-                   fellow->ahead < 0 ? "behind" : "ahead");
+    if (apart) {
+        ap_rprintf(r, "<br><span class=\"bad\">its clock is %s</span>", apart);
     }
     ap_rprintf(r, "</th><td>%s</td></tr>\n", fellow->is_self ? "this one" : apr_pstrcat(
                    p, memsess_status_duration(status->at.at - fellow->seen_at, p), " ago", NULL));

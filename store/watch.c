@@ -43,9 +43,6 @@
 /* What a sign says of a member's pool and clock is believed for this long, in seconds. */
 #define SIGN_FRESH 90
 
-/* Clocks that differ by at most this many seconds count as alike: servers tell whole seconds. */
-#define APART 3
-
 typedef struct watched_t {
     const memsess_store_t *store;
     const char *ns;
@@ -210,7 +207,7 @@ static int is_shared(const char *ours, const char *theirs, apr_pool_t *p)
 static void compare(memsess_server_t *server, const sign_t *theirs, const sign_t *ours,
                     apr_pool_t *p)
 {
-    const char *name = memsess_server_conf(server)->name;
+    const char *name = memsess_server_conf(server)->name, *apart;
     apr_int64_t age = theirs->when && ours->when > theirs->when ? ours->when - theirs->when : 0;
     memsess_fellow_t fellow = {
         .name = theirs->member, .version = theirs->version,
@@ -225,18 +222,17 @@ static void compare(memsess_server_t *server, const sign_t *theirs, const sign_t
     if (age > SIGN_FRESH) {
         return;
     }
+    apart = memsess_fellow_apart(&fellow, p);
     if (fellow.differs) {
         warn(MEMSESS_WARN_POOL,
              apr_psprintf(p, "member %s has a different pool from this one, as server %s shows: "
                           "names and weights in MemSessServers must be the same on all members, or "
                           "sessions are not found", theirs->member, name));
     }
-    if (fellow.ahead > APART || fellow.ahead < -APART) {
+    if (apart) {
         warn(MEMSESS_WARN_CLOCK,
-             apr_psprintf(p, "the clock of member %s is %" APR_INT64_T_FMT " s %s of this one's: "
-                          "sessions end too early or too late; set both by NTP", theirs->member,
-                          fellow.ahead < 0 ? -fellow.ahead : fellow.ahead,
-                          fellow.ahead < 0 ? "behind" : "ahead"));
+             apr_psprintf(p, "the clock of member %s is %s of this one's: sessions end too early or "
+                          "too late; set both by NTP", theirs->member, apart));
     }
 }
 
@@ -293,7 +289,7 @@ static int is_recent(const sign_t *sign, const sign_t *ours)
 {
     apr_int64_t age = ours->when - sign->when;
 
-    return ours->when && age <= ITEM_TTL && age >= -APART;
+    return ours->when && age <= ITEM_TTL && age >= -MEMSESS_APART;
 }
 
 /* Reads what members left at a server, compares it with our own, and returns the signs of others that
