@@ -42,6 +42,23 @@ static double place(apr_time_t at, apr_time_t now)
     return WIDTH - WIDTH * (double)(now - at) / span;
 }
 
+static void send_bar(request_rec *r, const char *kind, double begin, double end, double height)
+{
+    if (height > 0) {
+        ap_rprintf(r, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
+                   "height=\"%.1f\"/>", kind, begin, HEIGHT - height, end - begin - 1, height);
+    }
+}
+
+/* One more step of a path, as long as there is a value; the path is broken where there is none. */
+static void send_step(request_rec *r, int *drawing, int is_there, double begin, double end, double y)
+{
+    if (is_there) {
+        ap_rprintf(r, "%c%.1f %.1fH%.1f", *drawing ? 'L' : 'M', begin, y, end);
+    }
+    *drawing = is_there;
+}
+
 static void send_bars(request_rec *r, const memsess_server_figures_t *f, const scale_t *scale,
                       apr_time_t now)
 {
@@ -50,21 +67,14 @@ static void send_bars(request_rec *r, const memsess_server_figures_t *f, const s
     for (i = 0; i < f->samples && scale->rate > 0; i++) {
         const memsess_sample_t *sample = &f->sample[i];
         double end = place(sample->at, now), begin = place(sample->at - sample->span, now);
-        double all = HEIGHT * rate_of(sample->operations, sample) / scale->rate;
-        double bad = HEIGHT * rate_of(sample->errors, sample) / scale->rate;
 
-        if (sample->operations) {
-            ap_rprintf(r, "<rect class=\"load\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
-                       "height=\"%.1f\"/>", begin, HEIGHT - all, end - begin - 1, all);
-        }
-        if (sample->errors) {
-            ap_rprintf(r, "<rect class=\"errors\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
-                       "height=\"%.1f\"/>", begin, HEIGHT - bad, end - begin - 1, bad);
-        }
+        send_bar(r, "load", begin, end,
+                 HEIGHT * rate_of(sample->operations, sample) / scale->rate);
+        send_bar(r, "errors", begin, end, HEIGHT * rate_of(sample->errors, sample) / scale->rate);
     }
 }
 
-/* A line through the p99 of all samples that have one; it is broken where samples have none. */
+/* A line through the p99 of all samples that have one. */
 static void send_line(request_rec *r, const memsess_server_figures_t *f, const scale_t *scale,
                       apr_time_t now)
 {
@@ -79,11 +89,8 @@ static void send_line(request_rec *r, const memsess_server_figures_t *f, const s
         const memsess_sample_t *sample = &f->sample[i];
         double y = HEIGHT - (HEIGHT - 2) * (double)sample->p99 / (double)scale->p99;
 
-        if (sample->operations) {
-            ap_rprintf(r, "%c%.1f %.1fH%.1f", drawing ? 'L' : 'M',
-                       place(sample->at - sample->span, now), y, place(sample->at, now) - 1);
-        }
-        drawing = sample->operations != 0;
+        send_step(r, &drawing, sample->operations != 0, place(sample->at - sample->span, now),
+                  place(sample->at, now) - 1, y);
     }
     ap_rputs("\"/>", r);
 }
@@ -155,12 +162,8 @@ double memsess_chart_spark(request_rec *r, const memsess_status_t *status, unsig
         double value = spark_value(status, i, figure);
         double y = SPARK_HEIGHT - 1 - (most > 0 ? (SPARK_HEIGHT - 3) * value / most : 0);
 
-        if (value >= 0) {
-            ap_rprintf(r, "%c%.1f %.1fH%.1f", drawing ? 'L' : 'M',
-                       spark_place(status, status->minutes[i - 1].at), y,
-                       spark_place(status, status->minutes[i].at));
-        }
-        drawing = value >= 0;
+        send_step(r, &drawing, value >= 0, spark_place(status, status->minutes[i - 1].at),
+                  spark_place(status, status->minutes[i].at), y);
     }
     ap_rputs("\"/></svg>", r);
     return most;

@@ -83,41 +83,42 @@ static const char *rate(const memsess_status_t *status, unsigned figure, apr_poo
            : apr_psprintf(p, "%.3f", memsess_history_rate(&status->before, &status->at, figure));
 }
 
-static const char *risen(const memsess_status_t *status, unsigned end, unsigned figure,
-                         apr_pool_t *p)
+/* What a figure was in one minute, the one that ends there. */
+typedef const char *minute_fn(const memsess_moment_t *end, unsigned figure, apr_pool_t *p);
+
+/* How much it rose. */
+static const char *risen(const memsess_moment_t *end, unsigned figure, apr_pool_t *p)
 {
-    return apr_psprintf(p, "%" APR_UINT64_T_FMT,
-                        memsess_history_rise(&status->minutes[end - 1], &status->minutes[end],
-                                             figure));
+    return apr_psprintf(p, "%" APR_UINT64_T_FMT, memsess_history_rise(end - 1, end, figure));
 }
 
-/* How much a figure rose within each minute. */
+static const char *level(const memsess_moment_t *end, unsigned figure, apr_pool_t *p)
+{
+    return apr_psprintf(p, "%" APR_UINT64_T_FMT, end->value[figure]);
+}
+
+/* It is remembered one higher, since 0 means there that it is unknown. */
+static const char *estimate(const memsess_moment_t *end, unsigned figure, apr_pool_t *p)
+{
+    return !end->value[figure] ? "null"
+           : apr_psprintf(p, "%" APR_UINT64_T_FMT, end->value[figure] - 1);
+}
+
+static const char *minutes(const memsess_status_t *status, unsigned figure, minute_fn *told,
+                           apr_pool_t *p)
+{
+    apr_array_header_t *texts = apr_array_make(p, MEMSESS_MINUTES, sizeof(const char *));
+    unsigned i;
+
+    for (i = 1; i < status->n_minutes; i++) {
+        APR_ARRAY_PUSH(texts, const char *) = told(&status->minutes[i], figure, p);
+    }
+    return apr_pstrcat(p, "[", apr_array_pstrcat(p, texts, ','), "]", NULL);
+}
+
 static const char *rises(const memsess_status_t *status, unsigned figure, apr_pool_t *p)
 {
-    apr_array_header_t *texts = apr_array_make(p, MEMSESS_MINUTES, sizeof(const char *));
-    unsigned i;
-
-    for (i = 1; i < status->n_minutes; i++) {
-        APR_ARRAY_PUSH(texts, const char *) = risen(status, i, figure, p);
-    }
-    return apr_pstrcat(p, "[", apr_array_pstrcat(p, texts, ','), "]", NULL);
-}
-
-/* A figure's value at the end of each minute. less: the figure was stored one higher, since a
- * stored 0 means that it is unknown. */
-static const char *levels(const memsess_status_t *status, unsigned figure, int less, apr_pool_t *p)
-{
-    apr_array_header_t *texts = apr_array_make(p, MEMSESS_MINUTES, sizeof(const char *));
-    unsigned i;
-
-    for (i = 1; i < status->n_minutes; i++) {
-        apr_uint64_t value = status->minutes[i].value[figure];
-
-        APR_ARRAY_PUSH(texts, const char *) =
-            less && !value ? "null" : apr_psprintf(p, "%" APR_UINT64_T_FMT,
-                                                   value - (unsigned)less);
-    }
-    return apr_pstrcat(p, "[", apr_array_pstrcat(p, texts, ','), "]", NULL);
+    return minutes(status, figure, risen, p);
 }
 
 static void json_rates(request_rec *r, const memsess_status_t *status)
@@ -148,8 +149,8 @@ static void json_history(request_rec *r, const memsess_status_t *status)
     }
     ap_rprintf(r, "],\n \"alive_estimate\": %s,\n \"servers_up\": %s,\n \"servers_down\": %s,\n "
                "\"operations\": %s,\n \"errors\": %s,\n ",
-               levels(status, MEMSESS_H_ALIVE, 1, p), levels(status, MEMSESS_H_UP, 0, p),
-               levels(status, MEMSESS_H_DOWN, 0, p), rises(status, MEMSESS_H_OPERATIONS, p),
+               minutes(status, MEMSESS_H_ALIVE, estimate, p), minutes(status, MEMSESS_H_UP, level, p),
+               minutes(status, MEMSESS_H_DOWN, level, p), rises(status, MEMSESS_H_OPERATIONS, p),
                rises(status, MEMSESS_H_ERRORS, p));
     json_groups(r, status, rises, "");
     ap_rputs("}", r);
