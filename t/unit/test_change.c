@@ -6,22 +6,6 @@
 
 #include "session/change.h"
 
-static unit_guard_t guard;
-
-static int setup(void **state)
-{
-    unit_guard_open(&guard, 1 << 17);
-    return unit_setup(state);
-}
-
-static int teardown(void **state)
-{
-    unit_guard_close(&guard);
-    return unit_teardown(state);
-}
-
-#define CHANGE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 static memsess_changes_t *new_changes(void)
 {
     memsess_changes_t *changes = apr_palloc(unit_pool, sizeof(*changes));
@@ -35,7 +19,7 @@ static memsess_changes_t *new_changes(void)
 static const char *parse_keys(memsess_changes_t *changes, memsess_verb_t op, const char *header,
                               const apr_array_header_t *keys, const char **refused)
 {
-    const char *error = memsess_changes_take(changes, op, unit_guard_string(&guard, header),
+    const char *error = memsess_changes_take(changes, op, unit_guard_string(header),
                                              unit_pool);
 
     *refused = apr_array_pstrcat(unit_pool, memsess_changes_limit(changes, keys, unit_pool), ' ');
@@ -803,30 +787,30 @@ static void test_random_lists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CHANGE_TEST(test_set),
-        CHANGE_TEST(test_unset),
-        CHANGE_TEST(test_incr),
-        CHANGE_TEST(test_malformed),
-        CHANGE_TEST(test_messages_are_fit_for_a_log),
-        CHANGE_TEST(test_longest_name),
-        CHANGE_TEST(test_large_headers),
-        CHANGE_TEST(test_random_headers),
-        CHANGE_TEST(test_keys),
-        CHANGE_TEST(test_names_that_are_not_allowed),
-        CHANGE_TEST(test_anything_to_do),
-        CHANGE_TEST(test_expire),
-        CHANGE_TEST(test_renew),
-        CHANGE_TEST(test_headers),
-        CHANGE_TEST(test_join),
-        CHANGE_TEST(test_what_begins_a_session),
-        CHANGE_TEST(test_apply_nothing),
-        CHANGE_TEST(test_apply_set),
-        CHANGE_TEST(test_apply_unset),
-        CHANGE_TEST(test_apply_in_the_order_of_the_list),
-        CHANGE_TEST(test_apply_incr),
-        CHANGE_TEST(test_apply_incr_that_cannot_be),
-        CHANGE_TEST(test_replay_on_another_revision_merges),
-        CHANGE_TEST(test_random_lists),
+        UNIT_TEST(test_set),
+        UNIT_TEST(test_unset),
+        UNIT_TEST(test_incr),
+        UNIT_TEST(test_malformed),
+        UNIT_TEST(test_messages_are_fit_for_a_log),
+        UNIT_TEST(test_longest_name),
+        UNIT_TEST(test_large_headers),
+        UNIT_TEST(test_random_headers),
+        UNIT_TEST(test_keys),
+        UNIT_TEST(test_names_that_are_not_allowed),
+        UNIT_TEST(test_anything_to_do),
+        UNIT_TEST(test_expire),
+        UNIT_TEST(test_renew),
+        UNIT_TEST(test_headers),
+        UNIT_TEST(test_join),
+        UNIT_TEST(test_what_begins_a_session),
+        UNIT_TEST(test_apply_nothing),
+        UNIT_TEST(test_apply_set),
+        UNIT_TEST(test_apply_unset),
+        UNIT_TEST(test_apply_in_the_order_of_the_list),
+        UNIT_TEST(test_apply_incr),
+        UNIT_TEST(test_apply_incr_that_cannot_be),
+        UNIT_TEST(test_replay_on_another_revision_merges),
+        UNIT_TEST(test_random_lists),
     };
 
     unit_begin();

@@ -141,10 +141,10 @@ static void assert_sound(const memsess_session_t *session)
     }
 }
 
-static memsess_record_status_t decode(unit_guard_t *guard, const char *data, apr_size_t len,
+static memsess_record_status_t decode(const char *data, apr_size_t len,
                                       const memsess_key_t *key, memsess_session_t **session)
 {
-    return memsess_record_decode(unit_guard_copy(guard, data, len), len, 0, key, UNPACK, session,
+    return memsess_record_decode(unit_guard_copy(data, len), len, 0, key, UNPACK, session,
                                  unit_pool);
 }
 
@@ -152,16 +152,13 @@ static void round_trip(const memsess_session_t *session, apr_size_t compress, in
 {
     memsess_key_t key = the_key();
     memsess_session_t *back = NULL;
-    unit_guard_t guard;
     apr_size_t len;
     char *data = encode(session, &key, compress, &len);
 
     assert_int_equal((data[AT_FLAGS] & COMPRESSED) != 0, compressed);
-    unit_guard_open(&guard, len);
-    assert_int_equal(decode(&guard, data, len, &key, &back), MEMSESS_RECORD_OK);
+    assert_int_equal(decode(data, len, &key, &back), MEMSESS_RECORD_OK);
     assert_same(session, back);
     assert_sound(back);
-    unit_guard_close(&guard);
 }
 
 static void test_empty_session(void **state)
@@ -396,11 +393,9 @@ static void test_placement(void **state)
 {
     memsess_key_t key = the_key();
     memsess_session_t *session = small_session(), *back;
-    unit_guard_t guard;
     unsigned n, i;
 
     (void)state;
-    unit_guard_open(&guard, 4096);
     for (n = 0; n <= MEMSESS_COPIES_MAX; n++) {
         apr_size_t len, plain;
         char *data;
@@ -415,10 +410,9 @@ static void test_placement(void **state)
         }
         data = encode(session, &key, 0, &len);
         assert_int_equal(len, plain + n * PLACE_LEN);
-        assert_int_equal(decode(&guard, data, len, &key, &back), MEMSESS_RECORD_OK);
+        assert_int_equal(decode(data, len, &key, &back), MEMSESS_RECORD_OK);
         assert_same(session, back);
     }
-    unit_guard_close(&guard);
 }
 
 /* -- Bytes that are no session ----------------------------------------------------------------- */
@@ -499,23 +493,20 @@ static void test_every_truncation_is_damaged(void **state)
     memsess_key_t key = the_key();
     memsess_session_t *session;
     sample_t samples[SAMPLES];
-    unit_guard_t guard;
     unsigned i;
 
     (void)state;
     make_samples(samples, &key);
-    unit_guard_open(&guard, 4096);
     for (i = 0; i < COUNT(samples); i++) {
         apr_size_t len;
 
         for (len = 0; len < samples[i].len; len++) {
-            assert_int_equal(decode(&guard, samples[i].data, len, &key, &session),
+            assert_int_equal(decode(samples[i].data, len, &key, &session),
                              MEMSESS_RECORD_DAMAGED);
         }
-        assert_int_equal(decode(&guard, samples[i].data, len, &key, &session),
+        assert_int_equal(decode(samples[i].data, len, &key, &session),
                          MEMSESS_RECORD_OK);
     }
-    unit_guard_close(&guard);
 }
 
 /* The hash is right, as a faulty writer's would be. */
@@ -524,12 +515,10 @@ static void test_every_truncation_with_its_hash_is_damaged(void **state)
     memsess_key_t key = the_key();
     memsess_session_t *session;
     sample_t samples[SAMPLES];
-    unit_guard_t guard;
     unsigned i;
 
     (void)state;
     make_samples(samples, &key);
-    unit_guard_open(&guard, 4096);
     for (i = 0; i < COUNT(samples); i++) {
         apr_size_t len;
 
@@ -537,11 +526,10 @@ static void test_every_truncation_with_its_hash_is_damaged(void **state)
             char *data = apr_pmemdup(unit_pool, samples[i].data, len);
 
             fix_hash(data, len);
-            assert_int_equal(decode(&guard, data, len, &key, &session),
+            assert_int_equal(decode(data, len, &key, &session),
                              MEMSESS_RECORD_DAMAGED);
         }
     }
-    unit_guard_close(&guard);
 }
 
 static void test_every_addition_is_damaged(void **state)
@@ -549,27 +537,24 @@ static void test_every_addition_is_damaged(void **state)
     memsess_key_t key = the_key();
     memsess_session_t *session;
     sample_t samples[SAMPLES];
-    unit_guard_t guard;
     unsigned i, more;
 
     (void)state;
     make_samples(samples, &key);
-    unit_guard_open(&guard, 4096);
     for (i = 0; i < COUNT(samples); i++) {
         for (more = 1; more < 20; more++) {
             char *data = apr_pcalloc(unit_pool, samples[i].len + more);
 
             memcpy(data, samples[i].data, samples[i].len);
-            assert_int_equal(decode(&guard, data, samples[i].len + more, &key, &session),
+            assert_int_equal(decode(data, samples[i].len + more, &key, &session),
                              MEMSESS_RECORD_DAMAGED);
             if (!(data[AT_FLAGS] & COMPRESSED)) {
                 fix_hash(data, samples[i].len + more);
-                assert_int_equal(decode(&guard, data, samples[i].len + more, &key, &session),
+                assert_int_equal(decode(data, samples[i].len + more, &key, &session),
                                  MEMSESS_RECORD_DAMAGED);
             }
         }
     }
-    unit_guard_close(&guard);
 }
 
 static void test_every_changed_byte_is_seen(void **state)
@@ -577,17 +562,15 @@ static void test_every_changed_byte_is_seen(void **state)
     memsess_key_t key = the_key();
     memsess_session_t *session;
     sample_t samples[SAMPLES];
-    unit_guard_t guard;
     unsigned i, flip;
 
     (void)state;
     make_samples(samples, &key);
-    unit_guard_open(&guard, 4096);
     for (i = 0; i < COUNT(samples); i++) {
         apr_size_t at, len = samples[i].len;
 
         for (at = 0; at < len; at++) {
-            char *data = unit_guard_copy(&guard, samples[i].data, len);
+            char *data = unit_guard_copy(samples[i].data, len);
             char was = data[at];
 
             for (flip = 1; flip < 256; flip++) {
@@ -602,7 +585,6 @@ static void test_every_changed_byte_is_seen(void **state)
             }
         }
     }
-    unit_guard_close(&guard);
 }
 
 /* A hash is no signature: with a right hash any bytes may come, and must be sound or be refused. */
@@ -611,12 +593,10 @@ static void test_every_changed_byte_with_its_hash_is_sound_or_refused(void **sta
     memsess_key_t key = the_key();
     memsess_session_t *session;
     sample_t samples[SAMPLES];
-    unit_guard_t guard;
     unsigned i, flip;
 
     (void)state;
     make_samples(samples, &key);
-    unit_guard_open(&guard, 4096);
     for (i = 0; i < COUNT(samples); i++) {
         apr_size_t at, len = samples[i].len;
 
@@ -624,7 +604,7 @@ static void test_every_changed_byte_with_its_hash_is_sound_or_refused(void **sta
             apr_pool_clear(unit_pool);
             make_samples(samples, &key);
             for (flip = 1; flip < 256; flip++) {
-                char *data = unit_guard_copy(&guard, samples[i].data, len);
+                char *data = unit_guard_copy(samples[i].data, len);
 
                 data[at] = (char)(data[at] ^ (char)flip);
                 fix_hash(data, len);
@@ -644,19 +624,16 @@ static void test_every_changed_byte_with_its_hash_is_sound_or_refused(void **sta
             }
         }
     }
-    unit_guard_close(&guard);
 }
 
 static void test_random_bytes_are_damaged(void **state)
 {
     memsess_key_t key = the_key();
     memsess_session_t *session;
-    unit_guard_t guard;
     char data[600];
     unsigned i, j;
 
     (void)state;
-    unit_guard_open(&guard, sizeof(data));
     for (i = 0; i < 20000; i++) {
         unsigned len = unit_below(sizeof(data));
 
@@ -666,9 +643,8 @@ static void test_random_bytes_are_damaged(void **state)
         if (i % 2 && len >= 4) {
             memcpy(data, "MSS\2", 4); /* half of them start with a valid head */
         }
-        assert_int_equal(decode(&guard, data, len, &key, &session), MEMSESS_RECORD_DAMAGED);
+        assert_int_equal(decode(data, len, &key, &session), MEMSESS_RECORD_DAMAGED);
     }
-    unit_guard_close(&guard);
 }
 
 /* Random changes of a good record, with a right hash. */
@@ -677,11 +653,9 @@ static void test_random_payloads_are_sound_or_refused(void **state)
     memsess_key_t key = the_key();
     memsess_session_t *session;
     sample_t samples[SAMPLES];
-    unit_guard_t guard;
     unsigned i, n;
 
     (void)state;
-    unit_guard_open(&guard, 4096);
     for (i = 0; i < 40000; i++) {
         const sample_t *sample = &samples[i % COUNT(samples)];
         char *data;
@@ -690,7 +664,7 @@ static void test_random_payloads_are_sound_or_refused(void **state)
             apr_pool_clear(unit_pool);
             make_samples(samples, &key);
         }
-        data = unit_guard_copy(&guard, sample->data, sample->len);
+        data = unit_guard_copy(sample->data, sample->len);
         for (n = 1 + unit_below(6); n > 0; n--) {
             unsigned at = AT_REVISION + unit_below((unsigned)sample->len - AT_REVISION);
 
@@ -704,37 +678,33 @@ static void test_random_payloads_are_sound_or_refused(void **state)
             assert_sound(session);
         }
     }
-    unit_guard_close(&guard);
 }
 
 static void test_later_versions_are_newer(void **state)
 {
     memsess_key_t key = the_key(), other;
     memsess_session_t *session;
-    unit_guard_t guard;
     apr_size_t len, cut;
     int version;
     char *data = encode(small_session(), &key, 0, &len);
 
     (void)state;
     unit_random_key(&other);
-    unit_guard_open(&guard, len);
     for (version = VERSION + 1; version < 256; version++) {
         data[AT_VERSION] = (char)version;
         /* Nothing is known about what follows the version, not even its length. */
         for (cut = 4; cut <= len; cut += 19) {
-            assert_int_equal(decode(&guard, data, cut, &key, &session),
+            assert_int_equal(decode(data, cut, &key, &session),
                              MEMSESS_RECORD_NEWER);
-            assert_int_equal(decode(&guard, data, cut, &other, &session),
+            assert_int_equal(decode(data, cut, &other, &session),
                              MEMSESS_RECORD_NEWER);
         }
     }
     for (version = 0; version < VERSION; version++) {
         data[AT_VERSION] = (char)version;
         fix_hash(data, len);
-        assert_int_equal(decode(&guard, data, len, &key, &session), MEMSESS_RECORD_DAMAGED);
+        assert_int_equal(decode(data, len, &key, &session), MEMSESS_RECORD_DAMAGED);
     }
-    unit_guard_close(&guard);
 }
 
 static void test_record_of_another_session_is_foreign(void **state)
@@ -742,19 +712,16 @@ static void test_record_of_another_session_is_foreign(void **state)
     memsess_key_t key = the_key(), other = key;
     memsess_session_t *session = NULL;
     sample_t samples[SAMPLES];
-    unit_guard_t guard;
     unsigned i;
 
     (void)state;
     other.digest[0] ^= 1;
     make_samples(samples, &other);
-    unit_guard_open(&guard, 4096);
     for (i = 0; i < COUNT(samples); i++) {
-        assert_int_equal(decode(&guard, samples[i].data, samples[i].len, &key, &session),
+        assert_int_equal(decode(samples[i].data, samples[i].len, &key, &session),
                          MEMSESS_RECORD_FOREIGN);
         assert_null(session);
     }
-    unit_guard_close(&guard);
 }
 
 /* -- Lies with a right hash -------------------------------------------------------------------- */
@@ -785,18 +752,15 @@ static void test_a_huge_claimed_length_is_not_allocated(void **state)
 
         make_samples(samples, &key);
         for (j = 0; j < COUNT(samples); j++) {
-            unit_guard_t guard;
 
-            unit_guard_open(&guard, 4096);
             put32(samples[j].data + at_size, claims[i]);
             fix_hash(samples[j].data, samples[j].len);
-            assert_int_equal(decode(&guard, samples[j].data, samples[j].len, &key, &session),
+            assert_int_equal(decode(samples[j].data, samples[j].len, &key, &session),
                              MEMSESS_RECORD_DAMAGED);
             put32(samples[j].data + at_count, claims[i]);
             fix_hash(samples[j].data, samples[j].len);
-            assert_int_equal(decode(&guard, samples[j].data, samples[j].len, &key, &session),
+            assert_int_equal(decode(samples[j].data, samples[j].len, &key, &session),
                              MEMSESS_RECORD_DAMAGED);
-            unit_guard_close(&guard);
         }
     }
     assert_true(address_space() < before + 0x8000000);
@@ -861,13 +825,11 @@ static void test_a_wrong_length_or_count_is_damaged(void **state)
     memsess_key_t key = the_key();
     memsess_session_t *session;
     sample_t samples[SAMPLES];
-    unit_guard_t guard;
     unsigned i;
     int by;
 
     (void)state;
     make_samples(samples, &key);
-    unit_guard_open(&guard, 4096);
     for (i = 0; i < COUNT(samples); i++) {
         apr_size_t at;
 
@@ -880,13 +842,12 @@ static void test_a_wrong_length_or_count_is_damaged(void **state)
                 if (by != 0 && !(at == at_count && i == MOVED_SAMPLE)) {
                     put32(data + at, is + (unsigned)by);
                     fix_hash(data, samples[i].len);
-                    assert_int_equal(decode(&guard, data, samples[i].len, &key, &session),
+                    assert_int_equal(decode(data, samples[i].len, &key, &session),
                                      MEMSESS_RECORD_DAMAGED);
                 }
             }
         }
     }
-    unit_guard_close(&guard);
 }
 
 static void test_too_many_placements_are_damaged(void **state)
@@ -894,21 +855,18 @@ static void test_too_many_placements_are_damaged(void **state)
     memsess_key_t key = the_key();
     memsess_session_t *session;
     char data[1024 + 255 * PLACE_LEN] = "MSS\2";
-    unit_guard_t guard;
     unsigned n;
 
     (void)state;
     memcpy(data + AT_KEY, key.digest, 16);
-    unit_guard_open(&guard, sizeof(data));
     for (n = 0; n < 256; n++) {
         apr_size_t len = header + n * PLACE_LEN;
 
         data[AT_PLACEMENT] = (char)n;
         fix_hash(data, len);
-        assert_int_equal(decode(&guard, data, len, &key, &session),
+        assert_int_equal(decode(data, len, &key, &session),
                          n <= MEMSESS_COPIES_MAX ? MEMSESS_RECORD_OK : MEMSESS_RECORD_DAMAGED);
     }
-    unit_guard_close(&guard);
 }
 
 /* A record with hand-made attributes; texts and lengths are written as given. */
@@ -928,7 +886,6 @@ static memsess_record_status_t decode_raw(const raw_attr_t *attrs, unsigned n, i
     memsess_session_t *session;
     char data[4096] = "MSS\2", *at = data + header;
     apr_size_t size, len;
-    unit_guard_t guard;
     memsess_record_status_t status;
     unsigned i;
 
@@ -958,12 +915,10 @@ static memsess_record_status_t decode_raw(const raw_attr_t *attrs, unsigned n, i
         data[AT_FLAGS] = COMPRESSED;
     }
     fix_hash(data, header + len);
-    unit_guard_open(&guard, sizeof(data));
-    status = decode(&guard, data, header + len, &key, &session);
+    status = decode(data, header + len, &key, &session);
     if (status == MEMSESS_RECORD_OK) {
         assert_sound(session);
     }
-    unit_guard_close(&guard);
     return status;
 }
 

@@ -12,7 +12,6 @@
 
 #define ID "AAAAAAAAAAAAAAAAAAAAAAAA"
 
-static unit_guard_t guard;
 static memsess_key_t key;
 static memsess_secrets_t *secrets;
 
@@ -52,18 +51,11 @@ static int setup(void **state)
 {
     int rv = unit_setup(state);
 
-    unit_guard_open(&guard, 1 << 17);
     secrets = one_secret(0, "shop");
     return rv || memsess_key_make(&key, "shop", ID) != APR_SUCCESS;
 }
 
-static int teardown(void **state)
-{
-    unit_guard_close(&guard);
-    return unit_teardown(state);
-}
-
-#define SEAL_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define SEAL_TEST(test) cmocka_unit_test_setup_teardown(test, setup, unit_teardown)
 
 static const char plain[] = "card=1234&who=anna, and some more that takes another block of AES";
 
@@ -85,7 +77,7 @@ static memsess_seal_status_t unseal_with(const memsess_secrets_t *with, const me
     char *opened;
     int aged;
 
-    status = memsess_unseal(with, of, what, unit_guard_copy(&guard, data, len), len, &opened,
+    status = memsess_unseal(with, of, what, unit_guard_copy(data, len), len, &opened,
                             &opened_len, &aged, unit_pool);
     if (status == MEMSESS_SEAL_OK) {
         assert_int_equal(opened_len, sizeof(plain));
@@ -115,7 +107,7 @@ static void test_back_again(void **state)
         }
         sealed = seal(data, lengths[i], &len);
         assert_int_equal(memsess_unseal(secrets, &key, "record",
-                                        unit_guard_copy(&guard, sealed, len), len, &opened,
+                                        unit_guard_copy(sealed, len), len, &opened,
                                         &opened_len, &aged, unit_pool), MEMSESS_SEAL_OK);
         assert_int_equal(opened_len, lengths[i]);
         assert_memory_equal(opened, data, opened_len);

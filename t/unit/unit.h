@@ -107,45 +107,34 @@ static inline apr_time_t unit_machines_now(void)
 
 /* -- Memory: reading one byte past the end is a crash ------------------------------------------ */
 
-typedef struct unit_guard_t {
-    char *map;
-    size_t map_len;
-    char *end; /* of the memory that may be touched */
-} unit_guard_t;
+#define UNIT_GUARDED (1 << 22)
 
-static inline void unit_guard_open(unit_guard_t *guard, size_t most)
+/* A copy that ends where a forbidden page begins; it is valid until the next copy. */
+static inline char *unit_guard_copy(const char *data, size_t len)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t room = (most + page - 1) / page * page + page;
+    static char *end;
+    char *copy;
 
-    guard->map_len = room + page;
-    guard->map = mmap(NULL, guard->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
-    assert_true(guard->map != MAP_FAILED);
-    guard->end = guard->map + room;
-    assert_int_equal(mprotect(guard->end, page, PROT_NONE), 0);
-}
+    if (!end) {
+        size_t page = (size_t)sysconf(_SC_PAGESIZE);
+        char *map = mmap(NULL, UNIT_GUARDED + page, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-static inline void unit_guard_close(unit_guard_t *guard)
-{
-    munmap(guard->map, guard->map_len);
-}
-
-/* A copy that ends where the forbidden page begins; it is valid until the next copy. */
-static inline char *unit_guard_copy(unit_guard_t *guard, const char *data, size_t len)
-{
-    char *copy = guard->end - len;
-
-    assert_true(copy >= guard->map);
+        assert_true(map != MAP_FAILED);
+        end = map + UNIT_GUARDED;
+        assert_int_equal(mprotect(end, page, PROT_NONE), 0);
+    }
+    assert_true(len <= UNIT_GUARDED);
+    copy = end - len;
     if (len) {
         memcpy(copy, data, len);
     }
     return copy;
 }
 
-static inline char *unit_guard_string(unit_guard_t *guard, const char *text)
+static inline char *unit_guard_string(const char *text)
 {
-    return unit_guard_copy(guard, text, strlen(text) + 1);
+    return unit_guard_copy(text, strlen(text) + 1);
 }
 
 /* -- The log: all messages since the test began, one a line ------------------------------------ */
