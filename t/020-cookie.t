@@ -8,11 +8,7 @@ use MemSess::Test;
 
 plan tests => 14;
 
-my $pem = "$ENV{MEMSESS_T_ROOT}/logs/tls.pem";
-system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    . " -subj /CN=localhost -keyout '$pem' -out '$pem.crt' 2>'$pem.log' && cat '$pem.crt' >>'$pem'")
-    == 0
-    or die "openssl makes no certificate, see $pem.log";
+my $pem = certificate('tls', 'localhost');
 
 my $memcached = MemSess::Memcached->start;
 my $m = MemSess::Member->start(servers => [$memcached], config => q(

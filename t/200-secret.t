@@ -14,15 +14,7 @@ plan tests => 12;
 my $dir = "$ENV{MEMSESS_T_ROOT}/logs/200-$$";
 mkdir $dir or die "$dir: $!";
 
-sub file {
-    my ($name, $text, $mode) = @_;
-    unlink "$dir/$name";
-    open my $out, '>', "$dir/$name" or die "$dir/$name: $!";
-    print $out $text;
-    close $out;
-    chmod $mode // 0600, "$dir/$name";
-    return "$dir/$name";
-}
+sub file { my ($name, @how) = @_; return file_with("$dir/$name", @how) }
 
 sub program { my ($name, $script) = @_; return file($name, "#!/bin/sh\n$script\n", 0700) }
 

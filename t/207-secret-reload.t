@@ -16,15 +16,7 @@ plan tests => 11;
 my $dir = "$ENV{MEMSESS_T_ROOT}/logs/207-$$";
 mkdir $dir or die "$dir: $!";
 
-sub file {
-    my ($name, $text, $mode) = @_;
-    unlink "$dir/$name";
-    open my $out, '>', "$dir/$name" or die "$dir/$name: $!";
-    print $out $text;
-    close $out;
-    chmod $mode // 0600, "$dir/$name";
-    return "$dir/$name";
-}
+sub file { my ($name, @how) = @_; return file_with("$dir/$name", @how) }
 
 # A script that hangs until it is ended; meanwhile the test lets time pass.
 my $hangs = "touch $dir/hangs-\$\$; exec sleep 1000";

@@ -9,21 +9,10 @@ use MemSess::Test;
 
 plan tests => 6;
 
-# A file with a certificate and its key: a self-signed one, or a client's.
-my $dir = "$ENV{MEMSESS_T_ROOT}/logs";
-sub certificate { my ($name, $subject, $ca) = @_;
-    my $file = "$dir/tls-$name.pem";
-    my $sign = $ca ? "-CA '$ca' -CAkey '$ca'" : '';
-    system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-        . " -subj /CN=$subject $sign -keyout '$file' -out '$file.crt' 2>'$file.log'"
-        . " && cat '$file.crt' >>'$file'") == 0
-        or die "openssl makes no certificate, see $file.log";
-    return $file }
-
-my $ca = certificate('ca', 'CA');
-certificate('server', 'localhost', $ca);
+my $ca = certificate('tls-ca', 'CA');
+certificate('tls-server', 'localhost', $ca);
 my ($ann, $new, $bert) = map { certificate(@$_, $ca) }
-    ['ann', 'ann'], ['new', 'ann'], ['bert', 'bert'];
+    ['tls-ann', 'ann'], ['tls-new', 'ann'], ['tls-bert', 'bert'];
 
 my @pool = pool(2);
 my ($one, $two) = map { MemSess::Member->start(servers => \@pool, config => timing() . q(

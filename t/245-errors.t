@@ -18,16 +18,6 @@ my $config = timing() . q(
     </Location>
 );
 
-sub file {
-    my ($name, $text) = @_;
-    my $file = "$ENV{MEMSESS_T_ROOT}/logs/$name-$$";
-    open my $out, '>', $file or die "$file: $!";
-    print $out $text;
-    close $out;
-    chmod 0600, $file;
-    return $file;
-}
-
 # There must be nothing that only a programmer of APR knows.
 sub plain { my ($m) = @_; unlike $m->log->text,
     qr/specific information|does not understand|\(\d+\)[A-Z].*MemSess: (?:server|changes)/, 'plain' }
@@ -45,7 +35,7 @@ sub told {
     plain($m);
 }
 
-my $password = file('password', "web:sesame\n");
+my $password = private_file('password', "web:sesame\n");
 
 sub guarded { MemSess::Memcached->start(args => ['-Y', $password], auth => 'web sesame') }
 
@@ -64,7 +54,7 @@ subtest 'no password' => sub {
 subtest 'the wrong password' => sub {
     my $server = guarded();
     my $m = MemSess::Member->start(servers => [$server],
-        config => "$config MemSessServerAuth " . file('wrong', "web:wrong\n"));
+        config => "$config MemSessServerAuth " . private_file('wrong', "web:wrong\n"));
     told($m, $server->address, qr/it refuses the user and password of MemSessServerAuth/);
     unlike $m->log->text, qr/wrong\b(?!-)/, 'which is not told';
     $_->stop for $m, $server;

@@ -11,22 +11,9 @@ use MemSess::Test;
 my %versions = ('TLS 1.2' => '-tls1_2', 'TLS 1.3' => '-tls1_3 -enable_pha');
 plan tests => 7 * keys %versions;
 
-# A file with a certificate and its key: a self-signed one, or a client's.
-my $dir = "$ENV{MEMSESS_T_ROOT}/logs";
-sub certificate {
-    my ($name, $subject, $ca) = @_;
-    my $file = "$dir/asked-$name.pem";
-    my $sign = $ca ? "-CA '$ca' -CAkey '$ca'" : '';
-    system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-        . " -subj /CN=$subject $sign -keyout '$file' -out '$file.crt' 2>'$file.log'"
-        . " && cat '$file.crt' >>'$file'") == 0
-        or die "openssl makes no certificate, see $file.log";
-    return $file;
-}
-
-my $ca = certificate('ca', 'CA');
-certificate('server', 'localhost', $ca);
-my ($ann, $bert) = map { certificate($_, $_, $ca) } 'ann', 'bert';
+my $ca = certificate('asked-ca', 'CA');
+certificate('asked-server', 'localhost', $ca);
+my ($ann, $bert) = map { certificate("asked-$_", $_, $ca) } 'ann', 'bert';
 
 my @pool = (MemSess::Memcached->start);
 my $m = MemSess::Member->start(servers => \@pool, config => q(

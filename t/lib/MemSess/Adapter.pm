@@ -73,7 +73,6 @@ sub gunicorn {
 }
 
 sub members { @{ $_[0]{members} } }
-sub port    { $_[0]{port} }
 
 sub config {
     my ($self) = @_;

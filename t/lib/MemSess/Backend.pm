@@ -6,32 +6,9 @@ use strict;
 use warnings;
 use parent 'MemSess::Process';
 
-use IO::Socket::INET;
-
-sub start {
-    my ($class) = @_;
-    mkdir 't/logs';
-    my $self = bless { log => "t/logs/backend-$$.log" }, $class;
-    return $self->launch_perl(__FILE__);
-}
-
-sub port { $_[0]{port} }
+sub start { my ($class) = @_; return $class->named('backend')->launch_perl(__FILE__) }
 
 # ---- what runs in the process of its own ----
-
-sub serve {
-    my ($port) = @_;
-    my $listener = IO::Socket::INET->new(LocalHost => '127.0.0.1', LocalPort => $port,
-                                         Listen => 64, ReuseAddr => 1) or die "port $port: $@";
-    MemSess::Process::say_listening($port);
-    $SIG{CHLD} = 'IGNORE';
-    while (1) {
-        my $client = $listener->accept or next;
-        next if fork;
-        answer($client);
-        exit 0;
-    }
-}
 
 sub answer {
     my ($client) = @_;
@@ -81,6 +58,6 @@ sub read_chunked {
     return $body;
 }
 
-serve(@ARGV) unless caller;
+MemSess::Process::answer_each($ARGV[0], \&answer) unless caller;
 
 1;

@@ -7,20 +7,13 @@ use strict;
 use warnings;
 use parent 'MemSess::Process';
 
-use IO::Socket::INET;
 use MemSess::WebSocket;
 use Time::HiRes qw(sleep);
 
-my $count = 0;
-
 sub start {
     my ($class, $how, @answers) = @_;
-    mkdir 't/logs';
-    my $self = bless { log => sprintf('t/logs/backend-h2-%d-%d.log', $$, ++$count) }, $class;
-    return $self->launch_perl(__FILE__, $how, map { join "\n", @$_ } @answers);
+    return $class->named('backend-h2')->launch_perl(__FILE__, $how, map { join "\n", @$_ } @answers);
 }
-
-sub port { $_[0]{port} }
 
 # ---- what runs in the process of its own ----
 
@@ -28,16 +21,10 @@ sub frame { MemSess::WebSocket::H2::frame(@_) }
 
 sub serve {
     my ($port, $how, @answers) = @_;
-    my $listener = IO::Socket::INET->new(LocalHost => '127.0.0.1', LocalPort => $port, Listen => 64,
-        ReuseAddr => 1) or die "port $port: $@";
-    MemSess::Process::say_listening($port);
-    $SIG{CHLD} = 'IGNORE';
-    while (1) {
-        my $client = $listener->accept or next;
-        next if fork;
+    MemSess::Process::answer_each($port, sub {
+        my ($client) = @_;
         converse($client, $how, map { [split /\n/] } @answers);
-        exit 0;
-    }
+    });
 }
 
 sub converse {

@@ -9,14 +9,7 @@ use parent 'MemSess::Process';
 
 use FCGI;
 
-sub start {
-    my ($class) = @_;
-    mkdir 't/logs';
-    my $self = bless { log => "t/logs/fastcgi-$$.log" }, $class;
-    return $self->launch_perl(__FILE__);
-}
-
-sub port { $_[0]{port} }
+sub start { my ($class) = @_; return $class->named('fastcgi')->launch_perl(__FILE__) }
 
 # ---- what runs in the process of its own ----
 

@@ -19,12 +19,11 @@ use IO::Socket::INET;
 use Time::HiRes qw(time);
 
 my %after = (late => 1.5, lag => 0.07);    # seconds
-my $count = 0;
 
 sub start {
     my ($class, $memcached) = @_;
-    my $base = sprintf 't/logs/faulty-%d-%d', $$, ++$count;
-    my $self = bless { log => "$base.log", mode_file => "$base.mode" }, $class;
+    my $self = $class->named('faulty');
+    $self->{mode_file} = $self->{log} =~ s/log$/mode/r;
     $self->mode('pass');
     return $self->launch_perl(__FILE__, $memcached->port, $self->{mode_file});
 }
@@ -49,9 +48,7 @@ sub set_mode {
 
 sub serve {
     my ($port, $behind, $mode_file) = @_;
-    my $listener = IO::Socket::INET->new(LocalHost => '127.0.0.1', LocalPort => $port,
-                                         Listen => 64, ReuseAddr => 1) or die "port $port: $@";
-    MemSess::Process::say_listening($port);
+    my $listener = MemSess::Process::listen_on($port);
     my $all = IO::Select->new($listener);
     my (%peer, %is_client, @late, $slow, @held);
     my $drop = sub {

@@ -130,7 +130,6 @@ Include "$root/conf/site.conf"
     close $out or die $!;
 }
 
-sub port     { $_[0]{port} }
 sub tls_port { $_[0]{tls_port} }
 sub dir      { $_[0]{dir} }
 sub log      { $_[0]{error_log} }

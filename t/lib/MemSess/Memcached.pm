@@ -59,8 +59,6 @@ sub address {
     return ($self->{host} =~ /:/ ? "[$self->{host}]" : $self->{host}) . ":$self->{port}";
 }
 
-sub port { $_[0]{port} }
-
 # Whether ours answers, and not another process at the same port.
 sub answers {
     my ($self) = @_;

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use IO::Socket::INET;
 use IO::Socket::IP;
 use POSIX ();
 use Time::HiRes qw(sleep time);
@@ -14,6 +15,7 @@ our @EXPORT_OK = qw(wait_for free_port);
 
 my $owner = $$;
 my @started;
+my $named = 0;
 
 $SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 $SIG{PIPE} = 'IGNORE';
@@ -83,6 +85,13 @@ sub output {
     return scalar(<$in>) // '';
 }
 
+# A new one of the class, whose log has a name of its own.
+sub named {
+    my ($class, $name) = @_;
+    mkdir 't/logs';
+    return bless { log => sprintf('t/logs/%s-%d-%d.log', $name, $$, ++$named) }, $class;
+}
+
 # A server that this Perl file is when it is run, with a port to listen on and arguments.
 # By its line "listening on PORT" it is told from another process at the same port.
 sub launch_perl {
@@ -103,7 +112,29 @@ sub say_listening {
     print "listening on $port\n";
 }
 
-sub pid { $_[0]{pid} }
+sub listen_on {
+    my ($port) = @_;
+    my $listener = IO::Socket::INET->new(LocalHost => '127.0.0.1', LocalPort => $port,
+                                         Listen => 64, ReuseAddr => 1) or die "port $port: $@";
+    say_listening($port);
+    return $listener;
+}
+
+# Answers each client in a process of its own.
+sub answer_each {
+    my ($port, $answer) = @_;
+    my $listener = listen_on($port);
+    $SIG{CHLD} = 'IGNORE';
+    while (1) {
+        my $client = $listener->accept or next;
+        next if fork;
+        $answer->($client);
+        exit 0;
+    }
+}
+
+sub pid  { $_[0]{pid} }
+sub port { $_[0]{port} }
 
 # Reaps; true while the process is there.
 sub alive {

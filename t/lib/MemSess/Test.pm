@@ -16,7 +16,8 @@ use Test::More import => [qw(is ok diag)];
 use Time::HiRes qw(sleep);
 
 our @EXPORT = qw(client server shared_memcached say_via escape set_via state data started
-                 time_passes clears_cookie leaves_cookie back_again in_use raw wait_for growth sum private_file);
+                 time_passes clears_cookie leaves_cookie back_again in_use raw wait_for growth sum private_file file_with
+                 certificate);
 
 # Apache::Test reports failures on STDOUT, where prove hides them.
 {
@@ -57,6 +58,30 @@ sub private_file {
     print $out $text;
     close $out or die "$path: $!";
     return $path;
+}
+
+# A file with that text, in place of the one there was.
+sub file_with {
+    my ($path, $text, $mode) = @_;
+    unlink $path;
+    open my $out, '>', $path or die "$path: $!";
+    print $out $text;
+    close $out or die "$path: $!";
+    chmod $mode // 0600, $path;
+    return $path;
+}
+
+# The file NAME.pem among the logs, with a certificate and its key: signed by a file of such, or by
+# itself. NAME.pem.crt has the certificate alone.
+sub certificate {
+    my ($name, $subject, $ca) = @_;
+    my $file = "$ENV{MEMSESS_T_ROOT}/logs/$name.pem";
+    my $sign = $ca ? "-CA '$ca' -CAkey '$ca'" : '';
+    system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        . " -subj /CN=$subject $sign -keyout '$file' -out '$file.crt' 2>'$file.log'"
+        . " && cat '$file.crt' >>'$file'") == 0
+        or die "openssl makes no certificate, see $file.log";
+    return $file;
 }
 
 # Encodes everything but letters and digits, so that no layer finds a meaning in it.

@@ -13,14 +13,7 @@ use IO::Socket::INET;
 use MemSess::HTTP;
 use Time::HiRes qw(sleep);
 
-sub backend {
-    my ($class) = @_;
-    mkdir 't/logs';
-    my $self = bless { log => "t/logs/websocket-$$.log" }, $class;
-    return $self->launch_perl(__FILE__);
-}
-
-sub port { $_[0]{port} }
+sub backend { my ($class) = @_; return $class->named('websocket')->launch_perl(__FILE__) }
 
 # ---- the client ----
 
@@ -165,20 +158,6 @@ sub send_bytes { my ($self, $bytes) = @_; $self->{socket}->syswrite(frame(0, 0, 
 
 package MemSess::WebSocket;
 
-sub serve {
-    my ($port) = @_;
-    my $listener = IO::Socket::INET->new(LocalHost => '127.0.0.1', LocalPort => $port, Listen => 64,
-        ReuseAddr => 1) or die "port $port: $@";
-    MemSess::Process::say_listening($port);
-    $SIG{CHLD} = 'IGNORE';
-    while (1) {
-        my $client = $listener->accept or next;
-        next if fork;
-        answer($client);
-        exit 0;
-    }
-}
-
 sub answer {
     my ($s) = @_;
     my $head = '';
@@ -209,6 +188,6 @@ sub answer {
     }
 }
 
-serve(@ARGV) unless caller;
+MemSess::Process::answer_each($ARGV[0], \&answer) unless caller;
 
 1;

@@ -47,7 +47,6 @@ sub start {
     die "the wire does not start, see $self->{log}\n";
 }
 
-sub port    { $_[0]{port} }
 sub address { "127.0.0.1:$_[0]{port}" }
 
 sub mode {
