@@ -14,7 +14,7 @@ use Sites;
 use List::Util qw(max sum);
 use Time::HiRes qw(sleep);
 
-my $SECONDS = $ENV{BENCH_SECONDS} || 4;
+my $SECONDS = $ENV{BENCH_SECONDS} || 3;
 my $RATE    = $ENV{BENCH_RATE}    || 300;
 my @POOLS   = split /[\s,]+/, $ENV{BENCH_POOLS} || '2 3 4';
 
@@ -22,6 +22,7 @@ my ($CHILDREN, $THREADS) = (2, 64);
 my $CLIENTS = 120;
 my $SESSIONS = 128;
 my $SLOW = 0.1;    # seconds that a slow server takes for each answer
+my $RETRY = 2;     # seconds: MemSessRetry
 my $LONG = 200;    # ms; less than MemSessTimeout, more than a slow server's answer
 
 # Name, MemSessTimeout, whether a relay is before the server; what is done to it, and undone.
@@ -119,12 +120,17 @@ sub await_state {
     return;
 }
 
-# All servers are up for this member, and each session has its copies.
+# All servers are up for each child, which looks every MemSessRetry, and each session has
+# its copies.
 sub recover {
     my ($site) = @_;
     await_state($site, 'up', $site->{servers});
+    sleep $RETRY;
     for (1, 2) {
-        $site->get('/read', $_) for @{ $site->{cookies} };
+        for my $cookie (@{ $site->{cookies} }) {
+            Rig::await(30, sub { eval { $site->get('/read', $cookie) } })
+                or die "a session is not back\n" . $site->complaints;
+        }
         sleep 0.3;
     }
     return;
