@@ -5,7 +5,6 @@
 #include "apr_hash.h"
 #include "apr_strings.h"
 #include "base/clock.h"
-#include "base/count.h"
 #include "store/again.h"
 #include "store/commit.h"
 #include "store/read.h"

@@ -3,6 +3,7 @@
 #include "base/count_private.h"
 
 #include "apr_strings.h"
+#include "base/error.h"
 #include "base/log.h"
 
 /* There is a warning for this long after a server last refused something. */

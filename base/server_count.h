@@ -11,8 +11,8 @@
 #ifndef MEMSESS_SERVER_COUNT_H
 #define MEMSESS_SERVER_COUNT_H
 
+#include "apr_errno.h"
 #include "apr_pools.h"
-#include "base/error.h"
 #include "base/latency.h"
 
 /** The counters of one server. */

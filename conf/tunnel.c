@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "apr_lib.h"
-#include "apr_strings.h"
 #include "http_core.h"
 #include "http_log.h"
 

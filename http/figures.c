@@ -3,6 +3,7 @@
 #include "http/status.h"
 
 #include "apr_strings.h"
+#include "base/error.h"
 
 apr_interval_time_t memsess_status_latency(const memsess_server_figures_t *figures, double share)
 {

@@ -4,10 +4,7 @@
 
 #include "http/status.h"
 
-#include <string.h>
-
 #include "apr_strings.h"
-#include "base/clock.h"
 
 /* The servers are looked after every MEMSESS_SAMPLE_EVERY, if no server keeps that waiting. */
 #define UNSEEN apr_time_from_sec(60)

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "apr_lib.h"
 #include "apr_strings.h"
 #include "http/caches.h"
 #include "http/expose.h"

@@ -2,8 +2,6 @@
 
 #include "store/mark.h"
 
-#include <string.h>
-
 #include "apr_strings.h"
 #include "session/seal.h"
 #include "store/private.h"

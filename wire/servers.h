@@ -22,6 +22,7 @@
 #include "apr_pools.h"
 #include "apr_time.h"
 #include "base/count.h"
+#include "base/error.h"
 #include "base/lease.h"
 
 /** How a server is reached. */
