@@ -272,20 +272,11 @@ static void test_find_in_random_bytes(void **state)
 /* -- Signing ----------------------------------------------------------------------------------- */
 
 /* Adds the secret number n of a namespace; the one that was added first signs. */
-static void secrets_add(memsess_secrets_t *secrets, int n, const char *ns)
-{
-    memsess_raw_secret_t raw;
-
-    memset(raw.bytes, 'a' + n, 32);
-    raw.len = 32;
-    assert_int_equal(memsess_secrets_add(secrets, &raw, ns), APR_SUCCESS);
-}
-
 static memsess_secrets_t *one_secret(int n, const char *ns)
 {
     memsess_secrets_t *secrets = memsess_secrets_make(unit_pool);
 
-    secrets_add(secrets, n, ns);
+    unit_secret_add(secrets, 'a' + n, ns);
     return secrets;
 }
 
@@ -498,7 +489,7 @@ static void test_older_secrets_are_accepted(void **state)
     memsess_cookie_value_t value;
 
     (void)state;
-    secrets_add(new_first, 0, "");
+    unit_secret_add(new_first, 'a', "");
     assert_int_equal(find_signed(signed_cookie(ID, 0, one_secret(0, "")), new_first, &value),
                      MEMSESS_COOKIE_OK);
     assert_string_equal(value.id, ID);

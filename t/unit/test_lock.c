@@ -57,14 +57,11 @@ static void put_lock(const memsess_secrets_t *secrets, unsigned place, int secon
 static void test_lock_that_was_planted(void **state)
 {
     memsess_secrets_t *secrets = memsess_secrets_make(unit_pool);
-    memsess_raw_secret_t raw;
     memsess_session_t *session;
     memsess_lock_t *mine;
 
     (void)state;
-    memset(raw.bytes, 's', 32);
-    raw.len = 32;
-    assert_int_equal(memsess_secrets_add(secrets, &raw, ""), APR_SUCCESS);
+    unit_secret_add(secrets, 's', "");
     store_conf.secrets = secrets;
     open_store(1, 1, 1);
     store_conf.secrets = NULL;

@@ -65,14 +65,11 @@ static void test_a_mark_while_servers_are_away(void **state)
 static void test_a_mark_that_was_planted(void **state)
 {
     memsess_secrets_t *secrets = memsess_secrets_make(unit_pool);
-    memsess_raw_secret_t raw;
     apr_size_t len = 0;
     char *data;
 
     (void)state;
-    memset(raw.bytes, 's', 32);
-    raw.len = 32;
-    assert_int_equal(memsess_secrets_add(secrets, &raw, ""), APR_SUCCESS);
+    unit_secret_add(secrets, 's', "");
     store_conf.secrets = secrets;
     open_store(2, 1, 1);
     unit_memcached_set(at(0), mark_key(0), "1", 1);

@@ -30,20 +30,11 @@ int EVP_CipherUpdate(EVP_CIPHER_CTX *context, unsigned char *out, int *out_len,
 }
 
 /* The secret number n. */
-static void add_secret(memsess_secrets_t *to, int n, const char *ns)
-{
-    memsess_raw_secret_t raw;
-
-    memset(raw.bytes, 'a' + n, 32);
-    raw.len = 32;
-    assert_int_equal(memsess_secrets_add(to, &raw, ns), APR_SUCCESS);
-}
-
 static memsess_secrets_t *one_secret(int n, const char *ns)
 {
     memsess_secrets_t *made = memsess_secrets_make(unit_pool);
 
-    add_secret(made, n, ns);
+    unit_secret_add(made, 'a' + n, ns);
     return made;
 }
 
@@ -249,7 +240,7 @@ static void test_of_another_secret_or_namespace(void **state)
     memcpy(liar->secret[0].id, secrets->secret[0].id, MEMSESS_SECRET_ID_BYTES);
     assert_int_equal(unseal_with(liar, &key, "record", sealed, len), MEMSESS_SEAL_BROKEN);
     /* Two secrets with the same id are told apart by trying both. */
-    add_secret(liar, 0, "shop");
+    unit_secret_add(liar, 'a', "shop");
     assert_int_equal(unseal_with(liar, &key, "record", sealed, len), MEMSESS_SEAL_OK);
 }
 
@@ -261,7 +252,7 @@ static void test_older_secrets_are_accepted(void **state)
     int aged = 0;
 
     (void)state;
-    add_secret(rotated, 0, "shop");
+    unit_secret_add(rotated, 'a', "shop");
     assert_int_equal(memsess_unseal(rotated, &key, "record", sealed, len, &opened, &opened_len,
                                     &aged, unit_pool), MEMSESS_SEAL_OK);
     assert_true(aged);

@@ -325,15 +325,12 @@ static void test_complaints_are_few(void **state)
 static void test_sealed(void **state)
 {
     memsess_secrets_t *secrets = memsess_secrets_make(unit_pool), *other;
-    memsess_raw_secret_t raw;
     memsess_session_t *found;
     apr_size_t len, plain_len;
     char *data, *plain;
 
     (void)state;
-    memset(raw.bytes, 's', 32);
-    raw.len = 32;
-    assert_int_equal(memsess_secrets_add(secrets, &raw, ""), APR_SUCCESS);
+    unit_secret_add(secrets, 's', "");
     open_store(2, 2, 1);
     written("unsealed");
     plain = copy_raw(0, &plain_len);
@@ -358,10 +355,8 @@ static void test_sealed(void **state)
     /* A record of an older secret is found, and reported as aged. */
     written("aged");
     other = memsess_secrets_make(unit_pool);
-    memset(raw.bytes, 't', 32);
-    assert_int_equal(memsess_secrets_add(other, &raw, ""), APR_SUCCESS);
-    memset(raw.bytes, 's', 32);
-    assert_int_equal(memsess_secrets_add(other, &raw, ""), APR_SUCCESS);
+    unit_secret_add(other, 't', "");
+    unit_secret_add(other, 's', "");
     store_conf.secrets = other;
     store = same_servers(&store_conf);
     assert_int_equal(unit_read(store, &key, &found, unit_pool), MEMSESS_FOUND);

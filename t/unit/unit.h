@@ -30,6 +30,7 @@
 #include "apr_strings.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "session/session.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -135,6 +136,17 @@ static inline char *unit_guard_copy(const char *data, size_t len)
 static inline char *unit_guard_string(const char *text)
 {
     return unit_guard_copy(text, strlen(text) + 1);
+}
+
+/* -- Secrets ----------------------------------------------------------------------------------- */
+
+/* Adds a secret of 32 such bytes. */
+static inline void unit_secret_add(memsess_secrets_t *secrets, int byte, const char *ns)
+{
+    memsess_raw_secret_t raw = {.len = 32};
+
+    memset(raw.bytes, byte, raw.len);
+    assert_int_equal(memsess_secrets_add(secrets, &raw, ns), APR_SUCCESS);
 }
 
 /* -- The log: all messages since the test began, one a line ------------------------------------ */
