@@ -281,18 +281,25 @@ const char *memsess_secret_read(const char *source, apr_interval_time_t wait,
 
 /* -- Keys -------------------------------------------------------------------------------------- */
 
-static apr_status_t cleanse(void *secrets)
+/* Its length comes before the memory itself. */
+static apr_status_t cleanse(void *len)
 {
-    memsess_cleanse(secrets, sizeof(memsess_secrets_t));
+    memsess_cleanse((apr_size_t *)len + 1, *(apr_size_t *)len);
     return APR_SUCCESS;
+}
+
+void *memsess_secret_memory(apr_size_t len, apr_pool_t *p)
+{
+    apr_size_t *memory = apr_pcalloc(p, sizeof(*memory) + len);
+
+    *memory = len;
+    apr_pool_cleanup_register(p, memory, cleanse, apr_pool_cleanup_null);
+    return memory + 1;
 }
 
 memsess_secrets_t *memsess_secrets_make(apr_pool_t *p)
 {
-    memsess_secrets_t *secrets = apr_pcalloc(p, sizeof(*secrets));
-
-    apr_pool_cleanup_register(p, secrets, cleanse, apr_pool_cleanup_null);
-    return secrets;
+    return memsess_secret_memory(sizeof(memsess_secrets_t), p);
 }
 
 /* A key is for one purpose in one namespace. */
@@ -311,21 +318,21 @@ apr_status_t memsess_secrets_add(memsess_secrets_t *secrets, const memsess_raw_s
                                  const char *ns)
 {
     memsess_secret_t *secret = &secrets->secret[secrets->n];
+    const struct {
+        const char *purpose;
+        unsigned char *key;
+        apr_size_t len;
+    } keys[] = {{"cookie", secret->cookie, sizeof(secret->cookie)},
+                {"seal", secret->seal, sizeof(secret->seal)},
+                {"user", secret->user, sizeof(secret->user)},
+                {"id", secret->id, sizeof(secret->id)}};
     apr_status_t rv = secrets->n < MEMSESS_SECRETS_MAX ? APR_SUCCESS : APR_ENOSPC;
+    unsigned i;
 
-    if (rv == APR_SUCCESS) {
-        rv = derive(raw, "cookie", ns, secret->cookie, sizeof(secret->cookie));
+    for (i = 0; i < sizeof(keys) / sizeof(keys[0]) && rv == APR_SUCCESS; i++) {
+        rv = derive(raw, keys[i].purpose, ns, keys[i].key, keys[i].len);
     }
-    if (rv == APR_SUCCESS) {
-        rv = derive(raw, "seal", ns, secret->seal, sizeof(secret->seal));
-    }
-    if (rv == APR_SUCCESS) {
-        rv = derive(raw, "user", ns, secret->user, sizeof(secret->user));
-    }
-    if (rv == APR_SUCCESS) {
-        rv = derive(raw, "id", ns, secret->id, sizeof(secret->id));
-        secrets->n += rv == APR_SUCCESS;
-    }
+    secrets->n += rv == APR_SUCCESS;
     return rv;
 }
 

@@ -57,7 +57,10 @@ const char *memsess_secret_file(const char *path, const char *fix, void *bytes, 
 const char *memsess_secret_read(const char *source, apr_interval_time_t wait,
                                 memsess_raw_secret_t *raw, apr_pool_t *p);
 
-/** An empty set; its keys are cleared when @a p is. */
+/** Memory for something secret, all zero at first, that is wiped when @a p is cleared. */
+void *memsess_secret_memory(apr_size_t len, apr_pool_t *p);
+
+/** An empty set, in such memory. */
 memsess_secrets_t *memsess_secrets_make(apr_pool_t *p);
 
 /** Adds a secret, for that namespace. */

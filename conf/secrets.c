@@ -124,20 +124,13 @@ const char *memsess_conf_failed_text(const memsess_failed_t *failed, apr_pool_t 
 
 /* -- MemSessSecret ----------------------------------------------------------------------------- */
 
-static apr_status_t cleanse_source(void *source)
-{
-    memsess_cleanse(source, sizeof(source_t));
-    return APR_SUCCESS;
-}
-
 static source_t *read_source(reading_t *reading, const char *name)
 {
     source_t *source = apr_hash_get(reading->sources, name, APR_HASH_KEY_STRING);
     apr_time_t begun = memsess_clock_steady();
 
     if (!source) {
-        source = apr_pcalloc(reading->ptemp, sizeof(*source));
-        apr_pool_cleanup_register(reading->ptemp, source, cleanse_source, apr_pool_cleanup_null);
+        source = memsess_secret_memory(sizeof(*source), reading->ptemp);
         apr_hash_set(reading->sources, name, APR_HASH_KEY_STRING, source);
         source->error = memsess_secret_read(name, reading->wait, &source->raw, reading->ptemp);
         if (memsess_clock_steady() - begun >= reading->wait) {
@@ -238,18 +231,11 @@ static void tell_rotation(server_rec *s, const memsess_kept_t *kept, apr_pool_t 
 
 /* -- MemSessServerAuth ------------------------------------------------------------------------- */
 
-static apr_status_t cleanse_text(void *text)
-{
-    memsess_cleanse(text, strlen(text));
-    return APR_SUCCESS;
-}
-
 static const char *copy_password(const char *password, apr_pool_t *p)
 {
-    char *copy = apr_pstrdup(p, password);
+    apr_size_t size = strlen(password) + 1;
 
-    apr_pool_cleanup_register(p, copy, cleanse_text, apr_pool_cleanup_null);
-    return copy;
+    return memcpy(memsess_secret_memory(size, p), password, size);
 }
 
 /* As memcached wants it: a space between user and password. */
