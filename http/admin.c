@@ -79,16 +79,20 @@ static const memsess_srv_conf_t *conf_of(const request_rec *r)
     return memsess_srv_conf(r->server);
 }
 
+static memsess_user_t user_of(const request_rec *r, const char *name)
+{
+    return (memsess_user_t){.secrets = conf_of(r)->secrets, .ns = conf_of(r)->ns, .name = name};
+}
+
 /* Ends all sessions of a user, or only the one with this id. */
 static int end(request_rec *r, const char *name, const char *id)
 {
     const memsess_srv_conf_t *conf = conf_of(r);
+    const memsess_user_t user = user_of(r, name);
     apr_interval_time_t wait = memsess_dir_conf(r)->lock_wait;
     char words[MEMSESS_WORDS_LEN];
-    apr_status_t rv = id ? memsess_epoch_end_one(conf->store, conf->secrets, conf->ns, name, id, wait,
-                                                 r->pool)
-                         : memsess_epoch_end_user(conf->store, conf->secrets, conf->ns, name, wait,
-                                                  r->pool);
+    apr_status_t rv = id ? memsess_epoch_end_one(conf->store, &user, id, wait, r->pool)
+                         : memsess_epoch_end_user(conf->store, &user, wait, r->pool);
 
     if (rv == MEMSESS_ABSENT) {
         return refuse(r, HTTP_NOT_FOUND, "this user has no such session in the list of "
@@ -343,14 +347,13 @@ static int list(request_rec *r, const char *name)
 {
     const memsess_srv_conf_t *conf = conf_of(r);
     const char *sessions = conf->user_sessions ? "[]" : "null";
-    char user[MEMSESS_USER_LEN + 1];
+    const memsess_user_t user = user_of(r, name);
     unsigned i;
 
     for (i = 0; conf->user_sessions && i < memsess_users(conf->secrets); i++) {
         memsess_reading_t epoch = {.found = MEMSESS_UNAVAILABLE};
 
-        if (memsess_user_make(user, conf->secrets, i, conf->ns, name) == APR_SUCCESS
-            && memsess_epoch_key(&epoch.key, conf->ns, user) == APR_SUCCESS) {
+        if (memsess_user_key(&epoch.key, &user, i) == APR_SUCCESS) {
             memsess_store_read(conf->store, &epoch, r->pool);
             memsess_repair_see(memsess_own(r, 1)->top, &epoch);
         }

@@ -28,9 +28,16 @@ static const char *user_name(const memsess_commit_t *c)
     return memsess_session_user(c->req->session, c->conf->user_attr);
 }
 
-static int which_secret(const memsess_commit_t *c, const char *user, const char *name)
+static memsess_user_t user_of(const memsess_commit_t *c, const char *name)
 {
-    return memsess_user_which(user, secrets_of(c), c->req->ns, name);
+    return (memsess_user_t){.secrets = secrets_of(c), .ns = c->req->ns, .name = name};
+}
+
+static int which_secret(const memsess_commit_t *c, const char *digest, const char *name)
+{
+    const memsess_user_t user = user_of(c, name);
+
+    return memsess_user_which(digest, &user);
 }
 
 /* The name that the session is logged in by, whichever section's attribute has it. */
@@ -79,20 +86,21 @@ static memsess_entry_t entry_of(const memsess_commit_t *c, const memsess_session
 static apr_status_t log_in(memsess_commit_t *c, memsess_login_t *login,
                            const memsess_entry_t *entry, const char *name, apr_interval_time_t wait)
 {
-    char user[MEMSESS_USER_LEN + 1];
+    const memsess_user_t user = user_of(c, name);
+    char digest[MEMSESS_USER_LEN + 1];
     memsess_key_t key;
-    apr_status_t rv = memsess_user_make(user, secrets_of(c), 0, c->req->ns, name);
+    apr_status_t rv = memsess_user_make(digest, &user, 0);
 
     if (rv != APR_SUCCESS
-        || (!strcmp(user, login->user) && !strcmp(entry->public_id, c->entered))) {
+        || (!strcmp(digest, login->user) && !strcmp(entry->public_id, c->entered))) {
         return rv;
     }
-    rv = memsess_epoch_key(&key, c->req->ns, user);
+    rv = memsess_epoch_key(&key, c->req->ns, digest);
     if (rv == APR_SUCCESS) {
         rv = memsess_epoch_enter(login, c->store, &key, entry, most_listed(c), wait, c->r->pool);
     }
     if (rv == APR_SUCCESS) {
-        memcpy(login->user, user, sizeof(user));
+        memcpy(login->user, digest, sizeof(digest));
         apr_cpystrn(c->entered, entry->public_id, sizeof(c->entered));
     }
     return rv;
@@ -221,8 +229,9 @@ apr_status_t memsess_commit_keep_user(memsess_commit_t *c, apr_interval_time_t w
 
 static apr_status_t end_user(const memsess_commit_t *c, const char *name)
 {
-    return memsess_epoch_end_user(c->store, secrets_of(c), c->req->ns, name, c->conf->lock_wait,
-                                  c->r->pool);
+    const memsess_user_t user = user_of(c, name);
+
+    return memsess_epoch_end_user(c->store, &user, c->conf->lock_wait, c->r->pool);
 }
 
 /* Ends all sessions of the user but this one. Those under other secrets all end, since this one is
@@ -232,6 +241,7 @@ static apr_status_t end_all_but_own(memsess_commit_t *c)
 {
     const memsess_session_t *session = c->req->session;
     const char *name = user_name(c);
+    const memsess_user_t user = user_of(c, name);
     memsess_key_t key;
     apr_status_t rv = memsess_epoch_key(&key, c->req->ns, session->login.user);
     int i, own = name ? which_secret(c, session->login.user, name) : -1;
@@ -243,8 +253,8 @@ static apr_status_t end_all_but_own(memsess_commit_t *c)
     }
     for (i = 0; own >= 0 && rv == APR_SUCCESS && i < (int)memsess_users(secrets_of(c)); i++) {
         rv = i == own ? APR_SUCCESS
-                      : memsess_epoch_end_secret(c->store, secrets_of(c), (unsigned)i, c->req->ns, name,
-                                                 c->conf->lock_wait, c->r->pool);
+                      : memsess_epoch_end_secret(c->store, &user, (unsigned)i, c->conf->lock_wait,
+                                                 c->r->pool);
     }
     return rv;
 }
@@ -252,10 +262,10 @@ static apr_status_t end_all_but_own(memsess_commit_t *c)
 /* Ends one session of the user's list, under whichever secret it is listed. */
 static apr_status_t end_one(const memsess_commit_t *c, const char *public_id)
 {
-    const char *name = user_name(c);
-    apr_status_t rv = name ? memsess_epoch_end_one(c->store, secrets_of(c), c->req->ns, name,
-                                                   public_id, c->conf->lock_wait, c->r->pool)
-                           : MEMSESS_ABSENT;
+    const memsess_user_t user = user_of(c, user_name(c));
+    apr_status_t rv = user.name ? memsess_epoch_end_one(c->store, &user, public_id,
+                                                        c->conf->lock_wait, c->r->pool)
+                                : MEMSESS_ABSENT;
 
     if (rv != MEMSESS_ABSENT) {
         return rv;
@@ -297,12 +307,11 @@ apr_status_t memsess_commit_end_others(memsess_commit_t *c, int is_active)
 void memsess_commit_leave(const memsess_commit_t *c)
 {
     const memsess_session_t *was = c->req->session;
-    const char *name = was->login.listed ? login_name(c) : NULL;
+    const memsess_user_t user = user_of(c, was->login.listed ? login_name(c) : NULL);
 
-    if (name && !c->changes->destroy_all
+    if (user.name && !c->changes->destroy_all
         && !(c->kept && !strcmp(c->kept->public_id, was->public_id)
              && !strcmp(c->kept->login.user, was->login.user))) {
-        memsess_epoch_leave(c->store, secrets_of(c), c->req->ns, name, was->public_id, LEAVE_WAIT,
-                            c->r->pool);
+        memsess_epoch_leave(c->store, &user, was->public_id, LEAVE_WAIT, c->r->pool);
     }
 }

@@ -15,30 +15,29 @@ unsigned memsess_users(const memsess_secrets_t *secrets)
     return secrets ? secrets->n : 1;
 }
 
-apr_status_t memsess_user_make(char user[MEMSESS_USER_LEN + 1], const memsess_secrets_t *secrets,
-                               unsigned which, const char *ns, const char *name)
+apr_status_t memsess_user_make(char digest[MEMSESS_USER_LEN + 1], const memsess_user_t *user,
+                               unsigned which)
 {
-    const char *const strings[] = {"memsess-user", ns, name};
-    unsigned char digest[MEMSESS_SHA512_BYTES], mac[MEMSESS_MAC_BYTES];
-    apr_status_t rv = memsess_sha512(strings, 3, digest);
+    const char *const strings[] = {"memsess-user", user->ns, user->name};
+    unsigned char made[MEMSESS_SHA512_BYTES], mac[MEMSESS_MAC_BYTES];
+    apr_status_t rv = memsess_sha512(strings, 3, made);
 
-    if (rv == APR_SUCCESS && secrets) {
-        rv = memsess_hmac(secrets->secret[which].user, MEMSESS_SUBKEY_BYTES, digest,
-                          sizeof(digest), mac);
-        memcpy(digest, mac, sizeof(mac));
+    if (rv == APR_SUCCESS && user->secrets) {
+        rv = memsess_hmac(user->secrets->secret[which].user, MEMSESS_SUBKEY_BYTES, made,
+                          sizeof(made), mac);
+        memcpy(made, mac, sizeof(mac));
     }
-    return rv == APR_SUCCESS ? apr_encode_base64_binary(user, digest, MEMSESS_USER_BYTES,
+    return rv == APR_SUCCESS ? apr_encode_base64_binary(digest, made, MEMSESS_USER_BYTES,
                                                         APR_ENCODE_BASE64URL, NULL) : rv;
 }
 
-int memsess_user_which(const char *user, const memsess_secrets_t *secrets, const char *ns,
-                       const char *name)
+int memsess_user_which(const char *digest, const memsess_user_t *user)
 {
     char made[MEMSESS_USER_LEN + 1];
     unsigned i;
 
-    for (i = 0; i < memsess_users(secrets); i++) {
-        if (memsess_user_make(made, secrets, i, ns, name) == APR_SUCCESS && !strcmp(user, made)) {
+    for (i = 0; i < memsess_users(user->secrets); i++) {
+        if (memsess_user_make(made, user, i) == APR_SUCCESS && !strcmp(digest, made)) {
             return (int)i;
         }
     }
@@ -52,6 +51,14 @@ apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *u
     memcpy(name, "epoch.", sizeof("epoch."));
     memcpy(name + sizeof("epoch.") - 1, user, MEMSESS_USER_LEN + 1);
     return memsess_key_make(key, ns, name);
+}
+
+apr_status_t memsess_user_key(memsess_key_t *key, const memsess_user_t *user, unsigned which)
+{
+    char digest[MEMSESS_USER_LEN + 1];
+    apr_status_t rv = memsess_user_make(digest, user, which);
+
+    return rv == APR_SUCCESS ? memsess_epoch_key(key, user->ns, digest) : rv;
 }
 
 /* -- Which sessions go on -------------------------------------------------------------------- */
@@ -356,16 +363,6 @@ apr_status_t memsess_epoch_enter(memsess_login_t *login, memsess_store_t *store,
     return rv;
 }
 
-/* The key of the user's record under one of the secrets. */
-static apr_status_t user_key(memsess_key_t *key, const memsess_secrets_t *secrets, unsigned which,
-                             const char *ns, const char *name)
-{
-    char user[MEMSESS_USER_LEN + 1];
-    apr_status_t rv = memsess_user_make(user, secrets, which, ns, name);
-
-    return rv == APR_SUCCESS ? memsess_epoch_key(key, ns, user) : rv;
-}
-
 apr_status_t memsess_epoch_end_all(memsess_store_t *store, const memsess_key_t *key,
                                    apr_interval_time_t wait, apr_pool_t *p)
 {
@@ -375,12 +372,11 @@ apr_status_t memsess_epoch_end_all(memsess_store_t *store, const memsess_key_t *
     return change(store, &epoch, &want, wait, p);
 }
 
-apr_status_t memsess_epoch_end_secret(memsess_store_t *store, const memsess_secrets_t *secrets,
-                                      unsigned which, const char *ns, const char *name,
-                                      apr_interval_time_t wait, apr_pool_t *p)
+apr_status_t memsess_epoch_end_secret(memsess_store_t *store, const memsess_user_t *user,
+                                      unsigned which, apr_interval_time_t wait, apr_pool_t *p)
 {
     memsess_key_t key;
-    apr_status_t rv = user_key(&key, secrets, which, ns, name);
+    apr_status_t rv = memsess_user_key(&key, user, which);
 
     if (rv != APR_SUCCESS) {
         return rv;
@@ -389,15 +385,14 @@ apr_status_t memsess_epoch_end_secret(memsess_store_t *store, const memsess_secr
     return memsess_epoch_end_all(store, &key, wait, p);
 }
 
-apr_status_t memsess_epoch_end_user(memsess_store_t *store, const memsess_secrets_t *secrets,
-                                    const char *ns, const char *name, apr_interval_time_t wait,
-                                    apr_pool_t *p)
+apr_status_t memsess_epoch_end_user(memsess_store_t *store, const memsess_user_t *user,
+                                    apr_interval_time_t wait, apr_pool_t *p)
 {
-    unsigned n = memsess_users(secrets), i;
+    unsigned n = memsess_users(user->secrets), i;
     apr_status_t rv = APR_SUCCESS;
 
     for (i = 0; rv == APR_SUCCESS && i < (n > 1 ? 2 * n : 1); i++) {
-        rv = memsess_epoch_end_secret(store, secrets, i % n, ns, name, wait, p);
+        rv = memsess_epoch_end_secret(store, user, i % n, wait, p);
     }
     return rv;
 }
@@ -417,18 +412,17 @@ apr_status_t memsess_epoch_end_others(memsess_login_t *login, memsess_store_t *s
 }
 
 /* Drops one entry of the list, under the secret where it is found. */
-static apr_status_t drop_one(memsess_store_t *store, const next_epoch_t *want,
-                             const memsess_secrets_t *secrets, const char *ns, const char *name,
-                             apr_interval_time_t wait, apr_pool_t *p)
+static apr_status_t drop_one(memsess_store_t *store, const memsess_user_t *user,
+                             const next_epoch_t *want, apr_interval_time_t wait, apr_pool_t *p)
 {
     apr_status_t rv = MEMSESS_ABSENT;
     unsigned i;
 
-    for (i = 0; rv == MEMSESS_ABSENT && i < memsess_users(secrets); i++) {
+    for (i = 0; rv == MEMSESS_ABSENT && i < memsess_users(user->secrets); i++) {
         memsess_reading_t epoch = {.found = MEMSESS_MISSING};
         next_epoch_t once = *want;
 
-        rv = user_key(&epoch.key, secrets, i, ns, name);
+        rv = memsess_user_key(&epoch.key, user, i);
         if (rv == APR_SUCCESS) {
             rv = change(store, &epoch, &once, wait, p);
         }
@@ -436,20 +430,18 @@ static apr_status_t drop_one(memsess_store_t *store, const next_epoch_t *want,
     return rv;
 }
 
-apr_status_t memsess_epoch_end_one(memsess_store_t *store, const memsess_secrets_t *secrets,
-                                   const char *ns, const char *name, const char *public_id,
-                                   apr_interval_time_t wait, apr_pool_t *p)
+apr_status_t memsess_epoch_end_one(memsess_store_t *store, const memsess_user_t *user,
+                                   const char *public_id, apr_interval_time_t wait, apr_pool_t *p)
 {
     const next_epoch_t want = {.what = END_ONE, .public_id = public_id};
 
-    return drop_one(store, &want, secrets, ns, name, wait, p);
+    return drop_one(store, user, &want, wait, p);
 }
 
-apr_status_t memsess_epoch_leave(memsess_store_t *store, const memsess_secrets_t *secrets,
-                                 const char *ns, const char *name, const char *public_id,
-                                 apr_interval_time_t wait, apr_pool_t *p)
+apr_status_t memsess_epoch_leave(memsess_store_t *store, const memsess_user_t *user,
+                                 const char *public_id, apr_interval_time_t wait, apr_pool_t *p)
 {
     const next_epoch_t want = {.what = LEAVE, .public_id = public_id};
 
-    return drop_one(store, &want, secrets, ns, name, wait, p);
+    return drop_one(store, user, &want, wait, p);
 }

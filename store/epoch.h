@@ -24,6 +24,12 @@
 #include "memsess_store.h"
 #include "store/entries.h"
 
+/** A user by name, as the hosts of one namespace know it. */
+typedef struct memsess_user_t {
+    const memsess_secrets_t *secrets; /**< of the host; NULL: it has none */
+    const char *ns, *name;
+} memsess_user_t;
+
 /** How many digests can stand for a user's name: one for each secret; without secrets, one. */
 unsigned memsess_users(const memsess_secrets_t *secrets);
 
@@ -33,12 +39,14 @@ unsigned memsess_users(const memsess_secrets_t *secrets);
  * that user's.
  * @param which of the secrets; log-ins use the first, 0
  */
-apr_status_t memsess_user_make(char user[MEMSESS_USER_LEN + 1], const memsess_secrets_t *secrets,
-                               unsigned which, const char *ns, const char *name);
+apr_status_t memsess_user_make(char digest[MEMSESS_USER_LEN + 1], const memsess_user_t *user,
+                               unsigned which);
 
-/** Which of the secrets has made @a user from that name; -1: none. */
-int memsess_user_which(const char *user, const memsess_secrets_t *secrets, const char *ns,
-                       const char *name);
+/** The key of the user's epoch under one of the secrets. */
+apr_status_t memsess_user_key(memsess_key_t *key, const memsess_user_t *user, unsigned which);
+
+/** Which of the secrets has made that digest of the user's name; -1: none. */
+int memsess_user_which(const char *digest, const memsess_user_t *user);
 
 /** The key of that user's epoch. No cookie leads to it, since no session id has this form. */
 apr_status_t memsess_epoch_key(memsess_key_t *key, const char *ns, const char *user);
@@ -84,18 +92,16 @@ apr_status_t memsess_epoch_keep(memsess_store_t *store, memsess_reading_t *epoch
  * both orders. So if a session is just moving from one to the other, and the request last looked at
  * the old one before that was changed, the new one is changed after the session has moved.
  */
-apr_status_t memsess_epoch_end_user(memsess_store_t *store, const memsess_secrets_t *secrets,
-                                    const char *ns, const char *name, apr_interval_time_t wait,
-                                    apr_pool_t *p);
+apr_status_t memsess_epoch_end_user(memsess_store_t *store, const memsess_user_t *user,
+                                    apr_interval_time_t wait, apr_pool_t *p);
 
 /** Ends all sessions of the user that has this key. */
 apr_status_t memsess_epoch_end_all(memsess_store_t *store, const memsess_key_t *key,
                                    apr_interval_time_t wait, apr_pool_t *p);
 
 /** Ends those sessions of a user that are under one of the secrets. */
-apr_status_t memsess_epoch_end_secret(memsess_store_t *store, const memsess_secrets_t *secrets,
-                                      unsigned which, const char *ns, const char *name,
-                                      apr_interval_time_t wait, apr_pool_t *p);
+apr_status_t memsess_epoch_end_secret(memsess_store_t *store, const memsess_user_t *user,
+                                      unsigned which, apr_interval_time_t wait, apr_pool_t *p);
 
 /**
  * Ends all sessions of the user but this one.
@@ -109,13 +115,11 @@ apr_status_t memsess_epoch_end_others(memsess_login_t *login, memsess_store_t *s
                                       apr_interval_time_t wait, apr_pool_t *p);
 
 /** Ends one session of the list, under any of the secrets; MEMSESS_ABSENT: it is not listed. */
-apr_status_t memsess_epoch_end_one(memsess_store_t *store, const memsess_secrets_t *secrets,
-                                   const char *ns, const char *name, const char *public_id,
-                                   apr_interval_time_t wait, apr_pool_t *p);
+apr_status_t memsess_epoch_end_one(memsess_store_t *store, const memsess_user_t *user,
+                                   const char *public_id, apr_interval_time_t wait, apr_pool_t *p);
 
 /** Takes out of the list a session that is over already, or that belongs to another user now. */
-apr_status_t memsess_epoch_leave(memsess_store_t *store, const memsess_secrets_t *secrets,
-                                 const char *ns, const char *name, const char *public_id,
-                                 apr_interval_time_t wait, apr_pool_t *p);
+apr_status_t memsess_epoch_leave(memsess_store_t *store, const memsess_user_t *user,
+                                 const char *public_id, apr_interval_time_t wait, apr_pool_t *p);
 
 #endif
