@@ -57,13 +57,14 @@ struct memsess_server_count_t {
     char address[MEMSESS_ADDRESS_MAX]; /* "" for a private one */
     volatile apr_uint32_t down;
     memsess_figure_t since, failed_at, checked_at, error, error_at;
-    /* Its clock: all 0 where it is not known. */
-    memsess_figure_t ahead; /* of this machine's monotonic clock, in seconds */
+    /* Its clock; 0: not known, or never. */
+    memsess_figure_t ahead;        /* of this machine's monotonic clock, in seconds */
     memsess_figure_t behind_since; /* when it told an earlier time than was expected */
     memsess_figure_t set_back;     /* how often such an earlier time was believed */
     memsess_figure_t back_at;      /* what its own clock said when it answered again */
-    memsess_figure_t back_steady;  /* this machine's monotonic clock then; 0: it was not away */
+    memsess_figure_t back_steady;  /* this machine's monotonic clock then */
     memsess_figure_t started, known_at; /* when it was started, as it says; when it first said so */
+
     memsess_figure_t refusal, refused_at, refusal_logged_at;
     memsess_figure_t slow, slow_logged_at; /* how many answers in a row were slow */
     memsess_figure_t says[MEMSESS_SAYS_N]; /* one more than the server says; 0: it does not say */

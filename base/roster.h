@@ -45,8 +45,8 @@ void memsess_roster_note(memsess_roster_t *roster, const memsess_fellow_t *fello
 /** Clocks that differ by at most this many seconds count as alike: servers tell whole seconds. */
 #define MEMSESS_APART 3
 
-/** How far a member's clock is from this one's, such as "5 s ahead"; NULL: they are alike, or that is
- * not known. */
+/** How far a member's clock is from this one's, such as "5 s ahead"; NULL: they are alike, or that
+ * is not known. */
 const char *memsess_fellow_apart(const memsess_fellow_t *fellow, apr_pool_t *p);
 
 /** Those that were seen lately, of memsess_fellow_t: this one first, others by name. */

@@ -70,8 +70,8 @@ static inline const char *memsess_conf_name_of(server_rec *s, apr_pool_t *p)
  */
 int memsess_conf_read_secrets(server_rec *main_server, apr_pool_t *pconf, apr_pool_t *ptemp);
 
-/** How much of a source may be shown: not the arguments of a program, since what it is told may be a
- * secret itself. Only the log has them. */
+/** How much of a source may be shown: not the arguments of a program, since what it is told may be
+ * a secret itself. Only the log has them. */
 apr_size_t memsess_conf_source_len(const char *source);
 
 /** The words of the status for a source that failed. */

@@ -51,7 +51,8 @@ static void send_bar(request_rec *r, const char *kind, double begin, double end,
 }
 
 /* One more step of a path, as long as there is a value; the path is broken where there is none. */
-static void send_step(request_rec *r, int *drawing, int is_there, double begin, double end, double y)
+static void send_step(request_rec *r, int *drawing, int is_there, double begin, double end,
+                      double y)
 {
     if (is_there) {
         ap_rprintf(r, "%c%.1f %.1fH%.1f", *drawing ? 'L' : 'M', begin, y, end);

@@ -149,9 +149,9 @@ static void json_history(request_rec *r, const memsess_status_t *status)
     }
     ap_rprintf(r, "],\n \"alive_estimate\": %s,\n \"servers_up\": %s,\n \"servers_down\": %s,\n "
                "\"operations\": %s,\n \"errors\": %s,\n ",
-               minutes(status, MEMSESS_H_ALIVE, estimate, p), minutes(status, MEMSESS_H_UP, level, p),
-               minutes(status, MEMSESS_H_DOWN, level, p), rises(status, MEMSESS_H_OPERATIONS, p),
-               rises(status, MEMSESS_H_ERRORS, p));
+               minutes(status, MEMSESS_H_ALIVE, estimate, p),
+               minutes(status, MEMSESS_H_UP, level, p), minutes(status, MEMSESS_H_DOWN, level, p),
+               rises(status, MEMSESS_H_OPERATIONS, p), rises(status, MEMSESS_H_ERRORS, p));
     json_groups(r, status, rises, "");
     ap_rputs("}", r);
 }
