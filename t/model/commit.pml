@@ -45,7 +45,9 @@
  *
  * Switches that take one mechanism out, or break an assumption:
  *  NO_CLAIMS        nobody claims
- *  ONE_CLAIM        a claim is made on one server only
+ *  ONE_CLAIM        a claim is made on one server only, the first one that its process takes to be up
+ *  ONE_IF_UP        the same, by a process that takes all servers to be up; others claim on all
+ *  OWN_UNCLAIMED    process 0, which wrote the record that is there, writes the next one without a claim
  *  PLAIN_REPAIR     a repair claims nothing
  *  NO_REREAD        a reading older than CLAIM_SAFE is built upon; this is also what happens if its
  *                   age is told by a clock that is set back
@@ -92,7 +94,11 @@
  *  AT_ONCE          claims are made in any order
  *  REPAIRS          a process repairs right before it writes: this stands for a reader beside it, in
  *                   fewer states
+ * a switch for what it could do:
+ *  CLAIM_READS      each claim brings what its server has; a reading that is older than CLAIM_SAFE is
+ *                   not repeated if that is the record which is built upon, everywhere
  * and beginnings:
+ *  APART            process 0 takes server 0 to be down, and process 1 server 1
  *  RETURNED         server 1 missed a revision, and is back with its old memory
  *  NOTICED          with RETURNED: every process knows that server 1 was away
  *  EMPTIED          server 1 was restarted, and has nothing; with RETURNED, server 2
@@ -387,10 +393,17 @@ bit flip;           /* which of two writers' numbers is higher, or which of two 
 #endif
 
 /* The servers to claim: those where the record lies, and those where it is to lie. */
-#ifdef ONE_CLAIM
-#define NEEDED(s) (!tried)
+#if defined(ONE_CLAIM)
+#define LONE (!held)
+#elif defined(ONE_IF_UP)
+#define LONE (!held && !tried && !down[me])
+#endif
+#ifdef LONE
+#define NEEDED(s) (lone -> !wanted : (got < N && !LEFT_OUT(s)) || (base[me].pl & B(s)))
+#define CLAIMED(s) (lone -> ALL : B(s))
 #else
 #define NEEDED(s) ((got < N && !LEFT_OUT(s)) || (base[me].pl & B(s)))
+#define CLAIMED(s) B(s)
 #endif
 
 /* A server that is up, but refuses, or was twice too slow to be sent its copy while others took
@@ -410,7 +423,7 @@ bit flip;           /* which of two writers' numbers is higher, or which of two 
 #endif
 
 /* Only servers that are claimed are written to. */
-#if defined(NO_CLAIMS) || defined(PLAIN_REPAIR) || defined(ONE_CLAIM)
+#if defined(NO_CLAIMS) || defined(PLAIN_REPAIR)
 #define MAY_WRITE(s) 1
 #else
 #define MAY_WRITE(s) (held & B(s))
@@ -440,7 +453,7 @@ bit flip;           /* which of two writers' numbers is higher, or which of two 
 
 /* If nothing fails, all copies are always there. */
 #if FAULTS == 0 && BLIPS == 0 && TAKES == 0 && AWAYS == 0 && !defined(LEAVES_OUT) \
-    && !defined(RETURNED) && !defined(EMPTIED) \
+    && !defined(APART) && !defined(RETURNED) && !defined(EMPTIED) \
     && !defined(PENDING) && !defined(HIDDEN) && !defined(OLDER_FIRST) && !defined(BESIDE) \
     && !defined(EPOCH)
 #define CHECK_COPIES assert(COPIES >= N)
@@ -606,6 +619,12 @@ proctype P(byte me; byte kind)
     byte s, wanted, asked, silent, none, hold, top, same, stale, lacks;
     byte must, mustrev, reads, why, held, got, next, tried, sets;
     bit failed, late, sent, more, whole, again, dead, pass;
+#ifdef LONE
+    bit lone;           /* one claim is to be enough */
+#endif
+#ifdef CLAIM_READS
+    bit unlike;         /* a server that was claimed has something else */
+#endif
     byte lastrev, lastby;
     byte job = kind;    /* it may repair first */
 #ifdef REPAIRS
@@ -621,6 +640,9 @@ proctype P(byte me; byte kind)
 #endif
     Rec nw, ot, nx;
 
+#ifdef APART
+    down[me] = B(me) & 3;
+#endif
 begin:
     why = START;
 #ifdef OLDER_FIRST
@@ -843,6 +865,9 @@ judged:
 commit:
     atomic {
         more = 0; held = 0; s = 0; got = 0; wanted = 0; next = 0; tried = 0;
+#ifdef CLAIM_READS
+        unlike = 0;
+#endif
 #ifdef BLIND
         /* One writer takes two of three servers to be away, which all others see. */
         if
@@ -869,10 +894,21 @@ commit:
 #ifdef NO_CLAIMS
     goto write;
 #endif
+#ifdef OWN_UNCLAIMED
+    atomic {
+        if
+        :: base[me].by == me + 1 && !(part & B(me)) -> held = ALL & ~down[me]; goto claimed
+        :: else
+        fi
+    }
+#endif
     /* Claims are made wherever the record lies or is to lie, as far as the servers are up. A server
      * that fails is down then, and another one stands in. */
 round:
     atomic {
+#ifdef LONE
+        lone = LONE;
+#endif
         wanted = 0; got = 0; s = 0;
         do
         :: s < NS ->
@@ -963,7 +999,10 @@ claim_next:
         if
         :: (up & B(s)) && !CL(s, WHAT) ->
             printf("P%d claims %d on server %d\n", me, WHAT, s);
-            CL(s, WHAT) = me + 1; held = held | B(s)
+            CL(s, WHAT) = me + 1; held = held | CLAIMED(s)
+#ifdef CLAIM_READS
+            ; unlike = unlike || !SAME(rec[s], base[me]) || (back[me] & B(s))
+#endif
         :: (up & B(s)) && CL(s, WHAT) ->
             printf("P%d is too late for %d on server %d\n", me, WHAT, s); goto busy
 #ifdef LEAVES_OUT
@@ -996,7 +1035,10 @@ claimed:
 #endif
         fi;
         if
-#ifndef NO_REREAD
+#if defined(CLAIM_READS)
+        :: ((REREAD | (unlike || COUNT(held) < N || (base[me].pl & ~held) -> old : 0)) & B(me)) ->
+            why = CHECK; unlike = 0; goto read
+#elif !defined(NO_REREAD)
         :: (old | REREAD) & B(me) -> why = CHECK; goto read
 #endif
         :: else
@@ -1552,6 +1594,10 @@ init {
 #if N > 2
         PUT(2, 1, 0, B(N) - 1, 0);
 #endif
+#ifdef OWN_UNCLAIMED
+        rec[0].by = 1; rec[1].by = 1;
+        CL(0, 1) = 1 | ORPHAN; CL(1, 1) = 1 | ORPHAN;
+#endif
 #endif
 #ifdef PENDING
         /* A writer died 6 s ago, having sent its first copy to server 0, which hangs. */
@@ -1597,7 +1643,8 @@ init {
 #else
         assert(FOR_ANY(HOLDS_IT));
 #if FAULTS == 0 && BLIPS == 0 && DEATHS == 0 && LATES == 0 && DESTROYS == 0 && TAKES == 0 \
-    && AWAYS == 0 && !defined(LEAVES_OUT) && !defined(BLIND) && !defined(PENDING) && !defined(BESIDE)
+    && AWAYS == 0 && !defined(LEAVES_OUT) && !defined(BLIND) && !defined(APART) && !defined(PENDING) \
+    && !defined(BESIDE)
         assert(acked == B(INCS) - 1) /* and every writer got through */
 #endif
 #endif
