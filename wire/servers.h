@@ -176,10 +176,11 @@ typedef struct memsess_put_t {
     apr_status_t rv;      /**< as memsess_server_set returns it, or one of the codes above */
 } memsess_put_t;
 
-/** At most this many keys are stored at once. */
+/** At most this many keys are stored by one call. */
 #define MEMSESS_PUTS_MAX 16
 
-/** Stores several keys at the same time, each on another server of one pool. */
+/** Stores several keys at the same time, each on another server of one pool; or in turn, as long as
+ * that takes a few milliseconds and all servers are near. */
 void memsess_pool_mput(memsess_put_t *puts, unsigned n);
 
 /**

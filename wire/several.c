@@ -34,34 +34,19 @@ static int may_go_on(apr_time_t begun)
     return memsess_clock_steady() - begun < IN_TURN_FOR;
 }
 
-/* Near servers are sent their items one after the other, on this thread; returns how many were. What
- * must be sent soon is not sent behind what may hang. */
-static unsigned put_in_turn(memsess_put_t *puts, unsigned n)
+/* Near servers are sent their items one after the other, on this thread, as long as none of them takes
+ * long. */
+void memsess_pool_mput(memsess_put_t *puts, unsigned n)
 {
-    apr_time_t begun = memsess_clock_steady();
+    void *items[MEMSESS_PUTS_MAX];
     int are_near = 1;
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        are_near &= !puts[i].not_after && is_near(puts[i].server);
+        items[i] = &puts[i];
+        are_near &= is_near(puts[i].server);
     }
-    for (i = 0; i < n && are_near && (!i || may_go_on(begun)); i++) {
-        memsess_put_one(&puts[i]);
-    }
-    return i;
-}
-
-void memsess_pool_mput(memsess_put_t *puts, unsigned n)
-{
-    void *items[MEMSESS_PUTS_MAX];
-    unsigned i, done = put_in_turn(puts, n);
-
-    for (i = done; i < n; i++) {
-        items[i - done] = &puts[i];
-    }
-    if (n > done) {
-        memsess_crew_do(puts->server->pool->crew, memsess_put_one, items, n - done);
-    }
+    memsess_crew_do(puts->server->pool->crew, memsess_put_one, items, n, are_near);
 }
 
 /* -- Several keys at once --------------------------------------------------------------------- */
