@@ -38,16 +38,21 @@ const char *memsess_revision_text(apr_uint64_t revision, apr_pool_t *p)
 static const char *claim_text(const memsess_claim_t *claim, unsigned at, const char *what,
                               apr_pool_t *p)
 {
-    return apr_pstrcat(p, memsess_key_text(&claim->of, at, p), ".", what, NULL);
+    return memsess_key_text(&claim->of, at, ".", what, p);
 }
 
-/* The number of the writer that made this token. */
+/* The number of the writer whose token begins with these bytes. */
+static apr_uint16_t number_of(const unsigned char *bytes)
+{
+    return (apr_uint16_t)(bytes[0] << 8 | bytes[1] | 1); /* 0: none */
+}
+
 static apr_uint16_t writer_of(const char *token)
 {
     unsigned char bytes[3] = {0, 0, 0};
 
     apr_decode_base64_binary(bytes, token, 4, APR_ENCODE_BASE64URL, NULL);
-    return (apr_uint16_t)(bytes[0] << 8 | bytes[1] | 1); /* 0: none */
+    return number_of(bytes);
 }
 
 /* Whether a claim that is there already belongs to the revision's own writer, which has sent all
@@ -363,7 +368,7 @@ static apr_status_t claim_begin(memsess_claim_t *claim)
     apr_status_t rv = memsess_nonce(random);
 
     apr_encode_base64_binary(claim->token, random, sizeof(random), APR_ENCODE_BASE64URL, NULL);
-    claim->writer = writer_of(claim->token);
+    claim->writer = number_of(random);
     claim->begun = memsess_clock_steady();
     claim->n = 0;
     return rv;

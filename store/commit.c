@@ -76,7 +76,7 @@ static int drop_stray(const commit_t *c, memsess_claim_t *claim, memsess_copy_t 
     }
     if (rv == APR_SUCCESS) {
         rv = memsess_server_delete(claim->of.store->servers[copy->at],
-                                   memsess_key_text(&claim->of, copy->at, c->p));
+                                   memsess_key_text(&claim->of, copy->at, "", "", c->p));
     }
     return rv == APR_SUCCESS || rv == MEMSESS_ABSENT;
 }
@@ -101,14 +101,20 @@ static int drop_strays(const commit_t *c, const memsess_session_t *before,
     unsigned i;
     int are_gone = 1;
 
-    memsess_claim_hold(&claim, c->p);
-    claim.what = memsess_revision_text(now->revision + 1, c->p);
+    claim.what = NULL;
+    claim.n = 0;
     for (i = 0; i < c->claim.of.n; i++) {
         memsess_copy_t *copy = &c->claim.of.copy[i];
         int may_have_one = is_left_out(copy) || memsess_is_placed(store, &before->placement, copy->at);
 
-        if (may_have_one && !memsess_is_placed(store, &now->placement, copy->at)
-            && (!drop_stray(c, &claim, copy, now) || memsess_clock_steady() - c->begun > IN_TIME)
+        if (!may_have_one || memsess_is_placed(store, &now->placement, copy->at)) {
+            continue;
+        }
+        if (!claim.what) {
+            memsess_claim_hold(&claim, c->p);
+            claim.what = memsess_revision_text(now->revision + 1, c->p);
+        }
+        if ((!drop_stray(c, &claim, copy, now) || memsess_clock_steady() - c->begun > IN_TIME)
             && is_left_out(copy) && memsess_is_up(store, copy)) {
             are_gone = 0;
         }

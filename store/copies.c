@@ -11,12 +11,17 @@
 
 /* A key in memcached: the digest in base64url, and the tag of the server it is for. */
 #define KEY_TEXT_LEN (MEMSESS_DIGEST_TEXT + MEMSESS_TAG_LEN)
-const char *memsess_key_text(const memsess_copies_t *of, unsigned at, apr_pool_t *p)
+
+const char *memsess_key_text(const memsess_copies_t *of, unsigned at, const char *kind,
+                             const char *what, apr_pool_t *p)
 {
-    char *text = apr_palloc(p, KEY_TEXT_LEN + 1);
+    apr_size_t kind_len = strlen(kind), what_len = strlen(what);
+    char *text = apr_palloc(p, KEY_TEXT_LEN + kind_len + what_len + 1), *end = text + KEY_TEXT_LEN;
 
     memcpy(text, of->text, MEMSESS_DIGEST_TEXT);
-    memcpy(text + MEMSESS_DIGEST_TEXT, of->store->nodes[at].tag, MEMSESS_TAG_LEN + 1);
+    memcpy(text + MEMSESS_DIGEST_TEXT, of->store->nodes[at].tag, MEMSESS_TAG_LEN);
+    memcpy(end, kind, kind_len);
+    memcpy(end + kind_len, what, what_len + 1);
     return text;
 }
 
@@ -71,8 +76,8 @@ int memsess_is_newer(const memsess_session_t *a, const memsess_session_t *b)
 
 int memsess_is_same(const memsess_session_t *a, const memsess_session_t *b)
 {
-    return a->revision == b->revision && !a->ended == !b->ended && a->writer == b->writer
-           && a->written == b->written;
+    return a == b || (a->revision == b->revision && !a->ended == !b->ended && a->writer == b->writer
+                      && a->written == b->written);
 }
 
 int memsess_is_blank(const memsess_session_t *session)

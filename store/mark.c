@@ -26,7 +26,7 @@ static const char *mark_text(const memsess_copies_t *of, unsigned at, const char
                              apr_pool_t *p)
 {
     /* No claim has such a name. */
-    return apr_pstrcat(p, memsess_key_text(of, at, p), ".mark-", what, NULL);
+    return memsess_key_text(of, at, ".mark-", what, p);
 }
 
 static const char *mark_kind(const char *what, apr_pool_t *p)

@@ -61,8 +61,10 @@ typedef struct memsess_copies_t {
 void memsess_order(memsess_copies_t *of, memsess_store_t *store, const memsess_key_t *key,
                    apr_pool_t *p);
 
-/** The record's key in memcached on that server; the keys of its claims and marks begin with it. */
-const char *memsess_key_text(const memsess_copies_t *of, unsigned at, apr_pool_t *p);
+/** The record's key in memcached on that server. The keys of its claims and marks go on with a @a kind
+ * and @a what; of the record, both are empty. */
+const char *memsess_key_text(const memsess_copies_t *of, unsigned at, const char *kind,
+                             const char *what, apr_pool_t *p);
 
 /** Whether a placement names that server. */
 int memsess_is_placed(const memsess_store_t *store, const memsess_placement_t *placement,

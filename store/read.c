@@ -116,7 +116,7 @@ static void prepare_gets(const query_t *query, memsess_copy_t *const *wanted, un
 
     for (i = 0; i < n; i++) {
         gets[i].server = query->of.store->servers[wanted[i]->at];
-        gets[i].key = memsess_key_text(&query->of, wanted[i]->at, query->p);
+        gets[i].key = memsess_key_text(&query->of, wanted[i]->at, "", "", query->p);
         gets[i].check = is_of;
         gets[i].baton = query->of.key;
     }
@@ -492,8 +492,8 @@ static void ask_rest(query_t *query, unsigned from)
     ask_placement(query);
     /* If there are fewer copies than there should be, or none can be believed, stand-ins may know
      * better: another member may have seen a home go. */
-    while (query->newest && (count_held(query) < copies || !is_fresh(query))
-           && from < query->of.n) {
+    while (from < query->of.n && query->newest
+           && (count_held(query) < copies || !is_fresh(query))) {
         ask_next(query, &from);
         ask_placement(query);
     }
@@ -535,8 +535,8 @@ static void settle_ties(query_t *query)
         memsess_session_t *one = query->newest, *other = query->of.copy[i].session;
         int loses, wins;
 
-        if (query->of.copy[i].state != COPY_HELD || memsess_is_newer(one, other)
-            || memsess_is_same(one, other)) {
+        if (query->of.copy[i].state != COPY_HELD || memsess_is_same(one, other)
+            || memsess_is_newer(one, other)) {
             continue;
         }
         loses = is_overwritten(query, one, other);
@@ -728,7 +728,7 @@ void memsess_read_all(memsess_store_t *store, memsess_reading_t *const *readings
                       apr_pool_t *p)
 {
     part_t *parts = apr_pcalloc(p, sizeof(*parts) * n);
-    memsess_get_t *gets = apr_pcalloc(p, sizeof(*gets) * n * MEMSESS_COPIES_MAX), *end = gets;
+    memsess_get_t *gets = apr_pcalloc(p, sizeof(*gets) * n * store->conf.copies), *end = gets;
     apr_time_t read_at = memsess_clock_steady();
     unsigned i;
 

@@ -37,7 +37,7 @@ static memsess_get_t *get_all(const memsess_copies_t *of, apr_pool_t *p)
     for (i = 0; i < of->n; i++) {
         gets[i] = (memsess_get_t){
             .server = of->store->servers[of->copy[i].at],
-            .key = memsess_key_text(of, of->copy[i].at, p),
+            .key = memsess_key_text(of, of->copy[i].at, "", "", p),
             .check = is_of,
             .baton = of->key,
         };

@@ -146,7 +146,7 @@ void memsess_write_copies(memsess_sent_t *sent, const memsess_copies_t *of,
 
         memset(put, 0, sizeof(*put));
         put->server = store->servers[chosen[i]->at];
-        put->key = memsess_key_text(of, chosen[i]->at, p);
+        put->key = memsess_key_text(of, chosen[i]->at, "", "", p);
         put->ttl = ttl_of(session);
         put->once = before != NULL;
         put->how = before && memsess_is_placed(store, &before->session->placement, chosen[i]->at)
@@ -199,7 +199,7 @@ void memsess_unwrite(memsess_store_t *store, const memsess_key_t *key,
         unsigned at = of.copy[i].at;
 
         if (memsess_is_placed(store, &session->placement, at)) {
-            memsess_server_delete(store->servers[at], memsess_key_text(&of, at, p));
+            memsess_server_delete(store->servers[at], memsess_key_text(&of, at, "", "", p));
         }
     }
 }

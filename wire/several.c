@@ -222,7 +222,7 @@ static void get_at_once(memsess_get_t *gets, int n, apr_pool_t *p)
                      .n = n};
     int i;
 
-    while (n > 1 && are_left(&batch)) {
+    while (are_left(&batch)) {
         if (take_some(&batch, 0) || take_some(&batch, 1)) {
             ask_connected(&batch, p);
         }
@@ -230,7 +230,7 @@ static void get_at_once(memsess_get_t *gets, int n, apr_pool_t *p)
     /* A server that was too slow, or had closed its connection, is asked once more alone, by the
      * rules for one server. */
     for (i = 0; i < n; i++) {
-        if (n == 1 || (batch.states[i] == ASKED && !memsess_in_step(gets[i].rv))) {
+        if (batch.states[i] == ASKED && !memsess_in_step(gets[i].rv)) {
             memsess_get_alone(&gets[i], p);
         }
     }
@@ -240,7 +240,7 @@ static void get_at_once(memsess_get_t *gets, int n, apr_pool_t *p)
 static int get_in_turn(memsess_get_t *gets, int n, apr_pool_t *p)
 {
     apr_time_t begun = memsess_clock_steady();
-    int i, are_tried = n > 1 && are_tried_in_turn(), are_near = 1;
+    int i, are_tried = are_tried_in_turn(), are_near = 1;
 
     for (i = 0; i < n && are_near; i++) {
         are_near = shares_with(gets, i) == i && (are_tried || is_near(gets[i].server));
@@ -280,33 +280,44 @@ static apr_pool_t *pool_for_thread(apr_pool_t *parent)
     return p;
 }
 
+static int are_slow(const memsess_get_t *gets, int n)
+{
+    int i, slow = 0;
+
+    for (i = 0; i < n; i++) {
+        slow |= memsess_server_is_slow(gets[i].server) && !memsess_server_is_down(gets[i].server);
+    }
+    return slow;
+}
+
 /* If a server is slow, apr_memcache would drop its connection after 50 ms, and the key would be asked
- * for once more, on a new one. So each key has a thread here. Returns 0 if no server is slow. */
+ * for once more, on a new one. So each key has a thread here. Returns 0 if there is no memory for it. */
 static int get_side_by_side(memsess_get_t *gets, int n, apr_pool_t *p)
 {
     lone_t *lones = apr_palloc(p, sizeof(*lones) * (apr_size_t)n);
     void **items = apr_palloc(p, sizeof(*items) * (apr_size_t)n);
-    int i, are_slow = 0;
+    int i;
 
     for (i = 0; i < n; i++) {
-        are_slow |= memsess_server_is_slow(gets[i].server) && !memsess_server_is_down(gets[i].server);
-    }
-    for (i = 0; i < n && are_slow; i++) {
         lones[i] = (lone_t){.get = &gets[i], .p = pool_for_thread(p)};
+        if (!lones[i].p) {
+            return 0;
+        }
         items[i] = &lones[i];
-        are_slow = lones[i].p != NULL;
     }
-    if (are_slow) {
-        memsess_crew_do(gets->server->pool->crew, get_lone, items, (unsigned)n);
-    }
-    return are_slow;
+    memsess_crew_do(gets->server->pool->crew, get_lone, items, (unsigned)n);
+    return 1;
 }
 
 void memsess_pool_mget(memsess_get_t *gets, int n, apr_pool_t *p)
 {
-    int asked = get_in_turn(gets, n, p);
+    int asked = n > 1 ? get_in_turn(gets, n, p) : 0;
 
-    if (asked < n && !get_side_by_side(gets + asked, n - asked, p)) {
+    if (n - asked == 1) {
+        memsess_get_alone(&gets[asked], p);
+    }
+    else if (asked < n && !(are_slow(gets + asked, n - asked)
+                            && get_side_by_side(gets + asked, n - asked, p))) {
         get_at_once(gets + asked, n - asked, p);
     }
 }
