@@ -11,10 +11,14 @@
 
 void memsess_changes_init(memsess_changes_t *changes, apr_pool_t *p)
 {
+    /* Few requests end sessions of others: these have no memory for elements until then. */
+    apr_array_header_t *ends = apr_palloc(p, 2 * sizeof(*ends));
+
+    ends[0] = ends[1] = (apr_array_header_t){.pool = p, .elt_size = sizeof(const char *)};
     memset(changes, 0, sizeof(*changes));
     changes->list = apr_array_make(p, 4, sizeof(memsess_change_t));
-    changes->end_ids = apr_array_make(p, 0, sizeof(const char *));
-    changes->end_users = apr_array_make(p, 0, sizeof(const char *));
+    changes->end_ids = &ends[0];
+    changes->end_users = &ends[1];
 }
 
 void memsess_changes_join(memsess_changes_t *changes, const memsess_changes_t *more)
