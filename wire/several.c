@@ -305,7 +305,7 @@ static int get_side_by_side(memsess_get_t *gets, int n, apr_pool_t *p)
         }
         items[i] = &lones[i];
     }
-    memsess_crew_do(gets->server->pool->crew, get_lone, items, (unsigned)n);
+    memsess_crew_do(gets->server->pool->crew, get_lone, items, (unsigned)n, 0);
     return 1;
 }
 
