@@ -6,9 +6,10 @@
 
 #include <sys/wait.h>
 
-#include "base/clock.h"
 #include "base/advice.h"
+#include "base/clock.h"
 #include "base/count.h"
+#include "base/error.h"
 #include "base/log.h"
 
 #define THREADS 8
