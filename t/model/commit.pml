@@ -90,10 +90,12 @@
  *                   have given that claim back
  *  FIRST_ONTO       a process that has claimed "first" builds upon what it finds under that claim
  *  NO_UNSEEN        a record that is not seen for now counts as certainly not there
+ *  PASS_ONCE        with PASSES, no server is asked once more
  * switches for what the code does:
  *  AT_ONCE          claims are made in any order
  *  REPAIRS          a process repairs right before it writes: this stands for a reader beside it, in
  *                   fewer states
+ *  PASSES           readers pass over this server, which is slow, and write nothing
  * a switch for what it could do:
  *  CLAIM_READS      each claim brings what its server has; a reading that is older than CLAIM_SAFE is
  *                   not repeated if that is the record which is built upon, everywhere
@@ -190,6 +192,11 @@
 #endif
 #ifndef PLACES
 #define PLACES 3 /* the placement in the copy of HIDDEN */
+#endif
+#ifdef PASS_ONCE
+#define PASS_AGAIN 0
+#else
+#define PASS_AGAIN 1
 #endif
 #define NP (INCS + DESTROYS + GETS + CHANGES + READERS)
 #if GETS || CHANGES
@@ -644,6 +651,51 @@ proctype P(byte me; byte kind)
     down[me] = B(me) & 3;
 #endif
 begin:
+#ifdef PASSES
+    /* It passes over a slow server. What it does if the others do not tell enough, other readers do. */
+    if
+    :: kind == READ ->
+        atomic {
+            must = PROMISED; mustrev = shown; reading = reading | B(me); fresh[me] = 0;
+            asked = B(PASSES); silent = 0; none = 0; hold = 0; top = 0; same = 0;
+            FORGET(nw); FORGET(ot);
+            choose_next()
+        }
+        do
+        :: atomic {
+            wanted ->
+            any_of(wanted);
+            wanted = wanted & ~B(s);
+            if
+            :: up & B(s) ->
+                printf("P%d reads %d of %d on server %d\n", me, rec[s].rev, rec[s].by, s);
+                take_answer()
+            :: !(up & B(s)) || MAY_BLIP(s) -> silent = silent | B(s)
+            fi;
+            s = 0
+           }
+        :: atomic { wanted == 0 -> break }
+        od;
+        atomic {
+            if
+            :: !silent && nw.rev && !ot.rev && !(nw.val & ENDED) && (top & fresh[me]) &&
+               !(nw.pl & (none | hold) & ~top) ->
+                any_of(top);
+                if
+                :: PASS_AGAIN && (!(up & B(s)) || !SAME(rec[s], nw))
+                :: else ->
+                    printf("P%d believes %d\n", me, nw.rev);
+                    assert(!MISSES(nw.val, must) && nw.rev >= mustrev)
+                fi
+            :: else
+            fi;
+            must = 0; mustrev = 0; asked = 0; silent = 0; none = 0; hold = 0; top = 0; same = 0;
+            fresh[me] = 0; s = 0; FORGET(nw); FORGET(ot);
+            goto leave
+        }
+    :: else
+    fi;
+#endif
     why = START;
 #ifdef OLDER_FIRST
     done == me; /* one after the other */
