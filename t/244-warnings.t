@@ -27,7 +27,7 @@ sub kinds {
         metrics(client($_[0])->get('/status?format=prometheus')->body);
     my %value = map { $_->[1]{kind} => $_->[2] } @{ $family->[3] };
     is_deeply [sort keys %value],
-        [qw(clock connections evictions name pool redundancy refusals secret)], 'each kind';
+        [qw(clock connections evictions name pool redundancy refusals secret slow)], 'each kind';
     return [grep { $value{$_} == 1 } sort keys %value];
 }
 

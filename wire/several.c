@@ -46,7 +46,9 @@ void memsess_pool_mput(memsess_put_t *puts, unsigned n)
         items[i] = &puts[i];
         are_near &= is_near(puts[i].server);
     }
-    memsess_crew_do(puts->server->pool->crew, memsess_put_one, items, n, are_near);
+    if (n) {
+        memsess_crew_do(puts->server->pool->crew, memsess_put_one, items, n, are_near);
+    }
 }
 
 /* -- Several keys at once --------------------------------------------------------------------- */
