@@ -54,12 +54,12 @@ const char *memsess_count_slow_words(const char *name, char *words)
 /* Times of fastest answers have this many parts of a microsecond, so that they can grow slowly. */
 #define PARTS 256
 
-/* The fastest answer tells the way to a server, whatever the load. Some fifty slow answers in a row
+/* The fastest answer tells the way to a server, whatever the load. Some seven hundred slow answers in a row
  * double it, so that a way which has become longer shows. */
 int memsess_count_way(memsess_server_count_t *count, apr_interval_time_t took)
 {
     memsess_figure_t *fastest = &count->stripe[memsess_count_stripe()].fastest;
-    apr_uint64_t before = apr_atomic_read64(fastest), after = before + before / 64 + 1;
+    apr_uint64_t before = apr_atomic_read64(fastest), after = before + before / 1024 + 1;
     apr_uint64_t now = took > 0 ? (apr_uint64_t)took * PARTS : 1;
 
     apr_atomic_set64(fastest, before && after < now ? after : now);

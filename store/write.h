@@ -2,7 +2,7 @@
 
 /**
  * @file store/write.h
- * @brief The copies of one revision: sent to all of its servers.
+ * @brief The copies of one revision: sent to all of its servers at once.
  */
 #ifndef MEMSESS_WRITE_H
 #define MEMSESS_WRITE_H

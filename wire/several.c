@@ -34,20 +34,35 @@ static int may_go_on(apr_time_t begun)
     return memsess_clock_steady() - begun < IN_TURN_FOR;
 }
 
-/* Near servers are sent their items one after the other, on this thread, as long as none of them takes
- * long. */
-void memsess_pool_mput(memsess_put_t *puts, unsigned n)
+/* Near servers are sent their items one after the other, on this thread; returns how many were. What
+ * must be sent soon is not sent behind a server that could hang until it is too late. */
+static unsigned put_in_turn(memsess_put_t *puts, unsigned n)
 {
-    void *items[MEMSESS_PUTS_MAX];
-    int are_near = 1;
+    apr_time_t begun = memsess_clock_steady();
+    int may_be = 1;
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        items[i] = &puts[i];
-        are_near &= is_near(puts[i].server);
+        may_be &= is_near(puts[i].server)
+                  && (!puts[i].not_after
+                      || puts[i].not_after - begun > 2 * puts[i].server->conf.timeout);
     }
-    if (n) {
-        memsess_crew_do(puts->server->pool->crew, memsess_put_one, items, n, are_near);
+    for (i = 0; i < n && may_be && (!i || may_go_on(begun)); i++) {
+        memsess_put_one(&puts[i]);
+    }
+    return i;
+}
+
+void memsess_pool_mput(memsess_put_t *puts, unsigned n)
+{
+    void *items[MEMSESS_PUTS_MAX];
+    unsigned i, done = put_in_turn(puts, n);
+
+    for (i = done; i < n; i++) {
+        items[i - done] = &puts[i];
+    }
+    if (n > done) {
+        memsess_crew_do(puts->server->pool->crew, memsess_put_one, items, n - done);
     }
 }
 
@@ -307,7 +322,7 @@ static int get_side_by_side(memsess_get_t *gets, int n, apr_pool_t *p)
         }
         items[i] = &lones[i];
     }
-    memsess_crew_do(gets->server->pool->crew, get_lone, items, (unsigned)n, 0);
+    memsess_crew_do(gets->server->pool->crew, get_lone, items, (unsigned)n);
     return 1;
 }
 

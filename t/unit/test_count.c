@@ -506,7 +506,7 @@ static void test_a_server_is_near_while_some_answers_are_fast(void **state)
         unsigned answers;
         int is_near;
     } rows[] = {{0, 0, 1}, /* it has not been asked yet */
-                {2000, 1, 0}, {50, 1, 1}, {2000, 30, 1}, {2000, 1000, 0}, {0, 1, 1}, {2000, 2000, 0}};
+                {2000, 1, 0}, {50, 1, 1}, {2000, 300, 1}, {2000, 1000, 0}, {0, 1, 1}, {2000, 5000, 0}};
     memsess_server_count_t *count = memsess_count_private(unit_pool);
     unsigned i;
 
