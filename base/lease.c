@@ -89,7 +89,7 @@ static void renew_all(memsess_leases_t *leases)
     }
     leases->round++;
     pthread_mutex_unlock(&leases->lock);
-    memsess_crew_do(leases->crew, renew_some, items, n);
+    memsess_crew_do(leases->crew, renew_some, items, n, 0);
     pthread_mutex_lock(&leases->lock);
 }
 

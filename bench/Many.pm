@@ -193,9 +193,10 @@ sub memory_over {
         shift @at while @at && $count >= $total * $at[0];
         push @seen, { count => $count, %{ memory_of($site, @children) } };
     }
-    my ($first, $half, $last) = @seen[0, -2, -1];
+    # One second may pass all three marks.
+    my ($first, $half, $last) = @seen[0, @seen > 1 ? -2 : -1, -1];
     say_on("%-36s %9d %9d %9d %9d %9d %9d %+9d %+9d %9.1f\n", $what, $last->{count},
-        $first->{Pss}, $last->{Pss}, map({ $_->{Anonymous} } @seen[0, -2, -1]),
+        $first->{Pss}, $last->{Pss}, map({ $_->{Anonymous} } $first, $half, $last),
         $last->{Anonymous} - $first->{Anonymous}, $last->{Anonymous} - $half->{Anonymous},
         1024 * ($last->{Anonymous} - $half->{Anonymous}) / ($last->{count} - $half->{count} || 1));
     $site->close_site;

@@ -308,7 +308,7 @@ sub memsess_site {
     my $site = Rig::httpd($name, %option, conf => $MEMSESS_CONFIG
         . ($option{handlers} || $HANDLER_CONFIG)
         . "MemSessServers @addresses\n"
-        . "MemSessRedundancy $copies\nMemSessTimeout @{[$option{timeout} || '2s']}\n"
+        . "MemSessRedundancy $copies\nMemSessTimeout @{[$option{timeout} || '250ms']}\n"
         . ($option{conf} || ''));
     $site->{memcached} = \@memcached;
     return $site;

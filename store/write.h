@@ -2,7 +2,7 @@
 
 /**
  * @file store/write.h
- * @brief The copies of one revision: sent to all of its servers at once.
+ * @brief The copies of one revision: sent to all of its servers.
  */
 #ifndef MEMSESS_WRITE_H
 #define MEMSESS_WRITE_H

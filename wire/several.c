@@ -34,21 +34,26 @@ static int may_go_on(apr_time_t begun)
     return memsess_clock_steady() - begun < IN_TURN_FOR;
 }
 
-/* Near servers are sent their items one after the other, on this thread; returns how many were. What
- * must be sent soon is not sent behind a server that could hang until it is too late. */
-static unsigned put_in_turn(memsess_put_t *puts, unsigned n)
+static int are_near(const memsess_put_t *puts, unsigned n)
 {
-    apr_time_t begun = memsess_clock_steady();
-    int may_be = 1;
+    int near = 1;
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        may_be &= is_near(puts[i].server)
-                  && (!puts[i].not_after
-                      || puts[i].not_after - begun > 2 * puts[i].server->conf.timeout);
+        near &= is_near(puts[i].server);
     }
-    for (i = 0; i < n && may_be && (!i || may_go_on(begun)); i++) {
-        memsess_put_one(&puts[i]);
+    return near;
+}
+
+/* Near servers are sent their items one after the other, on this thread; returns how many were. What
+ * must be sent soon is not sent behind what may hang. */
+static unsigned put_in_turn(memsess_put_t *puts, unsigned n)
+{
+    apr_time_t begun = memsess_clock_steady();
+    unsigned i = 0;
+
+    while (i < n && !puts[i].not_after && (!i || may_go_on(begun))) {
+        memsess_put_one(&puts[i++]);
     }
     return i;
 }
@@ -56,13 +61,14 @@ static unsigned put_in_turn(memsess_put_t *puts, unsigned n)
 void memsess_pool_mput(memsess_put_t *puts, unsigned n)
 {
     void *items[MEMSESS_PUTS_MAX];
-    unsigned i, done = put_in_turn(puts, n);
+    int near = are_near(puts, n);
+    unsigned i, done = near ? put_in_turn(puts, n) : 0;
 
     for (i = done; i < n; i++) {
         items[i - done] = &puts[i];
     }
     if (n > done) {
-        memsess_crew_do(puts->server->pool->crew, memsess_put_one, items, n - done);
+        memsess_crew_do(puts->server->pool->crew, memsess_put_one, items, n - done, near && !done);
     }
 }
 
@@ -322,7 +328,7 @@ static int get_side_by_side(memsess_get_t *gets, int n, apr_pool_t *p)
         }
         items[i] = &lones[i];
     }
-    memsess_crew_do(gets->server->pool->crew, get_lone, items, (unsigned)n);
+    memsess_crew_do(gets->server->pool->crew, get_lone, items, (unsigned)n, 0);
     return 1;
 }
 

@@ -4,6 +4,7 @@
 
 #include "unit_servers.h"
 
+#include "base/clock.h"
 #include "base/crew.h"
 
 static memsess_crew_t *crew;
@@ -46,7 +47,7 @@ static void do_two(deed_t *first, deed_t *second)
 {
     void *items[] = {&first, &second};
 
-    memsess_crew_do(crew, work, items, 2);
+    memsess_crew_do(crew, work, items, 2, 0);
 }
 
 static void hang_twice(void)
@@ -84,10 +85,79 @@ static void test_a_helper_is_called_once(void **state)
     }
 }
 
+/* -- Quick items ------------------------------------------------------------------------------- */
+
+static void do_two_quick(deed_t *first, deed_t *second)
+{
+    void *items[] = {&first, &second};
+
+    memsess_crew_do(crew, work, items, 2, 1);
+}
+
+static void *call_quick(void *unused)
+{
+    (void)unused;
+    do_two_quick(hang, count);
+    return NULL;
+}
+
+#define CALLERS 3
+
+/* Each time that a quick item hangs, a helper does the one behind it, whether a guard is there or has
+ * to be called, and although as many helpers hang. */
+static void test_what_hangs_holds_up_no_quick_item(void **state)
+{
+    pthread_t threads[CALLERS];
+    int i, k;
+
+    (void)state;
+    for (i = 0; i < 60; i++) {
+        released = done = 0;
+        if (i % 2) {
+            do_two_quick(count, count);
+        }
+        done = 0;
+        for (k = 0; k < CALLERS; k++) {
+            assert_int_equal(pthread_create(&threads[k], NULL, call_quick, NULL), 0);
+            if (i % 3) {
+                apr_sleep(300 * i); /* up to 18 ms: a guard is there, goes, or has gone */
+            }
+        }
+        unit_await(__atomic_load_n(&done, __ATOMIC_SEQ_CST) == CALLERS);
+        __atomic_store_n(&released, 1, __ATOMIC_SEQ_CST);
+        for (k = 0; k < CALLERS; k++) {
+            pthread_join(threads[k], NULL);
+        }
+    }
+}
+
+static void wait_for_other(void)
+{
+    unit_await(__atomic_load_n(&done, __ATOMIC_SEQ_CST) == 1);
+}
+
+/* Helpers do not touch what the caller may be about to do: it has at least one tick, 2 ms, for it. */
+static void test_the_caller_has_time_for_quick_items(void **state)
+{
+    apr_time_t begun, took;
+    int i;
+
+    (void)state;
+    for (i = 0; i < 50; i++) {
+        done = 0;
+        begun = memsess_clock_steady();
+        do_two_quick(wait_for_other, count);
+        took = memsess_clock_steady() - begun;
+        assert_true(took > 1500);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_helper_is_called_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_hangs_holds_up_no_quick_item, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_caller_has_time_for_quick_items, setup, teardown),
     };
 
     unit_begin();
