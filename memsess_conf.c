@@ -37,8 +37,8 @@ MEMSESS_DIR_SETTINGS(DIR_SLOT)
 /* The defaults of second words. */
 #define DEFAULT_WORD(type, field, value) static const type default_##field = value;
 #define DEFAULT_TAKE1(type, field, value)
-#define DEFAULT_TAKE12 DEFAULT_TAKE1
-#define DEFAULT_ITERATE DEFAULT_TAKE1
+#define DEFAULT_TAKE12(type, field, value)
+#define DEFAULT_ITERATE(type, field, value)
 #define SECOND(type, field, value, args, name, kind, least, most)                                  \
     DEFAULT_##args(type, field, value)
 MEMSESS_SRV_SETTINGS(SECOND)

@@ -79,7 +79,7 @@ static apr_status_t claim_value(const memsess_claim_t *claim, unsigned at, const
     char *plain = apr_pstrcat(p, claim->token, apr_off_t_toa(p, claim->begun), " ",
                               apr_off_t_toa(p, clock ? clock + claim->ttl : 0), NULL);
 
-    return memsess_seal(secrets, claim->of.key, secrets ? claim_kind(what, p) : NULL, plain,
+    return memsess_seal(secrets, claim->of.key, secrets ? claim_kind(what, p) : "", plain,
                         strlen(plain), value, len, p);
 }
 
