@@ -54,8 +54,8 @@ const char *memsess_count_slow_words(const char *name, char *words)
 /* Times of fastest answers have this many parts of a microsecond, so that they can grow slowly. */
 #define PARTS 256
 
-/* The fastest answer tells the way to a server, whatever the load. Some seven hundred slow answers in a row
- * double it, so that a way which has become longer shows. */
+/* The fastest answer tells the way to a server, whatever the load. Some seven hundred slower ones in a
+ * row double it, so that a way which has become longer shows. */
 int memsess_count_way(memsess_server_count_t *count, apr_interval_time_t took)
 {
     memsess_figure_t *fastest = &count->stripe[memsess_count_stripe()].fastest;
